@@ -1,0 +1,51 @@
+"""`Data`: what an experiment's `load_data` may return when two tuples of arrays are not enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The splits of a data set, as `load_data` returns them.
+
+    Args:
+        train: arrays `(x, y)` or `(x, y, sample_weight)`, every leaf `[rows, ...]` (x and y may be dicts or tuples of
+            arrays, y may be None for models that need no target), or a `tf.data.Dataset` that yields such batches.
+        validation: the same, evaluated whole at the end of an epoch; None for no validation.
+        test: the same, evaluated once when the trial has ended; None for no test.
+        class_weight: weight of each integer class, for models with a single output. Not together with sample weights
+            (as in `keras.Model.fit`).
+    """
+
+    train: Any
+    validation: Any = None
+    test: Any = None
+    class_weight: Mapping[int, float] | None = None
+
+    @classmethod
+    def of(cls, value: Any) -> Data:
+        """Accepts what `load_data` returned: a `Data`, `(train, validation)`, or `((x, y), (x_val, y_val))`.
+
+        Raises:
+            TypeError: for anything else, naming the type received.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, tuple) and len(value) == 2 and all(_is_split(part) for part in value):
+            return cls(train=value[0], validation=value[1])
+        raise TypeError(
+            f"load_data returned {_describe(value)}; return ((x, y), (x_val, y_val)) or runner.Data(train=..., validation=...)"
+        )
+
+
+def _is_split(part: Any) -> bool:
+    return isinstance(part, tuple) or hasattr(part, "element_spec")
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)} ({', '.join(type(part).__name__ for part in value)})"
+    return f"a {type(value).__name__}"

@@ -1,0 +1,59 @@
+"""The one exception tree. Every error says what, where, what was received, what is allowed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RunnerError(Exception):
+    """Base of every error this program raises on purpose; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class ConfigError(RunnerError):
+    """Config, experiment file or signature are wrong; all problems found are listed, one a line.
+
+    Args:
+        problems: complete sentences, each "where: key: what is wrong; what is allowed".
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class ExperimentError(RunnerError):
+    """The experiment's model or data cannot be trained as configured (found in a worker, before any MLflow run)."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
+
+
+class PlacementError(RunnerError):
+    """The requested slots do not fit the machine; the message has the sum and the nearest request that fits."""
+
+    exit_code = 2
+
+
+class SweepNotFoundError(RunnerError):
+    """No sweep of that name in the sweeps folder."""
+
+    exit_code = 2
+
+
+class FleetError(RunnerError):
+    """The workers could not be started or reached; the sweep can be tried again."""
+
+    exit_code = 75
+
+
+class TrackingError(RunnerError):
+    """The tracking store did not take what the journal holds; the journal keeps it."""
+
+    exit_code = 75

@@ -1,0 +1,313 @@
+"""Frozen records that cross module borders. Plain data: a driver, a worker and a journal read them alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Params = Mapping[str, Any]
+Metrics = Mapping[str, float]
+Goal = Literal["maximize", "minimize"]
+Mode = Literal["auto", "min", "max"]
+
+MAX_AUTO_STEPS = 100  # `steps_per_round: auto` splits longer epochs into equal rounds of at most this many steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlyStopping:
+    """Stop a trial whose monitored epoch metric no longer improves; semantics of `keras.callbacks.EarlyStopping`."""
+
+    monitor: str = "val_loss"
+    min_delta: float = 0.0
+    patience: int = 0
+    mode: Mode = "auto"
+    baseline: float | None = None
+    start_from_epoch: int = 0
+    restore_best: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReduceLROnPlateau:
+    """Lower the learning rate on a plateau; semantics of `keras.callbacks.ReduceLROnPlateau`."""
+
+    monitor: str = "val_loss"
+    factor: float = 0.1
+    patience: int = 10
+    min_delta: float = 1e-4
+    mode: Mode = "auto"
+    cooldown: int = 0
+    min_lr: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSettings:
+    """How a trial is trained; part of its identity.
+
+    Args:
+        epochs: epochs to train.
+        batch_size: rows a step, for array data (a `tf.data.Dataset` brings its own batches).
+        steps_per_epoch: steps an epoch; None for one pass over the data.
+        steps_per_round: most steps of one turn; None splits an epoch into equal turns of at most `MAX_AUTO_STEPS`.
+        shuffle: a fresh permutation of the rows for each pass, from (seed, pass).
+        validate_every: validate at the end of every n-th epoch.
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    steps_per_epoch: int | None = None
+    steps_per_round: int | None = None
+    shuffle: bool = True
+    validate_every: int = 1
+    early_stopping: EarlyStopping | None = None
+    reduce_lr_on_plateau: ReduceLROnPlateau | None = None
+
+    def steps_in_turn(self, steps_per_epoch: int, step: int) -> int:
+        """Steps of the turn that starts after `step` optimizer steps: never past the end of the epoch."""
+        longest = self.steps_per_round or math.ceil(steps_per_epoch / math.ceil(steps_per_epoch / MAX_AUTO_STEPS))
+        return min(longest, steps_per_epoch - step % steps_per_epoch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """An experiment's code, carried by value so that a worker on another node can run it.
+
+    Args:
+        path: the experiment file as the user named it.
+        root: absolute folder it lies in on the driver's machine.
+        files: `(path relative to root, text)` of the experiment file and the Python files beside it that it imports.
+    """
+
+    path: str
+    root: str
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def module(self) -> str:
+        """File name of the experiment within `root`."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names and texts: equal digests are equal code."""
+        return hashlib.sha256(json.dumps(self.files).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One model with fixed hyperparameters and a seed. Data, not a process.
+
+    Args:
+        id: unique within the sweep and fit for a file name, such as "007" or "cnn-002".
+        member: the experiment within a mixed sweep; the sweep's name where there is only one.
+        params: every parameter of `build_model` and `load_data`, the signatures' defaults included.
+        data_params: the names in `params` that `load_data` takes.
+        model_params: the names in `params` that `build_model` takes.
+        searched: the names (`units`, `train.batch_size`, `seed`) that this sweep varies.
+    """
+
+    id: str
+    index: int
+    member: str
+    source: Source
+    params: Params
+    data_params: tuple[str, ...]
+    model_params: tuple[str, ...]
+    searched: tuple[str, ...]
+    train: TrainSettings
+    seed: int
+
+    @property
+    def data_key(self) -> str:
+        """Equal for trials that share one loaded data set: same code, same values of `load_data`'s parameters."""
+        values = {name: self.params[name] for name in self.data_params}
+        return self.source.digest[:16] + json.dumps(values, sort_keys=True, default=str)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What distinguishes this trial, flat: its parameters, and the training settings that may be searched."""
+        train = {f"train.{name}": getattr(self.train, name) for name in ("epochs", "batch_size", "steps_per_epoch")}
+        return {**self.params, **train, "seed": self.seed}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Allocation:
+    """A slot's share of a device: one record feeds Ray's request and TensorFlow's limits.
+
+    Args:
+        num_cpus: CPUs asked of Ray; may be a fraction.
+        num_gpus: GPUs asked of Ray; may be a fraction.
+        gpu_memory_mib: TensorFlow's memory limit on the GPU, MiB; None without a GPU.
+        threads: TensorFlow's intra-op threads. Changes results in the last bits, so it is part of a trial's identity.
+    """
+
+    num_cpus: float
+    num_gpus: float = 0.0
+    gpu_memory_mib: int | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slot:
+    """A place for one worker."""
+
+    index: int
+    allocation: Allocation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """The driver's order for one trial's turn.
+
+    Args:
+        trial: whose turn it is; a trial new to the worker is seated first.
+        round: the trial's own round, from 0.
+        keep_best: before stepping, keep a copy of the weights (the last epoch was the best so far).
+        learning_rate: before stepping, set the optimizer's learning rate.
+    """
+
+    trial: Trial
+    round: int
+    keep_best: bool = False
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What only the built model and the loaded data can tell of a trial; fixed before its first step.
+
+    Args:
+        steps_per_epoch: optimizer steps an epoch.
+        rows: training rows; None for a dataset of unknown length.
+        validation_rows: validation rows; None for none or unknown.
+        parameters: number of the model's weights, trainable and not.
+        metrics: names of the epoch metrics that this trial will report.
+        program: how its steps run: "round" (compiled rounds), "stream" (compiled rounds over a dataset) or "eager".
+        program_reason: why it is not a compiled round over resident arrays; empty where it is.
+        inexact: why a repetition may differ in the last bits or more; empty for exact trials.
+        summary: the model's summary as text.
+        loadable: True where plain `keras.models.load_model` can load the exported model without the user's code.
+    """
+
+    steps_per_epoch: int
+    rows: int | None
+    validation_rows: int | None
+    parameters: int
+    metrics: tuple[str, ...]
+    program: Literal["round", "stream", "eager"]
+    program_reason: str
+    inexact: str
+    summary: str
+    loadable: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """Where and when a turn ran. Times are seconds since the epoch, on the worker's clock.
+
+    Args:
+        compute_s: seconds inside training steps.
+        evaluate_s: seconds inside validation.
+        seat_s: seconds spent to build and trace the model (first turn only).
+        memory_mib: peak resident memory of the worker's process, MiB.
+    """
+
+    pid: int
+    started_s: float
+    ended_s: float
+    compute_s: float
+    evaluate_s: float = 0.0
+    seat_s: float = 0.0
+    memory_mib: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What a trial returns for its turn.
+
+    Args:
+        trial_id: whose report.
+        round: the trial's own round.
+        step: optimizer steps done since the trial began.
+        epoch: epochs completed.
+        running: metrics of the current epoch so far, as Keras' progress bar shows them.
+        epoch_metrics: at an epoch's end, exactly what `History` would hold for it; else None.
+        facts: with the first report only.
+    """
+
+    trial_id: str
+    round: int
+    step: int
+    epoch: int
+    running: Metrics
+    epoch_metrics: Metrics | None
+    turn: Turn
+    facts: Facts | None = None
+
+
+FailureKind = Literal["data", "build", "train", "export", "worker"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """A failed turn, as a value: it hides no sibling's report.
+
+    Args:
+        kind: `data`, `build`, `train` or `export`: the experiment's own code failed there; `worker`: its process did.
+    """
+
+    trial_id: str
+    kind: FailureKind
+    message: str
+    traceback: str = ""
+
+
+VerdictKind = Literal["keep", "complete", "stop", "fail"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What the driver decides for a trial at the barrier.
+
+    Args:
+        kind: keep on; complete (all epochs done); stop (a rule says so); fail.
+        reason: why a rule stopped it or why it failed.
+        keep_best: the epoch just ended is the best so far and its weights may be restored later.
+        learning_rate: learning rate to set before the next step.
+        restore_best: the trial's result is the kept best weights, not the last ones.
+    """
+
+    kind: VerdictKind
+    reason: str = ""
+    keep_best: bool = False
+    learning_rate: float | None = None
+    restore_best: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """True where the trial leaves its slot."""
+        return self.kind != "keep"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """A finished trial's model by value.
+
+    Args:
+        model: bytes of a `.keras` file; loadable by plain Keras where `Facts.loadable`.
+        weights: bytes of an `.npz` of all weights in the order of `model.get_weights()`.
+        test_metrics: `test_*` metrics where the data has a test split.
+    """
+
+    trial_id: str
+    model: bytes
+    weights: bytes
+    test_metrics: Metrics = field(default_factory=dict)
+
+
+def to_json(record: Any) -> str:
+    """A record as JSON text with sorted keys; values JSON does not know are written as strings."""
+    return json.dumps(asdict(record), sort_keys=True, default=str)
