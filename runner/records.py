@@ -175,6 +175,9 @@ class Work:
     learning_rate: float | None = None
 
 
+ProgramKind = Literal["round", "stream", "plain"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """What only the built model and the loaded data can tell of a trial; fixed before its first step.
@@ -184,9 +187,9 @@ class Facts:
         rows: training rows; None for a dataset of unknown length.
         validation_rows: validation rows; None for none or unknown.
         parameters: number of the model's weights, trainable and not.
-        metrics: names of the epoch metrics that this trial will report.
-        program: how its steps run: "round" (compiled rounds), "stream" (compiled rounds over a dataset) or "eager".
-        program_reason: why it is not a compiled round over resident arrays; empty where it is.
+        program: how its steps run: "round" (compiled rounds over arrays in memory), "stream" (compiled rounds over a
+            `tf.data` pipeline) or "plain" (one call a step).
+        program_reason: why it is not "round"; empty where it is.
         inexact: why a repetition may differ in the last bits or more; empty for exact trials.
         summary: the model's summary as text.
         loadable: True where plain `keras.models.load_model` can load the exported model without the user's code.
@@ -196,12 +199,24 @@ class Facts:
     rows: int | None
     validation_rows: int | None
     parameters: int
-    metrics: tuple[str, ...]
-    program: Literal["round", "stream", "eager"]
+    program: ProgramKind
     program_reason: str
     inexact: str
     summary: str
     loadable: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """A trial that has been built and tried for one step, on a model that was thrown away.
+
+    Args:
+        metrics: names of the epoch metrics that the trial will report.
+    """
+
+    trial_id: str
+    facts: Facts
+    metrics: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,42 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup sweep ui test lint format lock clean
+PYTHON ?= python3
+ARGS ?=
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready  ## Create .venv with the locked packages; does nothing where that is done
+
+sweep: .venv/.ready  ## Run a sweep, the digits demo by default: make sweep ARGS="experiment=digits seed=1"
+	.venv/bin/python -m runner sweep $(ARGS)
+
+ui: .venv/.ready  ## Review sweeps in the MLflow UI on 127.0.0.1
+	.venv/bin/python -m runner ui $(ARGS)
+
+test: .venv/.ready  ## Run the tests: make test ARGS=tests/unit
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/.ready  ## Check style and types, changing nothing
+	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy
+
+format: .venv/.ready  ## Rewrite the code in the project's style
+	.venv/bin/ruff check --fix && .venv/bin/ruff format
+
+lock: .venv/.ready  ## Resolve the dependencies of pyproject.toml into requirements.lock: make lock ARGS=--upgrade
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+		--extra demo --extra bench --extra dev $(ARGS) pyproject.toml -o requirements.lock
+
+clean:  ## Remove caches and builds; .venv, sweeps/ and mlflow.db stay
+	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+# The stamp is written last, by renaming the mark of an unfinished set-up: where that mark is found, start afresh.
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit("Python 3.11 or later is needed, $(PYTHON) is %d.%d; try make setup PYTHON=python3.12" % v if v < (3, 11) else 0)'
+	@if test -e .venv/.unfinished; then rm -rf .venv; fi; mkdir -p .venv && touch .venv/.unfinished
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode -r requirements.lock
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
+	@mv .venv/.unfinished $@

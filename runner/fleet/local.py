@@ -1,0 +1,64 @@
+"""All models in this process, their turns one after another: for a debugger, and for machines without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from runner.records import Checked, Export, Failure, Report, Slot, Trial, Work
+
+if TYPE_CHECKING:
+    from runner.worker.worker import Worker
+
+
+class LocalFleet:
+    """One worker with all trials.
+
+    Args:
+        slots: as many trials live at once as there are slots; the first one's allocation sets the limits.
+    """
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._slots = slots
+        self._worker: Worker | None = None
+        self._loaded: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        from runner.worker import process
+
+        process.configure(self._slots[0].allocation)
+        from runner.worker.worker import Worker
+
+        self._worker = Worker()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._worker = None
+        self._loaded.clear()
+
+    def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.check`."""
+        return {trial.id: self._open.check(trial, self._load(trial)) for trial in trials}
+
+    def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
+        """As `Fleet.advance`."""
+        items = [item for items in work.values() for item in items]
+        return self._open.advance(items, [self._load(item.trial) for item in items])
+
+    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
+        """As `Fleet.export`."""
+        return {trial.id: self._open.export(trial, best) for trials in work.values() for trial, best in trials}
+
+    def replace(self, slot: int) -> None:
+        """This process is the worker: it cannot have died."""
+
+    @property
+    def _open(self) -> Worker:
+        if self._worker is None:
+            raise RuntimeError("the fleet is not open: use it as a context manager")
+        return self._worker
+
+    def _load(self, trial: Trial) -> Any:
+        if trial.data_key not in self._loaded:
+            self._loaded[trial.data_key] = self._open.load(trial)
+        return self._loaded[trial.data_key]

@@ -1,0 +1,212 @@
+"""One Ray actor for each slot, with the slot's share of CPUs and GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+# Read by Ray when it is imported: a local cluster then listens on loopback alone. Undocumented, so a test watches it.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+
+from runner.errors import FleetError
+from runner.records import Allocation, Checked, Export, Failure, FailureKind, Report, Slot, Trial, Work
+
+T = TypeVar("T")
+_START_TIMEOUT_S = 180.0
+_END_TIMEOUT_S = 10.0
+
+
+class RayWorker:
+    """A `Worker` behind Ray's calls; data sets arrive as zero-copy arrays from the object store."""
+
+    def __init__(self, allocation: Allocation) -> None:
+        from runner.worker import process
+
+        self._device = process.configure(allocation)
+        from runner.worker.worker import Worker
+
+        self._worker = Worker()
+
+    def device(self) -> Any:
+        """What this process found after it had applied its allocation."""
+        return self._device
+
+    def load(self, trial: Trial) -> Any:
+        """As `Worker.load`."""
+        return self._worker.load(trial)
+
+    def check(self, trial: Trial, loaded: Any) -> Checked | Failure:
+        """As `Worker.check`."""
+        return self._worker.check(trial, loaded)
+
+    def advance(self, work: tuple[Work, ...], *loaded: Any) -> dict[str, Report | Failure]:
+        """As `Worker.advance`."""
+        return self._worker.advance(work, loaded)
+
+    def export(self, trial: Trial, best: bool) -> Export | Failure:
+        """As `Worker.export`."""
+        return self._worker.export(trial, best)
+
+
+class RayFleet:
+    """Workers as Ray actors.
+
+    Args:
+        slots: one actor each.
+        address: of a running Ray cluster; None starts one on this machine, for this sweep alone.
+        cpus: CPUs that a cluster started here may use.
+        gpus: GPUs that a cluster started here may use.
+    """
+
+    def __init__(self, slots: Sequence[Slot], *, address: str | None, cpus: int, gpus: int) -> None:
+        self._slots = {slot.index: slot for slot in slots}
+        self._address, self._cpus, self._gpus = address, cpus, gpus
+        self._actors: dict[int, Any] = {}
+        self._devices: dict[int, Any] = {}
+        self._loaded: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._connect()
+        try:
+            for slot in self._slots:
+                self._actors[slot] = self._create(slot)
+            pending = {slot: actor.device.remote() for slot, actor in self._actors.items()}
+            self._devices = {slot: self._ready(slot, future) for slot, future in pending.items()}
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._loaded.clear()
+        for slot in list(self._actors):
+            self._end(slot)
+        ray.shutdown()
+
+    def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.check`; trials are spread over the workers."""
+        actors = list(self._actors.values())
+        futures = {}
+        for index, trial in enumerate(trials):
+            actor = actors[index % len(actors)]
+            futures[trial.id] = actor.check.remote(trial, self._load(actor, trial))
+        return {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
+
+    def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
+        """As `Fleet.advance`: all futures first, then all results."""
+        futures = {}
+        for slot, items in work.items():
+            actor = self._actors[slot]
+            futures[slot] = actor.advance.remote(items, *(self._load(actor, item.trial) for item in items))
+        reports: dict[str, Report | Failure] = {}
+        for slot, future in futures.items():
+            reports |= _values([item.trial for item in work[slot]], future)
+        return reports
+
+    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
+        """As `Fleet.export`."""
+        futures = {
+            trial.id: self._actors[slot].export.remote(trial, best)
+            for slot, trials in work.items()
+            for trial, best in trials
+        }
+        return {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
+
+    def replace(self, slot: int) -> None:
+        """As `Fleet.replace`. Data that the dead worker was to load is loaded anew."""
+        self._end(slot)
+        self._loaded.clear()
+        self._actors[slot] = self._create(slot)
+        self._devices[slot] = self._ready(slot, self._actors[slot].device.remote())
+
+    @property
+    def devices(self) -> Mapping[int, Any]:
+        """What each slot's worker found when it started."""
+        return self._devices
+
+    def _connect(self) -> None:
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if self._address is None:
+            options |= {"address": "local", "include_dashboard": False}
+            options |= {"num_cpus": self._cpus, "num_gpus": self._gpus}
+        else:
+            options |= {"address": self._address}
+        try:
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, RayError) as err:
+            raise FleetError(f"Ray did not start: {err}") from err
+
+    def _create(self, slot: int) -> Any:
+        allocation = self._slots[slot].allocation
+        options = {"num_cpus": allocation.num_cpus, "num_gpus": allocation.num_gpus, "max_restarts": 0}
+        return ray.remote(RayWorker).options(**options).remote(allocation)
+
+    def _ready(self, slot: int, future: Any) -> Any:
+        try:
+            return ray.get(future, timeout=_START_TIMEOUT_S)
+        except GetTimeoutError as err:
+            allocation = self._slots[slot].allocation
+            raise FleetError(
+                f"slot {slot}: no worker after {_START_TIMEOUT_S:.0f} s for {allocation.num_cpus:g} CPUs and "
+                f"{allocation.num_gpus:g} GPUs; Ray has {ray.available_resources()} free"
+            ) from err
+        except RayError as err:
+            raise FleetError(f"slot {slot}: the worker did not start: {err}") from err
+
+    def _load(self, actor: Any, trial: Trial) -> Any:
+        """The trial's data as a future, loaded by this worker where no other has begun to."""
+        if trial.data_key not in self._loaded:
+            self._loaded[trial.data_key] = actor.load.remote(trial)
+        return self._loaded[trial.data_key]
+
+    def _end(self, slot: int) -> None:
+        """Kills the worker and waits until its process is gone, and with it what it held on the device."""
+        actor, device = self._actors.pop(slot, None), self._devices.pop(slot, None)
+        if actor is None:
+            return
+        with contextlib.suppress(RayActorError):
+            ray.kill(actor, no_restart=True)
+        if device is not None and self._address is None:
+            _wait_until_gone(device.pid)
+
+
+def _values(trials: Sequence[Trial], future: Any) -> dict[str, Report | Failure]:
+    try:
+        reports: dict[str, Report | Failure] = ray.get(future)
+    except RayError as err:
+        return {trial.id: _worker_failure(trial.id, "worker", err) for trial in trials}
+    return reports
+
+
+def _value(trial_id: str, kind: FailureKind, future: Any) -> Any:
+    try:
+        return ray.get(future)
+    except RayError as err:
+        return _worker_failure(trial_id, kind, err)
+
+
+def _worker_failure(trial_id: str, kind: FailureKind, err: RayError) -> Failure:
+    first_line = str(err).strip().splitlines()[0] if str(err).strip() else ""
+    return Failure(trial_id=trial_id, kind=kind, message=f"{type(err).__name__}: {first_line}", traceback=str(err))
+
+
+def _wait_until_gone(
+    pid: int, timeout_s: float = _END_TIMEOUT_S, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Waits for a process of this machine to end.
+
+    Raises:
+        FleetError: it is still there.
+    """
+    deadline = time.monotonic() + timeout_s
+    while Path(f"/proc/{pid}").exists():
+        if time.monotonic() > deadline:
+            raise FleetError(f"worker process {pid} did not end within {timeout_s:.0f} s after it was killed")
+        sleep(0.01)

@@ -1,0 +1,52 @@
+"""The seams of the loop: what it asks of workers, of durable storage and of whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, Self
+
+from runner.records import Checked, Export, Failure, Report, Trial, Verdict, Work
+
+
+class Fleet(Protocol):
+    """The workers behind one interface. A failed worker is a `Failure` value, never an exception."""
+
+    def __enter__(self) -> Self:
+        """Starts the workers, one for each slot, all at once."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Ends every worker and waits until its process is gone."""
+
+    def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """Builds each trial on a throw-away model, checks its data and tries one step; nothing of it stays."""
+
+    def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
+        """Gives every trial in `work` (by slot) one turn, all slots at once, and waits for all: the barrier."""
+
+    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
+        """The models of seated trials by slot; `(trial, True)` asks for the kept best weights."""
+
+    def replace(self, slot: int) -> None:
+        """Ends the slot's worker for certain and starts a fresh one in its place."""
+
+
+class Journal(Protocol):
+    """The sweep's durable record. What it has accepted survives the death of the driver."""
+
+    def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
+        """Records which trials are about to begin, and where."""
+
+    def commit(
+        self,
+        reports: Mapping[str, Report | Failure],
+        verdicts: Mapping[str, Verdict],
+        exports: Mapping[str, Export | Failure],
+    ) -> None:
+        """Records one barrier, all of it or nothing."""
+
+
+class Watcher(Protocol):
+    """Shows progress to a person."""
+
+    def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
+        """Called after each barrier."""

@@ -1,0 +1,1 @@
+"""Which trials to try, and which to stop. Pure."""

@@ -1,0 +1,5 @@
+"""MLflow as a projection of the journal: what is committed there appears in MLflow, once, while training goes on."""
+
+from runner.tracking.projection import Projection
+
+__all__ = ["Projection"]

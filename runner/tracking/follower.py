@@ -1,0 +1,229 @@
+"""The order of work: from what the journal holds and MLflow lacks, to calls."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from runner.journal import SweepRecord, TrialRecord
+from runner.tracking import labels
+from runner.tracking.failures import StoreRefusedError
+from runner.tracking.ledger import SWEEP, Due, Ledger
+from runner.tracking.models import Exporter
+
+if TYPE_CHECKING:
+    from runner.tracking.mlflow_sink import MlflowSink
+
+_METRICS_PER_CALL = 1000  # MLflow's own limit
+_FLUSH_S = 1.0  # while models are written, metrics go on being sent this often
+_MODEL_BEGUN, _MODEL_SENT = 1, 2
+
+
+class Follower:
+    """Sends what is due. Every step may be interrupted and repeated.
+
+    Args:
+        on_refused: told once for each trial whose run MLflow will not take.
+    """
+
+    def __init__(
+        self, folder: Path, ledger: Ledger, sink: MlflowSink, exporter: Exporter, on_refused: Callable[[str], None]
+    ) -> None:
+        self._folder = folder
+        self._ledger = ledger
+        self._sink = sink
+        self._exporter = exporter
+        self._on_refused = on_refused
+        self._refused: set[str] = set()
+        self._flushed_s = 0.0
+        self._sweep_run_id: str | None = None
+
+    def advance(self) -> bool:
+        """Sends all metrics, then models and ends of runs.
+
+        Returns:
+            True where something of an ended trial or sweep is still on its way.
+
+        Raises:
+            StoreUnavailableError: to be tried again.
+            StoreRefusedError: MLflow will not take the sweep's own run.
+        """
+        self._sink.open()
+        self._sweep_run_id = self._sweep_run_id or self._begin_sweep()
+        # Read before the trials: what the sweep has ended with is then among them.
+        ended = self._ledger.journal.sweep().status != "running"
+        self._flush()
+        waiting = False
+        for due in self._due():
+            if due.ended:
+                with self._refusals(due):
+                    waiting |= not self._finish(due)
+            if monotonic() - self._flushed_s > _FLUSH_S:
+                self._flush()
+        if ended and not waiting:
+            self._finish_sweep()
+        return waiting
+
+    def retry_refused(self) -> None:
+        """Lets the next pass try once more what MLflow has refused."""
+        self._refused.clear()
+
+    def _due(self) -> Iterator[Due]:
+        return (due for due in self._ledger.due() if due.id not in self._refused)
+
+    @contextmanager
+    def _refusals(self, due: Due) -> Iterator[None]:
+        """A refusal concerns one run; the others go on."""
+        try:
+            yield
+        except StoreRefusedError as err:
+            self._refused.add(due.id)
+            self._on_refused(f"MLflow does not take trial {due.id}: {err}; the journal keeps it")
+
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _sweep(self) -> SweepRecord:
+        return self._ledger.journal.sweep()
+
+    @cached_property
+    def _shared(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Tags and params of the sweep's run and of every trial's."""
+        trials = self._ledger.journal.trials()
+        sources = dict.fromkeys((trial.record["source"]["path"], trial.record["source"]["root"]) for trial in trials)
+        tags = self._sink.context_tags(tuple(sources)) | labels.sweep_tags(self._sweep)
+        return tags, labels.sweep_params(self._sweep, self._ledger.settings())
+
+    def _begin_sweep(self) -> str:
+        claimed, run_id, status = self._ledger.sent(SWEEP)
+        if run_id is not None:
+            self._reopen(SWEEP, run_id, status, self._sweep.status)
+            return run_id
+        tags, params = self._shared
+        run_id = self._sink.find_run(self._sweep.id, None) if claimed else None
+        if run_id is None:
+            self._ledger.claim(SWEEP)
+            run_id = self._sink.create_run(self._sweep.id, self._sweep.created_ms, tags, parent=None)
+        self._sink.log_params(run_id, params)
+        self._sink.log_texts(run_id, labels.sweep_files(self._sweep))
+        self._ledger.begin(SWEEP, run_id)
+        return run_id
+
+    def _begin(self, due: Due) -> str:
+        if due.run_id is not None:
+            self._reopen(due.id, due.run_id, due.status_sent, due.status)
+            return due.run_id
+        trial = self._ledger.journal.trial(due.id)
+        tags, params = self._shared
+        run_id = self._sink.find_run(self._sweep.id, due.id) if due.claimed else None
+        if run_id is None:
+            self._ledger.claim(due.id)
+            own = labels.trial_tags(trial)
+            run_id = self._sink.create_run(due.id, trial.started_ms or 0, {**tags, **own}, parent=self._sweep_run_id)
+        self._sink.log_params(run_id, {**params, **labels.trial_params(trial)})
+        self._sink.log_texts(run_id, labels.trial_files(trial))
+        self._ledger.begin(due.id, run_id)
+        return run_id
+
+    def _reopen(self, trial_id: str, run_id: str, shown: str | None, status: str) -> None:
+        """A run that MLflow shows as ended goes on: its sweep was resumed."""
+        if status == "running" and shown != "running":
+            self._sink.reopen_run(run_id)
+            self._ledger.mark(trial_id, "status", "running")
+
+    # --- metrics ------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Sends the new metrics of all trials; runs are created on the way."""
+        self._flushed_s = monotonic()
+        acknowledged: dict[str, int] = {}
+        try:
+            for due in self._due():
+                with self._refusals(due):
+                    run_id = self._begin(due)
+                    self._send_facts(due, run_id)
+                    self._send_metrics(due, run_id, acknowledged)
+        finally:
+            self._ledger.acknowledge(acknowledged)
+
+    def _send_metrics(self, due: Due, run_id: str, acknowledged: dict[str, int]) -> None:
+        seq = due.metric_seq
+        while rows := self._ledger.journal.metrics(due.id, after_seq=seq, limit=_METRICS_PER_CALL):
+            self._sink.log_metrics(run_id, rows)
+            acknowledged[due.id] = seq = rows[-1].seq
+
+    def _send_facts(self, due: Due, run_id: str) -> None:
+        if due.has_facts and not due.facts_sent:
+            facts = self._ledger.journal.trial(due.id).facts
+            assert facts is not None
+            self._sink.set_tags(run_id, labels.facts_tags(facts))
+            self._sink.log_texts(run_id, {"model_summary.txt": facts["summary"]})
+            self._ledger.mark(due.id, "facts", 1)
+
+    # --- endings ------------------------------------------------------------------------------------------------------
+
+    def _finish(self, due: Due) -> bool:
+        """Sends what an ended trial leaves behind, its end last; False while its model is being written."""
+        if due.run_id is None:
+            return False  # it ended since the last flush: the next one creates its run
+        acknowledged: dict[str, int] = {}
+        self._send_facts(due, due.run_id)
+        self._send_metrics(due, due.run_id, acknowledged)
+        self._ledger.acknowledge(acknowledged)
+        trial = self._ledger.journal.trial(due.id)
+        if due.has_model and due.model_sent != _MODEL_SENT and not self._send_model(due, trial, due.run_id):
+            return False
+        if trial.traceback:
+            self._sink.log_texts(due.run_id, {"traceback.txt": trial.traceback})
+        self._sink.set_tags(due.run_id, labels.ending_tags(trial))
+        self._sink.end_run(due.run_id, labels.RUN_STATUS[trial.status], trial.ended_ms or 0)
+        self._ledger.mark(due.id, "status", trial.status)
+        return True
+
+    def _send_model(self, due: Due, trial: TrialRecord, run_id: str) -> bool:
+        assert trial.model is not None
+        assert trial.weights is not None
+        file, weights = self._folder / trial.model, self._folder / trial.weights
+        reason = "it is made of classes that only its source has"
+        if trial.facts is not None and trial.facts["loadable"]:
+            folder = self._folder / "exports" / trial.id
+            answer = self._exporter.export(trial.id, file, folder, run_id)
+            if answer is None:
+                return False
+            if answer == (None,):
+                self._send_loadable(due, trial, run_id, file, folder)
+                return True
+            reason = str(answer[0])
+        self._sink.log_file(run_id, weights, "model/weights.npz")
+        self._sink.log_texts(run_id, {"model/rebuild.txt": labels.rebuild_note(self._sweep, trial, reason)})
+        self._sink.set_tags(run_id, {"model.reason": labels.clip(reason, labels.MAX_TAG)})
+        self._ledger.mark(due.id, "model", _MODEL_SENT)
+        return True
+
+    def _send_loadable(self, due: Due, trial: TrialRecord, run_id: str, file: Path, folder: Path) -> None:
+        again = due.model_sent == _MODEL_BEGUN
+        self._ledger.mark(due.id, "model", _MODEL_BEGUN)
+        name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
+        epoch = trial.best_epoch or self._ledger.last_epoch(trial.id)
+        model_id = self._sink.log_model(run_id, name, folder, params, epoch, again)
+        self._sink.log_file(run_id, file, "model/model.keras")
+        self._sink.set_tags(run_id, {"model.uri": f"models:/{model_id}"})
+        self._ledger.mark(due.id, "model", _MODEL_SENT)
+        shutil.rmtree(folder)
+
+    def _finish_sweep(self) -> None:
+        sweep = self._ledger.journal.sweep()
+        _, run_id, shown = self._ledger.sent(SWEEP)
+        if run_id is None or shown == sweep.status or sweep.ended_ms is None:
+            return
+        best = self._ledger.best(sweep)
+        if best is not None:
+            self._sink.log_summary(run_id, f"best/{sweep.metric}", best[1], sweep.ended_ms)
+            self._sink.set_tags(run_id, {"best.trial": best[0].id, "best.run_id": best[0].run_id or ""})
+        self._sink.end_run(run_id, labels.RUN_STATUS[sweep.status], sweep.ended_ms)
+        self._ledger.mark(SWEEP, "status", sweep.status)

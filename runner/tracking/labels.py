@@ -1,0 +1,129 @@
+"""What a sweep and its trials look like in MLflow: tags, params and files, computed from the journal's records. Pure.
+
+MLflow's interface hides the children of a run that does not match a filter, so that what a sweep's run carries is
+copied to its trials' runs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runner.journal import SweepRecord, TrialRecord
+
+MAX_KEY = 250  # characters; MLflow's own limits
+MAX_PARAM = 6000
+MAX_TAG = 8000
+RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+
+
+def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
+    """Tags of the sweep's run and of every trial's."""
+    tags = {"sweep.id": sweep.id, "sweep.name": sweep.name, "sweep.metric": sweep.metric, "sweep.goal": sweep.goal}
+    tags |= {f"version.{package}": version for package, version in sweep.versions.items()}
+    return {tag_key(key): clip(value, MAX_TAG) for key, value in tags.items()}
+
+
+def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Params of the sweep's run and of every trial's: the sweep's own, and what all its trials have in common."""
+    each = list(settings)
+    own = {"sweep.metric": sweep.metric, "sweep.goal": sweep.goal, "sweep.trials": len(each)}
+    common = {key: value for key, value in each[0].items() if all(_has(other, key, value) for other in each)}
+    return _params({**common, **own})
+
+
+def trial_params(trial: TrialRecord) -> dict[str, str]:
+    """Params of a trial's run, beside the sweep's."""
+    return _params(trial.settings)
+
+
+def trial_tags(trial: TrialRecord) -> dict[str, str]:
+    """Tags of a trial's run that are known when it begins, beside the sweep's."""
+    tags = {
+        "trial.id": trial.id,
+        "member": trial.member,
+        "slot": str(trial.slot),
+        "allocation": json.dumps(trial.allocation, sort_keys=True),
+    }
+    return {key: clip(value, MAX_TAG) for key, value in tags.items()}
+
+
+def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Tags that only the built model can tell; a reason only where there is one."""
+    tags = {
+        "program": facts["program"],
+        "program.reason": facts["program_reason"],
+        "exact": "false" if facts["inexact"] else "true",
+        "exact.reason": facts["inexact"],
+        "model.parameters": str(facts["parameters"]),
+    }
+    return {key: clip(value, MAX_TAG) for key, value in tags.items() if value}
+
+
+def ending_tags(trial: TrialRecord) -> dict[str, str]:
+    """Why a trial ended, where it did not simply complete."""
+    key = "failure" if trial.status == "failed" else "stop.reason"
+    return {key: clip(trial.reason, MAX_TAG)} if trial.reason else {}
+
+
+def sweep_files(sweep: SweepRecord) -> dict[str, str]:
+    """Text artifacts of the sweep's run by path."""
+    return {"config.yaml": sweep.config, "command.txt": sweep.command + "\n"}
+
+
+def trial_files(trial: TrialRecord) -> dict[str, str]:
+    """Text artifacts of a trial's run that are known when it begins, by path: its record, and its code."""
+    source = trial.record["source"]
+    names = [name for name, _ in source["files"]]
+    record = {**trial.record, "source": {**source, "files": names}}
+    files = {"trial.json": json.dumps(record, indent=2, sort_keys=True) + "\n"}
+    return files | {f"source/{name}": text for name, text in source["files"]}
+
+
+def rebuild_note(sweep: SweepRecord, trial: TrialRecord, reason: str) -> str:
+    """How to get a model back that plain Keras cannot load."""
+    arguments = {name: trial.record["params"][name] for name in trial.record["model_params"]}
+    return (
+        f"Plain Keras cannot load this model: {reason}\n"
+        f"Rebuild it with source/{trial.record['source']['path'].rsplit('/', 1)[-1]}:\n\n"
+        f"    model = build_model(**{arguments!r})\n"
+        "    weights = numpy.load('weights.npz', allow_pickle=False)\n"
+        "    model.set_weights([weights[name] for name in weights.files])\n\n"
+        f"Or train it again (trial {trial.id}):\n\n    {sweep.command}\n"
+    )
+
+
+def metric_key(name: str) -> str:
+    """A metric's name in the characters that MLflow takes."""
+    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:MAX_KEY] or "_"
+
+
+def tag_key(name: str) -> str:
+    """A tag's or param's name in the characters that MLflow takes."""
+    return metric_key(name)
+
+
+def model_name(sweep: SweepRecord, trial: TrialRecord) -> str:
+    """A logged model's name, without the punctuation that MLflow does not take there."""
+    return re.sub(r"[/:.%\"']", "-", f"{sweep.name}-{trial.id}")
+
+
+def clip(value: str, limit: int) -> str:
+    """At most `limit` characters; a cut is said."""
+    note = f" ... [cut from {len(value)} characters]"
+    return value if len(value) <= limit else value[: limit - len(note)] + note
+
+
+def _params(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {tag_key(key): clip(_text(value), MAX_PARAM) for key, value in settings.items()}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)
+
+
+def _has(settings: Mapping[str, Any], key: str, value: Any) -> bool:
+    # 1 == 1.0 == True, yet as params they differ.
+    return key in settings and _text(settings[key]) == _text(value)

@@ -1,0 +1,250 @@
+"""The calls to MLflow: explicit run ids, one thread, every foreign error mapped. Imported in that thread only (3 s).
+
+Every call may be repeated after its answer was lost: MLflow then holds the same as after one.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import mlflow.exceptions
+import sqlalchemy.exc
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.git_utils import get_git_commit
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
+
+from runner.journal import MetricRow
+from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
+from runner.tracking.labels import metric_key
+
+_LABELS_PER_CALL = 100  # MLflow's own limit
+_REFUSALS = {
+    "ALREADY_EXISTS",
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "MALFORMED_REQUEST",
+    "NOT_FOUND",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+}
+
+
+class MlflowSink:
+    """One MLflow experiment to write into.
+
+    Args:
+        uri: the tracking store. A relative sqlite path is relative to the working directory.
+        experiment: its name; it is created where it is missing. Beside a sqlite file, artifacts go to `mlartifacts/`.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self._uri = uri
+        self._experiment = experiment
+        self._opened: tuple[MlflowClient, str] | None = None
+
+    @property
+    def where(self) -> str:
+        """The store's address without a password."""
+        parts = urlsplit(self._uri)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.netloc else self._uri
+
+    def open(self) -> None:
+        """Connects, and creates what is missing: schema, write-ahead log, experiment. Repeatable."""
+        if self._opened is not None:
+            return
+        with _mapped():
+            file = sqlite_file(self._uri)
+            if file is not None:
+                _use_wal(file)
+            # A relative path must not follow a later change of the working directory.
+            client = MlflowClient(
+                self._uri if file is None else re.sub(r"(?<=:///)[^?]+", lambda _: str(file), self._uri)
+            )
+            found = client.get_experiment_by_name(self._experiment)
+            if found is not None and found.lifecycle_stage != "active":
+                raise StoreUnavailableError(
+                    f"the MLflow experiment {self._experiment!r} is deleted; restore it "
+                    f"(mlflow experiments restore --experiment-id {found.experiment_id}) or name another"
+                )
+            location = None if file is None else str(file.parent / "mlartifacts")
+            experiment_id = found.experiment_id if found else client.create_experiment(self._experiment, location)
+            self._opened = client, experiment_id
+
+    def context_tags(self, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """Who runs what: user, source and commit tags. `sources`: (path as named, folder) of the experiments' code."""
+        with _mapped():
+            tags: dict[str, str] = resolve_tags()
+            tags[MLFLOW_SOURCE_NAME] = ", ".join(path for path, _ in sources)
+            # MLflow looks at the program's own repository; results depend on the experiment's.
+            tags.pop(MLFLOW_GIT_COMMIT, None)
+            commit = get_git_commit(sources[0][1])
+            return tags if commit is None else {**tags, MLFLOW_GIT_COMMIT: commit}
+
+    def find_run(self, sweep_id: str, trial_id: str | None) -> str | None:
+        """The run of a trial, or of the sweep itself, from an attempt whose answer was lost."""
+        client, experiment_id = self._client
+        query = f"tags.`sweep.id` = '{sweep_id}'" + (f" AND tags.`trial.id` = '{trial_id}'" if trial_id else "")
+        with _mapped():
+            runs = client.search_runs([experiment_id], query)
+        wanted = [run for run in runs if (MLFLOW_PARENT_RUN_ID in run.data.tags) == (trial_id is not None)]
+        return str(wanted[0].info.run_id) if wanted else None
+
+    def create_run(self, name: str, start_ms: int, tags: Mapping[str, str], parent: str | None) -> str:
+        """Creates a run and answers its id; the tags are there from the first moment."""
+        client, experiment_id = self._client
+        link = {} if parent is None else {MLFLOW_PARENT_RUN_ID: parent}
+        with _mapped():
+            run = client.create_run(experiment_id, start_time=start_ms, tags={**tags, **link}, run_name=name)
+        return str(run.info.run_id)
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Writes params; a param never changes its value."""
+        client, _ = self._client
+        items = [Param(key, value) for key, value in params.items()]
+        with _mapped():
+            for start in range(0, len(items), _LABELS_PER_CALL):
+                client.log_batch(run_id, params=items[start : start + _LABELS_PER_CALL], synchronous=True)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Writes tags."""
+        client, _ = self._client
+        items = [RunTag(key, value) for key, value in tags.items()]
+        with _mapped():
+            for start in range(0, len(items), _LABELS_PER_CALL):
+                client.log_batch(run_id, tags=items[start : start + _LABELS_PER_CALL], synchronous=True)
+
+    def log_metrics(self, run_id: str, rows: Sequence[MetricRow]) -> None:
+        """Writes at most 1,000 rows. A repetition with the same timestamps adds nothing."""
+        client, _ = self._client
+        metrics = [Metric(metric_key(row.key), row.value, row.timestamp_ms, row.step) for row in rows]
+        with _mapped():
+            client.log_batch(run_id, metrics=metrics, synchronous=True)
+
+    def log_summary(self, run_id: str, key: str, value: float, timestamp_ms: int) -> None:
+        """Writes one metric of a whole run."""
+        client, _ = self._client
+        with _mapped():
+            metric = Metric(metric_key(key), value, timestamp_ms, 0)
+            client.log_batch(run_id, metrics=[metric], synchronous=True)
+
+    def log_texts(self, run_id: str, files: Mapping[str, str]) -> None:
+        """Writes text artifacts by path."""
+        client, _ = self._client
+        with _mapped(), tempfile.TemporaryDirectory() as folder:
+            for name, text in files.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            client.log_artifacts(run_id, folder)
+
+    def log_file(self, run_id: str, file: Path, path: str) -> None:
+        """Writes one file as the artifact `path`."""
+        client, _ = self._client
+        folder, _, name = path.rpartition("/")
+        with _mapped(), tempfile.TemporaryDirectory() as staging:
+            renamed = Path(staging, name)
+            renamed.symlink_to(file.absolute())  # an artifact takes its file's name; a model is not copied for that
+            client.log_artifact(run_id, str(renamed), folder or None)
+
+    def log_model(self, run_id: str, name: str, folder: Path, params: Mapping[str, str], step: int, again: bool) -> str:
+        """Writes an MLflow model folder as the run's logged model and answers its id.
+
+        Args:
+            run_id: the run that trained it.
+            name: not unique.
+            folder: what `mlflow.keras.save_model` wrote.
+            params: copied to the model, for searches.
+            step: the epoch that the model is from.
+            again: an earlier attempt may have got part of the way; it is found and continued.
+        """
+        client, experiment_id = self._client
+        with _mapped():
+            query = f"source_run_id = '{run_id}'"
+            earlier = client.search_logged_models([experiment_id], filter_string=query) if again else []
+            model = earlier[0] if earlier else client.create_logged_model(experiment_id, name, run_id, params=params)
+            client.log_model_artifacts(model.model_id, str(folder))
+            client.finalize_logged_model(model.model_id, "READY")
+            if not client.get_run(run_id).outputs.model_outputs:
+                client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+        return str(model.model_id)
+
+    def end_run(self, run_id: str, status: str, end_ms: int) -> None:
+        """Closes a run with FINISHED, FAILED or KILLED."""
+        client, _ = self._client
+        with _mapped():
+            client.set_terminated(run_id, status, end_ms)
+
+    def reopen_run(self, run_id: str) -> None:
+        """Shows a run as running again, for a sweep that goes on."""
+        client, _ = self._client
+        with _mapped():
+            client.update_run(run_id, status="RUNNING")
+
+    @property
+    def _client(self) -> tuple[MlflowClient, str]:
+        if self._opened is None:
+            raise RuntimeError("open() comes first")
+        return self._opened
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The absolute path of a sqlite store; None for any other."""
+    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
+    return Path(match[1]).absolute() if match else None
+
+
+@contextmanager
+def logging_to(file: Path) -> Iterator[None]:
+    """MLflow's own messages, tracebacks of a locked store among them, go to a file and not to the terminal."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine")]
+    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    handler = logging.FileHandler(file, delay=True, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        handler.close()
+        for logger, handlers, propagate, level in before:
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+
+
+def _use_wal(file: Path) -> None:
+    # With sqlite's default mode a reader (the user's browser) and this writer lock each other out.
+    file.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(file, timeout=20.0)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    """Foreign errors as one of the two answers a caller can act on."""
+    try:
+        yield
+    except mlflow.exceptions.MlflowException as err:
+        kind = StoreRefusedError if err.error_code in _REFUSALS else StoreUnavailableError
+        raise kind(_first_line(err)) from err
+    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError) as err:  # requests' errors are OSErrors
+        raise StoreUnavailableError(_first_line(err)) from err
+
+
+def _first_line(err: Exception) -> str:
+    text = str(err).strip() or type(err).__name__
+    return text.splitlines()[0]

@@ -1,0 +1,172 @@
+"""The thread that lets MLflow follow the journal."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Self
+
+from runner.errors import TrackingError
+from runner.journal import FILE
+from runner.tracking.failures import StoreRefusedError
+from runner.tracking.ledger import Ledger
+from runner.tracking.models import Exporter
+
+if TYPE_CHECKING:
+    from runner.tracking.follower import Follower
+
+_FLUSH_S = 1.0  # at most one flush in this time, however often it is notified
+_DRAIN_POLL_S = 0.1
+_LONGEST_PAUSE_S = 30.0
+
+
+def _to_stderr(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+class Projection:
+    """Sends what is committed to the journal of `folder` to MLflow, in one background thread, once.
+
+    The thread imports MLflow, waits for the sweep to be in the journal, and follows it. A store that is down or locked
+    is tried again until it takes everything. Leaving the context drains the journal: leave it after
+    `SqliteJournal.end`. An unexpected error in the thread stops the projection and is raised on leaving the context.
+
+    Args:
+        folder: the sweep's folder.
+        poll_s: look for news this often, if not notified.
+        timeout_s: most seconds to drain; what is missing then is in `problem`.
+        on_warning: told, from the thread, of the first error of an outage and of runs that MLflow refuses.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        poll_s: float = 1.0,
+        timeout_s: float = 120.0,
+        on_warning: Callable[[str], None] = _to_stderr,
+    ) -> None:
+        self._folder = folder
+        self._poll_s = poll_s
+        self._timeout_s = timeout_s
+        self._on_warning = on_warning
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._deadline_s = float("inf")
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._last_problem = ""
+        self._where = "MLflow"
+        self.problem: str | None = None
+        """After the end: what MLflow lacks and the journal keeps; None where nothing is missing."""
+
+    def __enter__(self) -> Self:
+        # A daemon: should the store never answer, the program still ends.
+        self._thread = threading.Thread(target=self._run, name="mlflow-projection", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        assert self._thread is not None
+        self._deadline_s = monotonic() + self._timeout_s
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(self._timeout_s + _FLUSH_S)
+        if self._error is not None:
+            if error is None:
+                raise self._error
+            error.add_note(f"The MLflow projection had failed too: {self._error!r}")
+        self.problem = self._describe_missing()
+
+    def notify(self) -> None:
+        """Something was committed: send it soon. Returns at once."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            from runner.tracking import follower, mlflow_sink
+
+            with mlflow_sink.logging_to(self._folder / "logs" / "mlflow.log"):
+                if not self._wait_for_sweep():
+                    return
+                with Ledger(self._folder) as ledger, Exporter(self._folder / "logs" / "exporter.log") as exporter:
+                    sweep = ledger.journal.sweep()
+                    sink = mlflow_sink.MlflowSink(sweep.tracking_uri, sweep.mlflow_experiment)
+                    self._where = f"MLflow at {sink.where}"
+                    self._follow(follower.Follower(self._folder, ledger, sink, exporter, self._on_refused))
+        except BaseException as err:  # raised again where the context is left
+            self._error = err
+            self._on_warning(f"{self._where} is no longer followed ({err!r}); the journal keeps everything")
+
+    def _wait_for_sweep(self) -> bool:
+        while True:
+            closing = self._closing.is_set()
+            if (self._folder / FILE).is_file():
+                # A driver that is just creating it may hold it.
+                with suppress(sqlite3.OperationalError), Ledger(self._folder) as ledger:
+                    if ledger.ready():
+                        return True
+            if closing:
+                return False
+            self._pause(self._poll_s)
+
+    def _follow(self, follower: Follower) -> None:
+        outage_passes = 0
+        retried = False
+        while True:
+            # Read before the pass: one begun after the closing sees everything.
+            closing, started_s = self._closing.is_set(), monotonic()
+            if closing and not retried:
+                follower.retry_refused()
+                retried = True
+            try:
+                waiting = follower.advance()
+                outage_passes = 0
+            except (TrackingError, sqlite3.OperationalError) as err:
+                waiting, outage_passes = True, outage_passes + 1
+                self._last_problem = str(err)
+                if outage_passes == 1:
+                    self._on_warning(
+                        f"{self._where} does not answer ({err}); trying again, the journal keeps everything"
+                    )
+                if closing and isinstance(err, StoreRefusedError):
+                    return
+            if closing and (not waiting or monotonic() > self._deadline_s):
+                return
+            if outage_passes:
+                longest_s = _FLUSH_S if closing else _LONGEST_PAUSE_S
+                self._pause(min(2.0 ** min(outage_passes - 1, 10), longest_s, self._deadline_s - monotonic()))
+            elif closing:
+                self._pause(_DRAIN_POLL_S)
+            else:
+                self._closing.wait(started_s + _FLUSH_S - monotonic())
+                self._wake.wait(self._poll_s)
+                self._wake.clear()
+
+    def _pause(self, seconds: float) -> None:
+        """Waits; before the closing not longer than until it."""
+        if self._closing.is_set():
+            threading.Event().wait(max(0.0, seconds))
+        else:
+            self._closing.wait(seconds)
+
+    def _on_refused(self, message: str) -> None:
+        self._last_problem = message
+        self._on_warning(message)
+
+    def _describe_missing(self) -> str | None:
+        if not (self._folder / FILE).is_file():
+            return None
+        with Ledger(self._folder) as ledger:
+            metrics, endings = ledger.missing() if ledger.ready() else (0, 0)
+        if metrics + endings == 0:
+            return None
+        reason = f" ({self._last_problem})" if self._last_problem else f" (not done within {self._timeout_s:g} s)"
+        return (
+            f"{self._where} lacks {metrics} metric values and the end of {endings} runs{reason}; "
+            f"{self._folder / FILE} keeps them, and resuming the sweep sends them"
+        )

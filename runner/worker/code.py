@@ -1,0 +1,100 @@
+"""Imports an experiment's file, on whichever machine, together with the modules beside it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from runner.data import Data
+from runner.records import Source, Trial
+from runner.worker.keras_private import Globals, Settings
+
+_PRISTINE = Settings.current()
+
+
+class Experiment:
+    """One experiment's two functions.
+
+    Its modules are visible to `import` only while its code runs, so that two experiments may each have a `layers.py`
+    beside them.
+
+    Args:
+        source: its code.
+
+    Attributes:
+        settings: Keras' global settings as the file left them (it may set a mixed-precision policy, say).
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._root = _place(source)
+        self._modules: dict[str, ModuleType] = {}
+        name = Path(source.module).stem
+        imported = Globals(0, _PRISTINE)
+        with imported.active(), self.active():
+            spec = importlib.util.spec_from_file_location(name, self._root / source.module)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"{source.path}: not a Python file")
+            self._module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = self._module
+            spec.loader.exec_module(self._module)
+        self.settings = imported.settings
+
+    def load_data(self, trial: Trial) -> Data:
+        """The trial's data, from the parameters that `load_data` names."""
+        with self.active():
+            return Data.of(self._module.load_data(**{name: trial.params[name] for name in trial.data_params}))
+
+    def build_model(self, trial: Trial) -> Any:
+        """The trial's model as `build_model` returned it."""
+        with self.active():
+            return self._module.build_model(**{name: trial.params[name] for name in trial.model_params})
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Lets the experiment's code import its neighbours."""
+        hidden = {name: module for name in self._modules if (module := sys.modules.get(name)) is not None}
+        sys.modules.update(self._modules)
+        sys.path.insert(0, str(self._root))
+        before = set(sys.modules)
+        try:
+            yield
+        finally:
+            sys.path.remove(str(self._root))
+            own = [name for name in set(sys.modules) - before if self._is_own(sys.modules[name])]
+            self._modules.update({name: sys.modules[name] for name in own})
+            for name in self._modules:
+                sys.modules.pop(name, None)
+            sys.modules.update(hidden)
+
+    def _is_own(self, module: ModuleType) -> bool:
+        file = getattr(module, "__file__", None)
+        return file is not None and Path(file).is_relative_to(self._root)
+
+
+def _place(source: Source) -> Path:
+    """Where the code lies on this machine: the user's own folder where it is the same code, else a copy.
+
+    The user's folder comes first so that tracebacks and breakpoints name the user's file and data beside it is found.
+    """
+    root = Path(source.root)
+    if all(_same(root / name, text) for name, text in source.files):
+        return root
+    copy = Path(tempfile.gettempdir()) / f"lockstep-runner-{source.digest[:16]}"
+    for name, text in source.files:
+        path = copy / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(text, encoding="utf-8")
+    return copy
+
+
+def _same(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,72 @@
+"""What a model and its data show before the first step, with errors that name the mistake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from runner.worker import keras_private
+from runner.worker.arrays import ArraySplit
+
+
+def check_model(model: Any) -> None:
+    """Refuses what `fit` could not train.
+
+    Raises:
+        TypeError: not a Keras model, or one whose `fit` is overridden.
+        ValueError: not compiled, or nothing to train.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"build_model returned a {type(model).__name__}; return a compiled keras.Model")
+    if not model.compiled:
+        raise ValueError("build_model returned a model that is not compiled; call model.compile(optimizer, loss) in it")
+    if not keras_private.is_plain_trainer(model):
+        raise TypeError(
+            f"{type(model).__name__} overrides fit() or make_train_function(), which the runner does not call; "
+            "override train_step() instead"
+        )
+
+
+def check_labels(model: Any, train: ArraySplit) -> None:
+    """Refuses integer labels outside of a single-output classifier's classes (TensorFlow would give NaN on a GPU).
+
+    Raises:
+        ValueError: naming the labels found and the classes allowed.
+    """
+    loss, y = model.loss, train.tensors[1] if len(train.tensors) > 1 else None
+    name = loss if isinstance(loss, str) else getattr(loss, "name", "")
+    if name != "sparse_categorical_crossentropy" or not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
+        return
+    shape = getattr(model, "output_shape", None)
+    if not isinstance(shape, tuple) or not isinstance(shape[-1], int):
+        return
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= shape[-1]:
+        raise ValueError(f"train y has labels {low} to {high}; the model's output has {shape[-1]} classes, allowed: 0 to "
+                         f"{shape[-1] - 1}")
+
+
+def is_plain_keras(model: Any) -> bool:
+    """True where plain `keras.models.load_model` can load the saved model without the user's code."""
+    if not type(model).__module__.startswith("keras."):
+        return False
+    try:
+        config = keras.saving.serialize_keras_object(model)
+    except (NotImplementedError, TypeError, ValueError):
+        return False
+    return all(_is_keras_object(node) for node in _objects(config))
+
+
+def _objects(config: Any) -> list[dict[str, Any]]:
+    found = [config] if isinstance(config, dict) and "class_name" in config else []
+    children = config.values() if isinstance(config, dict) else config if isinstance(config, (list, tuple)) else ()
+    return found + [node for child in children for node in _objects(child)]
+
+
+def _is_keras_object(node: dict[str, Any]) -> bool:
+    name, module, registered = node["class_name"], node.get("module") or "", node.get("registered_name") or ""
+    if name.startswith("__"):  # Keras' own marks for tuples, arrays and the like; code is never plain
+        return name != "__lambda__"
+    return module.startswith(("keras", "builtins")) and ">" not in registered and name not in ("Lambda", "function")

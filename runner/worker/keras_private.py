@@ -1,0 +1,128 @@
+"""The few touches of Keras' private parts, in one place, so that a new Keras version breaks here and nowhere else.
+
+Source: keras 3.15, `keras/src/backend/tensorflow/trainer.py` (`fit`), `keras/src/backend/common/global_state.py`.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.backend.common import global_state
+from keras.src.trainers.data_adapters import data_adapter_utils, tf_dataset_adapter
+
+
+def symbolic_build(model: Any, batch: Any) -> None:
+    """Creates every variable that `fit` would create before its first step, without running one."""
+    model._symbolic_build(data_batch=batch)
+
+
+def epoch_logs(model: Any, logs: Any) -> dict[str, float]:
+    """The values that `fit` shows after a step that returned `logs`."""
+    shown = model._get_metrics_result_or_logs(logs)
+    return {name: float(value) for name, value in _flat(shown).items()}
+
+
+def class_weights_as_sample_weights(y: Any, class_weight: Any) -> np.ndarray[Any, Any]:
+    """One weight a row, as `fit` makes them: `[rows]`."""
+    return np.asarray(data_adapter_utils.class_weight_to_sample_weights(y, dict(class_weight)))
+
+
+def class_weight_map(class_weight: Any) -> Any:
+    """A function for `Dataset.map` that adds a weight a row, as `fit` does for datasets."""
+    return tf_dataset_adapter.make_class_weight_map_fn(dict(class_weight))
+
+
+def is_plain_trainer(model: Any) -> bool:
+    """True where the model trains by its `train_step`, as `fit` does."""
+    return all(getattr(type(model), name) is getattr(keras.Model, name) for name in ("fit", "make_train_function"))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Keras' global settings that an experiment's file may change when it is imported."""
+
+    floatx: str
+    image_data_format: str
+    epsilon: float
+    dtype_policy: Any
+
+    @classmethod
+    def current(cls) -> Settings:
+        """As they are now."""
+        config = keras.config
+        return cls(config.floatx(), config.image_data_format(), config.epsilon(), config.dtype_policy())
+
+    def apply(self) -> None:
+        """Makes them the current ones."""
+        keras.config.set_floatx(self.floatx)
+        keras.config.set_image_data_format(self.image_data_format)
+        keras.config.set_epsilon(self.epsilon)
+        keras.config.set_dtype_policy(self.dtype_policy)
+
+
+class Globals:
+    """Keras' and Python's global state as one trial sees it.
+
+    Seed generators, automatic names, policies and random states belong to the trial: neither a sibling in the same
+    process nor the order of turns can change them.
+
+    Args:
+        seed: given to `keras.utils.set_random_seed` when first entered.
+        settings: the settings to begin with.
+    """
+
+    def __init__(self, seed: int, settings: Settings) -> None:
+        self._seed: int | None = seed
+        self.settings = settings
+        self._trackers = (threading.local(), threading.local())
+        self._random_states: tuple[Any, Any] | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Puts the trial's state in place, and afterwards the surrounding state back."""
+        outside_settings, outside_random = Settings.current(), _random_states()
+        outside = _swap_trackers(self._trackers)
+        self.settings.apply()
+        if self._random_states is not None:
+            _set_random_states(self._random_states)
+        if self._seed is not None:
+            keras.utils.set_random_seed(self._seed)
+            self._seed = None
+        try:
+            yield
+        finally:
+            self.settings, self._random_states = Settings.current(), _random_states()
+            self._trackers = _swap_trackers(outside)
+            outside_settings.apply()
+            _set_random_states(outside_random)
+
+    def seed_state(self) -> Any | None:
+        """The variable of the trial's global seed generator, where something drew from it."""
+        generator = getattr(self._trackers[0], "global_seed_generator", None)
+        return None if generator is None else generator.state
+
+
+def _swap_trackers(trackers: tuple[Any, Any]) -> tuple[Any, Any]:
+    before = (global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER)
+    global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER = trackers
+    return before
+
+
+def _random_states() -> tuple[Any, Any]:
+    return random.getstate(), np.random.get_state()
+
+
+def _set_random_states(states: tuple[Any, Any]) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+
+
+def _flat(logs: Any) -> dict[str, Any]:
+    return dict(logs) if hasattr(logs, "items") else {"loss": logs}

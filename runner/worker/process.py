@@ -1,0 +1,97 @@
+"""Turns a fresh process into a worker: limits first, then TensorFlow, imported lean."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from runner.errors import FleetError
+from runner.records import Allocation
+
+# Keras imports each of these if it can and copes with their absence; together they double its import time.
+_OPTIONAL_IMPORTS = ("jax", "matplotlib", "pandas", "pyarrow", "scipy", "sklearn")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """What a worker found after it had applied its allocation.
+
+    Args:
+        gpus: names of the GPUs that TensorFlow sees.
+        gpu_memory_mib: the memory limit in force; None without a GPU.
+        threads: TensorFlow's intra-op threads.
+        visible_devices: CUDA_VISIBLE_DEVICES as the process has it.
+    """
+
+    pid: int
+    gpus: tuple[str, ...]
+    gpu_memory_mib: int | None
+    threads: int
+    visible_devices: str | None
+
+
+def configure(allocation: Allocation) -> Device:
+    """Imports TensorFlow and applies the allocation before it initialises its devices.
+
+    Raises:
+        FleetError: TensorFlow was initialised before with other limits, so that these cannot be applied.
+
+    Source: https://www.tensorflow.org/guide/gpu#limiting_gpu_memory_growth
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports its errors as exceptions too
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if allocation.num_gpus == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # without this TensorFlow would take every GPU there is
+    with _hidden(_OPTIONAL_IMPORTS):
+        import keras  # noqa: F401
+        import tensorflow as tf
+    return apply_limits(tf, allocation)
+
+
+def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
+    """Sets threads and, on each visible GPU, the memory limit."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(allocation.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as err:
+        have = tf.config.threading.get_intra_op_parallelism_threads()
+        if have != allocation.threads:
+            raise FleetError(
+                f"TensorFlow already runs with {have} intra-op threads in this process, the slot needs "
+                f"{allocation.threads}; start the sweep in a fresh process or use fleet.kind=ray"
+            ) from err
+    gpus = tuple(tf.config.list_physical_devices("GPU")) if allocation.num_gpus else ()
+    if allocation.gpu_memory_mib is not None:
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=allocation.gpu_memory_mib)
+        for gpu in gpus:
+            tf.config.set_logical_device_configuration(gpu, [limit])
+    return Device(
+        pid=os.getpid(),
+        gpus=tuple(gpu.name for gpu in gpus),
+        gpu_memory_mib=allocation.gpu_memory_mib if gpus else None,
+        threads=allocation.threads,
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+    )
+
+
+def peak_memory_mib() -> float:
+    """Peak resident memory of this process, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@contextmanager
+def _hidden(names: tuple[str, ...]) -> Iterator[None]:
+    """Makes `import name` fail inside, for those not imported yet."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None marks "cannot be imported"
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)

@@ -1,0 +1,231 @@
+"""How a model's steps run: many as one compiled program, or one by one where that is impossible.
+
+Compiled, a stretch of steps is one `tf.while_loop` around the model's own `train_step` (or `test_step`), so compiled
+losses, metrics, weights and custom steps are the model's, and the numbers those of `fit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from runner.records import ProgramKind
+
+# Ops that draw from TensorFlow's hidden random state, which no snapshot can hold.
+_STATEFUL_RANDOM = frozenset(
+    "Multinomial ParameterizedTruncatedNormal RandomGamma RandomPoisson RandomPoissonV2 RandomShuffle "
+    "RandomStandardNormal RandomUniform RandomUniformInt TruncatedNormal".split()
+)
+_SCALAR = tf.TensorSpec([], tf.int64)
+_ORDER = tf.TensorSpec([None], tf.int64)
+_EAGER = "the model is compiled with run_eagerly=True"
+
+
+class Program(Protocol):
+    """Runs one model's steps over one split, in the split's order.
+
+    Attributes:
+        kind: as `Facts.program`.
+        reason: why it is not "round"; empty where it is.
+        inexact: what keeps a repetition from being exact; empty for nothing.
+    """
+
+    kind: ProgramKind
+    reason: str
+    inexact: str
+
+    def run(self, step: int, count: int) -> Any:
+        """Runs `count` steps, the first being number `step` since the trial began; returns the last one's logs."""
+
+
+class StepFunction:
+    """One step on one batch, compiled as `fit` compiles it, or eager where the model asks for that.
+
+    Args:
+        model: a compiled Keras model.
+        step: its `train_step` or `test_step`.
+    """
+
+    def __init__(self, model: Any, step: Callable[[Any], Any]) -> None:
+        self.eager = bool(model.run_eagerly)
+        # autograph=False as in `fit`: what trains there trains here, and nothing is rewritten.
+        self._function = tf.function(
+            step, autograph=False, reduce_retracing=True, jit_compile=True if model.jit_compile is True else None
+        )
+        self._call = step if self.eager else self._function
+
+    def __call__(self, batch: Any) -> Any:
+        """Logs of one step."""
+        return self._call(batch)
+
+    def trace(self, batch_spec: Any) -> Any:
+        """The concrete function for batches of this spec."""
+        return self._function.get_concrete_function(batch_spec)
+
+
+class Rows:
+    """Arrays in memory as tensors, and the order in which each pass takes their rows.
+
+    Args:
+        tensors: `(x,)`, `(x, y)` or `(x, y, sample_weight)`; leaves `[rows, ...]`.
+        rows: rows in every leaf.
+        batch_size: rows a step; the last batch of a pass has what is left.
+        shuffle_seed: each pass is a permutation from (seed, pass); None takes the rows as they lie.
+    """
+
+    def __init__(self, tensors: Any, rows: int, batch_size: int, shuffle_seed: int | None) -> None:
+        self.tensors, self.rows, self.batch_size, self._seed = tensors, rows, batch_size, shuffle_seed
+        self.batches = -(-rows // batch_size)
+        self._cached: tuple[int, Any] | None = None
+
+    def order(self, number: int) -> Any:
+        """Row numbers of pass `number` in the order they are taken: `int64 [rows]`."""
+        if self._cached is None or self._cached[0] != number:
+            self._cached = (number, self._make_order(number))
+        return self._cached[1]
+
+    def _make_order(self, number: int) -> Any:
+        if self._seed is None:
+            return tf.range(self.rows, dtype=tf.int64)
+        return tf.constant(np.random.default_rng([self._seed, number]).permutation(self.rows), tf.int64)
+
+    def batch(self, index: Any, order: Any) -> Any:
+        """Batch `index` of a pass; usable inside and outside of a graph."""
+        begin = index * self.batch_size
+        chosen = order[begin : tf.minimum(begin + self.batch_size, self.rows)]
+        return keras.tree.map_structure(lambda leaf: tf.gather(leaf, chosen, axis=0), self.tensors)
+
+    def batch_spec(self) -> Any:
+        """What a batch looks like to a trace; its length is open, as in `fit`."""
+        return keras.tree.map_structure(lambda leaf: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype), self.tensors)
+
+
+class RoundProgram:
+    """Steps over arrays in memory; batches are gathered by index inside the program."""
+
+    kind: ProgramKind = "round"
+    reason = ""
+
+    def __init__(self, step: StepFunction, rows: Rows) -> None:
+        self._step, self._rows = step, rows
+        concrete = step.trace(rows.batch_spec())
+        self.inexact = _stateful_random(concrete)
+        self._initial_logs = _zeros_like_logs(concrete.structured_outputs)
+        self._loop = tf.function(self._trace_loop, autograph=False, input_signature=[_SCALAR, _SCALAR, _ORDER])
+        self._loop.get_concrete_function()
+
+    def run(self, step: int, count: int) -> Any:
+        """As `Program.run`; a call that goes past the end of a pass is split there."""
+        logs = None
+        while count > 0:
+            number, start = divmod(step, self._rows.batches)
+            stop = min(start + count, self._rows.batches)
+            logs = self._loop(start, stop, self._rows.order(number))
+            step, count = step + stop - start, count - (stop - start)
+        return logs
+
+    def _trace_loop(self, start: Any, stop: Any, order: Any) -> Any:
+        def body(index: Any, _: Any) -> tuple[Any, Any]:
+            return index + 1, self._step(self._rows.batch(index, order))
+
+        return _while(body, start, stop, self._initial_logs)
+
+
+class StreamProgram:
+    """Steps over an endless `tf.data` iterator; batches are drawn inside the program."""
+
+    kind: ProgramKind = "stream"
+    reason = "a tf.data.Dataset brings its own batches"
+
+    def __init__(self, step: StepFunction, iterator: Any) -> None:
+        self._step, self._iterator = step, iterator
+        concrete = step.trace(iterator.element_spec)
+        self.inexact = _stateful_random(concrete)
+        self._initial_logs = _zeros_like_logs(concrete.structured_outputs)
+        self._loop = tf.function(self._trace_loop, autograph=False, input_signature=[_SCALAR])
+        self._loop.get_concrete_function()
+
+    def run(self, step: int, count: int) -> Any:
+        """As `Program.run`; the iterator knows where it is."""
+        return self._loop(count)
+
+    def _trace_loop(self, count: Any) -> Any:
+        def body(index: Any, _: Any) -> tuple[Any, Any]:
+            return index + 1, self._step(next(self._iterator))
+
+        return _while(body, tf.constant(0, tf.int64), count, self._initial_logs)
+
+
+class PlainProgram:
+    """Steps called one by one from Python.
+
+    Args:
+        step: the model's step.
+        reason: why the steps cannot be compiled into one program.
+        draw: the batch of a step number.
+    """
+
+    kind: ProgramKind = "plain"
+
+    def __init__(self, step: StepFunction, reason: str, draw: Callable[[int], Any]) -> None:
+        self._step, self.reason, self._draw = step, reason, draw
+        self.inexact = ""
+
+    def run(self, step: int, count: int) -> Any:
+        """As `Program.run`."""
+        logs = None
+        for number in range(step, step + count):
+            logs = self._step(self._draw(number))
+        return logs
+
+
+def rows_program(step: StepFunction, rows: Rows) -> Program:
+    """The best program for arrays in memory."""
+
+    def draw(number: int) -> Any:
+        index = number % rows.batches
+        return rows.batch(index, rows.order(number // rows.batches))
+
+    if step.eager:
+        return PlainProgram(step, _EAGER, draw)
+    try:
+        return RoundProgram(step, rows)
+    except _NotCompilableError as err:
+        return PlainProgram(step, str(err), draw)
+
+
+def stream_program(step: StepFunction, iterator: Any) -> Program:
+    """The best program for an endless `tf.data` iterator."""
+    if step.eager:
+        return PlainProgram(step, _EAGER, lambda _: next(iterator))
+    try:
+        return StreamProgram(step, iterator)
+    except _NotCompilableError as err:
+        return PlainProgram(step, str(err), lambda _: next(iterator))
+
+
+class _NotCompilableError(Exception):
+    """These steps cannot become one program; the message says why."""
+
+
+def _while(body: Callable[[Any, Any], Any], start: Any, stop: Any, logs: Any) -> Any:
+    return tf.while_loop(lambda index, _: index < stop, body, (start, logs), parallel_iterations=1)[1]
+
+
+def _zeros_like_logs(outputs: Any) -> Any:
+    leaves = keras.tree.flatten(outputs)
+    if not all(isinstance(leaf, tf.Tensor) and leaf.shape.is_fully_defined() for leaf in leaves):
+        raise _NotCompilableError("the step returns logs of no fixed shape")
+    return keras.tree.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), outputs)
+
+
+def _stateful_random(concrete: Any) -> str:
+    definition = concrete.graph.as_graph_def()
+    ops = [node.op for node in definition.node]
+    ops += [node.op for function in definition.library.function for node in function.node_def]
+    found = sorted(_STATEFUL_RANDOM.intersection(ops))
+    return f"{', '.join(found)} draws from TensorFlow's hidden random state; use keras.random instead" if found else ""

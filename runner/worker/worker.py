@@ -1,0 +1,105 @@
+"""The worker: holds the seats of its trials and answers the fleet. What fails in an experiment's code is a value here."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from runner.data import Data
+from runner.records import Checked, Export, Failure, FailureKind, Report, Trial, Work
+from runner.worker.arrays import ArrayData, array_data, is_stream
+from runner.worker.code import Experiment
+from runner.worker.feeds import Resident
+from runner.worker.keras_private import Globals
+from runner.worker.seat import Seat
+
+T = TypeVar("T")
+Loaded = ArrayData | None | Failure
+"""A data set as the fleet passes it on: arrays; None for pipelines that each seat builds itself; or why it failed."""
+
+
+class Worker:
+    """Trials' models in one process. TensorFlow must have its limits before (`process.configure`)."""
+
+    def __init__(self) -> None:
+        self._experiments: dict[str, Experiment] = {}
+        self._residents: dict[str, Resident] = {}
+        self._seats: dict[str, Seat] = {}
+
+    def load(self, trial: Trial) -> Loaded:
+        """Loads the trial's data for all trials with the same `data_key`."""
+        return _guarded("data", trial, lambda: self._load(trial))
+
+    def check(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
+        """Builds the trial's model and tries one step; nothing of it stays."""
+        if isinstance(loaded, Failure):
+            return loaded
+        return _guarded("build", trial, lambda: self._sit(trial, loaded).rehearse())
+
+    def advance(self, work: Sequence[Work], loaded: Sequence[Loaded]) -> dict[str, Report | Failure]:
+        """One turn of each trial, one after another; trials that are not in `work` lose their seats."""
+        for trial_id in self._seats.keys() - {item.trial.id for item in work}:
+            del self._seats[trial_id]
+        kept = {item.trial.data_key for item in work}
+        self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
+        return {item.trial.id: self._turn(item, data) for item, data in zip(work, loaded, strict=True)}
+
+    def export(self, trial: Trial, best: bool) -> Export | Failure:
+        """The seated trial's model; `best` asks for the kept best weights."""
+        return _guarded("export", trial, lambda: self._seats[trial.id].export(best))
+
+    def _turn(self, work: Work, loaded: Loaded) -> Report | Failure:
+        trial = work.trial
+        if isinstance(loaded, Failure):
+            return Failure(trial_id=trial.id, kind=loaded.kind, message=loaded.message, traceback=loaded.traceback)
+        if trial.id not in self._seats:
+            seat = _guarded("build", trial, lambda: self._sit(trial, loaded))
+            if isinstance(seat, Failure):
+                return seat
+            self._seats[trial.id] = seat
+        report = _guarded("train", trial, lambda: self._seats[trial.id].advance(work))
+        if isinstance(report, Failure):
+            del self._seats[trial.id]
+        return report
+
+    def _sit(self, trial: Trial, loaded: ArrayData | None) -> Seat:
+        return Seat(trial, self._experiment(trial), self._resident(trial.data_key, loaded))
+
+    def _resident(self, key: str, loaded: ArrayData | None) -> Resident | None:
+        if loaded is None:
+            return None
+        return self._residents.setdefault(key, Resident(loaded))
+
+    def _experiment(self, trial: Trial) -> Experiment:
+        digest = trial.source.digest
+        if digest not in self._experiments:
+            self._experiments[digest] = Experiment(trial.source)
+        return self._experiments[digest]
+
+    def _load(self, trial: Trial) -> ArrayData | None:
+        experiment = self._experiment(trial)
+        with Globals(0, experiment.settings).active():  # data is shared by trials of any seed
+            data = experiment.load_data(trial)
+            return None if _all_streams(data) else array_data(data)
+
+
+def _all_streams(data: Data) -> bool:
+    splits = {
+        name: is_stream(split)
+        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
+        if split is not None
+    }
+    if len(set(splits.values())) > 1:
+        kinds = ", ".join(f"{name} is {'a tf.data.Dataset' if stream else 'arrays'}" for name, stream in splits.items())
+        raise TypeError(f"{kinds}; give all splits of one kind")
+    return splits["train"]
+
+
+def _guarded(kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
+    """The worker's boundary: any error of the experiment's code becomes a value that names it."""
+    try:
+        return call()
+    except Exception as err:
+        message = f"{type(err).__name__}: {str(err).strip()}"
+        return Failure(trial_id=trial.id, kind=kind, message=message, traceback=traceback.format_exc())

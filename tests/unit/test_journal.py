@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import math
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from runner.errors import SweepNotFoundError
+from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect
+from runner.records import Allocation, Export, Facts, Failure, Report, Source, TrainSettings, Trial, Turn, Verdict, Work
+
+KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
+FACTS = Facts(
+    steps_per_epoch=2, rows=64, validation_rows=None, parameters=9, program="round", program_reason="", inexact="",
+    summary="Model", loadable=True,
+)  # fmt: skip
+
+
+def trial(number: int) -> Trial:
+    source = Source(path="experiments/a.py", root="/code", files=(("a.py", "x = 1\n"),))
+    return Trial(
+        id=f"{number:03d}", index=number, member="a", source=source, params={"units": 8 * (number + 1)}, data_params=(),
+        model_params=("units",), searched=("units",), train=TrainSettings(epochs=2), seed=number,
+    )  # fmt: skip
+
+
+def report(number: int, round: int, step: int, epoch: int, loss: float, ended: bool = False) -> Report:
+    return Report(
+        trial_id=f"{number:03d}", round=round, step=step, epoch=epoch, running={"loss": loss},
+        epoch_metrics={"loss": loss, "val_loss": loss + 1} if ended else None,
+        turn=Turn(pid=7, started_s=10.0, ended_s=12.5, compute_s=2.0), facts=FACTS if round == 0 else None,
+    )  # fmt: skip
+
+
+SWEEP = SweepRecord(
+    id="a-1", name="a", created_ms=1000, metric="val_loss", goal="minimize", config="name: a\n", command="runner sweep",
+    tracking_uri="sqlite:///mlflow.db", mlflow_experiment="a", versions={"keras": "3"},
+)  # fmt: skip
+
+
+@pytest.fixture
+def journal(tmp_path: Path):
+    with SqliteJournal(tmp_path, {0: Allocation(num_cpus=1), 1: Allocation(num_cpus=2)}, clock=lambda: 42.0) as journal:
+        journal.create(SWEEP, tuple(trial(number) for number in range(3)))
+        yield journal
+
+
+@pytest.fixture
+def reader(journal: SqliteJournal, tmp_path: Path):
+    with JournalReader(tmp_path) as reader:
+        yield reader
+
+
+def test_a_created_sweep_is_read_back_with_its_trials_queued_in_order(reader: JournalReader):
+    assert reader.sweep() == SWEEP
+    trials = reader.trials()
+    assert [(t.id, t.position, t.status, t.started_ms) for t in trials] == [(f"{n:03d}", n, "queued", None) for n in range(3)]
+    assert trials[1].settings["units"] == 16
+    assert trials[1].record["source"]["files"] == [["a.py", "x = 1\n"]]
+
+
+def test_an_assigned_trial_runs_in_its_slot_with_the_slots_allocation(journal: SqliteJournal, reader: JournalReader):
+    journal.assign({1: (Work(trial=trial(0), round=0),)})
+    begun = reader.trial("000")
+    assert (begun.status, begun.slot, begun.started_ms) == ("running", 1, 42000)
+    assert begun.allocation is not None
+    assert begun.allocation["num_cpus"] == 2
+    assert reader.trial("001").status == "queued"
+
+
+def test_a_later_turn_does_not_begin_a_trial_again(journal: SqliteJournal, reader: JournalReader):
+    journal.assign({0: (Work(trial=trial(0), round=0),)})
+    journal.assign({1: (Work(trial=trial(0), round=1),)})
+    assert reader.trial("000").slot == 0
+
+
+def test_a_commit_holds_running_and_epoch_metrics_on_their_own_axes(journal: SqliteJournal, reader: JournalReader):
+    journal.commit({"000": report(0, 0, 2, 1, 0.5, ended=True)}, {"000": KEEP}, {})
+    rows = [(row.key, row.step, row.value, row.timestamp_ms) for row in reader.metrics("000")]
+    assert rows == [("round/loss", 2, 0.5, 12500), ("loss", 1, 0.5, 12500), ("val_loss", 1, 1.5, 12500)]
+    seen = reader.trial("000")
+    assert seen.last == {"loss": 0.5, "val_loss": 1.5}
+    assert seen.facts is not None
+    assert seen.facts["summary"] == "Model"
+    assert [turn["pid"] for turn in reader.turns()] == [7]
+
+
+def test_metrics_can_be_read_from_where_one_left_off(journal: SqliteJournal, reader: JournalReader):
+    for round in range(3):
+        journal.commit({"000": report(0, round, round + 1, 0, 0.5), "001": report(1, round, round + 1, 0, 0.5)}, {}, {})
+    first = reader.metrics("001", limit=2)
+    rest = reader.metrics("001", after_seq=first[-1].seq)
+    assert [row.step for row in (*first, *rest)] == [1, 2, 3]
+    assert len(reader.metrics()) == 6
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e-320, 0.1 + 0.2])
+def test_a_value_is_read_back_as_it_was(journal: SqliteJournal, reader: JournalReader, value: float):
+    journal.commit({"000": report(0, 0, 2, 0, value)}, {"000": KEEP}, {})
+    (row,) = reader.metrics("000")
+    assert row.value == value or (math.isnan(row.value) and math.isnan(value))
+
+
+def test_a_failing_commit_leaves_nothing_of_its_barrier(journal: SqliteJournal, reader: JournalReader):
+    journal.commit({"001": report(1, 0, 2, 0, 0.5)}, {"001": KEEP}, {})
+    twice = {"000": report(0, 0, 2, 0, 0.5), "001": report(1, 0, 2, 0, 0.5)}
+    with pytest.raises(sqlite3.IntegrityError):
+        journal.commit(twice, {"000": COMPLETE}, {})
+    assert reader.metrics("000") == ()
+    assert len(reader.turns()) == 1
+    assert reader.trial("000").status == "queued"
+    journal.commit({"000": report(0, 0, 2, 0, 0.5)}, {"000": COMPLETE}, {})
+    assert reader.trial("000").status == "complete"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status"),
+    [(COMPLETE, "complete"), (Verdict(kind="stop", reason="no gain"), "stopped"), (Verdict(kind="fail"), "failed")],
+)
+def test_a_verdict_that_ends_sets_status_and_end(
+    journal: SqliteJournal, reader: JournalReader, verdict: Verdict, status: str
+):
+    journal.commit({"000": report(0, 0, 2, 1, 0.5)}, {"000": verdict}, {})
+    ended = reader.trial("000")
+    assert (ended.status, ended.reason, ended.ended_ms) == (status, verdict.reason, 42000)
+
+
+def test_a_failure_is_kept_with_its_traceback(journal: SqliteJournal, reader: JournalReader):
+    failure = Failure(trial_id="000", kind="build", message="no such layer", traceback="Traceback ...")
+    journal.commit({"000": failure}, {"000": Verdict(kind="fail")}, {})
+    failed = reader.trial("000")
+    assert (failed.status, failed.reason, failed.traceback) == ("failed", "build: no such layer", "Traceback ...")
+
+
+def test_a_failed_export_fails_its_trial(journal: SqliteJournal, reader: JournalReader):
+    failure = Failure(trial_id="000", kind="export", message="cannot be saved")
+    journal.commit({"000": report(0, 0, 2, 1, 0.5)}, {"000": COMPLETE}, {"000": failure})
+    assert reader.trial("000").status == "failed"
+    assert reader.trial("000").model is None
+
+
+def test_an_exported_model_is_whole_on_disk_and_named_by_the_journal(
+    journal: SqliteJournal, reader: JournalReader, tmp_path: Path
+):
+    export = Export(trial_id="000", model=b"keras", weights=b"npz", test_metrics={"test_loss": 0.25})
+    journal.commit({"000": report(0, 0, 2, 1, 0.5)}, {"000": COMPLETE}, {"000": export})
+    ended = reader.trial("000")
+    assert ended.model is not None
+    assert ended.weights is not None
+    assert (tmp_path / ended.model).read_bytes() == b"keras"
+    assert (tmp_path / ended.weights).read_bytes() == b"npz"
+    assert ended.last["test_loss"] == 0.25
+    assert list((tmp_path / "models").glob("*.partial")) == []
+
+
+def test_the_epoch_to_keep_is_remembered(journal: SqliteJournal, reader: JournalReader):
+    journal.commit({"000": report(0, 0, 2, 1, 0.5)}, {"000": Verdict(kind="keep", keep_best=True)}, {})
+    journal.commit({"000": report(0, 1, 4, 2, 0.9)}, {"000": KEEP}, {})
+    assert reader.trial("000").best_epoch == 1
+
+
+def test_the_end_of_a_sweep_ends_its_running_and_queued_trials(journal: SqliteJournal, reader: JournalReader):
+    journal.assign({0: (Work(trial=trial(0), round=0), Work(trial=trial(1), round=0))})
+    journal.commit({"000": report(0, 0, 2, 1, 0.5)}, {"000": COMPLETE}, {})
+    journal.end("killed")
+    assert reader.sweep().status == "killed"
+    assert [t.status for t in reader.trials()] == ["complete", "killed", "killed"]
+
+
+def test_what_is_committed_is_durable_and_readable_while_the_journal_is_open(journal: SqliteJournal, tmp_path: Path):
+    connection = connect(tmp_path / FILE)
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+    connection.execute("BEGIN")
+    assert connection.execute("SELECT count(*) FROM trial").fetchone()[0] == 3
+    journal.commit({"000": report(0, 0, 2, 0, 0.5)}, {"000": KEEP}, {})  # a reader in mid-transaction blocks nobody
+    connection.close()
+
+
+def test_a_folder_without_a_journal_is_no_sweep(tmp_path: Path):
+    with pytest.raises(SweepNotFoundError, match="no sweep here"):
+        JournalReader(tmp_path)
+
+
+def test_an_unknown_trial_is_a_key_error(reader: JournalReader):
+    with pytest.raises(KeyError):
+        reader.trial("999")
+
+
+def test_a_journal_that_is_not_open_says_so(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="context manager"):
+        SqliteJournal(tmp_path, {}).end("complete")
