@@ -37,7 +37,8 @@ class Data:
         if isinstance(value, tuple) and len(value) == 2 and all(_is_split(part) for part in value):
             return cls(train=value[0], validation=value[1])
         raise TypeError(
-            f"load_data returned {_describe(value)}; return ((x, y), (x_val, y_val)) or runner.Data(train=..., validation=...)"
+            f"load_data returned {_describe(value)}; return ((x, y), (x_val, y_val)) or "
+            "runner.Data(train=..., validation=...)"
         )
 
 

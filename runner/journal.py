@@ -12,12 +12,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from runner.errors import SweepNotFoundError
-from runner.records import Allocation, Export, Facts, Failure, Report, Trial, Verdict, Work, to_json
+from runner.records import Allocation, Export, Failure, Report, Trial, Verdict, Work, to_json
 
 FILE = "journal.db"
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
@@ -47,7 +47,7 @@ CREATE TABLE metric (
     step INTEGER NOT NULL, value REAL, timestamp_ms INTEGER NOT NULL, UNIQUE (trial, key, step)
 );
 CREATE INDEX metric_of_trial ON metric (trial);
-CREATE TABLE model (trial TEXT PRIMARY KEY REFERENCES trial(id), file TEXT NOT NULL, weights TEXT NOT NULL);
+CREATE TABLE model (trial TEXT PRIMARY KEY REFERENCES trial(id), file TEXT, weights TEXT NOT NULL);
 CREATE TABLE projection (
     trial TEXT PRIMARY KEY, run_id TEXT, metric_seq INTEGER NOT NULL DEFAULT 0, facts INTEGER NOT NULL DEFAULT 0,
     model INTEGER NOT NULL DEFAULT 0, status TEXT
@@ -87,7 +87,8 @@ class TrialRecord:
     Args:
         settings: what distinguishes it, flat, `Trial.settings`.
         record: the whole `Trial` as plain data.
-        last: latest value of each epoch metric.
+        metrics: each epoch metric as the trial's model has it: at `best_epoch` if there is one, else the latest.
+        best_epoch: the epoch whose weights the trial's model has, where early stopping restores the best.
         model: path of the exported `.keras` file relative to the sweep's folder; None before its end.
         run_id: its MLflow run, once there is one.
     """
@@ -109,7 +110,7 @@ class TrialRecord:
     model: str | None = None
     weights: str | None = None
     run_id: str | None = None
-    last: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,7 +218,7 @@ class SqliteJournal:
                     _insert_report(db, report)
             for trial_id, (model, weights) in files.items():
                 db.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?)", (trial_id, model, weights))
-            for trial_id, export in exports.items():
+            for export in exports.values():
                 if isinstance(export, Export):
                     _insert_test_metrics(db, export, self._now_ms())
             for trial_id, verdict in verdicts.items():
@@ -253,13 +254,14 @@ class SqliteJournal:
             (status, reason, failure.traceback if failure else "", self._now_ms(), trial_id),
         )
 
-    def _write_model(self, export: Export) -> tuple[str, str]:
-        folder = self._folder / "models"
-        folder.mkdir(exist_ok=True)
-        names = (f"models/{export.trial_id}.keras", f"models/{export.trial_id}.weights.npz")
-        for name, content in zip(names, (export.model, export.weights), strict=True):
-            _write_durably(self._folder / name, content)
-        return names
+    def _write_model(self, export: Export) -> tuple[str | None, str]:
+        (self._folder / "models").mkdir(exist_ok=True)
+        model, weights = f"models/{export.trial_id}.keras", f"models/{export.trial_id}.weights.npz"
+        _write_durably(self._folder / weights, export.weights)
+        if not export.model:
+            return None, weights
+        _write_durably(self._folder / model, export.model)
+        return model, weights
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -283,8 +285,7 @@ def _insert_report(db: sqlite3.Connection, report: Report) -> None:
     turn = report.turn
     db.execute(
         f"INSERT INTO turn VALUES ({', '.join('?' * 11)})",
-        (report.trial_id, report.round, report.step, report.epoch, turn.pid, turn.started_s, turn.ended_s)
-        + (turn.compute_s, turn.evaluate_s, turn.seat_s, turn.memory_mib),
+        (report.trial_id, report.round, report.step, report.epoch, *astuple(turn)),
     )
     timestamp_ms = int(turn.ended_s * 1000)
     rows = [(ROUND_PREFIX + key, report.step, value) for key, value in report.running.items()]
@@ -358,26 +359,35 @@ class JournalReader:
             f"{where} ORDER BY position",
             values,
         ).fetchall()
-        last: dict[str, dict[str, float]] = {}
-        for row in self.metrics(trial_id):
-            if not row.key.startswith(ROUND_PREFIX):
-                last.setdefault(row.trial, {})[row.key] = row.value
-        return tuple(_trial_record(row, last.get(row["id"], {})) for row in rows)
+        return tuple(_trial_record(row, self._model_metrics(row["id"], row["best_epoch"])) for row in rows)
+
+    def _model_metrics(self, trial_id: str, best_epoch: int | None) -> dict[str, float]:
+        # sqlite gives the other columns of the row that has the maximum.
+        rows = self._connection.execute(
+            "SELECT key, value, max(step) FROM metric WHERE trial = ? AND key NOT LIKE ? "
+            "AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
+            (trial_id, f"{ROUND_PREFIX}%", best_epoch, best_epoch),
+        )
+        return {row["key"]: _number(row["value"]) for row in rows}
 
     def metrics(self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
         """Metric rows in the order they were committed, of one trial or of all."""
         where, values = ("AND trial = ?", (trial_id,)) if trial_id is not None else ("", ())
         query = f"SELECT * FROM metric WHERE seq > ? {where} ORDER BY seq LIMIT ?"
         rows = self._connection.execute(query, (after_seq, *values, limit))
-        return tuple(MetricRow(**{**row, "value": math.nan if row["value"] is None else row["value"]}) for row in rows)
+        return tuple(MetricRow(**{**row, "value": _number(row["value"])}) for row in rows)
 
     def turns(self) -> tuple[dict[str, Any], ...]:
         """Every turn: trial, round, step, epoch, pid, started_s, ended_s, compute_s, evaluate_s, seat_s, memory_mib."""
         return tuple(dict(row) for row in self._connection.execute("SELECT * FROM turn ORDER BY started_s"))
 
 
-def _trial_record(row: sqlite3.Row, last: Mapping[str, float]) -> TrialRecord:
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _trial_record(row: sqlite3.Row, metrics: Mapping[str, float]) -> TrialRecord:
     values = dict(row)
     for key in ("settings", "record", "allocation", "facts"):
         values[key] = None if values[key] is None else json.loads(values[key])
-    return TrialRecord(**values, last=last)
+    return TrialRecord(**values, metrics=metrics)

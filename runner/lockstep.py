@@ -1,4 +1,4 @@
-"""The loop: every live trial has one turn, all wait at the barrier, the journal takes the round, then it begins anew."""
+"""The loop: every live trial has one turn, all wait at the barrier, the journal takes the round, and again."""
 
 from __future__ import annotations
 
@@ -70,5 +70,3 @@ def _replace_dead_workers(work: Round, reports: Mapping[str, Report | Failure], 
 
 def _trials(work: Round) -> list[Trial]:
     return [item.trial for items in work.values() for item in items]
-
-

@@ -312,7 +312,7 @@ class Export:
     """A finished trial's model by value.
 
     Args:
-        model: bytes of a `.keras` file; loadable by plain Keras where `Facts.loadable`.
+        model: bytes of a `.keras` file where `Facts.loadable`; else empty.
         weights: bytes of an `.npz` of all weights in the order of `model.get_weights()`.
         test_metrics: `test_*` metrics where the data has a test split.
     """

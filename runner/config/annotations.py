@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 _SIMPLE = {"int", "float", "str", "bool"}
-_SEQUENCES = {"list": "list", "List": "list", "Sequence": "list", "Iterable": "list", "tuple": "tuple", "Tuple": "tuple"}
+_SEQUENCES = {
+    "list": "list",
+    "List": "list",
+    "Sequence": "list",
+    "Iterable": "list",
+    "tuple": "tuple",
+    "Tuple": "tuple",
+}
 _MAPPINGS = {"dict": "dict", "Dict": "dict", "Mapping": "dict"}
 
 Kind = Literal["any", "none", "int", "float", "str", "bool", "list", "tuple", "dict", "literal", "union"]
 
 
-class Mismatch(ValueError):
+class MismatchError(ValueError):
     """A value that its parameter's type does not allow."""
 
 
@@ -70,7 +77,7 @@ def converted(value: Any, allowed: Type) -> Any:
     """The value as its parameter takes it: an int becomes a float, a list a tuple, where that is what is asked.
 
     Raises:
-        Mismatch: where the type does not allow the value.
+        MismatchError: where the type does not allow the value.
     """
     if allowed.kind == "any":
         return value
@@ -80,7 +87,7 @@ def converted(value: Any, allowed: Type) -> Any:
         for choice in allowed.values:
             if choice == value and type(choice) is type(value):
                 return choice
-        raise Mismatch
+        raise MismatchError
     if allowed.kind in ("list", "tuple") and isinstance(value, list | tuple):
         return _converted_sequence(value, allowed)
     if allowed.kind == "dict" and isinstance(value, dict):
@@ -91,7 +98,7 @@ def converted(value: Any, allowed: Type) -> Any:
     types = {"int": int, "float": float, "str": str, "bool": bool, "none": type(None)}
     if type(value) is types.get(allowed.kind):
         return value
-    raise Mismatch
+    raise MismatchError
 
 
 def _first_match(value: Any, allowed: Type) -> Any:
@@ -99,9 +106,9 @@ def _first_match(value: Any, allowed: Type) -> Any:
     for part in sorted(allowed.inner, key=lambda part: part.kind != type(value).__name__):
         try:
             return converted(value, part)
-        except Mismatch:
+        except MismatchError:
             continue
-    raise Mismatch
+    raise MismatchError
 
 
 def _converted_sequence(value: list[Any] | tuple[Any, ...], allowed: Type) -> Any:
@@ -109,7 +116,7 @@ def _converted_sequence(value: list[Any] | tuple[Any, ...], allowed: Type) -> An
     if allowed.kind == "list" or len(inner) <= 1:
         inner = (inner[0] if inner else ANY,) * len(value)
     if len(inner) != len(value):
-        raise Mismatch
+        raise MismatchError
     items = [converted(item, part) for item, part in zip(value, inner, strict=True)]
     return tuple(items) if allowed.kind == "tuple" else items
 
@@ -118,7 +125,7 @@ def _as_float(value: int) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise Mismatch from None
+        raise MismatchError from None
 
 
 def _type_of_constant(node: ast.Constant) -> Type:

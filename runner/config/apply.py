@@ -7,22 +7,19 @@ from typing import Any
 
 from runner.config.origins import Key
 from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN, Setting
-from runner.errors import ConfigError
 
 Values = dict[str, Any]
 
 
-def apply_settings(values: Values, settings: Sequence[Setting]) -> dict[Key, str]:
+def apply_settings(values: Values, settings: Sequence[Setting]) -> tuple[dict[Key, str], list[str]]:
     """Changes `values` in place.
 
     A fixed value removes a search of the same name and a search removes a fixed value, so that each name has one
     place. A setting at the top also removes what members have of that name: it would otherwise not reach them.
 
     Returns:
-        Each key that was set, with the key as written on the command line.
-
-    Raises:
-        ConfigError: listing every setting that does not fit.
+        Each key that was set with the key as written on the command line, and a sentence for every setting that
+        does not fit.
     """
     touched: dict[Key, str] = {}
     problems: list[str] = []
@@ -32,9 +29,7 @@ def apply_settings(values: Values, settings: Sequence[Setting]) -> dict[Key, str
             {"set": _set, "search": _search, "delete": _delete}[setting.kind](values, setting, touched)
         except ValueError as err:
             problems.append(f"command line: {'.'.join(setting.keys)}: {err}")
-    if problems:
-        raise ConfigError(problems)
-    return touched
+    return touched, problems
 
 
 def _set(values: Values, setting: Setting, touched: dict[Key, str]) -> None:

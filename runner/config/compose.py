@@ -42,17 +42,22 @@ def load_config(
     Raises:
         ConfigError: listing all problems at once.
     """
-    settings = parse_settings(overrides)
+    parsed, problems = parse_settings(overrides)
     folder = _folder(config_dir, config_name)
-    file, settings = _experiment_file(experiment, settings)
-    choices, settings = _group_choices(folder, settings, file)
+    file, settings = _experiment_file(experiment, parsed)
+    choices, settings, refused = _group_choices(folder, settings, file)
+    problems += refused
     values: dict[str, Any] = {}
     layers: tuple[Layer, ...] = ()
     if folder is not None:
-        values, layers = compose_folder(folder, choices)
+        try:
+            values, layers = compose_folder(folder, choices)
+        except ConfigError as err:
+            raise ConfigError([*problems, *err.problems]) from err
     if file is not None:
         values["experiment"] = file
-    touched = apply_settings(values, settings)
+    touched, misfits = apply_settings(values, settings)
+    problems += misfits
     if file is not None:
         touched[("experiment",)] = "experiment"
     fallback = folder.shown(folder.name) if folder is not None else "command line"
@@ -63,7 +68,7 @@ def load_config(
     values = References(values, origins).resolved()
     if folder is not None:
         _find_experiments(values, folder.path.parent)
-    return _checked(values, origins)
+    return _checked(values, origins, problems)
 
 
 def config_to_yaml(config: Config) -> str:
@@ -111,9 +116,10 @@ def _experiment_file(experiment: str | None, settings: Sequence[Setting]) -> tup
 
 def _group_choices(
     folder: Folder | None, settings: Sequence[Setting], file: str | None
-) -> tuple[dict[str, str | None], list[Setting]]:
+) -> tuple[dict[str, str | None], list[Setting], list[str]]:
     choices: dict[str, str | None] = {"experiment": None} if file is not None else {}
-    rest, problems = [], []
+    rest: list[Setting] = []
+    problems: list[str] = []
     for setting in settings:
         is_experiment = setting.keys == ("experiment",)
         if is_experiment and file is not None and setting.kind != "delete":
@@ -124,6 +130,7 @@ def _group_choices(
             problem = check_option(folder, setting.group, setting.value) if setting.kind != "delete" else None
             if problem is not None:
                 problems.append(f"command line: {setting.text}: {problem}")
+                continue
             choices[setting.group] = None if setting.kind == "delete" else setting.value
         elif is_experiment and setting.kind == "set" and folder is None:
             problems.append(
@@ -134,9 +141,7 @@ def _group_choices(
             problems.append(f"command line: {setting.text}: Hydra's own settings are not used here")
         else:
             rest.append(setting)
-    if problems:
-        raise ConfigError(problems)
-    return choices, rest
+    return choices, rest, problems
 
 
 def _with_defaults(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -167,16 +172,17 @@ def _find_experiments(values: dict[str, Any], base: Path) -> None:
                 holder["experiment"] = shown_path(found)
 
 
-def _checked(values: dict[str, Any], origins: Origins) -> Config:
-    problems = []
+def _checked(values: dict[str, Any], origins: Origins, earlier: list[str]) -> Config:
+    problems = list(earlier)
     if values["experiment"] is not None and values["members"]:
         problems.append(f"{origins.place('members')}: members and an experiment are given; give one of them")
-    if values["experiment"] is None and not values["members"]:
+    # A setting that could not be read may be the one that names it.
+    if values["experiment"] is None and not values["members"] and not earlier:
         problems.append(f"{origins.fallback}: {NO_EXPERIMENT}")
     try:
         config = Config.model_validate(values)
     except ValidationError as err:
-        raise ConfigError([*explain(err, origins), *problems]) from err
+        raise ConfigError([*problems, *explain(err, origins)]) from err
     if problems:
         raise ConfigError(problems)
     return config.with_origins(origins)

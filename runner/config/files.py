@@ -22,6 +22,7 @@ from runner.config.problems import did_you_mean
 from runner.config.yaml_files import read_yaml
 from runner.errors import ConfigError
 
+_GLOBAL = "# @package _global_"
 _OPTION = re.compile(r"[\w./-]+")
 
 
@@ -121,6 +122,8 @@ class _Reading:
         except ConfigError as err:
             self.problems.extend(err.problems)
             return
+        if config.startswith("experiment/") and _GLOBAL not in (self.folder.path / f"{config}.yaml").read_text("utf-8"):
+            self.problems.append(f"{shown}:1: an experiment's config begins with the line `{_GLOBAL}`")
         for key, value in root.value if root is not None else ():
             line = f"{shown}:{key.start_mark.line + 1}"
             if key.value == "hydra":

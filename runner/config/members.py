@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner import records
-from runner.config.metrics import closest_produced, infer_goal, resolved_mode
-from runner.config.names import NameChecker
+from runner.config.judging import ranking, training
+from runner.config.names import Names, listed, parameter_name
 from runner.config.origins import Key
-from runner.config.problems import did_you_mean
-from runner.config.schema import DEFAULT_RANDOM_TRIALS, Config, MemberConfig, MemberSearch, Train
-from runner.config.signature import Parameter, Signature, parse_python, read_signature
+from runner.config.schema import DEFAULT_RANDOM_TRIALS, Config, MemberConfig
+from runner.config.signature import Signature, parse_python, read_signature
 from runner.config.sources import read_source
-from runner.config.space import Choice, Dimension, Uniform
+from runner.config.space import Choice, Dimension
 from runner.errors import ConfigError
 from runner.records import Goal, Source, TrainSettings
+
+ResolvedSampler = Literal["grid", "random", "points"]
+Point = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,14 +27,14 @@ class Member:
     Args:
         name: the sweep's name where there is only one experiment.
         source: its code.
-        params: fixed values, the signatures' defaults included; searched parameters are there with their defaults.
-        data_params: names that `load_data` takes and whose value is known.
-        model_params: names that `build_model` takes and whose value is known.
+        params: fixed values over the signatures' defaults; a default that is no literal is left to the function.
+        data_params: names that `load_data` takes.
+        model_params: names that `build_model` takes.
         space: what is searched: `units`, `train.batch_size`, `seed`, or `params.seed` for a parameter named seed.
         points: for the sampler `points`, each trial's values by the same names.
         sampler: how trials are drawn.
-        max_trials: most trials of this member; None for no limit of its own.
-        metric: metric that ranks trials; None for `val_loss` where it is produced, else `loss`.
+        max_trials: most trials of this member; None for no limit.
+        metric: what ranks trials; None for `val_loss` where it is produced, else `loss`.
         goal: which way the metric is better.
         train: training settings; a trial's searched ones replace them.
     """
@@ -45,8 +45,8 @@ class Member:
     data_params: tuple[str, ...]
     model_params: tuple[str, ...]
     space: Mapping[str, Dimension]
-    points: tuple[Mapping[str, Any], ...]
-    sampler: Literal["grid", "random", "points"]
+    points: tuple[Point, ...]
+    sampler: ResolvedSampler
     max_trials: int | None
     metric: str | None
     goal: Goal
@@ -55,7 +55,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Draft:
-    """A member as configured: `scope` is its place in the config, empty for a sweep of one experiment."""
+    """A member as configured; `scope` is its place in the config, empty for a sweep of one experiment."""
 
     name: str
     scope: Key
@@ -70,83 +70,137 @@ def resolve_members(config: Config) -> tuple[Member, ...]:
     Raises:
         ConfigError: listing all problems at once.
     """
+    drafts = _drafts(config)
+    everywhere = frozenset(name for draft in drafts for name in draft.signature.parameters)
     problems: list[str] = []
-    drafts = _drafts(config, problems)
-    members = [_member(config, draft, drafts, problems) for draft in drafts]
-    # Settings for all members are checked with each of them; what they have in common is said once.
-    problems = list(dict.fromkeys(problems))
+    members = []
+    for draft in drafts:
+        names = Names(
+            origins=config.origins, parameters=draft.signature.parameters, everywhere=everywhere, problems=problems
+        )
+        members.append(_member(config, draft, names))
     if problems:
-        raise ConfigError(problems)
-    return tuple(member for member in members if member is not None)
+        # What is wrong at the top is found again with every member.
+        raise ConfigError(tuple(dict.fromkeys(problems)))
+    return tuple(members)
 
 
-def _drafts(config: Config, problems: list[str]) -> list[_Draft]:
-    wanted: dict[str, tuple[Key, MemberConfig]] = {
-        name: (("members", name), member) for name, member in config.members.items()
-    }
-    if config.experiment is not None and not wanted:
-        wanted = {config.name: ((), MemberConfig(experiment=config.experiment))}
-    drafts = []
+def _drafts(config: Config) -> list[_Draft]:
+    wanted: dict[str, tuple[Key, MemberConfig]] = {}
+    for name, member in config.members.items():
+        wanted[name] = (("members", name), member)
+    if config.experiment is not None:
+        wanted[config.name] = ((), MemberConfig(experiment=config.experiment))
+    drafts: list[_Draft] = []
+    problems: dict[str, None] = {}
     for name, (scope, member) in wanted.items():
+        place = config.origins.place(*scope, "experiment")
         try:
             source = read_source(member.experiment)
             signature = read_signature(parse_python(source.files[0][1], source.path), source.path)
             drafts.append(_Draft(name=name, scope=scope, config=member, source=source, signature=signature))
         except ConfigError as err:
-            problems += _placed(err, config.origins.place(*scope, "experiment"), member.experiment)
+            # A missing file is the config's error, anything else the file's own.
+            missing = f"{member.experiment}: no"
+            problems.update({f"{place}: {text}" if text.startswith(missing) else text: None for text in err.problems})
         except (OSError, ValueError) as err:
-            problems.append(f"{config.origins.place(*scope, 'experiment')}: cannot be read: {err}")
+            problems[f"{place}: cannot be read: {err}"] = None
+    if problems:
+        raise ConfigError(tuple(problems))
     return drafts
 
 
-def _placed(err: ConfigError, place: str, path: str) -> list[str]:
-    # A missing file is the config's error, anything else the file's own.
-    missing = f"{path}: no"
-    return [f"{place}: {problem}" if problem.startswith(missing) else problem for problem in err.problems]
-
-
-def _member(config: Config, draft: _Draft, drafts: list[_Draft], problems: list[str]) -> Member | None:
-    before = len(problems)
-    checker = NameChecker(
-        origins=config.origins,
-        parameters=draft.signature.parameters,
-        elsewhere=frozenset(name for other in drafts for name in other.signature.parameters),
-        problems=problems,
-    )
-    search = draft.config.search
-    own_search = bool(search.space or search.points)
-    fixed = checker.params((), config.params, shared=bool(draft.scope))
-    own = checker.params((*draft.scope,), draft.config.params) if draft.scope else {}
-    fixed |= own
-    space: dict[str, Dimension] = {}
-    points: list[dict[str, Any]] = []
-    shared = {} if search.points else checker.space((), config.search.space, shared=bool(draft.scope))
-    # A member's own fixed value is more specific than a search for all members.
-    own_train = {f"train.{name}" for name in draft.config.train.model_fields_set}
-    space |= {name: found for name, found in shared.items() if name.removeprefix("params.") not in own and name not in own_train}
-    if config.search.points and not own_search:
-        points = checker.points((), config.search.points)
-    if draft.scope:
-        space |= checker.space(draft.scope, search.space)
-        points = points or checker.points(draft.scope, search.points)
-    _check_twice(config, draft, problems)
-    settings = _search_settings(config, draft, space, points, problems)
-    train = _train(config, draft, problems)
-    params = _params(config, draft, fixed, space, points, problems)
-    if len(problems) > before or settings is None:
-        return None
-    metric, goal, sampler, max_trials = settings
+def _member(config: Config, draft: _Draft, names: Names) -> Member:
+    top, own, scope = config.search, draft.config.search, draft.scope
+    own_fixed = names.params(scope, draft.config.params) if scope else {}
+    fixed = {**names.params((), config.params), **own_fixed}
+    shared_space = names.space((), top.space)
+    # What a member fixes for itself is more specific than a search for all members.
+    fixed_here = set(own_fixed) | {f"train.{name}" for name in draft.config.train.model_fields_set}
+    space = {name: found for name, found in shared_space.items() if (parameter_name(name) or name) not in fixed_here}
+    points = names.points((), top.points)
+    if scope:
+        own_space, own_points = names.space(scope, own.space), names.points(scope, own.points)
+        space = {} if own.points else {**space, **own_space}
+        points = own_points if own.points or own.space else points
+    _check_once(config, draft, names)
+    texts = [text for _, text in draft.source.files]
+    metric, goal = ranking(config, scope, draft.config, texts, names.problems)
+    sampler = _sampler(config, draft, space, points, names.problems)
+    max_trials = own.max_trials or top.max_trials
     return Member(
         name=draft.name,
         source=draft.source,
-        params=params,
-        data_params=tuple(name for name in draft.signature.load_data if _has_value(name, params, space, points)),
-        model_params=tuple(name for name in draft.signature.build_model if _has_value(name, params, space, points)),
+        params=_params(draft, fixed, space, points, names),
+        data_params=tuple(draft.signature.load_data),
+        model_params=tuple(draft.signature.build_model),
         space=space,
-        points=tuple(points),
+        points=points,
         sampler=sampler,
-        max_trials=max_trials,
+        max_trials=max_trials or (DEFAULT_RANDOM_TRIALS if sampler == "random" else None),
         metric=metric,
         goal=goal,
-        train=train,
+        train=training(config, scope, draft.config, texts, names.problems),
     )
+
+
+def _check_once(config: Config, draft: _Draft, names: Names) -> None:
+    """In one place of the config a name is either fixed or searched, and points stand alone."""
+    places: list[tuple[Key, Point, Point, Sequence[Point]]] = [
+        ((), config.params, config.search.space, config.search.points)
+    ]
+    if draft.scope:
+        member = draft.config
+        places.append((draft.scope, member.params, member.search.space, member.search.points))
+    for scope, params, space, points in places:
+        if points and space:
+            where = config.origins.place(*scope, "search", "points")
+            names.problems.append(f"{where}: points and space are both given; each point is a whole trial; remove one")
+        for name in space:
+            if name.removeprefix("params.") in params and name != "seed":
+                where = config.origins.place(*scope, "search", "space", name)
+                names.problems.append(f"{where}: is also fixed in params; remove one")
+
+
+def _params(
+    draft: _Draft, fixed: Mapping[str, Any], space: Mapping[str, Dimension], points: Sequence[Point], names: Names
+) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    searched = {parameter_name(name) for name in space}
+    given = [{parameter_name(name) for name in point} for point in points]
+    for name, parameter in draft.signature.parameters.items():
+        if name in fixed:
+            params[name] = fixed[name]
+        elif parameter.known_default:
+            params[name] = parameter.default
+        elif parameter.required and name not in searched and not (given and all(name in point for point in given)):
+            where = f"{draft.source.path}:{parameter.line}: {name}"
+            missing = [f"search.points[{index}]" for index, point in enumerate(given) if name not in point][:3]
+            lacks = f" ({', '.join(missing)} lack it)" if missing and any(name in point for point in given) else ""
+            names.problems.append(f"{where}: has no default and no value{lacks}; set params.{name}")
+    return params
+
+
+def _sampler(
+    config: Config, draft: _Draft, space: Mapping[str, Dimension], points: Sequence[Point], problems: list[str]
+) -> ResolvedSampler:
+    own = draft.config.search
+    own_search = bool(own.space or own.points)
+    wanted = own.sampler or config.search.sampler
+    place = config.origins.place(*(draft.scope if own.sampler else ()), "search", "sampler")
+    continuous = [name for name, dimension in space.items() if not isinstance(dimension, Choice)]
+    if own.sampler is None and own_search and (wanted == "points") != bool(points):
+        # The sweep's sampler was meant for the sweep's search, which this member replaces.
+        wanted = "auto"
+    if points:
+        if wanted not in ("auto", "points"):
+            problems.append(f"{place}: {wanted} does not go with points; remove the points, or set sampler to points")
+        return "points"
+    if wanted == "points":
+        problems.append(f"{place}: points needs search.points, a list with one mapping for each trial")
+    if wanted == "grid" and continuous:
+        names = listed(continuous)
+        problems.append(f"{place}: grid cannot list every value of {names}; give lists, or set sampler to random")
+    if wanted == "random" or (wanted == "auto" and continuous):
+        return "random"
+    return "grid"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import difflib
+import itertools
 import re
 from collections.abc import Iterable
 
 from runner.records import Goal, Mode
 
 # Directions of Keras' own metrics (`_direction` in keras/src/metrics) and the short names that Keras accepts.
-_BETTER_HIGH = """accuracy acc auc precision recall f1 f1_score fbeta_score r2 r2_score cosine_similarity iou
-    top_k precision_at_recall recall_at_precision sensitivity_at_specificity specificity_at_sensitivity
-    true_positives true_negatives pearson_correlation concordance_correlation""".split()
-_BETTER_LOW = """loss error mse mae mape msle rmse crossentropy hinge poisson kl_divergence
-    kullback_leibler_divergence logcosh log_cosh false_positives false_negatives perplexity""".split()
+_BETTER_HIGH = (
+    "accuracy acc auc precision recall f1 f1_score fbeta_score r2 r2_score cosine_similarity iou "
+    "top_k precision_at_recall recall_at_precision sensitivity_at_specificity specificity_at_sensitivity "
+    "true_positives true_negatives pearson_correlation concordance_correlation "
+)
+_BETTER_LOW = (
+    "loss error mse mae mape msle rmse crossentropy hinge poisson kl_divergence "
+    "kullback_leibler_divergence logcosh log_cosh false_positives false_negatives perplexity "
+)
 
 
 def infer_goal(metric: str) -> Goal | None:
@@ -29,7 +34,7 @@ def infer_goal(metric: str) -> Goal | None:
     name = re.sub(r"_\d+$", "", base_name(metric))
     if name.startswith("r2"):
         return "maximize"
-    for goal, endings in (("minimize", _BETTER_LOW), ("maximize", _BETTER_HIGH)):
+    for goal, endings in (("minimize", _BETTER_LOW.split()), ("maximize", _BETTER_HIGH.split())):
         if any(name == ending or name.endswith(f"_{ending}") for ending in endings):
             return "minimize" if goal == "minimize" else "maximize"
     return None
@@ -62,7 +67,8 @@ def closest_produced(metric: str, texts: Iterable[str]) -> str | None:
     mentioned = {"loss"} | {found for text in texts for found in _mentioned(text)}
     parts = name.split("_")
     # Keras puts an output's name before a metric's and a number after it.
-    if any("_".join(parts[start:end]) in mentioned for start in range(len(parts)) for end in range(start + 1, len(parts) + 1)):
+    spans = itertools.combinations(range(len(parts) + 1), 2)
+    if any("_".join(parts[start:end]) in mentioned for start, end in spans):
         return None
     candidates = [found for found in mentioned if infer_goal(found) is not None]
     close = difflib.get_close_matches(name, sorted(candidates), n=1, cutoff=0.8)

@@ -28,7 +28,8 @@ class Layer:
         """How many leading parts of `key` this file holds, and the line of the last of them."""
         if self.root is None or key[: len(self.package)] != self.package:
             return 0, 0
-        depth, line, node = len(self.package), 0, self.root
+        node: yaml.Node = self.root
+        depth, line = len(self.package), 0
         for part in key[len(self.package) :]:
             entry = _entry(node, part)
             if entry is None:

@@ -12,7 +12,6 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from runner.config.space import FUNCTIONS, MAX_VALUES, Choice, Uniform, plain
-from runner.errors import ConfigError
 
 MAX_LENGTH = 20_000  # characters of one argument; the grammar's parser is slow and recursive
 MAX_DEPTH = 20  # brackets within brackets
@@ -39,21 +38,20 @@ class Setting:
     group: str
 
 
-def parse_settings(arguments: Sequence[str]) -> tuple[Setting, ...]:
+def parse_settings(arguments: Sequence[str]) -> tuple[list[Setting], list[str]]:
     """Reads all arguments.
 
-    Raises:
-        ConfigError: listing every argument that cannot be read.
+    Returns:
+        The settings, and a sentence for every argument that cannot be read.
     """
-    settings, problems = [], []
+    settings: list[Setting] = []
+    problems: list[str] = []
     for text in arguments:
         try:
             settings.append(_setting(text))
         except ValueError as err:
             problems.append(f"command line: {_short(text)}: {err}")
-    if problems:
-        raise ConfigError(problems)
-    return tuple(settings)
+    return settings, problems
 
 
 def parse_value(text: str) -> Any:

@@ -23,7 +23,7 @@ REFUSED = {
     "remote_monitor": f"{_ALWAYS_ON}: metrics are logged to MLflow",
     "progbar_logger": f"{_ALWAYS_ON}: the console shows every round",
     "history": f"{_ALWAYS_ON}: metrics are logged to MLflow",
-    "learning_rate_scheduler": "is not supported: give the optimizer a keras.optimizers.schedules schedule in build_model",
+    "learning_rate_scheduler": "is not supported: give the optimizer a schedule of keras.optimizers.schedules",
     "swap_ema_weights": "is not supported: set use_ema in the optimizer, and swap weights in a custom train_step",
     "lambda_callback": "is not supported: write a custom train_step in the model",
     "callbacks": "is not supported: use early_stopping, reduce_lr_on_plateau, or a custom train_step in the model",
@@ -31,7 +31,7 @@ REFUSED = {
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """"; did you mean x?" for the closest of the names; empty where none is close."""
+    """The hint `; did you mean x?` for the closest of the names; empty where none is close."""
     close = difflib.get_close_matches(name[:80], list(names), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -106,8 +106,9 @@ def _section(found: FieldInfo) -> type[BaseModel] | None:
 def _unknown_key(location: tuple[str, ...], model: type[BaseModel] | None) -> str:
     name = location[-1]
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    if snake in REFUSED:
-        return REFUSED[snake]
+    refused = {key.replace("_", ""): why for key, why in REFUSED.items()}.get(name.replace("_", "").lower())
+    if refused is not None:
+        return refused
     fields = list(model.model_fields) if model else []
     exact = snake if snake in fields else None
     elsewhere = [f"{section}.{name}" for section in _sections_with(name)]

@@ -63,7 +63,8 @@ class References:
             else:
                 value = _REFERENCE.sub(lambda match: _as_text(self._follow(key, match[1])), text)
             if isinstance(value, str) and ("${" in value or len(value) > MAX_TEXT):
-                value = self._problem(key, "cannot be resolved to plain text")
+                self._problem(key, "cannot be resolved to plain text")
+                value = None
             self._open.pop()
             self._known[key] = value
         return self._known[key]
@@ -72,11 +73,14 @@ class References:
         target = tuple(name.split("."))
         node = self._node(target)
         if target in self._open or len(self._open) > 50:
-            return self._problem(key, f"${{{name}}} leads back to itself")
+            self._problem(key, f"${{{name}}} leads back to itself")
+            return None
         if node is None and not self._exists(target):
-            return self._problem(key, f"${{{name}}} refers to a key that does not exist")
+            self._problem(key, f"${{{name}}} refers to a key that does not exist")
+            return None
         if isinstance(node, Mapping | list):
-            return self._problem(key, f"${{{name}}} refers to a section; refer to one of its values")
+            self._problem(key, f"${{{name}}} refers to a section; refer to one of its values")
+            return None
         return self._text(target, node) if isinstance(node, str) else node
 
     def _problem(self, key: Key, what: str) -> None:

@@ -48,38 +48,40 @@ class Section(BaseModel):
 class EarlyStopping(Section):
     """Stops a trial whose monitored metric no longer improves, as `keras.callbacks.EarlyStopping`."""
 
-    monitor: Text = Field(_STOPPING.monitor, description=METRIC)
-    min_delta: float = Field(_STOPPING.min_delta, ge=0, description="a number, 0 or above")
-    patience: Natural = Field(_STOPPING.patience, description=NATURAL)
-    mode: records.Mode = Field(_STOPPING.mode, description=MODE)
-    baseline: float | None = Field(_STOPPING.baseline, description="a number or null")
-    start_from_epoch: Natural = Field(_STOPPING.start_from_epoch, description=NATURAL)
-    restore_best: bool = Field(_STOPPING.restore_best, description="true or false")
+    monitor: Text = Field(default=_STOPPING.monitor, description=METRIC)
+    min_delta: float = Field(default=_STOPPING.min_delta, ge=0, description="a number, 0 or above")
+    patience: Natural = Field(default=_STOPPING.patience, description=NATURAL)
+    mode: records.Mode = Field(default=_STOPPING.mode, description=MODE)
+    baseline: float | None = Field(default=_STOPPING.baseline, description="a number or null")
+    start_from_epoch: Natural = Field(default=_STOPPING.start_from_epoch, description=NATURAL)
+    restore_best: bool = Field(default=_STOPPING.restore_best, description="true or false")
 
 
 class ReduceLROnPlateau(Section):
     """Lowers the learning rate on a plateau, as `keras.callbacks.ReduceLROnPlateau`."""
 
-    monitor: Text = Field(_PLATEAU.monitor, description=METRIC)
-    factor: float = Field(_PLATEAU.factor, gt=0, lt=1, description="a number between 0 and 1")
-    patience: Natural = Field(_PLATEAU.patience, description=NATURAL)
-    min_delta: float = Field(_PLATEAU.min_delta, ge=0, description="a number, 0 or above")
-    mode: records.Mode = Field(_PLATEAU.mode, description=MODE)
-    cooldown: Natural = Field(_PLATEAU.cooldown, description=NATURAL)
-    min_lr: float = Field(_PLATEAU.min_lr, ge=0, description="a number, 0 or above")
+    monitor: Text = Field(default=_PLATEAU.monitor, description=METRIC)
+    factor: float = Field(default=_PLATEAU.factor, gt=0, lt=1, description="a number between 0 and 1")
+    patience: Natural = Field(default=_PLATEAU.patience, description=NATURAL)
+    min_delta: float = Field(default=_PLATEAU.min_delta, ge=0, description="a number, 0 or above")
+    mode: records.Mode = Field(default=_PLATEAU.mode, description=MODE)
+    cooldown: Natural = Field(default=_PLATEAU.cooldown, description=NATURAL)
+    min_lr: float = Field(default=_PLATEAU.min_lr, ge=0, description="a number, 0 or above")
 
 
 class Train(Section):
     """How trials are trained."""
 
-    epochs: Count = Field(_TRAIN.epochs, description=COUNT)
-    steps_per_epoch: Count | None = Field(_TRAIN.steps_per_epoch, description=f"{COUNT}, or null for all of the data")
-    batch_size: Count = Field(_TRAIN.batch_size, description=COUNT)
-    steps_per_round: Count | Literal["auto"] = Field("auto", description=f"{COUNT}, or auto")
-    shuffle: bool = Field(_TRAIN.shuffle, description="true or false")
-    validate_every: Count = Field(_TRAIN.validate_every, description=f"{COUNT} (epochs)")
-    early_stopping: EarlyStopping | None = Field(None, description="a section or null")
-    reduce_lr_on_plateau: ReduceLROnPlateau | None = Field(None, description="a section or null")
+    epochs: Count = Field(default=_TRAIN.epochs, description=COUNT)
+    steps_per_epoch: Count | None = Field(
+        default=_TRAIN.steps_per_epoch, description=f"{COUNT}, or null for all of the data"
+    )
+    batch_size: Count = Field(default=_TRAIN.batch_size, description=COUNT)
+    steps_per_round: Count | Literal["auto"] = Field(default="auto", description=f"{COUNT}, or auto")
+    shuffle: bool = Field(default=_TRAIN.shuffle, description="true or false")
+    validate_every: Count = Field(default=_TRAIN.validate_every, description=f"{COUNT} (epochs)")
+    early_stopping: EarlyStopping | None = Field(default=None, description="a section or null")
+    reduce_lr_on_plateau: ReduceLROnPlateau | None = Field(default=None, description="a section or null")
 
 
 Space = dict[str, Any]
@@ -96,10 +98,10 @@ TRIALS = f"a whole number from 1 to {MAX_TRIALS}, or null"
 class Search(Section):
     """What is searched, and how."""
 
-    sampler: Sampler = Field("auto", description=SAMPLER)
-    metric: Text | None = Field(None, description=METRIC_OR_NULL)
-    goal: records.Goal | None = Field(None, description=GOAL)
-    max_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = Field(None, description=TRIALS)
+    sampler: Sampler = Field(default="auto", description=SAMPLER)
+    metric: Text | None = Field(default=None, description=METRIC_OR_NULL)
+    goal: records.Goal | None = Field(default=None, description=GOAL)
+    max_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = Field(default=None, description=TRIALS)
     space: Space = Field(default_factory=dict, description=SPACE)
     points: Points = Field(default_factory=list, description=POINTS)
 
@@ -107,10 +109,10 @@ class Search(Section):
 class MemberSearch(Section):
     """A member's own search; what it leaves out is as in `search`."""
 
-    sampler: Sampler | None = Field(None, description=SAMPLER)
-    metric: Text | None = Field(None, description=METRIC_OR_NULL)
-    goal: records.Goal | None = Field(None, description=GOAL)
-    max_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = Field(None, description=TRIALS)
+    sampler: Sampler | None = Field(default=None, description=SAMPLER)
+    metric: Text | None = Field(default=None, description=METRIC_OR_NULL)
+    goal: records.Goal | None = Field(default=None, description=GOAL)
+    max_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = Field(default=None, description=TRIALS)
     space: Space = Field(default_factory=dict, description=SPACE)
     points: Points = Field(default_factory=list, description=POINTS)
 
@@ -120,56 +122,58 @@ class MemberConfig(Section):
 
     experiment: Text = Field(description="the path of an experiment file")
     params: dict[str, Any] = Field(default_factory=dict, description=PARAMS)
-    search: MemberSearch = Field(default_factory=MemberSearch, description="a section")
-    train: Train = Field(default_factory=Train, description="a section")
+    search: MemberSearch = Field(default_factory=lambda: MemberSearch(), description="a section")
+    train: Train = Field(default_factory=lambda: Train(), description="a section")
 
 
 class Resources(Section):
     """What one slot gets; `auto` is decided for the machine at hand."""
 
     num_gpus: Literal["auto"] | GpuShare = Field(
-        "auto", description="auto, a fraction of a GPU up to 1 (such as 0.33), or a whole number of GPUs"
+        default="auto", description="auto, a fraction of a GPU up to 1 (such as 0.33), or a whole number of GPUs"
     )
     num_cpus: Literal["auto"] | Annotated[float, Field(gt=0, le=4096)] = Field(
-        "auto", description="auto or a number above 0"
+        default="auto", description="auto or a number above 0"
     )
-    gpu_memory_mib: Literal["auto"] | Count = Field("auto", description=f"auto or {COUNT} (MiB)")
-    max_concurrent: Literal["auto"] | Count = Field("auto", description=f"auto or {COUNT}")
+    gpu_memory_mib: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT} (MiB)")
+    max_concurrent: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT}")
 
 
 class Tracking(Section):
     """Where MLflow stores runs."""
 
-    uri: Text = Field("sqlite:///mlflow.db", description="an MLflow tracking URI")
-    mlflow_experiment: Text = Field("${name}", description="text")
+    uri: Text = Field(default="sqlite:///mlflow.db", description="an MLflow tracking URI")
+    mlflow_experiment: Text = Field(default="${name}", description="text")
 
 
 class Fleet(Section):
     """Where workers run."""
 
-    kind: Literal["ray", "local"] = Field("ray", description="ray or local")
-    address: Text | None = Field(None, description="a Ray address, or null for this machine")
+    kind: Literal["ray", "local"] = Field(default="ray", description="ray or local")
+    address: Text | None = Field(default=None, description="a Ray address, or null for this machine")
 
 
 class Config(Section):
     """One sweep, resolved. `search` and `members` are as written; `resolve_members` reads them."""
 
     name: str = Field(
-        "auto",
+        default="auto",
         pattern=r"^\w[\w.-]{0,79}$",
         description="auto (the experiment file's name), or letters, digits, '_', '.' and '-'",
     )
-    experiment: Text | None = Field(None, description="the path of an experiment file, or null")
+    experiment: Text | None = Field(default=None, description="the path of an experiment file, or null")
     members: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], MemberConfig] = Field(
         default_factory=dict, description="a mapping of names (letters, digits, '_', '-') to members"
     )
     params: dict[str, Any] = Field(default_factory=dict, description=PARAMS)
-    search: Search = Field(default_factory=Search, description="a section")
-    train: Train = Field(default_factory=Train, description="a section")
-    resources: Resources = Field(default_factory=Resources, description="a section")
-    tracking: Tracking = Field(default_factory=Tracking, description="a section")
-    fleet: Fleet = Field(default_factory=Fleet, description="a section")
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(0, description=f"a whole number from 0 to {MAX_SEED}")
+    search: Search = Field(default_factory=lambda: Search(), description="a section")
+    train: Train = Field(default_factory=lambda: Train(), description="a section")
+    resources: Resources = Field(default_factory=lambda: Resources(), description="a section")
+    tracking: Tracking = Field(default_factory=lambda: Tracking(), description="a section")
+    fleet: Fleet = Field(default_factory=lambda: Fleet(), description="a section")
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
+        default=0, description=f"a whole number from 0 to {MAX_SEED}"
+    )
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
 

@@ -162,16 +162,17 @@ def _parameters(function: ast.FunctionDef, constants: Mapping[str, ast.expr]) ->
     positional = function.args.args
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(function.args.defaults))
     defaults += function.args.defaults
-    pairs = [*zip(positional, defaults, strict=True), *zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)]
+    pairs = [
+        *zip(positional, defaults, strict=True),
+        *zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True),
+    ]
     for argument, default in pairs:
         value = _value(default, constants) if default is not None else None
         if argument.annotation is not None:
             allowed = type_of_annotation(argument.annotation)
         else:
             allowed = ANY if default is None else type_of_default(value)
-        yield Parameter(
-            name=argument.arg, type=allowed, line=argument.lineno, required=default is None, default=value
-        )
+        yield Parameter(name=argument.arg, type=allowed, line=argument.lineno, required=default is None, default=value)
 
 
 def _constants(tree: ast.Module) -> dict[str, ast.expr]:

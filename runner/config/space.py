@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from runner.config.yaml_files import interpolation_problem
 
 MAX_VALUES = 10_000  # most values of one dimension: expanding more would only exhaust memory
 FORMS = "a list such as [32, 64], choice(a, b), range(start, stop, step), interval(low, high) or loguniform(low, high)"
@@ -90,7 +92,12 @@ def _bounds(name: str, low: Any, high: Any) -> tuple[float, float]:
     return low, high
 
 
-FUNCTIONS = {"choice": choice, "range": integer_range, "interval": interval, "loguniform": loguniform}
+FUNCTIONS: dict[str, Callable[..., Dimension]] = {
+    "choice": choice,
+    "range": integer_range,
+    "interval": interval,
+    "loguniform": loguniform,
+}
 
 
 def plain(value: Any) -> Any:
@@ -109,6 +116,8 @@ def plain(value: Any) -> Any:
         raise ValueError(f"{value} is not a finite number")
     if isinstance(value, str) and not value.isprintable() and not _encodes(value):
         raise ValueError("text that is not Unicode")
+    if isinstance(value, str) and (problem := interpolation_problem(value)):
+        raise ValueError(problem)
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, dict):

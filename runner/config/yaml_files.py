@@ -92,7 +92,7 @@ def _problems(root: yaml.Node) -> Iterator[tuple[int, str]]:
             children = [part for pair in node.value for part in pair]
         elif isinstance(node, yaml.SequenceNode):
             children = node.value
-        else:
+        elif isinstance(node, yaml.ScalarNode):
             yield from ((line, what) for what in _scalar_problems(node))
         if node.tag not in _PLAIN_TAGS | _READ_AS_TEXT:
             yield line, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} is not allowed; write plain values"

@@ -197,9 +197,7 @@ def _worker_failure(trial_id: str, kind: FailureKind, err: RayError) -> Failure:
     return Failure(trial_id=trial_id, kind=kind, message=f"{type(err).__name__}: {first_line}", traceback=str(err))
 
 
-def _wait_until_gone(
-    pid: int, timeout_s: float = _END_TIMEOUT_S, sleep: Callable[[float], None] = time.sleep
-) -> None:
+def _wait_until_gone(pid: int, timeout_s: float = _END_TIMEOUT_S, sleep: Callable[[float], None] = time.sleep) -> None:
     """Waits for a process of this machine to end.
 
     Raises:

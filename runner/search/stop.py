@@ -16,6 +16,8 @@ def judge(train: TrainSettings, history: Sequence[Metrics], report: Report) -> V
     """What becomes of a trial after a turn.
 
     Args:
+        train: the trial's rules.
+        report: the turn.
         history: the trial's epoch metrics so far, those of `report` included.
     """
     loss = report.running.get("loss", 0.0)
@@ -25,14 +27,13 @@ def judge(train: TrainSettings, history: Sequence[Metrics], report: Report) -> V
         return Verdict(kind="keep")
     best, stopped = _early_stopping(train.early_stopping, history)
     last = len(history) - 1
-    restore = train.early_stopping is not None and train.early_stopping.restore_best and best not in (None, last)
+    restores = train.early_stopping is not None and train.early_stopping.restore_best
+    keep, restore = restores and best == last, restores and best not in (None, last)
     if report.epoch >= train.epochs:
-        return Verdict(kind="complete", keep_best=best == last, restore_best=restore)
+        return Verdict(kind="complete", keep_best=keep, restore_best=restore)
     if stopped:
         return Verdict(kind="stop", reason=_why(train.early_stopping, best), restore_best=restore)
-    return Verdict(
-        kind="keep", keep_best=best == last, learning_rate=_reduced_rate(train.reduce_lr_on_plateau, history)
-    )
+    return Verdict(kind="keep", keep_best=keep, learning_rate=_reduced_rate(train.reduce_lr_on_plateau, history))
 
 
 def _why(rule: EarlyStopping | None, best: int | None) -> str:
@@ -45,7 +46,7 @@ def _early_stopping(rule: EarlyStopping | None, history: Sequence[Metrics]) -> t
     """The best epoch (from 0) and whether to stop after the last one."""
     if rule is None:
         return None, False
-    better = Better(rule.monitor, rule.mode, rule.min_delta)
+    better = Better(rule.mode, rule.min_delta)
     best_epoch, best_value, wait, stop = None, None, 0, False
     for epoch, metrics in enumerate(history):
         value = metrics.get(rule.monitor)
@@ -67,7 +68,7 @@ def _reduced_rate(rule: ReduceLROnPlateau | None, history: Sequence[Metrics]) ->
     """The learning rate to set after the last epoch; None to leave it."""
     if rule is None:
         return None
-    better = Better(rule.monitor, rule.mode, rule.min_delta)
+    better = Better(rule.mode, rule.min_delta)
     best, wait, cooldown, new_rate = None, 0, 0, None
     for metrics in history:
         value, new_rate = metrics.get(rule.monitor), None
@@ -87,19 +88,14 @@ def _reduced_rate(rule: ReduceLROnPlateau | None, history: Sequence[Metrics]) ->
 
 @dataclass(frozen=True, slots=True)
 class Better:
-    """Whether a value of `monitor` improves on the best so far by more than `min_delta`."""
+    """Whether a value improves on the best so far by more than `min_delta`; the config has resolved mode `auto`."""
 
-    monitor: str
     mode: Mode
     min_delta: float
 
     def __call__(self, value: float, best: float | None) -> bool:
+        """True for the first value, and for each that improves."""
         if best is None:
             return True
         delta = abs(self.min_delta)
-        return value - delta > best if self._maximizes() else value + delta < best
-
-    def _maximizes(self) -> bool:
-        if self.mode != "auto":
-            return self.mode == "max"
-        return self.monitor.removeprefix("val_").endswith(("accuracy", "acc", "auc", "precision", "recall", "f1_score"))
+        return value - delta > best if self.mode == "max" else value + delta < best

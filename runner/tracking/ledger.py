@@ -154,4 +154,4 @@ class Ledger:
             row = self._db.execute(query, (trial.id, metric, trial.best_epoch)).fetchone()
             if row is not None and row["value"] is not None:
                 return float(row["value"])
-        return trial.last.get(metric, math.nan)
+        return trial.metrics.get(metric, math.nan)

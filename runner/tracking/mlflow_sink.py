@@ -247,4 +247,4 @@ def _mapped() -> Iterator[None]:
 
 def _first_line(err: Exception) -> str:
     text = str(err).strip() or type(err).__name__
-    return text.splitlines()[0]
+    return re.sub(r"//[^/@\s]+@", "//", text.splitlines()[0])  # no passwords in messages

@@ -64,9 +64,7 @@ def array_split(name: str, value: Any, class_weight: Any = None) -> ArraySplit:
     if not 1 <= len(parts) <= 3:
         raise ValueError(f"{name} data has {len(parts)} parts; allowed: (x,), (x, y) or (x, y, sample_weight)")
     x, y, weight = (*parts, None, None)[:3]
-    x, y, weight = (
-        _convert(f"{name} {part}", leaf) for part, leaf in (("x", x), ("y", y), ("sample_weight", weight))
-    )
+    x, y, weight = (_convert(f"{name} {part}", leaf) for part, leaf in (("x", x), ("y", y), ("sample_weight", weight)))
     if class_weight is not None:
         weight = _class_weights(name, y, weight, class_weight)
     if weight is not None and keras.tree.is_nested(y) and not keras.tree.is_nested(weight):
@@ -101,7 +99,9 @@ def _convert_leaf(name: str, value: Any) -> np.ndarray[Any, Any]:
         return array
     if not np.isfinite(array).all():
         rows = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
-        raise ValueError(f"{name} has NaN or infinite values in {len(rows)} of {len(array)} rows, first in row {rows[0]}")
+        raise ValueError(
+            f"{name} has NaN or infinite values in {len(rows)} of {len(array)} rows, first in row {rows[0]}"
+        )
     return np.ascontiguousarray(array, dtype=keras.config.floatx())
 
 

@@ -44,8 +44,10 @@ def check_labels(model: Any, train: ArraySplit) -> None:
         return
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= shape[-1]:
-        raise ValueError(f"train y has labels {low} to {high}; the model's output has {shape[-1]} classes, allowed: 0 to "
-                         f"{shape[-1] - 1}")
+        raise ValueError(
+            f"train y has labels {low} to {high}; the model's output has {shape[-1]} classes, allowed: 0 to "
+            f"{shape[-1] - 1}"
+        )
 
 
 def is_plain_keras(model: Any) -> bool:
@@ -68,5 +70,7 @@ def _objects(config: Any) -> list[dict[str, Any]]:
 def _is_keras_object(node: dict[str, Any]) -> bool:
     name, module, registered = node["class_name"], node.get("module") or "", node.get("registered_name") or ""
     if name.startswith("__"):  # Keras' own marks for tuples, arrays and the like; code is never plain
-        return name != "__lambda__"
-    return module.startswith(("keras", "builtins")) and ">" not in registered and name not in ("Lambda", "function")
+        return bool(name != "__lambda__")
+    return (
+        bool(module.startswith(("keras", "builtins"))) and ">" not in registered and name not in ("Lambda", "function")
+    )

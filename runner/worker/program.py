@@ -17,8 +17,8 @@ from runner.records import ProgramKind
 
 # Ops that draw from TensorFlow's hidden random state, which no snapshot can hold.
 _STATEFUL_RANDOM = frozenset(
-    "Multinomial ParameterizedTruncatedNormal RandomGamma RandomPoisson RandomPoissonV2 RandomShuffle "
-    "RandomStandardNormal RandomUniform RandomUniformInt TruncatedNormal".split()
+    {"Multinomial", "ParameterizedTruncatedNormal", "RandomGamma", "RandomPoisson", "RandomPoissonV2", "RandomShuffle"}
+    | {"RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"}
 )
 _SCALAR = tf.TensorSpec([], tf.int64)
 _ORDER = tf.TensorSpec([None], tf.int64)

@@ -1,4 +1,4 @@
-"""The worker: holds the seats of its trials and answers the fleet. What fails in an experiment's code is a value here."""
+"""The worker: holds its trials' seats and answers the fleet. What fails in an experiment's code is a value here."""
 
 from __future__ import annotations
 

@@ -25,11 +25,11 @@ def trial(number: int) -> Trial:
     )  # fmt: skip
 
 
-def report(number: int, round: int, step: int, epoch: int, loss: float, ended: bool = False) -> Report:
+def report(number: int, turn: int, step: int, epoch: int, loss: float, ended: bool = False) -> Report:
     return Report(
-        trial_id=f"{number:03d}", round=round, step=step, epoch=epoch, running={"loss": loss},
+        trial_id=f"{number:03d}", round=turn, step=step, epoch=epoch, running={"loss": loss},
         epoch_metrics={"loss": loss, "val_loss": loss + 1} if ended else None,
-        turn=Turn(pid=7, started_s=10.0, ended_s=12.5, compute_s=2.0), facts=FACTS if round == 0 else None,
+        turn=Turn(pid=7, started_s=10.0, ended_s=12.5, compute_s=2.0), facts=FACTS if turn == 0 else None,
     )  # fmt: skip
 
 
@@ -55,7 +55,9 @@ def reader(journal: SqliteJournal, tmp_path: Path):
 def test_a_created_sweep_is_read_back_with_its_trials_queued_in_order(reader: JournalReader):
     assert reader.sweep() == SWEEP
     trials = reader.trials()
-    assert [(t.id, t.position, t.status, t.started_ms) for t in trials] == [(f"{n:03d}", n, "queued", None) for n in range(3)]
+    assert [(t.id, t.position, t.status, t.started_ms) for t in trials] == [
+        (f"{n:03d}", n, "queued", None) for n in range(3)
+    ]
     assert trials[1].settings["units"] == 16
     assert trials[1].record["source"]["files"] == [["a.py", "x = 1\n"]]
 
@@ -80,15 +82,15 @@ def test_a_commit_holds_running_and_epoch_metrics_on_their_own_axes(journal: Sql
     rows = [(row.key, row.step, row.value, row.timestamp_ms) for row in reader.metrics("000")]
     assert rows == [("round/loss", 2, 0.5, 12500), ("loss", 1, 0.5, 12500), ("val_loss", 1, 1.5, 12500)]
     seen = reader.trial("000")
-    assert seen.last == {"loss": 0.5, "val_loss": 1.5}
+    assert seen.metrics == {"loss": 0.5, "val_loss": 1.5}
     assert seen.facts is not None
     assert seen.facts["summary"] == "Model"
     assert [turn["pid"] for turn in reader.turns()] == [7]
 
 
 def test_metrics_can_be_read_from_where_one_left_off(journal: SqliteJournal, reader: JournalReader):
-    for round in range(3):
-        journal.commit({"000": report(0, round, round + 1, 0, 0.5), "001": report(1, round, round + 1, 0, 0.5)}, {}, {})
+    for turn in range(3):
+        journal.commit({"000": report(0, turn, turn + 1, 0, 0.5), "001": report(1, turn, turn + 1, 0, 0.5)}, {}, {})
     first = reader.metrics("001", limit=2)
     rest = reader.metrics("001", after_seq=first[-1].seq)
     assert [row.step for row in (*first, *rest)] == [1, 2, 3]
@@ -150,7 +152,7 @@ def test_an_exported_model_is_whole_on_disk_and_named_by_the_journal(
     assert ended.weights is not None
     assert (tmp_path / ended.model).read_bytes() == b"keras"
     assert (tmp_path / ended.weights).read_bytes() == b"npz"
-    assert ended.last["test_loss"] == 0.25
+    assert ended.metrics["test_loss"] == 0.25
     assert list((tmp_path / "models").glob("*.partial")) == []
 
 

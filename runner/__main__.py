@@ -1,0 +1,37 @@
+"""`python -m runner`. Imports nothing beyond the standard library until the environment is known to be there."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_NEEDED = ("click", "hydra", "mlflow", "pydantic", "ray", "rich", "tensorflow")
+
+
+def main() -> None:
+    """Runs the command line, or says how to make the environment it needs."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        sys.exit(_advice(missing))
+    from runner.cli import cli
+
+    cli.main(prog_name="python -m runner")
+
+
+def _advice(missing: list[str]) -> int:
+    python = Path(".venv/bin/python")
+    if python.exists():
+        instead = f"this clone has its own environment; run: {python} -m runner {' '.join(sys.argv[1:])}".rstrip()
+    elif Path("Makefile").exists():
+        instead = (
+            "run `make sweep` (it sets up .venv and runs the demo), or `make setup`, then .venv/bin/python -m runner"
+        )
+    else:
+        instead = "install it: pip install lockstep-runner"
+    print(f"runner: {sys.executable} lacks {', '.join(missing)}.\n{instead}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

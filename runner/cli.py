@@ -1,0 +1,267 @@
+"""The command line: parses, calls, prints, and turns every outcome into an exit code.
+
+Heavy imports happen inside the verbs, so that mistakes are told within a second or two.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from runner.errors import ExperimentError, RunnerError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from runner.config import Config
+    from runner.review import Review
+
+_EXIT_CODES = (
+    "Exit codes: 0 done · 2 bad config or usage · 3 some trials failed · 75 stopped by infrastructure · 130 Ctrl-C · "
+    "143 SIGTERM."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EXIT_CODES)
+@click.version_option(package_name="lockstep-runner")
+def cli() -> None:
+    """Trains many Keras models together on one GPU or CPU, in lockstep, and logs them to MLflow."""
+
+
+def _verb(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A verb of the command line: `--debug`, and errors as messages with an exit code."""
+
+    @cli.command(name=function.__name__.removesuffix("_"))
+    @click.option("--debug", is_flag=True, help="Show tracebacks.")
+    @functools.wraps(function)
+    def verb(debug: bool, **arguments: Any) -> None:
+        try:
+            sys.exit(function(**arguments) or 0)
+        except RunnerError as err:
+            if debug:
+                raise
+            _fail(err)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+
+    return verb
+
+
+def _fail(err: RunnerError) -> NoReturn:
+    for line in str(err).splitlines() or [type(err).__name__]:
+        click.secho(f"error: {line}", err=True, fg="red")
+    if isinstance(err, ExperimentError):
+        click.echo("nothing was started; --debug shows the traceback", err=True)
+    sys.exit(err.exit_code)
+
+
+def _takes_config(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments of verbs that read a config."""
+    config_dir = click.Path(path_type=Path, file_okay=False)
+    function = click.argument("arguments", nargs=-1, metavar="[EXPERIMENT.py] [key=value ...]")(function)
+    function = click.option("--config-name", default="config", show_default=True, help="A YAML file of that folder.")(
+        function
+    )
+    return click.option(
+        "--config-dir", type=config_dir, help="Folder of YAML configs.  [default: ./conf where there is one]"
+    )(function)
+
+
+def _takes_sweep(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument of verbs that review one sweep."""
+    return click.argument("sweep", default="latest")(function)
+
+
+@_verb
+@_takes_config
+def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str) -> int:
+    """Trains every trial of a sweep; with no arguments the digits demo.
+
+    \b
+    python -m runner sweep
+    python -m runner sweep experiment=three_models
+    python -m runner sweep experiments/my_model.py params.units=32,64 'params.learning_rate=loguniform(1e-4,1e-1)'
+    """  # noqa: D301
+    config = _load(arguments, config_dir, config_name)
+    from runner.review import SWEEPS, open_review
+    from runner.sweep import StoppedError, run_sweep
+
+    signal.signal(signal.SIGTERM, _raise_stopped)
+    console = _console()
+    command = shlex.join(["python", "-m", "runner", *sys.argv[1:]])
+    try:
+        outcome = run_sweep(config, console=console, command=command, root=SWEEPS)
+    except StoppedError as err:
+        click.echo("stopped by a signal; what was trained is recorded", err=True)
+        return err.exit_code
+    review = open_review(outcome.folder)
+    _print_results(review, console)
+    console.print(f"review in the browser:  {_ui_command(config.tracking.uri)}", highlight=False, soft_wrap=True)
+    return outcome.exit_code
+
+
+@_verb
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_takes_config
+def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool) -> None:
+    """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
+    config = _load(arguments, config_dir, config_name)
+    from runner import plan as planning
+    from runner.sweep import prepare
+
+    made = planning.make_plan(prepare(config))
+    if as_json:
+        click.echo(json.dumps(planning.as_json(made), indent=2, default=str))
+    else:
+        planning.show(made, _console())
+
+
+@_verb
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """Lists the sweeps of this folder, newest first."""
+    from rich.table import Table
+
+    from runner.review import list_sweeps, score
+
+    reviews = list_sweeps()
+    if as_json:
+        from runner.review import as_json as review_json
+
+        click.echo(json.dumps([review_json(review) for review in reviews], indent=2))
+        return
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for name in ("sweep", "status", "trials", "metric", "best"):
+        table.add_column(name, no_wrap=True)
+    for review in reviews:
+        best = review.best
+        value = "–" if best is None else f"{score(best, review.sweep):.4g} (trial {best.id})"
+        sweep_record = review.sweep
+        table.add_row(sweep_record.id, sweep_record.status, str(len(review.trials)), sweep_record.metric, value)
+    _console().print(table if reviews else "no sweeps here yet; `python -m runner sweep` makes one")
+
+
+@_verb
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@_takes_sweep
+def results(sweep: str, as_json: bool, as_csv: bool) -> None:
+    """Prints a sweep's trials, best first; SWEEP is an id, its beginning, or "latest"."""
+    from runner import review as reviewing
+
+    review = reviewing.open_review(reviewing.find_sweep(sweep))
+    if as_json:
+        click.echo(json.dumps(reviewing.as_json(review), indent=2))
+    elif as_csv:
+        header, rows = reviewing.table(review)
+        csv.writer(sys.stdout).writerows([header, *rows])
+    else:
+        _print_results(review, _console())
+
+
+@_verb
+@click.option(
+    "--export", "target", type=click.Path(path_type=Path), help="Write the best trial's model to this folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_takes_sweep
+def best(sweep: str, target: Path | None, as_json: bool) -> None:
+    """Prints a sweep's best trial; with --export writes its model for plain Keras."""
+    from runner import review as reviewing
+    from runner.errors import ConfigError, SweepNotFoundError
+
+    review = reviewing.open_review(reviewing.find_sweep(sweep))
+    trial = review.best
+    if trial is None:
+        raise SweepNotFoundError(f"{review.sweep.id}: no trial has a value of {review.sweep.metric} and a model")
+    if as_json:
+        click.echo(json.dumps(reviewing.summary(review.sweep, trial), indent=2))
+    else:
+        value = f"{review.sweep.metric} {reviewing.score(trial, review.sweep):.6g}"
+        settings = " ".join(f"{name}={trial.settings[name]}" for name in trial.record["searched"])
+        click.echo(f"{review.sweep.id} trial {trial.id}: {value} {settings}".rstrip())
+    if target is not None:
+        try:
+            written = reviewing.export_model(review, trial, target)
+        except OSError as err:
+            raise ConfigError(f"--export {target}: {err}") from err
+        click.echo(f"wrote {', '.join(path.name for path in written)} to {target}", err=as_json)
+        click.echo(reviewing.how_to_load(target), err=as_json)
+
+
+@_verb
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--uri", help="MLflow tracking URI.  [default: that of the latest sweep, else sqlite:///mlflow.db]")
+def ui(port: int, uri: str | None) -> int:
+    """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
+    from runner.review import list_sweeps
+
+    sweeps = [] if uri else list_sweeps()
+    store = uri or (sweeps[0].sweep.tracking_uri if sweeps else "sqlite:///mlflow.db")
+    if store.startswith(("http://", "https://")):
+        click.echo(f"this store has a UI of its own: {store}")
+        return 0
+    click.echo(f"MLflow UI of {store}: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--host", "127.0.0.1"]
+    return subprocess.run([*command, "--port", str(port)], check=False).returncode
+
+
+def _load(arguments: Sequence[str], config_dir: Path | None, config_name: str) -> Config:
+    from runner.config import load_config
+
+    files = [argument for argument in arguments if "=" not in argument and argument.endswith(".py")]
+    overrides = [argument for argument in arguments if argument not in files]
+    if len(files) > 1:
+        raise click.UsageError(f"one experiment file at a time, got {', '.join(files)}; mix several with `members`")
+    return load_config(files[0] if files else None, overrides, config_dir=config_dir, config_name=config_name)
+
+
+def _raise_stopped(signum: int, _: object) -> NoReturn:
+    from runner.sweep import StoppedError
+
+    raise StoppedError(128 + signum)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    return Console(width=width, highlight=False)
+
+
+def _ui_command(uri: str) -> str:
+    default = uri == "sqlite:///mlflow.db"
+    return "python -m runner ui" + ("" if default else f" --uri {shlex.quote(uri)}")
+
+
+def _print_results(review: Review, console: Console) -> None:
+    from rich.table import Table
+
+    from runner.review import table
+
+    header, rows = table(review)
+    shown = [index for index, name in enumerate(header) if name != "reason" or any(row[index] for row in rows)]
+    view = Table(box=None, header_style="bold", padding=(0, 1), title=f"sweep {review.sweep.id}", title_justify="left")
+    for index in shown:
+        view.add_column(header[index], overflow="fold")
+    for row in rows:
+        view.add_row(*(_cell(row[index]) for index in shown))
+    console.print(view)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

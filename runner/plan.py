@@ -1,0 +1,135 @@
+"""What `sweep` would do, without doing it: trials, slots and limits, steps and rounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from runner.errors import ExperimentError
+from runner.records import Checked, Facts, Failure, TrainSettings, Trial
+from runner.sweep import Prepared, check_members, choose_metric, open_fleet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTrial:
+    """One trial's share of the work, if no rule stops it early."""
+
+    trial: Trial
+    steps_per_epoch: int
+    rounds: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The whole sweep before it is run."""
+
+    prepared: Prepared
+    metric: str
+    goal: str
+    trials: tuple[PlannedTrial, ...]
+    facts: Mapping[str, Facts]
+
+
+def make_plan(prepared: Prepared) -> Plan:
+    """Builds each member once in a worker, which tells the data's size, and counts.
+
+    Raises:
+        ExperimentError: a member cannot be trained.
+    """
+    with open_fleet(prepared, prepared.slots[:1]) as fleet:
+        checked = check_members(prepared, fleet)
+        metric, goal = choose_metric(prepared, checked)
+        first_of_data = {trial.data_key: trial for trial in reversed(prepared.trials)}
+        found = fleet.check(list(first_of_data.values()))
+    sizes = {key: _facts(trial, found[trial.id], checked) for key, trial in first_of_data.items()}
+    trials = tuple(_planned(trial, sizes[trial.data_key]) for trial in prepared.trials)
+    facts = {member: check.facts for member, check in checked.items()}
+    return Plan(prepared=prepared, metric=metric, goal=goal, trials=trials, facts=facts)
+
+
+def _facts(trial: Trial, found: Checked | Failure, checked: Mapping[str, Checked]) -> Facts:
+    if isinstance(found, Checked):
+        return found.facts
+    if found.kind == "data":
+        raise ExperimentError(f"{trial.source.path}: trial {trial.id}: {found.message}", found.traceback)
+    return checked[trial.member].facts  # only this setting's model fails; its data is the member's
+
+
+def _planned(trial: Trial, facts: Facts) -> PlannedTrial:
+    length = trial.train.steps_per_epoch or (
+        facts.steps_per_epoch if facts.rows is None else math.ceil(facts.rows / trial.train.batch_size)
+    )
+    rounds = trial.train.epochs * _rounds_per_epoch(trial.train, length)
+    return PlannedTrial(trial=trial, steps_per_epoch=length, rounds=rounds, steps=length * trial.train.epochs)
+
+
+def _rounds_per_epoch(train: TrainSettings, steps_per_epoch: int) -> int:
+    return math.ceil(steps_per_epoch / train.steps_in_turn(steps_per_epoch, 0))
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data."""
+    return {
+        "name": plan.prepared.config.name,
+        "metric": plan.metric,
+        "goal": plan.goal,
+        "fleet": plan.prepared.config.fleet.kind,
+        "machine": asdict(plan.prepared.machine),
+        "slots": [{"index": slot.index, **asdict(slot.allocation)} for slot in plan.prepared.slots],
+        "members": {name: _member_json(facts) for name, facts in plan.facts.items()},
+        "trials": [
+            {
+                "id": planned.trial.id,
+                "member": planned.trial.member,
+                "settings": planned.trial.settings,
+                "seed": planned.trial.seed,
+                "steps_per_epoch": planned.steps_per_epoch,
+                "rounds": planned.rounds,
+                "steps": planned.steps,
+            }
+            for planned in plan.trials
+        ],
+    }
+
+
+def _member_json(facts: Facts) -> dict[str, Any]:
+    return {name: value for name, value in asdict(facts).items() if name not in ("summary", "steps_per_epoch")}
+
+
+def show(plan: Plan, console: Console) -> None:
+    """Prints the plan for a person."""
+    slot, count = plan.prepared.slots[0].allocation, len(plan.prepared.slots)
+    gpu = f"{slot.num_gpus:g} GPU under a limit of {slot.gpu_memory_mib} MiB" if slot.num_gpus else "no GPU"
+    console.print(
+        f"[bold]{plan.prepared.config.name}[/]: {len(plan.trials)} trials ranked by {plan.metric} ({plan.goal})"
+    )
+    console.print(
+        f"{count} slots on the {plan.prepared.config.fleet.kind} fleet, each {slot.num_cpus:g} CPU, {slot.threads} "
+        f"TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}; memory per model: not measured",
+        highlight=False,
+    )
+    for name, facts in plan.facts.items():
+        rows = "a stream" if facts.rows is None else f"{facts.rows} rows"
+        how = facts.program + (f" ({facts.program_reason})" if facts.program_reason else "")
+        console.print(f"{name}: {rows}, {facts.parameters} weights, program: {how}", highlight=False)
+    console.print(_table(plan))
+    console.print(f"{sum(p.steps for p in plan.trials)} steps, if no rule stops a trial early", highlight=False)
+
+
+def _table(plan: Plan) -> Table:
+    searched = list(dict.fromkeys(name for planned in plan.trials for name in planned.trial.searched))
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for name in ("trial", *searched, "seed", "epochs", "steps/epoch", "rounds", "steps"):
+        table.add_column(name, justify="left" if name == "trial" else "right")
+    for planned in plan.trials:
+        trial = planned.trial
+        values = [trial.settings.get(name, "") for name in searched]
+        counts = (trial.seed, trial.train.epochs, planned.steps_per_epoch, planned.rounds, planned.steps)
+        table.add_row(trial.id, *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values), *map(str, counts))
+    return table

@@ -1,0 +1,116 @@
+"""What a person wants to know of a running sweep, from barrier to barrier. Pure; the console draws it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from runner.records import Failure, Goal, Report, Trial, Verdict
+
+State = Literal["queued", "running", "complete", "stopped", "failed"]
+_ENDED: dict[str, State] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
+_RATE_WINDOW_S = 10.0
+
+
+@dataclass(kw_only=True, slots=True)
+class Row:
+    """One trial's line.
+
+    Args:
+        value: the sweep's metric at the last epoch that reported it.
+        best: its best value over the epochs so far.
+    """
+
+    trial: Trial
+    state: State = "queued"
+    round: int = 0
+    step: int = 0
+    total_steps: int | None = None
+    epoch: int = 0
+    loss: float | None = None
+    value: float | None = None
+    best: float | None = None
+    steps_per_s: float | None = None
+    message: str = ""
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """All trials' lines and the sweep's pace.
+
+    Args:
+        trials: all of the sweep, in order.
+        metric: the sweep's metric.
+        goal: whether more of it is better.
+        clock: monotonic seconds.
+    """
+
+    trials: Sequence[Trial]
+    metric: str
+    goal: Goal
+    clock: Callable[[], float]
+    rows: dict[str, Row] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rows = {trial.id: Row(trial=trial) for trial in self.trials}
+        self._window: deque[tuple[float, int]] = deque([(self.clock(), 0)])
+        self._steps_done = 0
+
+    def update(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
+        """Takes in one barrier."""
+        for trial_id, report in reports.items():
+            row = self.rows[trial_id]
+            if isinstance(report, Failure):
+                row.message = f"{report.kind}: {report.message}"
+            else:
+                self._take(row, report)
+            verdict = verdicts[trial_id]
+            row.state = _ENDED.get(verdict.kind, "running")
+            row.message = row.message or verdict.reason
+        now = self.clock()
+        self._window.append((now, self._steps_done))
+        while len(self._window) > 2 and now - self._window[1][0] > _RATE_WINDOW_S:
+            self._window.popleft()
+
+    def steps_per_s(self) -> float | None:
+        """Steps of all models together per second, over the last seconds."""
+        (began, before), (ended, after) = self._window[0], self._window[-1]
+        return (after - before) / (ended - began) if ended > began and after > before else None
+
+    def eta_s(self) -> float | None:
+        """Seconds to the end at the present pace, trials yet to begin taken to be as long as those known."""
+        pace, known = self.steps_per_s(), [row for row in self.rows.values() if row.total_steps]
+        if pace is None or not known:
+            return None
+        average = sum(row.total_steps or 0 for row in known) / len(known)
+        left = sum(
+            (row.total_steps or average) - row.step for row in self.rows.values() if row.state in ("queued", "running")
+        )
+        return left / pace
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Whether a value of the sweep's metric beats another."""
+        return than is None or (value > than if self.goal == "maximize" else value < than)
+
+    def best(self) -> Row | None:
+        """The trial with the best value so far."""
+        leader: Row | None = None
+        for row in self.rows.values():
+            if row.best is not None and (leader is None or self.is_better(row.best, leader.best)):
+                leader = row
+        return leader
+
+    def _take(self, row: Row, report: Report) -> None:
+        self._steps_done += report.step - row.step
+        duration = report.turn.compute_s
+        row.steps_per_s = (report.step - row.step) / duration if duration > 0 else None
+        row.round, row.step, row.epoch = report.round, report.step, report.epoch
+        row.loss = report.running.get("loss")
+        if report.facts is not None:
+            row.total_steps = report.facts.steps_per_epoch * row.trial.train.epochs
+        value = (report.epoch_metrics or {}).get(self.metric)
+        if value is not None:
+            row.value = value
+            row.best = value if self.is_better(value, row.best) else row.best

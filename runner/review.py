@@ -1,0 +1,212 @@
+"""Reviewing sweeps from their journals, without MLflow: find, rank, export."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import SweepNotFoundError
+from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord
+
+SWEEPS = Path("sweeps")
+
+_REBUILD = '''\
+"""Rebuilds the trained model from its code and weights: `python rebuild.py`, or `from rebuild import model`."""
+
+import pathlib
+import sys
+
+import keras
+import numpy as np
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "source"))
+
+import {module} as experiment
+
+keras.utils.set_random_seed({seed})
+model = experiment.build_model(**{params})
+if not model.built:
+    from runner import Data
+
+    train = Data.of(experiment.load_data(**{data_params})).train
+    batch = next(iter(train)) if hasattr(train, "element_spec") else keras.tree.map_structure(lambda a: a[:1], train)
+    model(batch[0] if isinstance(batch, tuple) else batch)
+with np.load(HERE / "weights.npz", allow_pickle=False) as file:
+    model.set_weights([file[name] for name in file.files])
+
+if __name__ == "__main__":
+    model.summary()
+'''
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Review:
+    """A sweep with its trials, best first.
+
+    Args:
+        trials: those with a value of the sweep's metric, best first; then the others in order.
+    """
+
+    folder: Path
+    sweep: SweepRecord
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best trial that has a model."""
+        return next((t for t in self.trials if score(t, self.sweep) is not None and t.weights is not None), None)
+
+
+def score(trial: TrialRecord, sweep: SweepRecord) -> float | None:
+    """The sweep's metric as the trial's model has it; None where it has none or is not a number."""
+    value = trial.metrics.get(sweep.metric)
+    return None if value is None or math.isnan(value) else value
+
+
+def open_review(folder: Path) -> Review:
+    """Reads a sweep's journal and ranks its trials.
+
+    Raises:
+        SweepNotFoundError: there is no journal in the folder.
+    """
+    with JournalReader(folder) as reader:
+        sweep, trials = reader.sweep(), reader.trials()
+    sign = -1.0 if sweep.goal == "maximize" else 1.0
+    ranked = sorted(trials, key=lambda t: (score(t, sweep) is None, sign * (score(t, sweep) or 0.0), t.position))
+    return Review(folder=folder, sweep=sweep, trials=tuple(ranked))
+
+
+def find_sweep(name: str, root: Path = SWEEPS) -> Path:
+    """The folder of a sweep by its id, by an unambiguous beginning of it, or "latest".
+
+    Raises:
+        SweepNotFoundError: none or several fit, with those there are.
+    """
+    folders = sweep_folders(root)
+    fitting = folders[:1] if name == "latest" else [folder for folder in folders if folder.name.startswith(name)]
+    exact = [folder for folder in fitting if folder.name == name]
+    if len(exact or fitting) == 1:
+        return (exact or fitting)[0]
+    known = (
+        ", ".join(folder.name for folder in (fitting or folders)[:5]) or "none yet; `python -m runner sweep` makes one"
+    )
+    problem = "is ambiguous" if fitting else "not found"
+    raise SweepNotFoundError(f"sweep {name!r} {problem} in {root}/; there: {known}")
+
+
+def sweep_folders(root: Path = SWEEPS) -> list[Path]:
+    """The folders of all sweeps, newest first."""
+    if not root.is_dir():
+        return []
+    folders = [path for path in root.iterdir() if (path / FILE).is_file()]
+    return sorted(folders, key=lambda path: (path / FILE).stat().st_ctime, reverse=True)
+
+
+def list_sweeps(root: Path = SWEEPS) -> list[Review]:
+    """All sweeps, newest first."""
+    reviews = [open_review(folder) for folder in sweep_folders(root)]
+    return sorted(reviews, key=lambda review: review.sweep.created_ms, reverse=True)
+
+
+def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]:
+    """Writes a trial's model for use without this program.
+
+    `model.keras` where plain Keras can load it; weights, source and a script that rebuilds the model in every case.
+
+    Raises:
+        SweepNotFoundError: the trial has no model.
+        FileExistsError: the target holds something already.
+    """
+    if trial.weights is None:
+        raise SweepNotFoundError(f"trial {trial.id} of {review.sweep.id} has no model: it is {trial.status}")
+    if target.exists() and any(target.iterdir()):
+        raise FileExistsError(f"{target}: not empty; name a new folder")
+    target.mkdir(parents=True, exist_ok=True)
+    written = [_copy(review.folder / trial.weights, target / "weights.npz")]
+    if trial.model is not None and trial.facts is not None and trial.facts["loadable"]:
+        written.append(_copy(review.folder / trial.model, target / "model.keras"))
+    for name, text in trial.record["source"]["files"]:
+        path = target / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    written.append(_write(target / "rebuild.py", _rebuild_script(trial)))
+    written.append(_write(target / "trial.json", json.dumps(summary(review.sweep, trial), indent=2) + "\n"))
+    return written
+
+
+def how_to_load(target: Path) -> str:
+    """The Python that gives the exported model."""
+    if (target / "model.keras").exists():
+        return f"load it in plain Keras:  keras.models.load_model({str(target / 'model.keras')!r})"
+    return f"it has code of its own; rebuild it with:  python {target / 'rebuild.py'}"
+
+
+def table(review: Review) -> tuple[list[str], list[list[object]]]:
+    """Header and rows of the ranked results: rank, trial, status, the metric, other epoch metrics, settings."""
+    names = _metric_names(review.sweep, review.trials)
+    searched = list(dict.fromkeys(name for trial in review.trials for name in trial.record["searched"]))
+    members = len({trial.member for trial in review.trials}) > 1
+    header = ["rank", "trial", *(["member"] if members else []), "status", *names, *searched, "reason"]
+    rows = []
+    for rank, trial in enumerate(review.trials, 1):
+        place = rank if score(trial, review.sweep) is not None else None
+        identity = [place, trial.id, *([trial.member] if members else []), trial.status]
+        values = [trial.metrics.get(name) for name in names]
+        rows.append([*identity, *values, *(trial.settings.get(name) for name in searched), trial.reason])
+    return header, rows
+
+
+def as_json(review: Review) -> dict[str, object]:
+    """The review as plain data."""
+    sweep = review.sweep
+    trials = [summary(sweep, trial) for trial in review.trials]
+    facts = {"id": sweep.id, "name": sweep.name, "status": sweep.status, "metric": sweep.metric, "goal": sweep.goal}
+    return {**facts, "created_ms": sweep.created_ms, "ended_ms": sweep.ended_ms, "trials": trials}
+
+
+def _metric_names(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[str]:
+    names = dict.fromkeys(name for trial in trials for name in sorted(trial.metrics))
+    return [sweep.metric, *(name for name in names if name != sweep.metric)]
+
+
+def summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
+    """One trial as plain data."""
+    return {
+        "sweep": sweep.id,
+        "trial": trial.id,
+        "member": trial.member,
+        "status": trial.status,
+        "reason": trial.reason,
+        "metric": sweep.metric,
+        "score": score(trial, sweep),
+        "metrics": {name: value if math.isfinite(value) else str(value) for name, value in trial.metrics.items()},
+        "settings": dict(trial.settings),
+        "best_epoch": trial.best_epoch,
+        "mlflow_run_id": trial.run_id,
+    }
+
+
+def _rebuild_script(trial: TrialRecord) -> str:
+    params = trial.record["params"]
+    return _REBUILD.format(
+        module=Path(trial.record["source"]["path"]).stem,
+        seed=trial.record["seed"],
+        params={name: params[name] for name in trial.record["model_params"]},
+        data_params={name: params[name] for name in trial.record["data_params"]},
+    )
+
+
+def _copy(source: Path, target: Path) -> Path:
+    shutil.copyfile(source, target)
+    return target
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,262 @@
+"""One sweep from config to end: wires the layers together and decides how it ended."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from runner import lockstep
+from runner.config import Config, Member, config_to_yaml, infer_goal, resolve_members
+from runner.console import watch
+from runner.errors import ConfigError, ExperimentError, TrackingError
+from runner.journal import SqliteJournal, SweepRecord, SweepStatus
+from runner.machine import this_machine
+from runner.placement import Machine, Request, plan_slots
+from runner.progress import Progress
+from runner.records import Checked, Failure, Goal, Report, Slot, Trial, Verdict
+from runner.schedule import Queue
+from runner.seams import Fleet, Watcher
+from runner.search.propose import propose_trials
+from runner.tracking import Projection
+
+_PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
+
+
+class StoppedError(BaseException):
+    """A signal asked the program to end; `exit_code` is 128 + the signal's number."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """Everything that is known before a worker exists."""
+
+    config: Config
+    members: tuple[Member, ...]
+    trials: tuple[Trial, ...]
+    slots: tuple[Slot, ...]
+    machine: Machine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a sweep ended."""
+
+    folder: Path
+    exit_code: int
+
+
+def prepare(config: Config) -> Prepared:
+    """Members, trials and slots; no TensorFlow, no Ray.
+
+    Raises:
+        ConfigError: experiment files, parameters or search do not fit together.
+        PlacementError: the slots do not fit the machine.
+    """
+    members = resolve_members(config)
+    trials, machine = propose_trials(members, config), this_machine()
+    request = Request(**config.resources.model_dump())
+    slots = plan_slots(request, machine, len(trials))
+    return Prepared(config=config, members=members, trials=trials, slots=slots, machine=machine)
+
+
+def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
+    """The configured fleet for these slots, not yet started."""
+    fleet = prepared.config.fleet
+    if fleet.kind == "local":
+        from runner.fleet.local import LocalFleet
+
+        return LocalFleet(slots)
+    from runner.fleet.ray import RayFleet
+
+    machine = prepared.machine
+    return RayFleet(slots, address=fleet.address, cpus=machine.cpus, gpus=len(machine.gpus))
+
+
+def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:
+    """Tries each member's first trial, and where that fails its last: a mistake in both is the member's own.
+
+    Returns:
+        What the check found, by member.
+
+    Raises:
+        ExperimentError: a member cannot be trained.
+    """
+    of_member: dict[str, list[Trial]] = {}
+    for trial in prepared.trials:
+        of_member.setdefault(trial.member, []).append(trial)
+    results = fleet.check([trials[0] for trials in of_member.values()])
+    again = [trials[-1] for trials in of_member.values() if isinstance(results[trials[0].id], Failure) and trials[1:]]
+    results = {**results, **(fleet.check(again) if again else {})}
+    checked: dict[str, Checked] = {}
+    failures: list[tuple[Trial, Failure]] = []
+    for member, trials in of_member.items():
+        outcomes = [results[trial.id] for trial in (trials[0], trials[-1]) if trial.id in results]
+        passed = [outcome for outcome in outcomes if isinstance(outcome, Checked)]
+        if passed:
+            checked[member] = passed[0]
+        else:
+            failures.append((trials[0], next(o for o in outcomes if isinstance(o, Failure))))
+    if failures:
+        raise ExperimentError(
+            "\n".join(_describe(trial, failure) for trial, failure in failures),
+            "\n".join(failure.traceback for _, failure in failures),
+        )
+    return checked
+
+
+def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[str, Goal]:
+    """The metric that ranks the trials, once it is known what they produce.
+
+    Raises:
+        ConfigError: a metric or monitor that is asked for is never produced.
+    """
+    problems = []
+    for member in prepared.members:
+        produced = checked[member.name].metrics
+        for key, name in _metrics_asked_for(member):
+            if name not in produced:
+                problems.append(
+                    f"{key}: {name!r} is never produced by {member.source.path}; it has {', '.join(produced)}"
+                )
+    if problems:
+        raise ConfigError(problems)
+    first = prepared.members[0]
+    if first.metric is not None:
+        return first.metric, first.goal
+    everywhere = all("val_loss" in check.metrics for check in checked.values())
+    metric = "val_loss" if everywhere else "loss"
+    return metric, infer_goal(metric) or "minimize"
+
+
+def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> Outcome:
+    """Trains every trial and records it; returns when MLflow has everything too.
+
+    Args:
+        config: what to run.
+        console: where a person reads.
+        command: the command line that repeats the sweep.
+        root: folder of all sweeps.
+
+    Raises:
+        RunnerError: nothing was started, or the infrastructure failed.
+        StoppedError: a signal ended the sweep; all that had happened is recorded.
+    """
+    prepared = prepare(config)
+    console.print(_headline(prepared), highlight=False)
+    with ExitStack() as records:
+        with open_fleet(prepared, prepared.slots) as fleet:
+            checked = check_members(prepared, fleet)
+            metric, goal = choose_metric(prepared, checked)
+            folder = _new_folder(root, config.name)
+            allocations = {slot.index: slot.allocation for slot in prepared.slots}
+            journal = records.enter_context(SqliteJournal(folder, allocations))
+            journal.create(_sweep_record(prepared, folder.name, metric, goal, command), prepared.trials)
+            (folder / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+            projection = records.enter_context(Projection(folder, on_warning=lambda text: console.print(text)))
+            progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
+            try:
+                _train(prepared, fleet, journal, projection, watch(console, progress))
+            finally:
+                console.print(f"sweep {folder.name}: sending the rest to MLflow …", style="dim", highlight=False)
+    if projection.problem is not None:
+        raise TrackingError(projection.problem)
+    failed = sum(row.state == "failed" for row in progress.rows.values())
+    return Outcome(folder=folder, exit_code=3 if failed else 0)
+
+
+def _train(prepared: Prepared, fleet: Fleet, journal: SqliteJournal, projection: Projection, view: Any) -> None:
+    status: SweepStatus = "failed"
+    try:
+        with view:
+            lockstep.run(Queue(prepared.trials, prepared.slots), fleet, journal, _Watchers(projection.notify, view))
+        status = "complete"
+    except (KeyboardInterrupt, StoppedError):
+        status = "killed"
+        raise
+    finally:
+        journal.end(status)
+        projection.notify()
+
+
+@dataclass(frozen=True, slots=True)
+class _Watchers:
+    """Tells MLflow's thread that there is news, then the person."""
+
+    notify: Callable[[], None]
+    view: Watcher
+
+    def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
+        self.notify()
+        self.view.show(reports, verdicts)
+
+
+def _metrics_asked_for(member: Member) -> list[tuple[str, str]]:
+    train = member.train
+    rules = {"early_stopping": train.early_stopping, "reduce_lr_on_plateau": train.reduce_lr_on_plateau}
+    asked = [(f"train.{key}.monitor", rule.monitor) for key, rule in rules.items() if rule is not None]
+    return asked + ([("search.metric", member.metric)] if member.metric is not None else [])
+
+
+def _describe(trial: Trial, failure: Failure) -> str:
+    what = {"data": "load_data", "build": "build_model or its first step", "worker": "the worker"}
+    settings = ", ".join(f"{name}={trial.settings[name]!r}" for name in trial.searched)
+    where = f"{trial.source.path}: {what.get(failure.kind, failure.kind)} failed"
+    return f"{where}{f' with {settings}' if settings else ''}: {failure.message}"
+
+
+def _headline(prepared: Prepared) -> str:
+    slot = prepared.slots[0].allocation
+    gpu = f", {slot.num_gpus:g} GPU ({slot.gpu_memory_mib} MiB)" if slot.num_gpus else ""
+    trials, slots = len(prepared.trials), len(prepared.slots)
+    return (
+        f"{prepared.config.name}: {trials} trial{'s' * (trials > 1)}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} "
+        "each; starting workers …"
+    )
+
+
+def _sweep_record(prepared: Prepared, sweep_id: str, metric: str, goal: Goal, command: str) -> SweepRecord:
+    tracking = prepared.config.tracking
+    return SweepRecord(
+        id=sweep_id,
+        name=prepared.config.name,
+        created_ms=int(time.time() * 1000),
+        metric=metric,
+        goal=goal,
+        config=config_to_yaml(prepared.config),
+        command=command,
+        tracking_uri=tracking.uri,
+        mlflow_experiment=tracking.mlflow_experiment,
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def _new_folder(root: Path, name: str) -> Path:
+    """A new folder for a sweep, private to the user; its name sorts by time and is unique."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = root / f"{name}-{stamp}-{secrets.token_hex(2)}"
+    root.mkdir(parents=True, exist_ok=True)
+    os.mkdir(folder, mode=0o700)
+    return folder

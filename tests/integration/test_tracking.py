@@ -1,0 +1,414 @@
+"""MLflow follows the journal: real MLflow on sqlite, a real Keras model, a journal written by hand."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect
+from runner.records import Allocation, Export, Facts, Failure, Report, Source, TrainSettings, Trial, Turn, Verdict, Work
+from runner.tracking import Projection, follower
+
+ROUNDS = 1200
+TABLES = ("runs", "metrics", "params", "tags", "logged_models", "inputs")
+
+
+def trial(number: int, units: int = 4) -> Trial:
+    source = Source(path="experiments/tiny.py", root=os.getcwd(), files=(("tiny.py", "UNITS = 4\n"),))
+    return Trial(
+        id=f"{number:03d}", index=number, member="tiny", source=source, params={"units": units, "text": "x" * 7000},
+        data_params=(), model_params=("units",), searched=("units",), train=TrainSettings(epochs=2), seed=number,
+    )  # fmt: skip
+
+
+def facts(loadable: bool = True, inexact: str = "") -> Facts:
+    return Facts(
+        steps_per_epoch=ROUNDS, rows=64, validation_rows=8, parameters=9, program="round", program_reason="",
+        inexact=inexact, summary='Model: "tiny"', loadable=loadable,
+    )  # fmt: skip
+
+
+def report(number: int, turn: int, value: float = 0.5, epoch: int = 0, of: Facts | None = None) -> Report:
+    return Report(
+        trial_id=f"{number:03d}", round=turn, step=turn + 1, epoch=epoch, running={"loss": value},
+        epoch_metrics={"val_accuracy": value} if epoch else None,
+        turn=Turn(pid=7, started_s=1000.0, ended_s=1000.0 + turn, compute_s=1.0), facts=of,
+    )  # fmt: skip
+
+
+def sweep(store: str) -> SweepRecord:
+    return SweepRecord(
+        id="tiny-1", name="tiny", created_ms=900_000, metric="val_accuracy", goal="maximize", config="name: tiny\n",
+        command="python -m runner sweep experiments/tiny.py", tracking_uri=store, mlflow_experiment="tiny trials",
+        versions={"keras": "3.1"},
+    )  # fmt: skip
+
+
+def begin(journal: SqliteJournal, *numbers: int) -> None:
+    journal.assign({0: tuple(Work(trial=trial(number), round=0) for number in numbers)})
+
+
+def eventually(question: Callable[[], bool], within_s: float) -> float:
+    started_s = time.monotonic()
+    while not question():
+        assert time.monotonic() - started_s < within_s, f"not within {within_s} s"
+        time.sleep(0.05)
+    return time.monotonic() - started_s
+
+
+def ask(store: Path, query: str) -> list[tuple]:
+    connection = sqlite3.connect(store, timeout=20.0)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def counts(store: Path) -> dict[str, int]:
+    return {table: ask(store, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+
+
+@pytest.fixture(scope="module")
+def model_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="out")])
+    model.compile("adam", "mse")
+    model.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
+    file = tmp_path_factory.mktemp("model") / "tiny.keras"
+    model.save(file)
+    return file.read_bytes()
+
+
+def weights_bytes() -> bytes:
+    import numpy as np
+
+    file = io.BytesIO()
+    np.savez(file, np.ones(3))
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, model_bytes: bytes) -> Path:
+    """A whole sweep: complete, stopped (cannot be loaded), failed, broken model, never started."""
+    root = tmp_path_factory.mktemp("odd path #1 50%")
+    folder = root / "tiny-1"
+    folder.mkdir()
+    with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(sweep(f"sqlite:///{root}/mlflow.db"), tuple(trial(n, units=4 + n) for n in range(5)))
+        begin(journal, 0, 1, 2, 3)
+        for turn in range(ROUNDS):
+            value = {10: math.nan, 11: math.inf, 12: -math.inf}.get(turn, turn / ROUNDS)
+            journal.commit({"000": report(0, turn, value, of=None if turn else facts())}, {}, {})
+        with Projection(folder) as projection:
+            journal.commit(
+                {
+                    "000": report(0, ROUNDS, 0.75, epoch=1),
+                    "001": report(1, 0, 0.875, epoch=1, of=facts(loadable=False, inexact="tf.random is stateful")),
+                    "002": Failure(trial_id="002", kind="train", message="out of memory", traceback="Traceback: oom"),
+                    "003": report(3, 0, math.nan, epoch=1, of=facts()),
+                },
+                {
+                    "000": Verdict(kind="complete"),
+                    "001": Verdict(kind="stop", reason="no gain"),
+                    "002": Verdict(kind="fail"),
+                    "003": Verdict(kind="complete"),
+                },
+                {
+                    "000": Export(trial_id="000", model=model_bytes, weights=weights_bytes()),
+                    "001": Export(trial_id="001", model=b"", weights=weights_bytes()),
+                    "003": Export(trial_id="003", model=b"not a model", weights=weights_bytes()),
+                },
+            )
+            projection.notify()
+            journal.end("complete")
+        assert projection.problem is None
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(swept: Path):
+    from mlflow import MlflowClient
+
+    return MlflowClient(f"sqlite:///{swept.parent}/mlflow.db")
+
+
+@pytest.fixture
+def runs(swept: Path, client) -> dict:
+    experiment = client.get_experiment_by_name("tiny trials")
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+
+def artifacts(client, run, path: str | None = None) -> set[str]:
+    found = set()
+    for file in client.list_artifacts(run.info.run_id, path):
+        found |= artifacts(client, run, file.path) if file.is_dir else {file.path}
+    return found
+
+
+def test_every_trial_that_began_has_a_run_under_the_sweeps(runs: dict, swept: Path):
+    assert set(runs) == {"tiny-1", "000", "001", "002", "003"}
+    parent = runs["tiny-1"].info.run_id
+    assert {runs[key].data.tags["mlflow.parentRunId"] for key in ("000", "001", "002", "003")} == {parent}
+    with JournalReader(swept) as reader:
+        assert reader.sweep().run_id == parent
+        assert reader.trial("000").run_id == runs["000"].info.run_id
+        assert reader.trial("004").run_id is None
+
+
+def test_statuses_and_times_are_the_journals(runs: dict, swept: Path):
+    statuses = {key: run.info.status for key, run in runs.items()}
+    assert statuses == {"tiny-1": "FINISHED", "000": "FINISHED", "001": "FINISHED", "002": "FAILED", "003": "FINISHED"}
+    with JournalReader(swept) as reader:
+        assert runs["tiny-1"].info.end_time == reader.sweep().ended_ms
+        assert runs["000"].info.start_time == reader.trial("000").started_ms
+        assert runs["000"].info.end_time == reader.trial("000").ended_ms
+
+
+def test_every_metric_row_is_there_once_with_its_value(runs: dict, client, swept: Path):
+    with JournalReader(swept) as reader:
+        for key in ("000", "001", "003"):
+            wanted = sorted((row.key, row.step, row.timestamp_ms) for row in reader.metrics(key))
+            run_id = runs[key].info.run_id
+            got = [m for name in runs[key].data.metrics for m in client.get_metric_history(run_id, name)]
+            assert sorted((m.key, m.step, m.timestamp) for m in got) == wanted
+    by_step = {m.step: m.value for m in client.get_metric_history(runs["000"].info.run_id, "round/loss")}
+    assert len(by_step) == ROUNDS + 1
+    assert math.isnan(by_step[11])
+    assert (by_step[12], by_step[13]) == (sys.float_info.max, -sys.float_info.max)  # MLflow's infinity
+    assert by_step[101] == 100 / ROUNDS
+
+
+def test_tags_say_what_each_run_is(runs: dict):
+    first, second, failed, parent = (runs[key].data.tags for key in ("000", "001", "002", "tiny-1"))
+    assert (first["trial.id"], first["member"], first["slot"]) == ("000", "tiny", "0")
+    assert '"num_cpus": 1' in first["allocation"]
+    assert (first["program"], first["exact"]) == ("round", "true")
+    assert (second["exact"], second["exact.reason"], second["stop.reason"]) == (
+        "false",
+        "tf.random is stateful",
+        "no gain",
+    )
+    assert failed["failure"] == "train: out of memory"
+    shared = {
+        key: value
+        for key, value in parent.items()
+        if key.startswith(("sweep.", "version.", "mlflow.source", "mlflow.user"))
+    }
+    assert shared["sweep.goal"] == "maximize"
+    assert shared["mlflow.source.name"] == "experiments/tiny.py"
+    assert shared["version.keras"] == "3.1"
+    assert shared.items() <= first.items()
+
+
+def test_params_are_the_settings_and_the_sweeps_are_on_every_trial(runs: dict):
+    parent, first = runs["tiny-1"].data.params, runs["000"].data.params
+    assert (parent["sweep.metric"], parent["sweep.trials"], parent["train.epochs"]) == ("val_accuracy", "5", "2")
+    assert "units" not in parent
+    assert parent.items() <= first.items()
+    assert (first["units"], first["seed"], first["train.batch_size"]) == ("4", "0", "32")
+    assert len(first["text"]) == 6000
+    assert first["text"].endswith("[cut from 7000 characters]")
+
+
+def test_the_sweeps_run_names_the_best_trial(runs: dict):
+    parent = runs["tiny-1"].data
+    assert (parent.tags["best.trial"], parent.tags["best.run_id"]) == ("001", runs["001"].info.run_id)
+    assert parent.metrics["best/val_accuracy"] == 0.875
+
+
+def test_artifacts_hold_config_code_summary_and_traceback(runs: dict, client, swept: Path):
+    assert artifacts(client, runs["tiny-1"]) == {"config.yaml", "command.txt"}
+    common = {"trial.json", "source/tiny.py"}
+    assert artifacts(client, runs["000"]) == {*common, "model_summary.txt", "model/model.keras"}
+    unloadable = {*common, "model_summary.txt", "model/weights.npz", "model/rebuild.txt"}
+    assert artifacts(client, runs["001"]) == artifacts(client, runs["003"]) == unloadable
+    assert artifacts(client, runs["002"]) == {*common, "traceback.txt"}
+    assert (swept.parent / "mlartifacts").is_dir()
+    assert not list((swept / "exports").iterdir())
+
+
+def test_the_logged_model_loads_with_mlflow_and_the_plain_file_with_keras(runs: dict, client, tmp_path: Path):
+    import keras
+    import mlflow
+    import numpy as np
+
+    mlflow.set_tracking_uri(client.tracking_uri)
+    run = runs["000"]
+    (output,) = run.outputs.model_outputs
+    assert run.data.tags["model.uri"] == f"models:/{output.model_id}"
+    plain = keras.models.load_model(client.download_artifacts(run.info.run_id, "model/model.keras", str(tmp_path)))
+    logged = mlflow.keras.load_model(run.data.tags["model.uri"])
+    x = np.ones((2, 3), "float32")
+    np.testing.assert_array_equal(plain.predict(x, verbose=0), logged.predict(x, verbose=0))
+    for one, other in zip(plain.optimizer.variables, logged.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    served = mlflow.pyfunc.load_model(run.data.tags["model.uri"])
+    assert served.predict(x).shape == (2, 2)
+
+
+def test_a_model_that_cannot_be_loaded_says_why_and_how_to_rebuild_it(runs: dict, client, tmp_path: Path):
+    assert runs["003"].outputs.model_outputs == runs["001"].outputs.model_outputs == []
+    assert runs["003"].data.tags["model.reason"].startswith("ValueError")
+    note = Path(client.download_artifacts(runs["001"].info.run_id, "model/rebuild.txt", str(tmp_path))).read_text()
+    assert "build_model(**{'units': 5})" in note
+    assert "python -m runner sweep experiments/tiny.py" in note
+
+
+def test_sending_again_after_lost_acknowledgements_adds_nothing(swept: Path, tmp_path: Path):
+    folder, store = swept, swept.parent / "mlflow.db"
+    before = counts(store)
+    journal = connect(folder / FILE)
+    # As after a crash: nothing acknowledged, two runs of unknown fate, a model on its way.
+    journal.execute("UPDATE projection SET metric_seq = 0, facts = 0, status = NULL, model = min(model, 1)")
+    journal.execute("UPDATE projection SET run_id = NULL WHERE trial IN ('', '001')")
+    journal.close()
+    with Projection(folder) as projection:
+        pass
+    assert projection.problem is None
+    assert counts(store) == before
+
+
+def small_sweep(folder: Path, store: str) -> SqliteJournal:
+    folder.mkdir(exist_ok=True)
+    journal = SqliteJournal(folder, {0: Allocation(num_cpus=1)})
+    journal.__enter__()
+    journal.create(sweep(store), (trial(0),))
+    begin(journal, 0)
+    return journal
+
+
+def test_a_committed_metric_is_visible_within_five_seconds_and_a_locked_store_recovers(tmp_path: Path):
+    store, warnings = tmp_path / "mlflow.db", []
+    values = "SELECT count(*) FROM metrics"
+    with Projection(tmp_path / "s", on_warning=warnings.append) as projection:
+        journal = small_sweep(tmp_path / "s", f"sqlite:///{store}")
+        journal.commit({"000": report(0, 0, of=facts())}, {}, {})
+        eventually(
+            lambda: bool(store.exists() and ask(store, "SELECT 1 FROM sqlite_master WHERE name = 'metrics'")), 30
+        )
+        eventually(lambda: ask(store, values)[0][0] == 1, 30)
+        assert ask(store, "PRAGMA journal_mode") == [("wal",)]
+
+        journal.commit({"000": report(0, 1)}, {}, {})
+        projection.notify()
+        eventually(lambda: ask(store, values)[0][0] == 2, 5)
+
+        lock = sqlite3.connect(store, isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        journal.commit({"000": report(0, 2)}, {}, {})
+        projection.notify()
+        time.sleep(3)
+        assert ask(store, values)[0][0] == 2
+        lock.execute("ROLLBACK")
+        lock.close()
+        eventually(lambda: ask(store, values)[0][0] == 3, 10)
+        journal.end("killed")
+    assert (projection.problem, warnings) == (None, [])
+    assert ask(store, "SELECT status FROM runs") == [("KILLED",), ("KILLED",)]
+
+
+def test_a_store_that_is_down_is_told_once_and_leaves_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    warnings: list[str] = []
+    journal = small_sweep(tmp_path, "http://user:secret@127.0.0.1:9")
+    journal.commit({"000": report(0, 0, of=facts())}, {}, {})
+    with Projection(tmp_path, timeout_s=1.0, on_warning=warnings.append) as projection:
+        time.sleep(2)
+        journal.end("complete")
+    (warning,) = warnings
+    assert "MLflow at http://127.0.0.1:9 does not answer" in warning
+    assert projection.problem is not None
+    assert "lacks 1 metric values and the end of 2 runs" in projection.problem
+    assert "secret" not in projection.problem + warning
+
+
+def test_a_run_deleted_by_hand_does_not_hold_up_its_siblings(tmp_path: Path):
+    from mlflow import MlflowClient
+
+    store, warnings = f"sqlite:///{tmp_path}/mlflow.db", []
+    journal = SqliteJournal(tmp_path, {0: Allocation(num_cpus=1)})
+    with journal, Projection(tmp_path, on_warning=warnings.append) as projection:
+        journal.create(sweep(store), (trial(0), trial(1)))
+        begin(journal, 0, 1)
+
+        def deletable() -> bool:
+            with JournalReader(tmp_path) as reader:
+                return all(t.run_id for t in reader.trials())
+
+        eventually(deletable, 30)
+        with JournalReader(tmp_path) as reader:
+            first, second = (str(t.run_id) for t in reader.trials())
+        MlflowClient(store).delete_run(first)
+        journal.commit({"000": report(0, 0), "001": report(1, 0)}, {}, {})
+        journal.end("killed")
+    assert projection.problem is not None
+    assert "lacks 1 metric values and the end of 1 runs" in projection.problem
+    assert "000" in warnings[0]
+    assert MlflowClient(store).get_run(second).info.status == "KILLED"
+
+
+def test_an_unexpected_error_in_the_thread_is_raised_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(self: object) -> bool:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(follower.Follower, "advance", fail)
+    small_sweep(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    warnings: list[str] = []
+    with pytest.raises(ZeroDivisionError), Projection(tmp_path, on_warning=warnings.append):
+        pass
+    assert "no longer followed" in warnings[0]
+
+
+def test_a_folder_without_a_sweep_ends_without_a_problem(tmp_path: Path):
+    with Projection(tmp_path) as projection:
+        pass
+    assert projection.problem is None
+    assert not [thread for thread in threading.enumerate() if thread.name == "mlflow-projection"]
+
+
+def test_the_exporter_dies_with_its_driver(tmp_path: Path):
+    code = (
+        "import sys, time; from pathlib import Path; from runner.tracking.models import Exporter\n"
+        f"exporter = Exporter(Path({str(tmp_path)!r}, 'exporter.log'))\n"
+        "exporter.export('000', Path('none.keras'), Path('none'), 'run')\n"
+        "print(exporter._process.pid, flush=True); time.sleep(60)"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    exporter = int(driver.stdout.readline())
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    driver.stdout.close()
+
+    def gone() -> bool:
+        status = Path(f"/proc/{exporter}/status")
+        return not status.exists() or "State:\tZ" in status.read_text()
+
+    eventually(gone, 15)
+
+
+def test_importing_tracking_imports_neither_mlflow_nor_tensorflow():
+    code = "import sys, runner.tracking; print({'mlflow', 'tensorflow', 'keras', 'ray'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_mlflow_prints_nothing_to_the_terminal(tmp_path: Path):
+    small_sweep(tmp_path / "s", f"sqlite:///{tmp_path}/mlflow.db").end("complete")
+    folder = str(tmp_path / "s")
+    code = f"from runner.tracking import Projection; from pathlib import Path\nwith Projection(Path({folder!r})): pass"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
