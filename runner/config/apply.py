@@ -33,7 +33,8 @@ def apply_settings(values: Values, settings: Sequence[Setting]) -> tuple[dict[Ke
 
 
 def _set(values: Values, setting: Setting, touched: dict[Key, str]) -> None:
-    for key, value in _leaves(setting.keys, setting.value):
+    for leaf, value in _leaves(setting.keys, setting.value):
+        key = _space_key(leaf)
         _forget(values, key)
         parent = _section(values, key[:-1])
         parent[key[-1]] = value
@@ -127,6 +128,12 @@ def _spellings(name: str) -> tuple[str, ...]:
 def _scope(key: Key) -> tuple[Key, Key]:
     """Splits `members.NAME` off."""
     return (key[:2], key[2:]) if key[0] == "members" and len(key) > 2 else ((), key)
+
+
+def _space_key(key: Key) -> Key:
+    """In a space a dotted name is one key."""
+    scope, inner = _scope(key)
+    return (*scope, "search", "space", ".".join(inner[2:])) if inner[:2] == ("search", "space") and inner[2:] else key
 
 
 def _leaves(key: Key, value: Any) -> Iterator[tuple[Key, Any]]:

@@ -12,7 +12,7 @@ from runner.records import Goal, Mode
 
 # Directions of Keras' own metrics (`_direction` in keras/src/metrics) and the short names that Keras accepts.
 _BETTER_HIGH = (
-    "accuracy acc auc precision recall f1 f1_score fbeta_score r2 r2_score cosine_similarity iou "
+    "accuracy acc auc precision recall f1 f1_score fbeta_score r2 r2_score cosine_similarity iou io_u "
     "top_k precision_at_recall recall_at_precision sensitivity_at_specificity specificity_at_sensitivity "
     "true_positives true_negatives pearson_correlation concordance_correlation "
 )

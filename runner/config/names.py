@@ -59,6 +59,9 @@ class Names:
         space: dict[str, Dimension] = {}
         for name, text in written.items():
             key = (*scope, "search", "space", name)
+            if isinstance(text, dict):
+                self._say(key, f"a mapping; write names with dots, such as train.batch_size; got {received(text)}")
+                continue
             if not self._searchable(key, name, scope):
                 continue
             if canonical(name) in space:

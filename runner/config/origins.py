@@ -68,7 +68,7 @@ class Origins:
         for length in range(len(key), 0, -1):
             if key[:length] in self.settings:
                 written = self.settings[key[:length]]
-                return f"command line: {'.'.join((written, *key[length:]))}"
+                return f"command line: {shown((written, *key[length:]))}"
         best = (0, 0)
         path = self.fallback
         for layer in self.layers:

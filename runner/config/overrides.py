@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from runner.config.space import FUNCTIONS, MAX_VALUES, Choice, Uniform, plain
+from runner.config.yaml_files import bracket_depth
 
 MAX_LENGTH = 20_000  # characters of one argument; the grammar's parser is slow and recursive
 MAX_DEPTH = 20  # brackets within brackets
@@ -114,7 +115,7 @@ def _parser() -> OverridesParser:
 
 def _guarded(text: str, parse: Callable[[], Any]) -> Any:
     """Runs the grammar's parser and gives its complaints in this program's words."""
-    if len(text) > MAX_LENGTH or _depth(text) > MAX_DEPTH:
+    if len(text) > MAX_LENGTH or bracket_depth(text) > MAX_DEPTH:
         raise ValueError(f"too long or too deeply nested (at most {MAX_LENGTH} characters, {MAX_DEPTH} levels)")
     try:
         return parse()
@@ -139,14 +140,6 @@ def _reworded(err: HydraException) -> str:
         character = message.partition("at: ")[2].strip().splitlines()[0] if "at: " in message else "?"
         return f"cannot read {character}; put quotes around the value, as in 'key=\"value\"'"
     return "cannot be read; put quotes around a value with special characters, as in 'key=\"value\"'"
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _short(text: str) -> str:

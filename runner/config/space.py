@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.config.yaml_files import interpolation_problem
+from runner.config.yaml_files import text_problem
 
 MAX_VALUES = 10_000  # most values of one dimension: expanding more would only exhaust memory
 FORMS = "a list such as [32, 64], choice(a, b), range(start, stop, step), interval(low, high) or loguniform(low, high)"
@@ -114,23 +114,13 @@ def plain(value: Any) -> Any:
         raise ValueError("a search cannot be nested in another value")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
-    if isinstance(value, str) and not value.isprintable() and not _encodes(value):
-        raise ValueError("text that is not Unicode")
-    if isinstance(value, str) and (problem := interpolation_problem(value)):
+    if isinstance(value, str) and (problem := text_problem(value)):
         raise ValueError(problem)
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {_key(plain(key)): plain(item) for key, item in value.items()}
     return value
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _key(key: Any) -> str:

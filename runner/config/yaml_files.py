@@ -10,12 +10,15 @@ import yaml
 
 from runner.errors import ConfigError
 
-MAX_BYTES = 131_072
+MAX_BYTES = 65_536
+MAX_BRACKETS = 100  # open at once; the YAML parser's time grows with their square
 MAX_NODES = 20_000  # after aliases are expanded: a few nested aliases can otherwise stand for billions of values
 
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge")}
 _READ_AS_TEXT = {f"tag:yaml.org,2002:{name}" for name in ("timestamp", "value")}
 _OCTAL_OR_SEXAGESIMAL = re.compile(r"[-+]?0[0-7_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+# Characters that do not survive being written to YAML and read again (surrogates are undecodable bytes of a shell).
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _INTERPOLATION = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*\}")
 
 
@@ -33,6 +36,8 @@ def read_yaml(path: Path, shown: str) -> yaml.MappingNode | None:
         ConfigError: naming file and line of everything that is wrong.
     """
     text = _text(path, shown)
+    if text.count("[") + text.count("{") > MAX_BRACKETS and bracket_depth(text) > MAX_BRACKETS:
+        raise ConfigError(f"{shown}: nested too deeply")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         problems = [f"{shown}:{line}: {what}" for line, what in _problems(root)] if root is not None else []
@@ -53,11 +58,22 @@ def read_yaml(path: Path, shown: str) -> yaml.MappingNode | None:
     return root
 
 
-def interpolation_problem(text: str) -> str | None:
-    """What is wrong with the `${...}` in a text; None where nothing is."""
+def text_problem(text: str) -> str | None:
+    """What is wrong with a text: characters YAML cannot carry, or a `${...}` that is not plain; else None."""
+    if _CONTROL.search(text):
+        return f"control characters are not allowed; got {text[:80]!r}"
     if "${" not in _INTERPOLATION.sub("", text):
         return None
     return f"only plain references such as ${{name}} or ${{train.epochs}} are allowed; got {text[:80]!r}"
+
+
+def bracket_depth(text: str) -> int:
+    """Most brackets that are open at once."""
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _text(path: Path, shown: str) -> str:
@@ -123,7 +139,7 @@ def _key_problems(node: yaml.MappingNode) -> Iterator[tuple[int, str]]:
 
 
 def _scalar_problems(node: yaml.ScalarNode) -> Iterator[str]:
-    if problem := interpolation_problem(node.value):
+    if problem := text_problem(node.value):
         yield problem
     plain_style = node.style is None
     if plain_style and node.tag.endswith((":int", ":float")) and _OCTAL_OR_SEXAGESIMAL.fullmatch(node.value):

@@ -11,7 +11,7 @@ from runner.data import Data
 from runner.records import TrainSettings
 from runner.worker import keras_private
 from runner.worker.arrays import ArrayData, ArraySplit
-from runner.worker.program import Program, Rows, StepFunction, rows_program, stream_program
+from runner.worker.program import Program, Rows, StepFunction, Stream, rows_program, stream_program
 
 
 class Feed(Protocol):
@@ -32,7 +32,7 @@ class Feed(Protocol):
     has_test: bool
 
     def sample(self) -> Any:
-        """One training batch, to build a model with; the place in the data stays."""
+        """One training batch, or its spec, to build a model with; the place in the data stays."""
 
     def training(self, step: StepFunction) -> Program:
         """The program that trains."""
@@ -100,21 +100,24 @@ class StreamFeed:
         dataset = data.train
         if data.class_weight is not None:
             dataset = dataset.map(keras_private.class_weight_map(data.class_weight))
-        if next(iter(dataset.take(1)), None) is None:
-            raise ValueError("train data is empty")
-        self.steps_per_epoch = train.steps_per_epoch or _length(dataset)
+        batches = _length(dataset)
+        self.steps_per_epoch = train.steps_per_epoch or batches or _refuse_unknown_length()
         self.rows: int | None = None
         self.validation_rows: int | None = None
         self.has_validation, self.has_test = data.validation is not None, data.test is not None
-        self._data, self._pipeline = data, dataset
+        self._data, self._pipeline, self._stream = data, dataset, Stream(dataset, batches)
 
     def sample(self) -> Any:
-        """The pipeline's first batch, from an iterator of its own."""
-        return next(iter(self._pipeline.take(1)))
+        """What a batch of the pipeline looks like, and only where it does not say so a batch."""
+        # Every iterator advances a reshuffling pipeline's seeds: drawing a batch would change the order from `fit`'s.
+        spec = self._pipeline.element_spec
+        if all(_tells_shape(leaf) for leaf in keras.tree.flatten(spec)):
+            return spec
+        return next(iter(self._pipeline))
 
     def training(self, step: StepFunction) -> Program:
         """As `Feed.training`."""
-        return stream_program(step, iter(self._pipeline.repeat().prefetch(tf.data.AUTOTUNE)))
+        return stream_program(step, self._stream)
 
     def evaluate(self, step: StepFunction, split: str) -> Any:
         """As `Feed.evaluate`."""
@@ -126,9 +129,16 @@ class StreamFeed:
         return logs
 
 
-def _length(dataset: Any) -> int:
+def _tells_shape(leaf: Any) -> bool:
+    return isinstance(leaf, tf.TensorSpec) and leaf.shape.rank is not None and None not in leaf.shape[1:]
+
+
+def _length(dataset: Any) -> int | None:
     batches = int(dataset.cardinality())
-    if batches < 0:
-        kind = "endless" if batches == tf.data.INFINITE_CARDINALITY else "of unknown length"
-        raise ValueError(f"train data is a tf.data.Dataset {kind}; set train.steps_per_epoch")
-    return batches
+    if batches == 0:
+        raise ValueError("train data is empty")
+    return batches if batches > 0 else None  # negative: endless or unknown
+
+
+def _refuse_unknown_length() -> int:
+    raise ValueError("train data is a tf.data.Dataset that does not know its length; set train.steps_per_epoch")

@@ -6,7 +6,8 @@ losses, metrics, weights and custom steps are the model's, and the numbers those
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import keras
@@ -135,27 +136,71 @@ class RoundProgram:
         return _while(body, start, stop, self._initial_logs)
 
 
+class Stream:
+    """A `tf.data` pipeline that starts again when it runs out.
+
+    A pipeline of known length gets a new iterator for each pass, as in `fit`, so that reshuffling pipelines give the
+    same order here and there. One of unknown length is repeated by `tf.data` itself.
+
+    Args:
+        dataset: yields batches.
+        batches: batches of a pass; None where unknown or endless.
+    """
+
+    def __init__(self, dataset: Any, batches: int | None) -> None:
+        self._dataset = (dataset if batches else dataset.repeat()).prefetch(tf.data.AUTOTUNE)
+        self.batches = batches
+        self.element_spec = dataset.element_spec
+        self._iterator: Any = None
+
+    def iterator(self, step: int) -> Any:
+        """The iterator that gives the batch of step number `step`, which comes after all before it."""
+        if self._iterator is None or (self.batches and step % self.batches == 0):
+            self._iterator = iter(self._dataset)
+        return self._iterator
+
+    def stretch(self, step: int, count: int) -> int:
+        """How many of `count` steps from `step` the same iterator gives."""
+        return min(count, self.batches - step % self.batches) if self.batches else count
+
+    def batch(self, step: int) -> Any:
+        """The batch of step number `step`.
+
+        Raises:
+            ValueError: there is none at all.
+        """
+        with _empty_is_an_error():
+            return next(self.iterator(step))
+
+
 class StreamProgram:
-    """Steps over an endless `tf.data` iterator; batches are drawn inside the program."""
+    """Steps over a `tf.data` pipeline; batches are drawn inside the program."""
 
     kind: ProgramKind = "stream"
     reason = "a tf.data.Dataset brings its own batches"
 
-    def __init__(self, step: StepFunction, iterator: Any) -> None:
-        self._step, self._iterator = step, iterator
-        concrete = step.trace(iterator.element_spec)
+    def __init__(self, step: StepFunction, stream: Stream) -> None:
+        self._step, self._stream = step, stream
+        concrete = step.trace(stream.element_spec)
         self.inexact = _stateful_random(concrete)
         self._initial_logs = _zeros_like_logs(concrete.structured_outputs)
-        self._loop = tf.function(self._trace_loop, autograph=False, input_signature=[_SCALAR])
+        signature = [tf.data.IteratorSpec(stream.element_spec), _SCALAR]
+        self._loop = tf.function(self._trace_loop, autograph=False, input_signature=signature)
         self._loop.get_concrete_function()
 
     def run(self, step: int, count: int) -> Any:
-        """As `Program.run`; the iterator knows where it is."""
-        return self._loop(count)
+        """As `Program.run`; a call that goes past the end of a pass is split there."""
+        logs = None
+        while count > 0:
+            stretch = self._stream.stretch(step, count)
+            with _empty_is_an_error():
+                logs = self._loop(self._stream.iterator(step), stretch)
+            step, count = step + stretch, count - stretch
+        return logs
 
-    def _trace_loop(self, count: Any) -> Any:
+    def _trace_loop(self, iterator: Any, count: Any) -> Any:
         def body(index: Any, _: Any) -> tuple[Any, Any]:
-            return index + 1, self._step(next(self._iterator))
+            return index + 1, self._step(next(iterator))
 
         return _while(body, tf.constant(0, tf.int64), count, self._initial_logs)
 
@@ -198,18 +243,26 @@ def rows_program(step: StepFunction, rows: Rows) -> Program:
         return PlainProgram(step, str(err), draw)
 
 
-def stream_program(step: StepFunction, iterator: Any) -> Program:
-    """The best program for an endless `tf.data` iterator."""
+def stream_program(step: StepFunction, stream: Stream) -> Program:
+    """The best program for a `tf.data` pipeline."""
     if step.eager:
-        return PlainProgram(step, _EAGER, lambda _: next(iterator))
+        return PlainProgram(step, _EAGER, stream.batch)
     try:
-        return StreamProgram(step, iterator)
+        return StreamProgram(step, stream)
     except _NotCompilableError as err:
-        return PlainProgram(step, str(err), lambda _: next(iterator))
+        return PlainProgram(step, str(err), stream.batch)
 
 
 class _NotCompilableError(Exception):
     """These steps cannot become one program; the message says why."""
+
+
+@contextmanager
+def _empty_is_an_error() -> Iterator[None]:
+    try:
+        yield
+    except (StopIteration, tf.errors.OutOfRangeError) as err:
+        raise ValueError("train data is empty: the tf.data.Dataset yields no batch") from err
 
 
 def _while(body: Callable[[Any, Any], Any], start: Any, stop: Any, logs: Any) -> Any:

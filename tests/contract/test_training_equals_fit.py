@@ -1,0 +1,119 @@
+"""Every kind of compiled model trains here exactly as in `keras.Model.fit`."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runner.records import Export, Report, Trial, Work
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
+EPOCHS = 2
+CASES = [
+    *("functional", "subclassed", "custom_train_step", "dict_inputs", "two_inputs", "two_outputs"),
+    *("sample_weights", "class_weights", "mixed_float16", "masked_rnn", "ema_optimizer", "lr_schedule"),
+    *("run_eagerly", "string_inputs", "cnn_batchnorm", "dropout_mlp", "unseeded_random", "dataset_input"),
+]
+# Without steps_per_epoch `fit` makes two iterators at each epoch's end and drops one, which advances the seeds of a
+# pipeline that reshuffles; with it one a pass, as here.
+SETTINGS = {"dataset_input": {"steps_per_epoch": 3}}
+
+
+def train(trial: Trial) -> tuple[list[Report], Export]:
+    """The whole trial alone in a worker."""
+    from runner.worker.worker import Worker
+
+    worker, reports = Worker(), []
+    loaded = worker.load(trial)
+    while not reports or reports[-1].epoch < trial.train.epochs:
+        report = worker.advance([Work(trial=trial, round=len(reports))], [loaded])[trial.id]
+        assert isinstance(report, Report), report
+        reports.append(report)
+    export = worker.export(trial, best=False)
+    assert isinstance(export, Export), export
+    return reports, export
+
+
+def epochs(reports: list[Report]) -> list[dict[str, float]]:
+    return [dict(report.epoch_metrics) for report in reports if report.epoch_metrics is not None]
+
+
+def weights(export: Export) -> list[Any]:
+    with np.load(io.BytesIO(export.weights), allow_pickle=False) as file:
+        return [file[name] for name in file.files]
+
+
+def fit(case: str, seed: int, **settings: Any) -> tuple[list[dict[str, float]], list[Any]]:
+    """The same with plain Keras."""
+    import keras
+    from models import CASES as BUILDERS
+
+    from runner import Data
+
+    keras.utils.set_random_seed(seed)  # pipelines draw their seeds from it
+    data = Data.of(BUILDERS[case].data())
+    keras.utils.set_random_seed(seed)
+    model = BUILDERS[case].build()
+    if hasattr(data.train, "element_spec"):
+        inputs: dict[str, Any] = {"x": data.train}
+    else:
+        inputs = dict(zip(("x", "y", "sample_weight"), data.train, strict=False))
+        inputs["batch_size"] = 32
+    history = model.fit(
+        **inputs,
+        validation_data=data.validation,
+        class_weight=data.class_weight,
+        epochs=EPOCHS,
+        shuffle=False,
+        verbose=0,
+        **settings,
+    ).history
+    return [{name: values[epoch] for name, values in history.items()} for epoch in range(EPOCHS)], model.get_weights()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_epoch_metrics_and_final_weights_are_those_of_fit(case: str, make_trial: Any) -> None:
+    settings = SETTINGS.get(case, {})
+    reports, export = train(make_trial(case, epochs=EPOCHS, shuffle=False, seed=3, **settings))
+    expected, expected_weights = fit(case, seed=3, **settings)
+
+    assert epochs(reports) == expected
+    assert len(weights(export)) == len(expected_weights)
+    for ours, theirs in zip(weights(export), expected_weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_every_model_has_its_row() -> None:
+    from models import CASES as BUILDERS
+
+    assert set(CASES) == set(BUILDERS)
+
+
+@pytest.mark.parametrize("case", ["dropout_mlp", "run_eagerly", "dataset_input"])
+def test_the_length_of_a_round_changes_no_number(case: str, make_trial: Any) -> None:
+    whole, whole_export = train(make_trial(case, epochs=EPOCHS))
+    split, split_export = train(make_trial(case, epochs=EPOCHS, steps_per_round=2))
+
+    assert len(split) > len(whole)
+    assert epochs(split) == epochs(whole)
+    for ours, theirs in zip(weights(split_export), weights(whole_export), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("case", "program", "reason"),
+    [
+        ("functional", "round", ""),
+        ("custom_train_step", "round", ""),
+        ("dataset_input", "stream", "a tf.data.Dataset brings its own batches"),
+        ("run_eagerly", "plain", "the model is compiled with run_eagerly=True"),
+    ],
+)
+def test_the_report_says_how_the_steps_ran(case: str, program: str, reason: str, make_trial: Any) -> None:
+    facts = train(make_trial(case, epochs=1))[0][0].facts
+    assert facts is not None
+    assert (facts.program, facts.program_reason, facts.inexact) == (program, reason, "")

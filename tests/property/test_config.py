@@ -1,0 +1,175 @@
+"""Whatever is written, the result is a valid config or a ConfigError, soon; and trials are the same every time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from runner.config import config_to_yaml, load_config, resolve_members
+from runner.config.schema import default_values
+from runner.errors import ConfigError
+from runner.search.propose import propose_trials
+
+EXPERIMENT = """\
+def load_data(noise: float = 0.0): ...
+def build_model(units: int = 64, rate: float = 1e-3, act: str | None = None, shape: list[int] = [1], seed=0): ...
+"""
+QUICK = settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    before, path = Path.cwd(), tmp_path_factory.mktemp("project")
+    (path / "a.py").write_text(EXPERIMENT)
+    (path / "conf").mkdir()
+    os.chdir(path)
+    yield path
+    os.chdir(before)
+
+
+def _keys(values: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for name, value in values.items():
+        found += [prefix + name, *(_keys(value, f"{prefix}{name}.") if isinstance(value, dict) else ())]
+    return found
+
+
+KEYS = [
+    *_keys(default_values()),
+    *("params.units", "params.rate", "params.act", "params.shape", "params.seed", "params.x", "search.space.seed"),
+    *("search.space.units", "members.m.experiment", "members.m.params.units", "members.m.train.epochs"),
+    *("members.m.search.space.rate", "train.early_stopping.monitor", "train.reduce_lr_on_plateau.mode", "hydra.x"),
+]
+VALUES = [
+    *(
+        "1",
+        "0",
+        "-1",
+        "2,3",
+        "1.5",
+        "1e999",
+        "nan",
+        "null",
+        "true",
+        "[1,2]",
+        "{a: 1}",
+        "{}",
+        "[]",
+        "auto",
+        "a.py",
+        "''",
+    ),
+    *("range(1,4)", "range(0,99999999999)", "loguniform(1e-4,1)", "interval(0,1)", "choice(1,x)", "choice(choice(1))"),
+    *(
+        "${name}",
+        "${seed}",
+        "${nope}",
+        "${oc.env:HOME}",
+        "'${'",
+        "loss",
+        "val_accuracy",
+        "grid",
+        "random",
+        "é",
+        "[[1],[2]]",
+    ),
+    *("[{units: 1}, {rate: 2}]", "9" * 5000, "\x00", "\ud800", "???", "2147483648", "((((", "a.py,b.py"),
+]
+ARGUMENTS = st.one_of(
+    st.builds("{}={}".format, st.sampled_from(KEYS), st.sampled_from(VALUES)),
+    st.builds("{}={}".format, st.sampled_from(KEYS), st.text(max_size=12)),
+    st.builds("{}{}={}".format, st.sampled_from("~+@"), st.sampled_from(KEYS), st.sampled_from(VALUES)),
+    st.text(max_size=20),
+)
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.sampled_from(VALUES))
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from([key.rsplit(".", 1)[-1] for key in KEYS]), inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+def _run(experiment: str | None, overrides: list[str]) -> None:
+    started = time.perf_counter()
+    try:
+        config = load_config(experiment, overrides, config_dir=None)
+        trials = propose_trials(resolve_members(config), config)
+    except ConfigError as err:
+        assert all(problem.strip() for problem in err.problems)  # noqa: PT017
+        assert "Traceback" not in str(err)  # noqa: PT017
+    else:
+        assert trials
+        assert len({trial.id for trial in trials}) == len(trials)
+        assert [trial.index for trial in trials] == list(range(len(trials)))
+    assert time.perf_counter() - started < 5  # far above what any takes, far below a hang
+
+
+@settings(QUICK, max_examples=150)
+@given(experiment=st.sampled_from(["a.py", "a.py", None, "b", ""]), overrides=st.lists(ARGUMENTS, max_size=4))
+def test_any_command_line_is_a_config_or_a_config_error(experiment: str | None, overrides: list[str]) -> None:
+    Path("conf/config.yaml").unlink(missing_ok=True)
+    _run(experiment, overrides)
+
+
+@QUICK
+@given(tree=st.dictionaries(st.sampled_from(list(default_values())), TREES, max_size=5))
+@example(tree={"params": {"a": "${params}"}})
+def test_any_yaml_is_a_config_or_a_config_error(tree: dict[str, Any]) -> None:
+    Path("conf/config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8", errors="replace")
+    _run("a.py", [])
+    _run(None, [])
+
+
+@QUICK
+@given(text=st.one_of(st.text(alphabet="abc:-[]{}&*!'\"#|>%@`\n\t ,?0129.$\\", max_size=40), st.binary(max_size=40)))
+def test_any_text_as_yaml_is_a_config_or_a_config_error(text: str | bytes) -> None:
+    Path("conf/config.yaml").write_bytes(text.encode() if isinstance(text, str) else text)
+    _run("a.py", [])
+
+
+DIMENSIONS = {
+    "params.units": st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True).map(str),
+    "params.rate": st.sampled_from(["1.0,2.0", "loguniform(1e-4,1)", "interval(0,1)", "0.5"]),
+    "train.batch_size": st.sampled_from(["8", "8,16"]),
+    "seed": st.sampled_from(["0", "1,2", "range(0,3)"]),
+    "search.max_trials": st.sampled_from(["null", "40"]),
+    "params.act": st.text(max_size=6).map(lambda text: "'" + text.replace("\\", "").replace("'", "") + "'"),
+}
+
+
+@QUICK
+@given(chosen=st.fixed_dictionaries({}, optional=DIMENSIONS), order=st.randoms(use_true_random=False))
+def test_expansion_is_order_stable_and_a_written_config_gives_the_same_trials(
+    chosen: dict[str, str], order: Any
+) -> None:
+    Path("conf/config.yaml").unlink(missing_ok=True)
+    overrides = [f"search.space.units={chosen.pop('params.units')}"] if "params.units" in chosen else []
+    overrides += [f"{key}={value}" for key, value in chosen.items()]
+    order.shuffle(overrides)
+    try:
+        config = load_config("a.py", overrides, config_dir=None)
+    except ConfigError:
+        return
+    trials = propose_trials(resolve_members(config), config)
+    assert trials == propose_trials(resolve_members(config), config)
+    folder = Path("written")
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+    again = load_config(None, [], config_dir=folder)
+    assert again == config
+    assert propose_trials(resolve_members(again), again) == trials
+    assert len({trial.id for trial in trials}) == len(trials)
+    if all(not isinstance(written, str) or written.startswith("range") for written in config.search.space.values()):
+        searched = [tuple(repr(trial.settings.get(name)) for name in config.search.space) for trial in trials]
+        assert len(set(searched)) == len(searched)

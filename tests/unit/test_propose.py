@@ -1,0 +1,207 @@
+"""Config and signatures to members, members to trials."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.config import Member, infer_goal, load_config, resolve_members
+from runner.errors import ConfigError
+from runner.records import Trial
+from runner.search.propose import propose_trials
+
+A = """\
+import keras
+def load_data(noise: float = 0.0, seed: int = 7): ...
+def build_model(units: int = 64, learning_rate: float = 1e-3, act: str | None = None):
+    model.compile(metrics=["accuracy", keras.metrics.AUC()])
+"""
+B = "def load_data(): ...\ndef build_model(depth: int, secret=f()): ...\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "a.py").write_text(A)
+    (tmp_path / "b.py").write_text(B)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def members(*overrides: str, experiment: str | None = "a.py") -> tuple[Member, ...]:
+    return resolve_members(load_config(experiment, overrides, config_dir=None))
+
+
+def trials(*overrides: str, experiment: str | None = "a.py") -> tuple[Trial, ...]:
+    config = load_config(experiment, overrides, config_dir=None)
+    return propose_trials(resolve_members(config), config)
+
+
+def problems(*overrides: str, experiment: str | None = "a.py") -> str:
+    with pytest.raises(ConfigError) as caught:
+        trials(*overrides, experiment=experiment)
+    return str(caught.value)
+
+
+def test_no_space_is_one_trial_with_the_signatures_defaults() -> None:
+    (trial,) = trials("seed=5")
+    assert trial.id == "000"
+    assert trial.member == "a"
+    assert trial.params == {"noise": 0.0, "seed": 7, "units": 64, "learning_rate": 1e-3, "act": None}
+    assert (trial.data_params, trial.model_params) == (("noise", "seed"), ("units", "learning_rate", "act"))
+    assert (trial.seed, trial.searched) == (5, ())
+
+
+def test_a_grid_varies_the_last_dimension_fastest() -> None:
+    found = trials("params.units=1,2", "train.batch_size=8,16", "params.learning_rate=1")
+    assert [(trial.id, trial.params["units"], trial.train.batch_size) for trial in found] == [
+        ("000", 1, 8),
+        ("001", 1, 16),
+        ("002", 2, 8),
+        ("003", 2, 16),
+    ]
+    assert repr(found[0].params["learning_rate"]) == "1.0"
+    assert found[0].searched == ("units", "train.batch_size")
+
+
+def test_the_trials_seed_and_a_parameter_named_seed_are_two_things() -> None:
+    found = trials("seed=1,2", "params.seed=3,4")
+    assert [(trial.seed, trial.params["seed"]) for trial in found] == [(1, 3), (1, 4), (2, 3), (2, 4)]
+
+
+def test_a_continuous_dimension_makes_the_search_random_and_repeatable() -> None:
+    asked = ("params.learning_rate=loguniform(1e-4,1e-1)", "params.units=1,2", "seed=3")
+    found = trials(*asked)
+    assert len(found) == 16
+    assert found == trials(*asked)
+    assert found != trials(*asked[:2], "seed=4")
+    assert all(1e-4 <= trial.params["learning_rate"] <= 1e-1 for trial in found)
+    assert {trial.params["units"] for trial in found} == {1, 2}
+
+
+@pytest.mark.parametrize(("limit", "count"), [(3, 3), (100, 8)])
+def test_random_draws_from_lists_have_no_duplicates(limit: int, count: int) -> None:
+    found = trials("search.sampler=random", f"search.max_trials={limit}", "params.units=range(1,5)", "seed=0,1")
+    assert len({(trial.params["units"], trial.seed) for trial in found}) == len(found) == count
+
+
+def test_random_draws_from_a_grid_too_large_to_list() -> None:
+    dimensions = [f"params.{name}=range(0,9000)" for name in ("units", "seed", "act")][:2]
+    found = trials("search.sampler=random", *dimensions, "seed=range(0,9000)")
+    assert len(found) == 16
+
+
+def test_points_are_trials_as_listed() -> None:
+    found = trials("search.points=[{units: 1, seed: 9}, {train.epochs: 2}]", "params.act=x")
+    assert [(trial.params["units"], trial.seed, trial.train.epochs) for trial in found] == [(1, 9, 10), (64, 0, 2)]
+    assert found[0].searched == found[1].searched == ("units", "seed", "train.epochs")
+
+
+def test_a_mixed_sweep_searches_each_member() -> None:
+    found = trials(
+        "members={x: {experiment: a.py, train: {epochs: 2}}, y: {experiment: b.py, params: {depth: 3}}}",
+        "members.y.params.depth=3,4",
+        "params.units=1,2",
+        "train.epochs=7",
+        experiment=None,
+    )
+    assert [trial.id for trial in found] == ["x-000", "x-001", "y-000", "y-001"]
+    assert [trial.index for trial in found] == [0, 1, 2, 3]
+    assert [trial.train.epochs for trial in found] == [2, 2, 7, 7]
+    assert [trial.params.get("units") for trial in found] == [1, 2, None, None]
+
+
+def test_a_default_that_is_no_literal_is_left_to_the_function() -> None:
+    (trial,) = trials("params.depth=2", experiment="b.py")
+    assert (trial.params, trial.model_params) == ({"depth": 2}, ("depth",))
+    (trial,) = trials("params.depth=2", "params.secret=x", experiment="b.py")
+    assert trial.model_params == ("depth", "secret")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["params.unit=3"], "params.unit: the experiment has no such parameter; did you mean units?"),
+        (["params.batch_size=3"], "did you mean train.batch_size?"),
+        (["params.units=1,x"], "params.units: must be int; got 'x'"),
+        (["params.units=abc"], "params.units: must be int; got 'abc'"),
+        (["params.units=true"], "params.units: must be int; got true"),
+        (["params.units=interval(1,2)"], "must be int, but this search draws floats"),
+        (["params.learning_rate=1,1.0"], "1.0 is listed twice"),
+        (["train.batch_size=0,1"], "train.batch_size: must be a whole number above 0; got 0"),
+        (["seed=-1,1"], "seed: must be a whole number from 0"),
+        (["search.sampler=grid", "params.noise=interval(0,1)"], "grid cannot list every value of noise"),
+        (["search.sampler=points"], "points needs search.points"),
+        (["search.sampler=grid", "search.points=[{units: 1}]"], "grid does not go with points"),
+        (["search.points=[{units: 1}]", "seed=0,1"], "points and space are both given"),
+        (["search.points=[{units: 1}, {units: 1}]"], "search.points[1]: the same point is given twice"),
+        (["search.points=[{units: 1}, {unit: 1}]"], "search.points[1].unit: the experiment has no such parameter"),
+        (["search.max_trials=3", "params.units=1,2", "seed=0,1"], "4 trials (grid), more than 3"),
+        (["params.units=range(0,9999)", "seed=range(0,9999)"], "set search.sampler=random"),
+        (["search.metric=val_acuracy"], "search.metric: val_acuracy is never produced; did you mean val_accuracy?"),
+        (["search.metric=val_charm"], "set search.goal to maximize or minimize"),
+        (["train.early_stopping.monitor=val_los"], "monitor: val_los is never produced; did you mean val_loss?"),
+        (["train.early_stopping.monitor=charm"], "train.early_stopping.mode: charm is not one of Keras' own metrics"),
+        (["search.goal=maximize"], "says nothing without search.metric"),
+        (["search.space={units: 3}"], "a fixed value belongs in params"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_experiment_is_explained(overrides: list[str], told: str) -> None:
+    assert told in problems(*overrides)
+
+
+def test_a_parameter_without_default_must_be_given() -> None:
+    assert problems(experiment="b.py") == "b.py:2: depth: has no default and no value; set params.depth"
+    listed = problems("search.points=[{depth: 1}, {secret: 1}]", experiment="b.py")
+    assert "(search.points[1] lack it)" in listed
+
+
+def test_a_missing_experiment_names_the_place_in_the_config(folder: Path) -> None:
+    (folder / "conf").mkdir()
+    (folder / "conf/config.yaml").write_text("seed: 1\nexperiment: aa.py\n")
+    assert problems(experiment=None) == "conf/config.yaml:2: experiment: aa.py: no such file; did you mean a.py?"
+
+
+def test_monitors_know_their_direction() -> None:
+    (member,) = members("train.early_stopping.monitor=val_auc", "train.reduce_lr_on_plateau.factor=0.5")
+    assert member.train.early_stopping is not None
+    assert member.train.early_stopping.mode == "max"
+    assert member.train.reduce_lr_on_plateau is not None
+    assert member.train.reduce_lr_on_plateau.mode == "min"
+
+
+def test_a_members_training_settings_lie_over_those_of_the_sweep() -> None:
+    (member,) = members(
+        "members.x={experiment: a.py, train: {early_stopping: {patience: 3}}}",
+        "train.early_stopping.monitor=loss",
+        "train.steps_per_round=7",
+        experiment=None,
+    )
+    stopping = member.train.early_stopping
+    assert stopping is not None
+    assert (stopping.monitor, stopping.patience, member.train.steps_per_round) == ("loss", 3, 7)
+
+
+@pytest.mark.parametrize(
+    ("metric", "goal"),
+    [
+        ("loss", "minimize"),
+        ("val_out_loss", "minimize"),
+        ("val_accuracy", "maximize"),
+        ("head_sparse_categorical_accuracy", "maximize"),
+        ("auc_1", "maximize"),
+        ("val_mean_absolute_error", "minimize"),
+        ("r2_score", "maximize"),
+        ("val_f1_score", "maximize"),
+        ("binary_io_u", "maximize"),
+        ("charm", None),
+        ("glossy", None),
+    ],
+)
+def test_the_goal_follows_from_keras_own_names(metric: str, goal: str | None) -> None:
+    assert infer_goal(metric) == goal
+
+
+def test_nothing_heavy_is_imported() -> None:
+    assert not {"tensorflow", "keras", "ray", "mlflow"} & set(sys.modules)

@@ -1,0 +1,67 @@
+"""Search spaces: one grammar for the command line and YAML."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from runner.config.overrides import parse_settings
+from runner.config.space import Choice, Dimension, Uniform, dimension_of
+
+
+@pytest.mark.parametrize(
+    ("written", "dimension"),
+    [
+        ([32, 64], Choice((32, 64))),
+        ([[64], [64, 32]], Choice(([64], [64, 32]))),
+        ("32, 64", Choice((32, 64))),
+        ("choice(relu, gelu)", Choice(("relu", "gelu"))),
+        ("choice(1)", Choice((1,))),
+        ("range(1, 4)", Choice((1, 2, 3))),
+        ("range(3)", Choice((0, 1, 2))),
+        ("range(4, 0, -2)", Choice((4, 2))),
+        ("interval(0, 1)", Uniform(0.0, 1.0)),
+        ("loguniform(1e-4, 1e-1)", Uniform(1e-4, 1e-1, log=True)),
+    ],
+)
+def test_a_written_search_is_read(written: object, dimension: Dimension) -> None:
+    assert dimension_of(written) == dimension
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ([], "an empty list"),
+        (32, "a fixed value belongs in params"),
+        ("relu", "a fixed value belongs in params"),
+        ("", "cannot be read"),
+        ("choice()", "at least one value"),
+        ("range(0, 1, 0.1)", "range takes whole numbers"),
+        ("range(1, 5, 0)", "a step other than 0"),
+        ("range(5, 1)", "empty"),
+        ("interval(1, 1)", "low bound below its high bound"),
+        ("interval(0, x)", "takes two numbers"),
+        ("interval(0, inf)", "finite"),
+        ("loguniform(0, 1)", "above 0"),
+        ("loguniform(1)", "wrong arguments"),
+        ("uniform(0, 1)", "unknown function; allowed: choice, range, interval, loguniform"),
+        ("choice(1, range(2))", "cannot be nested"),
+        ([float("nan")], "not a finite number"),
+        ("choice(" * 30 + ")" * 30, "too deeply nested"),
+        ("loguniform(1, 2", "cannot be read"),
+    ],
+)
+def test_a_wrong_search_says_what_is_allowed(written: object, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        dimension_of(written)
+
+
+def test_the_command_line_reads_the_same_grammar() -> None:
+    settings, problems = parse_settings(["params.a=1,2", "params.b=range(3)", "params.c=[1,2]"])
+    assert not problems
+    assert [(setting.kind, setting.value) for setting in settings] == [
+        ("search", [1, 2]),
+        ("search", "range(3)"),
+        ("set", [1, 2]),
+    ]
