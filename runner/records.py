@@ -128,9 +128,13 @@ class Trial:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What distinguishes this trial, flat: its parameters, and the training settings that may be searched."""
+        """What distinguishes this trial, flat: its parameters, and the training settings that may be searched.
+
+        A parameter named seed is `params.seed` here: `seed` is the trial's own.
+        """
         train = {f"train.{name}": getattr(self.train, name) for name in ("epochs", "batch_size", "steps_per_epoch")}
-        return {**self.params, **train, "seed": self.seed}
+        params = {"params.seed" if name == "seed" else name: value for name, value in self.params.items()}
+        return {**params, **train, "seed": self.seed}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

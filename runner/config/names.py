@@ -50,7 +50,7 @@ class Names:
         values: dict[str, Any] = {}
         for name, value in written.items():
             key = (*scope, "params", name)
-            if self._known(key, name, name, scope):
+            if self._known(key, name, scope):
                 self._value(key, name, value, values)
         return values
 
@@ -77,18 +77,18 @@ class Names:
 
     def points(self, scope: Key, written: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
         """Each point's values by canonical name."""
-        points: list[dict[str, Any]] = []
+        points: dict[str, dict[str, Any]] = {}
         for index, point in enumerate(written):
             values: dict[str, Any] = {}
             for name, value in point.items():
                 key = (*scope, "search", "points", str(index), name)
                 if self._searchable(key, name, scope):
                     self._value(key, canonical(name), value, values)
-            if not any(_same(values, other) for other in points):
-                points.append(values)
-            elif len(self.parameters) == len(self.everywhere):
+            same = points.setdefault(repr(sorted(values.items())), values)
+            # In a mixed sweep points may differ only in what other members take.
+            if same is not values and len(values) == len(point):
                 self._say((*scope, "search", "points", str(index)), "the same point is given twice")
-        return tuple(points)
+        return tuple(points.values())
 
     def _say(self, key: Key, what: str) -> None:
         self.problems.append(f"{self.origins.place(*key)}: {what}")
@@ -96,13 +96,13 @@ class Names:
     def _searchable(self, key: Key, name: str, scope: Key) -> bool:
         bare = parameter_name(canonical(name))
         if bare is not None:
-            return self._known(key, name, bare, scope)
+            return self._known(key, bare, scope)
         if name == "seed" or name.removeprefix("train.") in SEARCHED_TRAIN:
             return True
         self._say(key, f"cannot be searched; only {SEARCHABLE} can")
         return False
 
-    def _known(self, key: Key, written: str, name: str, scope: Key) -> bool:
+    def _known(self, key: Key, name: str, scope: Key) -> bool:
         if name in self.parameters:
             return True
         allowed = self.everywhere if not scope else self.parameters
@@ -131,18 +131,19 @@ class Names:
             wanted = self._allowed(name)
             self._say(key, f"must be {wanted}, but this search draws floats; use a list or range(start, stop)")
             return None
-        values: list[Any] = []
+        values: dict[str, Any] = {}
         for value in dimension.values:
             try:
                 item = self._converted(name, value)
             except ValueError as err:
                 self._say(key, str(err))
                 return None
-            if any(_same(item, other) for other in values[:1000]):
+            # By text: 1, 1.0 and True are three values, and a list is not hashable.
+            if repr(item) in values:
                 self._say(key, f"{received(item)} is listed twice")
                 return None
-            values.append(item)
-        return Choice(tuple(values))
+            values[repr(item)] = item
+        return Choice(tuple(values.values()))
 
     def _converted(self, name: str, value: Any) -> Any:
         bare = parameter_name(name)
@@ -173,8 +174,3 @@ class Names:
 def listed(names: Iterable[str]) -> str:
     """Names for an error message."""
     return ", ".join(sorted(names)) or "none"
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Equal in value and type: 1, 1.0 and True are three values."""
-    return left == right and repr(left) == repr(right)

@@ -186,11 +186,10 @@ class Follower:
         return True
 
     def _send_model(self, due: Due, trial: TrialRecord, run_id: str) -> bool:
-        assert trial.model is not None
         assert trial.weights is not None
-        file, weights = self._folder / trial.model, self._folder / trial.weights
         reason = "it is made of classes that only its source has"
-        if trial.facts is not None and trial.facts["loadable"]:
+        if trial.model is not None and trial.facts is not None and trial.facts["loadable"]:
+            file = self._folder / trial.model
             folder = self._folder / "exports" / trial.id
             answer = self._exporter.export(trial.id, file, folder, run_id)
             if answer is None:
@@ -199,7 +198,7 @@ class Follower:
                 self._send_loadable(due, trial, run_id, file, folder)
                 return True
             reason = str(answer[0])
-        self._sink.log_file(run_id, weights, "model/weights.npz")
+        self._sink.log_file(run_id, self._folder / trial.weights, "model/weights.npz")
         self._sink.log_texts(run_id, {"model/rebuild.txt": labels.rebuild_note(self._sweep, trial, reason)})
         self._sink.set_tags(run_id, {"model.reason": labels.clip(reason, labels.MAX_TAG)})
         self._ledger.mark(due.id, "model", _MODEL_SENT)

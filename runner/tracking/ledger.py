@@ -137,21 +137,11 @@ class Ledger:
         return int(row["epoch"])
 
     def best(self, sweep: SweepRecord) -> tuple[TrialRecord, float] | None:
-        """The trial whose model has the best value of the sweep's metric, and that value; failed trials have none."""
-        found: list[tuple[float, TrialRecord]] = []
-        for trial in self.journal.trials():
-            value = self._value_of_model(trial, sweep.metric)
-            if trial.status in ("complete", "stopped") and not math.isnan(value):
-                found.append((value, trial))
+        """The trial whose model has the best value of the sweep's metric, and that value; of equals the first."""
+        with_model = [trial for trial in self.journal.trials() if trial.weights is not None]
+        found = [(trial.metrics.get(sweep.metric, math.nan), trial) for trial in with_model]
+        found = [(value, trial) for value, trial in found if not math.isnan(value)]
         if not found:
             return None
         value, trial = (max if sweep.goal == "maximize" else min)(found, key=lambda pair: pair[0])
         return trial, value
-
-    def _value_of_model(self, trial: TrialRecord, metric: str) -> float:
-        if trial.best_epoch is not None:
-            query = "SELECT value FROM metric WHERE trial = ? AND key = ? AND step = ?"
-            row = self._db.execute(query, (trial.id, metric, trial.best_epoch)).fetchone()
-            if row is not None and row["value"] is not None:
-                return float(row["value"])
-        return trial.metrics.get(metric, math.nan)

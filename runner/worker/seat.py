@@ -50,9 +50,9 @@ class Seat:
             keras.utils.set_random_seed(trial.seed)  # the model begins as if no data had been made before it
             self._model = experiment.build_model(trial)
             check_model(self._model)
+            keras_private.symbolic_build(self._model, self._feed.sample())
             if resident is not None:
                 check_labels(self._model, resident.data.train)
-            keras_private.symbolic_build(self._model, self._feed.sample())
             self._test_step = StepFunction(self._model, self._model.test_step)
             self._program = self._feed.training(StepFunction(self._model, self._model.train_step))
             self._facts = self._gather_facts()

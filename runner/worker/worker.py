@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -15,6 +16,7 @@ from runner.worker.keras_private import Globals
 from runner.worker.seat import Seat
 
 T = TypeVar("T")
+_LONGEST_MESSAGE = 600
 Loaded = ArrayData | None | Failure
 """A data set as the fleet passes it on: arrays; None for pipelines that each seat builds itself; or why it failed."""
 
@@ -101,5 +103,11 @@ def _guarded(kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Fail
     try:
         return call()
     except Exception as err:
-        message = f"{type(err).__name__}: {str(err).strip()}"
-        return Failure(trial_id=trial.id, kind=kind, message=message, traceback=traceback.format_exc())
+        return Failure(trial_id=trial.id, kind=kind, message=_in_one_line(err), traceback=traceback.format_exc())
+
+
+def _in_one_line(err: Exception) -> str:
+    """The error without colours, line breaks and the list of arguments that Keras adds; the traceback has it all."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(err)).split("Arguments received by")[0]
+    text = " ".join(text.split())
+    return f"{type(err).__name__}: {text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + ' …'}"

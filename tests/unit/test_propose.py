@@ -128,6 +128,7 @@ def test_a_default_that_is_no_literal_is_left_to_the_function() -> None:
         (["params.units=abc"], "params.units: must be int; got 'abc'"),
         (["params.units=true"], "params.units: must be int; got true"),
         (["params.units=interval(1,2)"], "must be int, but this search draws floats"),
+        (["params.units=2,2"], "params.units: 2 is listed twice"),
         (["params.learning_rate=1,1.0"], "1.0 is listed twice"),
         (["train.batch_size=0,1"], "train.batch_size: must be a whole number above 0; got 0"),
         (["seed=-1,1"], "seed: must be a whole number from 0"),

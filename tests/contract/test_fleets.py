@@ -1,0 +1,289 @@
+"""One contract, two fleets: the same trials give the same numbers, and failures are values."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from runner import lockstep
+from runner.fleet.local import LocalFleet
+from runner.fleet.ray import RayFleet
+from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord
+from runner.placement import Machine, Request, plan_slots
+from runner.records import Allocation, Checked, Failure, Slot, Trial, Work
+from runner.schedule import Queue
+from runner.testing import NullWatcher
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+CPUS = 2
+SLOTS = plan_slots(Request(), Machine(cpus=CPUS, memory_mib=1000), trials=2)
+
+
+@pytest.fixture(scope="module")
+def ray_fleet() -> Iterator[RayFleet]:
+    with RayFleet(SLOTS, address=None, cpus=CPUS, gpus=1) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def local_fleet() -> Iterator[LocalFleet]:
+    with LocalFleet(SLOTS) as fleet:
+        yield fleet
+
+
+@pytest.fixture(params=["ray", "local"])
+def fleet(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(f"{request.param}_fleet")
+
+
+def run(fleet: Any, trials: list[Trial], folder: Path, slots: tuple[Slot, ...] = SLOTS) -> dict[str, Any]:
+    """Runs a whole queue; returns what the journal has: trials, metric rows, turns."""
+    folder.mkdir()
+    sweep = SweepRecord(
+        id="s",
+        name="s",
+        created_ms=0,
+        metric="loss",
+        goal="minimize",
+        config="",
+        command="",
+        tracking_uri="",
+        mlflow_experiment="",
+        versions={},
+    )
+    with SqliteJournal(folder, {slot.index: slot.allocation for slot in slots}) as journal:
+        journal.create(sweep, tuple(trials))
+        lockstep.run(Queue(trials, slots), fleet, journal, NullWatcher())
+        journal.end("complete")
+    with JournalReader(folder) as reader:
+        rows = {(row.trial, row.key, row.step): row.value for row in reader.metrics()}
+        weights = {t.id: (folder / t.weights).read_bytes() if t.weights else None for t in reader.trials()}
+        return {"trials": {t.id: t for t in reader.trials()}, "rows": rows, "turns": reader.turns(), "weights": weights}
+
+
+def of_trial(result: dict[str, Any], trial_id: str) -> tuple[dict[Any, float], bytes]:
+    rows = {(key, step): value for (trial, key, step), value in result["rows"].items() if trial == trial_id}
+    return rows, result["weights"][trial_id]
+
+
+def test_both_fleets_give_the_same_numbers_and_a_trial_alone_the_same_again(
+    make_trial: Any, ray_fleet: RayFleet, local_fleet: LocalFleet, tmp_path: Path
+) -> None:
+    cases = ["dropout_mlp", "cnn_batchnorm", "run_eagerly", "dataset_input", "unseeded_random"]
+    trials = [make_trial(case, id=f"{i:03}", epochs=2, steps_per_round=2) for i, case in enumerate(cases)]
+    together = run(ray_fleet, trials, tmp_path / "ray")
+    interleaved = run(local_fleet, trials, tmp_path / "local")
+    assert all(trial.status == "complete" for trial in together["trials"].values())
+    assert interleaved["rows"] == together["rows"]
+    assert interleaved["weights"] == together["weights"]
+
+    for trial in trials[:2]:
+        alone = run(ray_fleet, [trial], tmp_path / f"alone-{trial.id}", SLOTS[:1])
+        assert of_trial(alone, trial.id) == of_trial(together, trial.id)
+
+
+def test_a_failing_trial_leaves_its_sibling_untouched(make_trial: Any, fleet: Any, tmp_path: Path) -> None:
+    path = tmp_path / "sometimes.py"
+    path.write_text(
+        "import keras, numpy as np\n"
+        "def load_data():\n"
+        "    x = np.ones((40, 3), 'float32')\n"
+        "    return (x, x[:, 0]), (x, x[:, 0])\n"
+        "def build_model(units=1):\n"
+        "    if units == 13: raise ValueError('thirteen units')\n"
+        "    model = keras.Sequential([keras.layers.Dense(units)])\n"
+        "    model.compile('sgd', 'mse')\n"
+        "    return model\n"
+    )
+    args = {"path": path, "data_params": (), "model_params": ("units",), "epochs": 2}
+    trials = [make_trial(id="000", params={"units": 13}, **args), make_trial(id="001", params={"units": 1}, **args)]
+    result = run(fleet, trials, tmp_path / "sweep")
+
+    failed: TrialRecord = result["trials"]["000"]
+    assert (failed.status, failed.reason) == ("failed", "build: ValueError: thirteen units")
+    assert "sometimes.py" in failed.traceback
+    assert result["trials"]["001"].status == "complete"
+
+
+def test_check_tells_what_a_trial_will_report(make_trial: Any, fleet: Any) -> None:
+    checked = fleet.check([make_trial("dropout_mlp")])["000"]
+    assert isinstance(checked, Checked)
+    assert checked.metrics == ("loss", "accuracy", "val_loss", "val_accuracy")
+    assert (checked.facts.rows, checked.facts.steps_per_epoch, checked.facts.validation_rows) == (70, 3, 40)
+
+
+MISTAKES = {
+    "no_compile": ("model = keras.Sequential([keras.layers.Dense(1)])", "X, Y", "not compiled"),
+    "not_a_model": ("model = 7", "X, Y", "returned a int"),
+    "shapes": (
+        "model = keras.Sequential([keras.Input((9,)), keras.layers.Dense(1)]); model.compile('sgd', 'mse')",
+        "X, Y",
+        "expected axis -1 of input shape to have value 9",
+    ),
+    "labels": (
+        "model = keras.Sequential([keras.layers.Dense(2)]); model.compile('sgd', 'sparse_categorical_crossentropy')",
+        "X, np.arange(40)",
+        "labels 0 to 39; the model's output has 2 classes",
+    ),
+    "empty": ("model = LINEAR()", "X[:0], Y[:0]", "train data is empty"),
+    "nan": ("model = LINEAR()", "np.where(X > 0, np.nan, X), Y", "NaN or infinite values in 40 of 40 rows"),
+    "lengths": ("model = LINEAR()", "X, Y[:7]", "parts of different length: 40, 7 rows"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_of_model_and_data_are_named(
+    mistake: str, make_trial: Any, local_fleet: LocalFleet, tmp_path: Path
+) -> None:
+    build, data, message = MISTAKES[mistake]
+    path = tmp_path / f"{mistake}.py"
+    path.write_text(
+        "import keras, numpy as np\n"
+        "X, Y = np.ones((40, 3), 'float32'), np.ones(40, 'float32')\n"
+        "def LINEAR():\n"
+        "    model = keras.Sequential([keras.layers.Dense(1)])\n"
+        "    model.compile('sgd', 'mse')\n"
+        "    return model\n"
+        f"def load_data():\n    return ({data}), (X, Y)\n"
+        f"def build_model():\n    {build}\n    return model\n"
+    )
+    failure = local_fleet.check([make_trial(path=path, params={}, data_params=(), model_params=())])["000"]
+    assert isinstance(failure, Failure)
+    assert message in failure.message
+
+
+# --- what only real processes show ------------------------------------------------------------------------------------
+
+
+def test_turns_of_a_round_overlap_and_none_crosses_a_barrier(
+    make_trial: Any, ray_fleet: RayFleet, tmp_path: Path
+) -> None:
+    trials = [make_trial("run_eagerly", id=f"{i:03}", epochs=4, steps_per_round=3) for i in range(2)]
+    turns = run(ray_fleet, trials, tmp_path / "sweep")["turns"]
+
+    pids = {trial.id: {turn["pid"] for turn in turns if turn["trial"] == trial.id} for trial in trials}
+    assert all(len(found) == 1 for found in pids.values()), "one process for each seated trial"
+    assert pids["000"].isdisjoint(pids["001"])
+    assert os.getpid() not in pids["000"] | pids["001"]
+    rounds = [[turn for turn in turns if turn["round"] == number] for number in range(4)]
+    for earlier, later in itertools.pairwise(rounds):
+        assert max(turn["ended_s"] for turn in earlier) <= min(turn["started_s"] for turn in later)
+    # Eager steps take tens of milliseconds: turns that were not dispatched together could not overlap.
+    for turns_of_round in rounds[1:]:
+        assert max(t["started_s"] for t in turns_of_round) < min(t["ended_s"] for t in turns_of_round)
+
+
+def test_a_killed_worker_fails_its_trial_alone_and_its_slot_lives_again(
+    make_trial: Any, ray_fleet: RayFleet, tmp_path: Path
+) -> None:
+    trials = [make_trial(id="000"), make_trial(id="001")]
+    before = ray_fleet.advance({0: (Work(trial=trials[0], round=0),), 1: (Work(trial=trials[1], round=0),)})
+    assert not any(isinstance(report, Failure) for report in before.values())
+    victim = ray_fleet.devices[0].pid
+    psutil.Process(victim).kill()
+
+    reports = ray_fleet.advance({0: (Work(trial=trials[0], round=1),), 1: (Work(trial=trials[1], round=1),)})
+    assert isinstance(reports["000"], Failure)
+    assert reports["000"].kind == "worker"
+    assert not isinstance(reports["001"], Failure)
+
+    ray_fleet.replace(0)
+    assert ray_fleet.devices[0].pid != victim
+    again = ray_fleet.advance({0: (Work(trial=trials[0], round=0),)})
+    assert not isinstance(again["000"], Failure), again
+
+
+def test_everything_listens_on_loopback_alone(ray_fleet: RayFleet) -> None:
+    own = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = {c.laddr.ip for p in own for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    assert listening, "Ray listens somewhere"
+    assert all(socket.inet_aton(ip)[0] == 127 for ip in listening if ":" not in ip), listening
+    assert all(ip in ("::1", "::ffff:127.0.0.1") for ip in listening if ":" in ip), listening
+
+
+SHARE = """
+import json, sys
+from runner.fleet.ray import RayFleet
+import ray
+from runner.records import Allocation, Slot
+slots = [Slot(index=i, allocation=Allocation(num_cpus=0.5, num_gpus=0.33, gpu_memory_mib=7920)) for i in range(3)]
+with RayFleet(slots, address=None, cpus=2, gpus=1) as fleet:
+    free = ray.available_resources().get("GPU", 0)
+    print(json.dumps({"free": free, "visible": [fleet.devices[i].visible_devices for i in range(3)],
+                      "pids": [fleet.devices[i].pid for i in range(3)]}))
+"""
+
+
+def test_a_third_of_a_gpu_reaches_ray_and_nothing_outlives_the_fleet() -> None:
+    """Ray is told of a GPU that does not exist: what it books and what the workers see is real."""
+    env = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    command = [sys.executable, "-c", SHARE]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=env)
+    found = json.loads(result.stdout.strip().splitlines()[-1])
+    assert found["free"] == pytest.approx(0.01)
+    assert found["visible"] == ["0", "0", "0"]
+    assert not any(psutil.pid_exists(pid) for pid in found["pids"])
+
+
+def test_the_memory_limit_is_set_before_tensorflow_initialises() -> None:
+    """With logical devices: TensorFlow refuses limits once it is initialised, so the order is what is tested."""
+    from runner.worker.process import apply_limits
+
+    calls: list[Any] = []
+
+    class Config:
+        class threading:  # noqa: N801
+            set_intra_op_parallelism_threads = staticmethod(lambda n: calls.append(("intra", n)))
+            set_inter_op_parallelism_threads = staticmethod(lambda n: calls.append(("inter", n)))
+
+        class LogicalDeviceConfiguration:
+            def __init__(self, memory_limit: int) -> None:
+                self.memory_limit = memory_limit
+
+        @staticmethod
+        def list_physical_devices(kind: str) -> list[Any]:
+            return [type("Device", (), {"name": f"/physical_device:{kind}:0"})()]
+
+        @staticmethod
+        def set_logical_device_configuration(device: Any, limits: list[Any]) -> None:
+            calls.append((device.name, [limit.memory_limit for limit in limits]))
+
+    device = apply_limits(
+        type("tf", (), {"config": Config}), Allocation(num_cpus=1, num_gpus=0.33, gpu_memory_mib=7920)
+    )
+    assert calls == [("intra", 1), ("inter", 1), ("/physical_device:GPU:0", [7920])]
+    assert device.gpu_memory_mib == 7920
+
+
+LOGICAL = """
+from runner.worker import process
+from runner.records import Allocation
+import tensorflow as tf
+class Cpus:
+    def __getattr__(self, name):
+        if name == "list_physical_devices":
+            return lambda kind: tf.config.list_physical_devices("CPU")
+        if name == "LogicalDeviceConfiguration":
+            return lambda memory_limit: tf.config.LogicalDeviceConfiguration()
+        if name == "set_logical_device_configuration":
+            return lambda device, limits: tf.config.set_logical_device_configuration(device, limits * 2)
+        return getattr(tf.config, name)
+process.apply_limits(type("tf", (), {"config": Cpus()}), Allocation(num_cpus=1, num_gpus=0.33, gpu_memory_mib=64))
+assert len(tf.config.list_logical_devices("CPU")) == 2
+"""
+
+
+def test_a_logical_device_takes_the_configuration() -> None:
+    """A real TensorFlow with the CPU in the GPU's place: the configuration is accepted and in force."""
+    result = subprocess.run([sys.executable, "-c", LOGICAL], capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr[-2000:]

@@ -1,0 +1,106 @@
+"""The layer table of docs/architecture.md holds: who may import whom, and what the pure layers need."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "runner"
+LAYERS = {
+    "__init__": 0,
+    "errors": 0,
+    "records": 0,
+    "data": 0,
+    "config": 1,
+    "placement": 1,
+    "search": 1,
+    "schedule": 1,
+    "progress": 1,
+    "seams": 2,
+    "testing": 2,
+    "lockstep": 3,
+    "worker": 4,
+    "fleet": 4,
+    "journal": 4,
+    "tracking": 4,
+    "console": 4,
+    "machine": 4,
+    "review": 5,
+    "sweep": 5,
+    "plan": 5,
+    "cli": 5,
+    "__main__": 5,
+}
+# The adapters are the only places that touch their library; besides them an adapter knows records and seams.
+OWNERS = {
+    "tensorflow": {"worker", "tracking"},  # of tracking only the exporter, a process of its own
+    "keras": {"worker", "tracking"},
+    "ray": {"fleet"},
+    "mlflow": {"tracking"},
+    "rich": {"console", "cli", "sweep", "plan"},
+    "optuna": {"search"},
+    "hydra": {"config"},
+    "omegaconf": {"config"},
+    "pydantic": {"config"},
+    "pynvml": {"machine"},
+    "click": {"cli"},
+}
+ADAPTERS_THAT_MEET = {("fleet", "worker"), ("tracking", "journal"), ("machine", "placement"), ("console", "progress")}
+PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
+PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.lockstep"]
+
+
+def modules() -> list[tuple[str, Path]]:
+    return [(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path) for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("unit", "path"), modules(), ids=lambda value: value.name if isinstance(value, Path) else value
+)
+def test_a_module_imports_only_from_layers_above_it(unit: str, path: Path) -> None:
+    for name in imports(path):
+        first, *rest = name.split(".")
+        if first == "runner" and rest and rest[0] in LAYERS:
+            other = rest[0]
+            allowed = (unit, other) in ADAPTERS_THAT_MEET or LAYERS[unit] == 5 or other == unit
+            if LAYERS[unit] == 4:  # adapters know records and seams, and not each other
+                allowed = allowed or LAYERS[other] in (0, 2)
+            else:
+                allowed = allowed or LAYERS[other] <= LAYERS[unit]
+            assert allowed, f"{path.name} (layer {LAYERS[unit]}) imports {name} (layer {LAYERS[other]})"
+        if first in OWNERS:
+            assert unit in OWNERS[first], f"{path.name} imports {name}, which only {sorted(OWNERS[first])} may"
+
+
+def test_every_module_has_its_layer() -> None:
+    assert {unit for unit, _ in modules()} == set(LAYERS)
+
+
+def test_layers_0_to_3_work_without_tensorflow_ray_and_mlflow() -> None:
+    code = (
+        "import sys\n"
+        "for name in ('tensorflow', 'keras', 'ray', 'mlflow'): sys.modules[name] = None\n"
+        f"import {', '.join(PURE)}\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_public_names_are_these() -> None:
+    import runner
+
+    assert runner.__all__ == ["Data"]

@@ -1,0 +1,97 @@
+"""The loop over fakes: who has a turn when, what is recorded, what becomes of failures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner import lockstep
+from runner.records import Allocation, EarlyStopping, Failure, Metrics, ReduceLROnPlateau, Report, Slot, Trial
+from runner.schedule import Queue
+from runner.testing import FakeFleet, MemoryJournal, NullWatcher, falling_loss
+
+
+def run(trials: list[Trial], slots: int = 2, curve: Any = falling_loss) -> tuple[FakeFleet, MemoryJournal]:
+    fleet, journal = FakeFleet(range(slots), curve), MemoryJournal()
+    places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
+    lockstep.run(Queue(trials, places), fleet, journal, NullWatcher())
+    return fleet, journal
+
+
+def test_every_live_trial_has_one_turn_a_round_and_a_freed_slot_takes_the_next(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=epochs) for i, epochs in enumerate((1, 3, 1, 1))]
+    fleet, journal = run(trials)
+
+    assert fleet.rounds == [
+        {0: ("000",), 1: ("001",)},
+        {0: ("002",), 1: ("001",)},
+        {0: ("003",), 1: ("001",)},
+    ]
+    assert journal.assigned == ["000", "001", "002", "003"]
+
+
+def test_a_turn_never_passes_the_end_of_its_epoch(make_trial: Any) -> None:
+    _, journal = run([make_trial(epochs=2, steps_per_round=3)], slots=1)
+    steps = [report.step for reports, _, _ in journal.commits for report in reports.values()]
+    assert steps == [3, 4, 7, 8]
+
+
+def test_a_failed_trial_is_recorded_and_its_sibling_goes_on(make_trial: Any) -> None:
+    def curve(trial: Trial, epoch: int) -> Metrics | Failure:
+        if trial.id == "000" and epoch == 2:
+            return Failure(trial_id="000", kind="train", message="boom")
+        return falling_loss(trial, epoch)
+
+    fleet, journal = run([make_trial(id="000", epochs=3), make_trial(id="001", epochs=3)], curve=curve)
+
+    assert [sorted(reports) for reports, _, _ in journal.commits] == [["000", "001"], ["000", "001"], ["001"]]
+    assert journal.commits[1][1]["000"].kind == "fail"
+    assert journal.commits[2][1]["001"].kind == "complete"
+    assert fleet.replaced == []
+
+
+def test_a_dead_worker_is_replaced_before_the_next_round(make_trial: Any) -> None:
+    def curve(trial: Trial, epoch: int) -> Metrics | Failure:
+        if trial.id == "001":
+            return Failure(trial_id="001", kind="worker", message="ActorDiedError")
+        return falling_loss(trial, epoch)
+
+    fleet, _ = run([make_trial(id=f"{i:03}", epochs=2) for i in range(3)], curve=curve)
+
+    assert fleet.replaced == [1]
+    assert fleet.rounds[1][1] == ("002",)
+
+
+def test_models_of_finished_trials_are_exported_and_those_of_failed_ones_are_not(make_trial: Any) -> None:
+    def curve(trial: Trial, epoch: int) -> Metrics | Failure:
+        return Failure(trial_id="001", kind="train", message="boom") if trial.id == "001" else {"loss": 1.0}
+
+    _, journal = run([make_trial(id="000", epochs=1), make_trial(id="001", epochs=1)], curve=curve)
+    assert set(journal.commits[0][2]) == {"000"}
+
+
+def test_early_stopping_ends_the_trial_and_exports_its_best_weights(make_trial: Any) -> None:
+    losses = [3.0, 1.0, 2.0, 2.0, 0.5]
+    rule = EarlyStopping(monitor="loss", mode="min", patience=2)
+    trial = make_trial(epochs=5, early_stopping=rule)
+    fleet, journal = run([trial], slots=1, curve=lambda _, epoch: {"loss": losses[epoch - 1]})
+
+    assert [work.keep_best for work in fleet.received] == [False, True, True, False]
+    verdict = journal.commits[-1][1]["000"]
+    assert (verdict.kind, verdict.restore_best) == ("stop", True)
+    assert "has not improved since epoch 2" in verdict.reason
+    assert journal.commits[-1][2]["000"].model == b"best"  # type: ignore[union-attr]
+
+
+def test_a_reduced_learning_rate_reaches_the_next_turn(make_trial: Any) -> None:
+    rule = ReduceLROnPlateau(monitor="loss", mode="min", patience=1, factor=0.5)
+    trial = make_trial(epochs=3, reduce_lr_on_plateau=rule)
+    fleet, _ = run([trial], slots=1, curve=lambda *_: {"loss": 1.0, "learning_rate": 0.1})
+    assert [work.learning_rate for work in fleet.received] == [None, None, 0.05]
+
+
+def test_a_loss_that_is_not_finite_stops_the_trial_and_keeps_its_row(make_trial: Any) -> None:
+    _, journal = run([make_trial(epochs=3)], slots=1, curve=lambda *_: {"loss": float("nan")})
+    reports, verdicts, _ = journal.commits[0]
+    assert verdicts["000"].kind == "stop"
+    assert verdicts["000"].reason == "loss is nan after step 4"
+    assert isinstance(reports["000"], Report)
