@@ -75,7 +75,8 @@ def _signature(model: Any) -> Any:
     """Names, dtypes and shapes of inputs and outputs; None for a model that does not say (not built, odd dtypes)."""
     from mlflow.models import ModelSignature
 
-    inputs, outputs = (_schema(getattr(model, name, None)) for name in ("input", "output"))
+    # A functional model has the structure in `input`, a sequential one only the flat `inputs`.
+    inputs, outputs = (_schema(getattr(model, name, getattr(model, f"{name}s", None))) for name in ("input", "output"))
     return ModelSignature(inputs=inputs, outputs=outputs) if inputs is not None else None
 
 
@@ -85,12 +86,13 @@ def _schema(tensors: Any) -> Any:
 
     if tensors is None:
         return None
-    if hasattr(tensors, "shape"):
-        named: list[tuple[str | None, Any]] = [(None, tensors)]
-    elif isinstance(tensors, dict):
-        named = list(tensors.items())
+    if isinstance(tensors, dict):
+        named: list[tuple[str | None, Any]] = list(tensors.items())
     else:
-        named = [(tensor.name, tensor) for tensor in tensors]
+        flat = list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+        named = [(tensor.name if len(flat) > 1 else None, tensor) for tensor in flat]
+    if not all(hasattr(tensor, "shape") for _, tensor in named):
+        return None  # nested structures
     if not all(tensor.dtype in np.sctypeDict for _, tensor in named):
         return None
     specs = [

@@ -257,6 +257,7 @@ def test_the_logged_model_loads_with_mlflow_and_the_plain_file_with_keras(runs: 
     for one, other in zip(plain.optimizer.variables, logged.optimizer.variables, strict=True):
         np.testing.assert_array_equal(one, other)
     served = mlflow.pyfunc.load_model(run.data.tags["model.uri"])
+    assert served.metadata.signature.inputs.inputs[0].shape == (-1, 3)
     assert served.predict(x).shape == (2, 2)
 
 
@@ -384,7 +385,7 @@ def test_the_exporter_dies_with_its_driver(tmp_path: Path):
     code = (
         "import sys, time; from pathlib import Path; from runner.tracking.models import Exporter\n"
         f"exporter = Exporter(Path({str(tmp_path)!r}, 'exporter.log'))\n"
-        "exporter.export('000', Path('none.keras'), Path('none'), 'run')\n"
+        "exporter._process = exporter._start()\n"
         "print(exporter._process.pid, flush=True); time.sleep(60)"
     )
     driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
