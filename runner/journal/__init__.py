@@ -1,0 +1,32 @@
+"""The journal: one sqlite file for each sweep, committed at every barrier before anyone acts on it.
+
+MLflow, the console and `results` follow it; none of them holds anything that the journal does not.
+"""
+
+from runner.journal.reader import JournalReader
+from runner.journal.schema import (
+    FILE,
+    ROUND_PREFIX,
+    MetricRow,
+    Status,
+    SweepRecord,
+    SweepStatus,
+    TrialRecord,
+    connect,
+    transaction,
+)
+from runner.journal.writer import SqliteJournal
+
+__all__ = [
+    "FILE",
+    "ROUND_PREFIX",
+    "JournalReader",
+    "MetricRow",
+    "SqliteJournal",
+    "Status",
+    "SweepRecord",
+    "SweepStatus",
+    "TrialRecord",
+    "connect",
+    "transaction",
+]

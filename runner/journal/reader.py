@@ -1,0 +1,96 @@
+"""Everyone else's side of the journal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from runner.errors import SweepNotFoundError
+from runner.journal.schema import FILE, ROUND_PREFIX, MetricRow, SweepRecord, TrialRecord, connect
+
+
+class JournalReader:
+    """Everyone else's side: reads a journal that may be growing meanwhile.
+
+    Args:
+        folder: the sweep's folder.
+
+    Raises:
+        SweepNotFoundError: where there is no journal.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / FILE).is_file():
+            raise SweepNotFoundError(f"{folder}: no sweep here; `python -m runner list` shows the sweeps")
+        self._connection = connect(folder / FILE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._connection.close()
+
+    def sweep(self) -> SweepRecord:
+        """The sweep itself."""
+        row = dict(self._connection.execute("SELECT * FROM sweep").fetchone())
+        return SweepRecord(**{**row, "versions": json.loads(row["versions"])})
+
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """All trials in the order they were proposed."""
+        return self._trials(None)
+
+    def trial(self, trial_id: str) -> TrialRecord:
+        """One trial.
+
+        Raises:
+            KeyError: for an id the sweep does not have.
+        """
+        found = self._trials(trial_id)
+        if not found:
+            raise KeyError(trial_id)
+        return found[0]
+
+    def _trials(self, trial_id: str | None) -> tuple[TrialRecord, ...]:
+        where, values = ("WHERE trial.id = ?", (trial_id,)) if trial_id is not None else ("", ())
+        rows = self._connection.execute(
+            "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id FROM trial "
+            "LEFT JOIN model ON model.trial = trial.id LEFT JOIN projection ON projection.trial = trial.id "
+            f"{where} ORDER BY position",
+            values,
+        ).fetchall()
+        return tuple(_trial_record(row, self._model_metrics(row["id"], row["best_epoch"])) for row in rows)
+
+    def _model_metrics(self, trial_id: str, best_epoch: int | None) -> dict[str, float]:
+        # sqlite gives the other columns of the row that has the maximum.
+        rows = self._connection.execute(
+            "SELECT key, value, max(step) FROM metric WHERE trial = ? AND key NOT LIKE ? "
+            "AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
+            (trial_id, f"{ROUND_PREFIX}%", best_epoch, best_epoch),
+        )
+        return {row["key"]: _number(row["value"]) for row in rows}
+
+    def metrics(self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
+        """Metric rows in the order they were committed, of one trial or of all."""
+        where, values = ("AND trial = ?", (trial_id,)) if trial_id is not None else ("", ())
+        query = f"SELECT * FROM metric WHERE seq > ? {where} ORDER BY seq LIMIT ?"
+        rows = self._connection.execute(query, (after_seq, *values, limit))
+        return tuple(MetricRow(**{**row, "value": _number(row["value"])}) for row in rows)
+
+    def turns(self) -> tuple[dict[str, Any], ...]:
+        """Every turn: trial, round, step, epoch, pid, started_s, ended_s, compute_s, evaluate_s, seat_s, memory_mib."""
+        return tuple(dict(row) for row in self._connection.execute("SELECT * FROM turn ORDER BY started_s"))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _trial_record(row: sqlite3.Row, metrics: Mapping[str, float]) -> TrialRecord:
+    values = dict(row)
+    for key in ("settings", "record", "allocation", "facts"):
+        values[key] = None if values[key] is None else json.loads(values[key])
+    return TrialRecord(**values, metrics=metrics)

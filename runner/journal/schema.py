@@ -1,0 +1,136 @@
+"""The journal's file: its tables, its connections, and what is read from them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+FILE = "journal.db"
+ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
+Status = Literal["queued", "running", "complete", "stopped", "failed", "killed"]
+SweepStatus = Literal["running", "complete", "failed", "killed"]
+
+SCHEMA = """
+CREATE TABLE sweep (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, created_ms INTEGER NOT NULL, ended_ms INTEGER, status TEXT NOT NULL,
+    metric TEXT NOT NULL, goal TEXT NOT NULL, config TEXT NOT NULL, command TEXT NOT NULL, tracking_uri TEXT NOT NULL,
+    mlflow_experiment TEXT NOT NULL, versions TEXT NOT NULL, run_id TEXT
+);
+CREATE TABLE trial (
+    id TEXT PRIMARY KEY, position INTEGER NOT NULL, member TEXT NOT NULL, settings TEXT NOT NULL,
+    record TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'queued', reason TEXT NOT NULL DEFAULT '',
+    traceback TEXT NOT NULL DEFAULT '', slot INTEGER, allocation TEXT, facts TEXT, best_epoch INTEGER,
+    started_ms INTEGER, ended_ms INTEGER
+);
+CREATE TABLE turn (
+    trial TEXT NOT NULL REFERENCES trial(id), round INTEGER NOT NULL, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    pid INTEGER NOT NULL, started_s REAL NOT NULL, ended_s REAL NOT NULL, compute_s REAL NOT NULL,
+    evaluate_s REAL NOT NULL, seat_s REAL NOT NULL, memory_mib REAL NOT NULL, PRIMARY KEY (trial, round)
+) WITHOUT ROWID;
+CREATE TABLE metric (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL REFERENCES trial(id), key TEXT NOT NULL,
+    step INTEGER NOT NULL, value REAL, timestamp_ms INTEGER NOT NULL, UNIQUE (trial, key, step)
+);
+CREATE INDEX metric_of_trial ON metric (trial);
+CREATE TABLE model (trial TEXT PRIMARY KEY REFERENCES trial(id), file TEXT, weights TEXT NOT NULL);
+CREATE TABLE projection (
+    trial TEXT PRIMARY KEY, run_id TEXT, metric_seq INTEGER NOT NULL DEFAULT 0, facts INTEGER NOT NULL DEFAULT 0,
+    model INTEGER NOT NULL DEFAULT 0, status TEXT
+);
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRecord:
+    """One sweep as the journal knows it. Times are milliseconds since the epoch.
+
+    Args:
+        config: the resolved config as YAML.
+        command: the command line that repeats the sweep.
+        versions: packages whose versions may change results.
+    """
+
+    id: str
+    name: str
+    created_ms: int
+    metric: str
+    goal: str
+    config: str
+    command: str
+    tracking_uri: str
+    mlflow_experiment: str
+    versions: Mapping[str, str]
+    status: SweepStatus = "running"
+    ended_ms: int | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """One trial as the journal knows it.
+
+    Args:
+        settings: what distinguishes it, flat, `Trial.settings`.
+        record: the whole `Trial` as plain data.
+        metrics: each epoch metric as the trial's model has it: at `best_epoch` if there is one, else the latest.
+        best_epoch: the epoch whose weights the trial's model has, where early stopping restores the best.
+        model: path of the exported `.keras` file relative to the sweep's folder; None before its end.
+        run_id: its MLflow run, once there is one.
+    """
+
+    id: str
+    position: int
+    member: str
+    settings: Mapping[str, Any]
+    record: Mapping[str, Any]
+    status: Status
+    reason: str
+    traceback: str
+    slot: int | None
+    allocation: Mapping[str, Any] | None
+    facts: Mapping[str, Any] | None
+    best_epoch: int | None
+    started_ms: int | None
+    ended_ms: int | None
+    model: str | None = None
+    weights: str | None = None
+    run_id: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricRow:
+    """One value of one metric; `seq` orders all rows of a sweep."""
+
+    seq: int
+    trial: str
+    key: str
+    step: int
+    value: float
+    timestamp_ms: int
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that waits for other writers, reads rows by name and loses nothing at a power cut."""
+    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All statements inside, or none."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

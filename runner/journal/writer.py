@@ -1,0 +1,181 @@
+"""The driver's side of the journal."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import Self
+
+from runner.journal.schema import FILE, ROUND_PREFIX, SCHEMA, Status, SweepRecord, SweepStatus, connect, transaction
+from runner.records import Allocation, Export, Failure, Report, Trial, Verdict, Work, to_json
+
+_ENDED: dict[str, Status] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
+
+
+class SqliteJournal:
+    """The driver's side: the only writer of everything but the `projection` table.
+
+    Args:
+        folder: the sweep's own folder; it must exist.
+        allocations: what each slot's worker is given, recorded with every trial that begins there.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, folder: Path, allocations: Mapping[int, Allocation], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._folder = folder
+        self._allocations = allocations
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        self._connection = connect(self._folder / FILE)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise RuntimeError("the journal is not open: use it as a context manager")
+        return self._connection
+
+    def create(self, sweep: SweepRecord, trials: tuple[Trial, ...]) -> None:
+        """Writes the sweep and all its trials, queued. Once, before the first assignment."""
+        self._open.executescript(f"BEGIN;{SCHEMA}COMMIT;")
+        row = {**asdict(sweep), "versions": json.dumps(dict(sweep.versions), sort_keys=True)}
+        with transaction(self._open) as db:
+            db.execute(f"INSERT INTO sweep ({', '.join(row)}) VALUES ({_marks(row)})", tuple(row.values()))
+            for position, trial in enumerate(trials):
+                settings = json.dumps(trial.settings, default=str)
+                db.execute(
+                    "INSERT INTO trial (id, position, member, settings, record) VALUES (?, ?, ?, ?, ?)",
+                    (trial.id, position, trial.member, settings, to_json(trial)),
+                )
+
+    def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
+        """Marks the trials whose first turn this is as running in their slot."""
+        begun = [(slot, item.trial.id) for slot, items in work.items() for item in items if item.round == 0]
+        if not begun:
+            return
+        with transaction(self._open) as db:
+            for slot, trial_id in begun:
+                db.execute(
+                    "UPDATE trial SET status = 'running', slot = ?, allocation = ?, started_ms = ? WHERE id = ?",
+                    (slot, to_json(self._allocations[slot]), self._now_ms(), trial_id),
+                )
+
+    def commit(
+        self,
+        reports: Mapping[str, Report | Failure],
+        verdicts: Mapping[str, Verdict],
+        exports: Mapping[str, Export | Failure],
+    ) -> None:
+        """Records one barrier in one transaction. Model files are on disk before the rows that name them."""
+        files = {key: self._write_model(value) for key, value in exports.items() if isinstance(value, Export)}
+        with transaction(self._open) as db:
+            for report in reports.values():
+                if isinstance(report, Report):
+                    _insert_report(db, report)
+            for trial_id, (model, weights) in files.items():
+                db.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?)", (trial_id, model, weights))
+            for export in exports.values():
+                if isinstance(export, Export):
+                    _insert_test_metrics(db, export, self._now_ms())
+            for trial_id, verdict in verdicts.items():
+                self._apply_verdict(db, trial_id, verdict, reports.get(trial_id), exports.get(trial_id))
+
+    def end(self, status: SweepStatus) -> None:
+        """Closes the sweep; trials still running or queued take its end as theirs."""
+        with transaction(self._open) as db:
+            db.execute("UPDATE sweep SET status = ?, ended_ms = ?", (status, self._now_ms()))
+            db.execute(
+                "UPDATE trial SET status = 'killed', ended_ms = ?, reason = 'the sweep was ended' "
+                "WHERE status IN ('running', 'queued')",
+                (self._now_ms(),),
+            )
+
+    def _apply_verdict(
+        self,
+        db: sqlite3.Connection,
+        trial_id: str,
+        verdict: Verdict,
+        report: Report | Failure | None,
+        export: Export | Failure | None,
+    ) -> None:
+        if verdict.keep_best and isinstance(report, Report):
+            db.execute("UPDATE trial SET best_epoch = ? WHERE id = ?", (report.epoch, trial_id))
+        if not verdict.ends:
+            return
+        failure = next((value for value in (report, export) if isinstance(value, Failure)), None)
+        status = "failed" if failure else _ENDED[verdict.kind]
+        reason = f"{failure.kind}: {failure.message}" if failure else verdict.reason
+        db.execute(
+            "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = ? WHERE id = ?",
+            (status, reason, failure.traceback if failure else "", self._now_ms(), trial_id),
+        )
+
+    def _write_model(self, export: Export) -> tuple[str | None, str]:
+        (self._folder / "models").mkdir(exist_ok=True)
+        model, weights = f"models/{export.trial_id}.keras", f"models/{export.trial_id}.weights.npz"
+        _write_durably(self._folder / weights, export.weights)
+        if not export.model:
+            return None, weights
+        _write_durably(self._folder / model, export.model)
+        return model, weights
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    """Whole or not at all: a temporary file, flushed to the disk, then renamed."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+
+
+def _marks(row: Mapping[str, object]) -> str:
+    return ", ".join("?" * len(row))
+
+
+def _insert_report(db: sqlite3.Connection, report: Report) -> None:
+    turn = report.turn
+    db.execute(
+        f"INSERT INTO turn VALUES ({', '.join('?' * 11)})",
+        (report.trial_id, report.round, report.step, report.epoch, *astuple(turn)),
+    )
+    timestamp_ms = int(turn.ended_s * 1000)
+    rows = [(ROUND_PREFIX + key, report.step, value) for key, value in report.running.items()]
+    rows += [(key, report.epoch, value) for key, value in (report.epoch_metrics or {}).items()]
+    _insert_metrics(db, report.trial_id, rows, timestamp_ms)
+    if report.facts is not None:
+        db.execute("UPDATE trial SET facts = ? WHERE id = ?", (to_json(report.facts), report.trial_id))
+
+
+def _insert_test_metrics(db: sqlite3.Connection, export: Export, timestamp_ms: int) -> None:
+    (epoch,) = db.execute("SELECT coalesce(max(epoch), 0) FROM turn WHERE trial = ?", (export.trial_id,)).fetchone()
+    _insert_metrics(db, export.trial_id, [(k, epoch, v) for k, v in export.test_metrics.items()], timestamp_ms)
+
+
+def _insert_metrics(
+    db: sqlite3.Connection, trial_id: str, rows: list[tuple[str, int, float]], timestamp_ms: int
+) -> None:
+    # sqlite has no NaN: it is stored as NULL and read back as NaN.
+    db.executemany(
+        "INSERT INTO metric (trial, key, step, value, timestamp_ms) VALUES (?, ?, ?, ?, ?)",
+        [(trial_id, key, step, None if math.isnan(value) else value, timestamp_ms) for key, step, value in rows],
+    )
