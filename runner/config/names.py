@@ -9,11 +9,11 @@ from typing import Any
 
 from runner.config.annotations import MismatchError, converted
 from runner.config.origins import Key, Origins
-from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN
+from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN, dimension_of
 from runner.config.problems import did_you_mean, received
 from runner.config.schema import MAX_SEED, Train
 from runner.config.signature import Parameter
-from runner.config.space import Choice, Dimension, Uniform, dimension_of
+from runner.config.space import Choice, Dimension, Uniform
 
 _MAX_COUNT = 2**31
 

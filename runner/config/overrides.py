@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser, create_
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
-from runner.config.space import FUNCTIONS, MAX_VALUES, Choice, Uniform, plain
+from runner.config.space import FORMS, FUNCTIONS, MAX_VALUES, Choice, Dimension, Uniform, plain
 from runner.config.yaml_files import bracket_depth
 
 MAX_LENGTH = 20_000  # characters of one argument; the grammar's parser is slow and recursive
@@ -65,6 +65,26 @@ def parse_value(text: str) -> Any:
     if isinstance(parsed, ChoiceSweep):
         return _choice(parsed)
     return parsed if isinstance(parsed, Choice | Uniform) else plain(parsed)
+
+
+def dimension_of(written: Any) -> Dimension:
+    """Reads a value of `search.space`: a list, or a string in the command line's grammar.
+
+    Raises:
+        ValueError: with what is wrong and what is allowed.
+    """
+    if isinstance(written, str):
+        parsed = parse_value(written)
+        if isinstance(parsed, Choice | Uniform):
+            return parsed
+        raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")
+    if isinstance(written, Sequence):
+        if not written:
+            raise ValueError(f"an empty list; allowed: {FORMS}")
+        if len(written) > MAX_VALUES:
+            raise ValueError(f"a list of more than {MAX_VALUES} values")
+        return Choice(tuple(plain(value) for value in written))
+    raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")
 
 
 def _setting(text: str) -> Setting:

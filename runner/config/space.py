@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,25 +129,3 @@ def _key(key: Any) -> str:
     if key == "_target_":
         raise ValueError("_target_ is not supported: nothing named in a config is imported but the experiment file")
     return key
-
-
-def dimension_of(written: Any) -> Dimension:
-    """Reads a value of `search.space`: a list, or a string in the command line's grammar.
-
-    Raises:
-        ValueError: with what is wrong and what is allowed.
-    """
-    if isinstance(written, str):
-        from runner.config.overrides import parse_value
-
-        parsed = parse_value(written)
-        if isinstance(parsed, Choice | Uniform):
-            return parsed
-        raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")
-    if isinstance(written, Sequence):
-        if not written:
-            raise ValueError(f"an empty list; allowed: {FORMS}")
-        if len(written) > MAX_VALUES:
-            raise ValueError(f"a list of more than {MAX_VALUES} values")
-        return Choice(tuple(plain(value) for value in written))
-    raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from runner.config.overrides import parse_settings
-from runner.config.space import Choice, Dimension, Uniform, dimension_of
+from runner.config.overrides import dimension_of, parse_settings
+from runner.config.space import Choice, Dimension, Uniform
 
 
 @pytest.mark.parametrize(
