@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from runner.compilation import Timings
+
 Params = Mapping[str, Any]
 Metrics = Mapping[str, float]
 Goal = Literal["maximize", "minimize"]
@@ -54,6 +56,8 @@ class TrainSettings:
         steps_per_round: most steps of one turn; None splits an epoch into equal turns of at most `MAX_AUTO_STEPS`.
         shuffle: a fresh permutation of the rows for each pass, from (seed, pass).
         validate_every: validate at the end of every n-th epoch.
+        compile: how its steps are compiled, which changes results in the last bits. The driver decides "auto" before
+            the first step; a worker takes it for "graph".
     """
 
     epochs: int = 10
@@ -62,6 +66,7 @@ class TrainSettings:
     steps_per_round: int | None = None
     shuffle: bool = True
     validate_every: int = 1
+    compile: Literal["auto", "graph", "xla"] = "graph"
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None
 
@@ -132,7 +137,10 @@ class Trial:
 
         A parameter named seed is `params.seed` here: `seed` is the trial's own.
         """
-        train = {f"train.{name}": getattr(self.train, name) for name in ("epochs", "batch_size", "steps_per_epoch")}
+        train = {
+            f"train.{name}": getattr(self.train, name)
+            for name in ("epochs", "batch_size", "steps_per_epoch", "compile")
+        }
         params = {"params.seed" if name == "seed" else name: value for name, value in self.params.items()}
         return {**params, **train, "seed": self.seed}
 
@@ -216,11 +224,13 @@ class Checked:
 
     Args:
         metrics: names of the epoch metrics that the trial will report.
+        timings: what its step costs, where `train.compile` is "auto".
     """
 
     trial_id: str
     facts: Facts
     metrics: tuple[str, ...]
+    timings: Timings | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,6 +241,7 @@ class Turn:
         compute_s: seconds inside training steps.
         evaluate_s: seconds inside validation.
         seat_s: seconds spent to build and trace the model (first turn only).
+        swap_s: seconds spent to put the trial's variables in place of another's.
         memory_mib: peak resident memory of the worker's process, MiB.
     """
 
@@ -240,6 +251,7 @@ class Turn:
     compute_s: float
     evaluate_s: float = 0.0
     seat_s: float = 0.0
+    swap_s: float = 0.0
     memory_mib: float = 0.0
 
 

@@ -65,6 +65,7 @@ def training(
         steps_per_round=None if merged.steps_per_round == "auto" else merged.steps_per_round,
         shuffle=merged.shuffle,
         validate_every=merged.validate_every,
+        compile=merged.compile,
         early_stopping=stopping,
         reduce_lr_on_plateau=plateau,
     )

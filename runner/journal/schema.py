@@ -29,7 +29,8 @@ CREATE TABLE trial (
 CREATE TABLE turn (
     trial TEXT NOT NULL REFERENCES trial(id), round INTEGER NOT NULL, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
     pid INTEGER NOT NULL, started_s REAL NOT NULL, ended_s REAL NOT NULL, compute_s REAL NOT NULL,
-    evaluate_s REAL NOT NULL, seat_s REAL NOT NULL, memory_mib REAL NOT NULL, PRIMARY KEY (trial, round)
+    evaluate_s REAL NOT NULL, seat_s REAL NOT NULL, swap_s REAL NOT NULL, memory_mib REAL NOT NULL,
+    PRIMARY KEY (trial, round)
 ) WITHOUT ROWID;
 CREATE TABLE metric (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL REFERENCES trial(id), key TEXT NOT NULL,

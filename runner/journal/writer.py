@@ -155,7 +155,7 @@ def _marks(row: Mapping[str, object]) -> str:
 def _insert_report(db: sqlite3.Connection, report: Report) -> None:
     turn = report.turn
     db.execute(
-        f"INSERT INTO turn VALUES ({', '.join('?' * 11)})",
+        f"INSERT INTO turn VALUES ({', '.join('?' * 12)})",
         (report.trial_id, report.round, report.step, report.epoch, *astuple(turn)),
     )
     timestamp_ms = int(turn.ended_s * 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import keras
@@ -11,7 +12,11 @@ from runner.data import Data
 from runner.records import TrainSettings
 from runner.worker import keras_private
 from runner.worker.arrays import ArrayData, ArraySplit
-from runner.worker.program import Program, Rows, StepFunction, Stream, rows_program, stream_program
+from runner.worker.batches import RowOrder, Rows, Stream
+from runner.worker.program import Program, StepFunction, rows_program, stream_program
+
+SPLITS = ("train", "validation", "test")
+Evaluator = Callable[[], Any]
 
 
 class Feed(Protocol):
@@ -21,15 +26,15 @@ class Feed(Protocol):
         rows: training rows; None where unknown.
         validation_rows: validation rows; None for none or unknown.
         steps_per_epoch: optimizer steps an epoch.
-        has_validation: whether there is a validation split.
-        has_test: whether there is a test split.
+        place: where the trial is in its training data; given to its program.
+        splits: the splits there are.
     """
 
     rows: int | None
     validation_rows: int | None
     steps_per_epoch: int
-    has_validation: bool
-    has_test: bool
+    place: Any
+    splits: frozenset[str]
 
     def sample(self) -> Any:
         """One training batch, or its spec, to build a model with; the place in the data stays."""
@@ -37,7 +42,7 @@ class Feed(Protocol):
     def training(self, step: StepFunction) -> Program:
         """The program that trains."""
 
-    def evaluate(self, step: StepFunction, split: str) -> Any:
+    def evaluator(self, step: StepFunction, split: str) -> Evaluator:
         """Runs `step` over the whole "validation" or "test" split; returns the last logs."""
 
 
@@ -48,12 +53,17 @@ class Resident:
         self.data = data
         self._tensors: dict[str, Any] = {}
 
-    def tensors(self, split: str) -> Any:
-        """Leaves of "train", "validation" or "test" as tensors `[rows, ...]`."""
+    @property
+    def splits(self) -> frozenset[str]:
+        """The splits there are."""
+        return frozenset(name for name in SPLITS if getattr(self.data, name) is not None)
+
+    def batches(self, split: str, batch_size: int) -> Rows:
+        """A split in batches."""
+        arrays: ArraySplit = getattr(self.data, split)
         if split not in self._tensors:
-            arrays: ArraySplit = getattr(self.data, split)
             self._tensors[split] = keras.tree.map_structure(tf.convert_to_tensor, arrays.tensors)
-        return self._tensors[split]
+        return Rows(self._tensors[split], arrays.rows, batch_size)
 
 
 class ArrayFeed:
@@ -62,14 +72,12 @@ class ArrayFeed:
     def __init__(self, resident: Resident, train: TrainSettings, seed: int) -> None:
         data = resident.data
         self._resident, self._batch_size = resident, train.batch_size
-        self._train = Rows(
-            resident.tensors("train"), data.train.rows, train.batch_size, seed if train.shuffle else None
-        )
-        self._programs: dict[str, tuple[Program, int]] = {}
+        self._train = resident.batches("train", train.batch_size)
         self.rows: int | None = data.train.rows
         self.validation_rows: int | None = data.validation.rows if data.validation else None
         self.steps_per_epoch = train.steps_per_epoch or self._train.batches
-        self.has_validation, self.has_test = data.validation is not None, data.test is not None
+        self.place = RowOrder(data.train.rows, seed if train.shuffle else None)
+        self.splits = resident.splits
 
     def sample(self) -> Any:
         """The first batch of the rows as they lie."""
@@ -79,14 +87,11 @@ class ArrayFeed:
         """As `Feed.training`."""
         return rows_program(step, self._train)
 
-    def evaluate(self, step: StepFunction, split: str) -> Any:
-        """As `Feed.evaluate`; the split's program is made once."""
-        if split not in self._programs:
-            count = getattr(self._resident.data, split).rows
-            rows = Rows(self._resident.tensors(split), count, self._batch_size, None)
-            self._programs[split] = (rows_program(step, rows), rows.batches)
-        program, batches = self._programs[split]
-        return program.run(0, batches)
+    def evaluator(self, step: StepFunction, split: str) -> Evaluator:
+        """As `Feed.evaluator`."""
+        rows = self._resident.batches(split, self._batch_size)
+        program, as_they_lie = rows_program(step, rows), RowOrder(rows.rows, None)
+        return lambda: program.run(as_they_lie, 0, rows.batches)
 
 
 class StreamFeed:
@@ -104,8 +109,9 @@ class StreamFeed:
         self.steps_per_epoch = train.steps_per_epoch or batches or _refuse_unknown_length()
         self.rows: int | None = None
         self.validation_rows: int | None = None
-        self.has_validation, self.has_test = data.validation is not None, data.test is not None
-        self._data, self._pipeline, self._stream = data, dataset, Stream(dataset, batches)
+        self.place = Stream(dataset, batches)
+        self.splits = frozenset(name for name in SPLITS if getattr(data, name) is not None)
+        self._data, self._pipeline = data, dataset
 
     def sample(self) -> Any:
         """What a batch of the pipeline looks like, and only where it does not say so a batch."""
@@ -117,16 +123,21 @@ class StreamFeed:
 
     def training(self, step: StepFunction) -> Program:
         """As `Feed.training`."""
-        return stream_program(step, self._stream)
+        return stream_program(step, self._pipeline.element_spec)
 
-    def evaluate(self, step: StepFunction, split: str) -> Any:
-        """As `Feed.evaluate`."""
-        logs = None
-        for batch in getattr(self._data, split).prefetch(tf.data.AUTOTUNE):
-            logs = step(batch)
-        if logs is None:
-            raise ValueError(f"{split} data is empty")
-        return logs
+    def evaluator(self, step: StepFunction, split: str) -> Evaluator:
+        """As `Feed.evaluator`."""
+        dataset = getattr(self._data, split).prefetch(tf.data.AUTOTUNE)
+
+        def evaluate() -> Any:
+            logs = None
+            for batch in dataset:
+                logs = step(batch)
+            if logs is None:
+                raise ValueError(f"{split} data is empty")
+            return logs
+
+        return evaluate
 
 
 def _tells_shape(leaf: Any) -> bool:

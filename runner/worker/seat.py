@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import tempfile
 import time
@@ -13,31 +14,35 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from runner.compilation import Timings, is_worth_measuring
 from runner.records import Checked, Export, Facts, Report, Trial, Turn, Work
 from runner.worker import keras_private
 from runner.worker.code import Experiment
+from runner.worker.engine import Built, Engine, Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.inspect import check_labels, check_model, is_plain_keras
 from runner.worker.process import peak_memory_mib
-from runner.worker.program import StepFunction
 
+_MEASURE_S = 0.1  # long enough to tell graph from XLA, which differ by factors
 _CALL_S = 0.5  # a turn runs as calls of about this long, so that it can be stopped between two of them
 
 
 class Seat:
-    """A trial's model while it lives in this process.
+    """A trial's place in this process: its state, and the engine that it trains on.
 
     Args:
         trial: whose seat it is.
         experiment: its code.
         resident: its arrays; None where `load_data` returns `tf.data` pipelines, which are then built for this trial.
+        engines: engines of this process that may fit.
 
     Raises:
         Exception: whatever the experiment's code raises, and ValueError or TypeError for what cannot be trained.
     """
 
-    def __init__(self, trial: Trial, experiment: Experiment, resident: Resident | None) -> None:
+    def __init__(self, trial: Trial, experiment: Experiment, resident: Resident | None, engines: Engines) -> None:
         began = time.perf_counter()
         self.trial = trial
         self._experiment = experiment
@@ -45,39 +50,65 @@ class Seat:
         self._step = 0
         self._seconds_per_step: float | None = None
         self._best: list[np.ndarray[Any, Any]] | None = None
-        with self._active():
+        with self._globals.active(), experiment.active():
             self._feed = self._open_feed(resident)
             keras.utils.set_random_seed(trial.seed)  # the model begins as if no data had been made before it
-            self._model = experiment.build_model(trial)
-            check_model(self._model)
-            keras_private.symbolic_build(self._model, self._feed.sample())
-            if resident is not None:
-                check_labels(self._model, resident.data.train)
-            self._test_step = StepFunction(self._model, self._model.test_step)
-            self._program = self._feed.training(StepFunction(self._model, self._model.train_step))
-            self._facts = self._gather_facts()
+            built = Built(self._build_model(resident), self._feed)
+            self._engine = engines.fitting(built, trial)
+            self._state: State | None = read(built.model)
+            self._facts = self._gather_facts(built.model)
+        if self._engine.model is built.model:
+            self._engine.occupant, self._state = self, None
         self._seat_s = time.perf_counter() - began
 
     def rehearse(self) -> Checked:
         """Tries one training and one validation step. The seat is spent afterwards."""
         with self._active():
-            self._model.reset_metrics()
-            metrics = keras_private.epoch_logs(self._model, self._program.run(0, 1))
-            if self._feed.has_validation:
-                metrics |= self._evaluate("validation", "val_")
+            self._engine.model.reset_metrics()
+            logs = self._engine.program.run(self._feed.place, 0, 1)
+            metrics = keras_private.epoch_logs(self._engine.model, logs)
+            if "validation" in self._feed.splits:
+                metrics |= self._engine.evaluate("validation", "val_")
+            timings = self._measure() if self.trial.train.compile == "auto" else None
         if self.trial.train.reduce_lr_on_plateau is not None:
             metrics["learning_rate"] = 0.0
-        return Checked(trial_id=self.trial.id, facts=self._facts, metrics=tuple(metrics))
+        return Checked(trial_id=self.trial.id, facts=self._facts, metrics=tuple(metrics), timings=timings)
+
+    def _measure(self) -> Timings:
+        """Times the step as a graph and, where that could pay off, by XLA."""
+        graph_s = self._time_step(self._engine)
+        steps = self.trial.train.epochs * self._feed.steps_per_epoch
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        if self._engine.program.kind == "plain" or not is_worth_measuring(graph_s, steps, on_gpu):
+            return Timings(graph_s=graph_s)
+        began = time.perf_counter()
+        try:
+            engine = Engine(Built(self._engine.model, self._feed), xla=True)
+            engine.program.run(self._feed.place, 0, 1)
+            compile_s = time.perf_counter() - began
+            return Timings(graph_s=graph_s, xla_s=self._time_step(engine), xla_compile_s=compile_s)
+        except (tf.errors.OpError, ValueError, TypeError, NotImplementedError):  # not every operation can be compiled
+            return Timings(graph_s=graph_s, xla_s=math.inf)
+
+    def _time_step(self, engine: Engine) -> float:
+        """Seconds a step, over twice as many steps each time until they take `_MEASURE_S`."""
+        count, seconds = 1, 0.0
+        while seconds < _MEASURE_S:
+            count *= 2
+            began = time.perf_counter()
+            keras.tree.map_structure(np.asarray, engine.program.run(self._feed.place, 0, count))
+            seconds = time.perf_counter() - began
+        return seconds / count
 
     def advance(self, work: Work) -> Report:
         """One turn: at most a round of steps, never past the epoch's end; validation at its end where due."""
         started = time.time()
-        with self._active():
+        with self._active() as swap_s:
             self._obey(work)
             if self._step % self._feed.steps_per_epoch == 0:
-                self._model.reset_metrics()
+                self._engine.model.reset_metrics()
             compute_s, logs = self._run(self.trial.train.steps_in_turn(self._feed.steps_per_epoch, self._step))
-            running = keras_private.epoch_logs(self._model, logs)
+            running = keras_private.epoch_logs(self._engine.model, logs)
             evaluate_s, epoch_metrics = 0.0, None
             if self._step % self._feed.steps_per_epoch == 0:
                 evaluate_s, epoch_metrics = self._end_epoch(running)
@@ -88,6 +119,7 @@ class Seat:
             compute_s=compute_s,
             evaluate_s=evaluate_s,
             seat_s=self._seat_s if work.round == 0 else 0.0,
+            swap_s=swap_s,
             memory_mib=peak_memory_mib(),
         )
         return Report(
@@ -104,52 +136,81 @@ class Seat:
     def export(self, best: bool) -> Export:
         """The trained model: averaged weights put in place as `fit` does at its end, then the best ones if asked."""
         with self._active():
-            if isinstance(self._model.optimizer, keras.optimizers.Optimizer):
-                self._model.optimizer.finalize_variable_values(self._model.trainable_weights)
+            model = self._engine.model
+            if isinstance(model.optimizer, keras.optimizers.Optimizer):
+                model.optimizer.finalize_variable_values(model.trainable_weights)
             if best and self._best is not None:
-                self._model.set_weights(self._best)
-            test_metrics = self._evaluate("test", "test_") if self._feed.has_test else {}
+                model.set_weights(self._best)
+            test_metrics = self._engine.evaluate("test", "test_") if "test" in self._feed.splits else {}
             return Export(
                 trial_id=self.trial.id,
-                model=_saved(self._model) if self._facts.loadable else b"",
-                weights=_as_npz(self._model.get_weights()),
+                model=_saved(model) if self._facts.loadable else b"",
+                weights=_as_npz(model.get_weights()),
                 test_metrics=test_metrics,
             )
+
+    def leave(self) -> None:
+        """Gives the engine up; the state is gone."""
+        self._state = None
+        if self._engine.occupant is self:
+            self._engine.occupant = None
 
     @property
     def _epoch(self) -> int:
         return self._step // self._feed.steps_per_epoch
 
     @contextmanager
-    def _active(self) -> Iterator[None]:
+    def _active(self) -> Iterator[float]:
+        """The trial's globals, modules and variables in place; gives the seconds that the variables took."""
         with self._globals.active(), self._experiment.active():
-            yield
+            began = time.perf_counter()
+            self._take_engine()
+            yield time.perf_counter() - began
+
+    def _take_engine(self) -> None:
+        occupant = self._engine.occupant
+        if occupant is self:
+            return
+        if isinstance(occupant, Seat):
+            occupant._state = self._engine.read()
+        assert self._state is not None
+        self._engine.write(self._state)
+        self._engine.occupant, self._state = self, None
 
     def _open_feed(self, resident: Resident | None) -> Feed:
         if resident is not None:
             return ArrayFeed(resident, self.trial.train, self.trial.seed)
         return StreamFeed(self._experiment.load_data(self.trial), self.trial.train)
 
-    def _gather_facts(self) -> Facts:
+    def _build_model(self, resident: Resident | None) -> Any:
+        model = self._experiment.build_model(self.trial)
+        check_model(model)
+        keras_private.symbolic_build(model, self._feed.sample())
+        if resident is not None:
+            check_labels(model, resident.data.train)
+        return model
+
+    def _gather_facts(self, model: Any) -> Facts:
         lines: list[str] = []
-        self._model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
+        model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
+        program = self._engine.program
         return Facts(
             steps_per_epoch=self._feed.steps_per_epoch,
             rows=self._feed.rows,
             validation_rows=self._feed.validation_rows,
-            parameters=int(self._model.count_params()),
-            program=self._program.kind,
-            program_reason=self._program.reason,
-            inexact=self._program.inexact,
+            parameters=int(model.count_params()),
+            program=program.kind,
+            program_reason=program.reason,
+            inexact=program.inexact,
             summary="\n".join(lines),
-            loadable=is_plain_keras(self._model),
+            loadable=is_plain_keras(model),
         )
 
     def _obey(self, work: Work) -> None:
         if work.keep_best:
-            self._best = self._model.get_weights()
+            self._best = self._engine.model.get_weights()
         if work.learning_rate is not None:
-            self._model.optimizer.learning_rate = work.learning_rate
+            self._engine.model.optimizer.learning_rate = work.learning_rate
 
     def _run(self, count: int) -> tuple[float, Any]:
         """Runs `count` steps in calls of about `_CALL_S`; returns the seconds and the last step's logs."""
@@ -158,7 +219,7 @@ class Seat:
             size = 1 if self._seconds_per_step is None else max(1, int(_CALL_S / self._seconds_per_step))
             size = min(size, left)
             call_began = time.perf_counter()
-            logs = keras.tree.map_structure(np.asarray, self._program.run(self._step, size))
+            logs = keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, self._step, size))
             self._seconds_per_step = (time.perf_counter() - call_began) / size
             self._step += size
             left -= size
@@ -167,16 +228,11 @@ class Seat:
     def _end_epoch(self, running: dict[str, float]) -> tuple[float, dict[str, float]]:
         metrics = dict(running)
         began = time.perf_counter()
-        if self._feed.has_validation and self._epoch % self.trial.train.validate_every == 0:
-            metrics |= self._evaluate("validation", "val_")
+        if "validation" in self._feed.splits and self._epoch % self.trial.train.validate_every == 0:
+            metrics |= self._engine.evaluate("validation", "val_")
         if self.trial.train.reduce_lr_on_plateau is not None:  # as Keras' callback adds it to History
-            metrics["learning_rate"] = float(self._model.optimizer.learning_rate)
+            metrics["learning_rate"] = float(self._engine.model.optimizer.learning_rate)
         return time.perf_counter() - began, metrics
-
-    def _evaluate(self, split: str, prefix: str) -> dict[str, float]:
-        self._model.reset_metrics()
-        logs = keras_private.epoch_logs(self._model, self._feed.evaluate(self._test_step, split))
-        return {prefix + name: value for name, value in logs.items()}
 
 
 def _saved(model: Any) -> bytes:

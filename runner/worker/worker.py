@@ -11,6 +11,7 @@ from runner.data import Data
 from runner.records import Checked, Export, Failure, FailureKind, Report, Trial, Work
 from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.code import Experiment
+from runner.worker.engine import Engines
 from runner.worker.feeds import Resident
 from runner.worker.keras_private import Globals
 from runner.worker.seat import Seat
@@ -27,6 +28,7 @@ class Worker:
     def __init__(self) -> None:
         self._experiments: dict[str, Experiment] = {}
         self._residents: dict[str, Resident] = {}
+        self._engines = Engines()
         self._seats: dict[str, Seat] = {}
 
     def load(self, trial: Trial) -> Loaded:
@@ -37,14 +39,15 @@ class Worker:
         """Builds the trial's model and tries one step; nothing of it stays."""
         if isinstance(loaded, Failure):
             return loaded
-        return _guarded("build", trial, lambda: self._sit(trial, loaded).rehearse())
+        return _guarded("build", trial, lambda: self._rehearse(trial, loaded))
 
     def advance(self, work: Sequence[Work], loaded: Sequence[Loaded]) -> dict[str, Report | Failure]:
         """One turn of each trial, one after another; trials that are not in `work` lose their seats."""
         for trial_id in self._seats.keys() - {item.trial.id for item in work}:
-            del self._seats[trial_id]
+            self._seats.pop(trial_id).leave()
         kept = {item.trial.data_key for item in work}
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
+        self._engines.release(kept)
         return {item.trial.id: self._turn(item, data) for item, data in zip(work, loaded, strict=True)}
 
     def export(self, trial: Trial, best: bool) -> Export | Failure:
@@ -62,11 +65,18 @@ class Worker:
             self._seats[trial.id] = seat
         report = _guarded("train", trial, lambda: self._seats[trial.id].advance(work))
         if isinstance(report, Failure):
-            del self._seats[trial.id]
+            self._seats.pop(trial.id).leave()
         return report
 
+    def _rehearse(self, trial: Trial, loaded: ArrayData | None) -> Checked:
+        seat = self._sit(trial, loaded)
+        try:
+            return seat.rehearse()
+        finally:
+            seat.leave()
+
     def _sit(self, trial: Trial, loaded: ArrayData | None) -> Seat:
-        return Seat(trial, self._experiment(trial), self._resident(trial.data_key, loaded))
+        return Seat(trial, self._experiment(trial), self._resident(trial.data_key, loaded), self._engines)
 
     def _resident(self, key: str, loaded: ArrayData | None) -> Resident | None:
         if loaded is None:

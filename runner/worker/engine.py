@@ -1,0 +1,129 @@
+"""A live model with its compiled programs, and the trials that use it one after another.
+
+Tracing and compiling cost far more than a small model's turn. Trials whose models differ in nothing that is baked into
+a trace share one engine: each brings its own variables, which are assigned before its turn. What a trace bakes in
+(dropout rates, momenta, schedules, everything but a float learning rate) is part of the architecture's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from runner.records import Trial
+from runner.worker import keras_private
+from runner.worker.feeds import ArrayFeed, Evaluator, Feed
+from runner.worker.inspect import is_plain_keras
+from runner.worker.program import StepFunction
+
+_KEPT_IDLE = 4
+State = list[np.ndarray[Any, Any]]
+"""The values of all variables of a trial, in the order of `Engine.variables`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A compiled model whose variables exist and whose steps are not traced yet."""
+
+    model: Any
+    feed: Feed
+
+
+class Engine:
+    """A model's programs.
+
+    Args:
+        built: the model and the data of the first trial that uses it.
+        xla: compile the steps by XLA.
+    """
+
+    def __init__(self, built: Built, xla: bool) -> None:
+        self.model, self.xla = built.model, xla
+        self._feed = built.feed
+        self._test_step = StepFunction(self.model, self.model.test_step, xla)
+        self._evaluators: dict[str, Evaluator] = {}
+        self.occupant: object | None = None
+        """Whose values the variables hold."""
+        self.program = built.feed.training(StepFunction(self.model, self.model.train_step, xla))
+
+    def evaluate(self, split: str, prefix: str) -> dict[str, float]:
+        """Metrics over a whole split, their names prefixed."""
+        if split not in self._evaluators:
+            self._evaluators[split] = self._feed.evaluator(self._test_step, split)
+        self.model.reset_metrics()
+        logs = keras_private.epoch_logs(self.model, self._evaluators[split]())
+        return {prefix + name: value for name, value in logs.items()}
+
+    def read(self) -> State:
+        """The occupant's values."""
+        return read(self.model)
+
+    def write(self, state: State) -> None:
+        """Makes these the variables' values."""
+        for variable, value in zip(variables(self.model), state, strict=True):
+            variable.assign(value)
+
+
+class Engines:
+    """The engines of a process: those in use, and a few that wait for the next trial of their architecture."""
+
+    def __init__(self) -> None:
+        self._engines: dict[tuple[str, str], Engine] = {}
+
+    def fitting(self, built: Built, trial: Trial) -> Engine:
+        """An engine for this model: one that is there already, or a new one around the model itself."""
+        xla = trial.train.compile == "xla"
+        shape = architecture(built.model) if isinstance(built.feed, ArrayFeed) else None
+        if shape is None:
+            return Engine(built, xla)
+        key = trial.data_key, repr((shape, trial.train.batch_size, xla, keras_private.Settings.current()))
+        engine = self._engines.pop(key, None) or Engine(built, xla)
+        self._engines[key] = engine  # the last in order is the last used
+        self._drop_idle()
+        return engine
+
+    def release(self, data_keys: Collection[str]) -> None:
+        """Forgets idle engines over other data than these; they would keep it in memory."""
+        for key, engine in list(self._engines.items()):
+            if engine.occupant is None and key[0] not in data_keys:
+                del self._engines[key]
+
+    def _drop_idle(self) -> None:
+        idle = [key for key, engine in self._engines.items() if engine.occupant is None][:-_KEPT_IDLE]
+        for key in idle:
+            del self._engines[key]
+
+
+def variables(model: Any) -> Sequence[Any]:
+    """Everything of a model that training changes: weights, seeds, optimizer with learning rate, metrics."""
+    return [*model.variables, *(model.optimizer.variables if model.optimizer else ()), *model.metrics_variables]
+
+
+def read(model: Any) -> State:
+    """The values of a model's variables."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables(model)]
+
+
+def architecture(model: Any) -> str | None:
+    """Equal for models whose traces are interchangeable; None where that cannot be told.
+
+    Only models made of Keras' own classes are compared: what other code bakes into a trace is not in its config.
+    """
+    if model.run_eagerly or not is_plain_keras(model):
+        return None
+    config = _without_float_rate(keras.saving.serialize_keras_object(model))
+    return repr(config) + repr([(variable.shape, variable.dtype) for variable in variables(model)])
+
+
+def _without_float_rate(node: Any) -> Any:
+    # A rate that is a number lives in a variable and travels with the trial; a schedule is baked into the trace.
+    if isinstance(node, dict):
+        changed = {"learning_rate": float} if isinstance(node.get("learning_rate"), float) else {}
+        return {key: _without_float_rate(value) for key, value in (node | changed).items()}
+    if isinstance(node, (list, tuple)):
+        return [_without_float_rate(item) for item in node]
+    return node
