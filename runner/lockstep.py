@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.records import Failure, Metrics, Report, Trial, Verdict, Work
-from runner.schedule import Queue
+from runner.schedule import Schedule
 from runner.seams import Fleet, Journal, Watcher
 from runner.search.stop import judge
 
 Round = Mapping[int, tuple[Work, ...]]
 
 
-def run(schedule: Queue, fleet: Fleet, journal: Journal, watcher: Watcher) -> None:
+def run(schedule: Schedule, fleet: Fleet, journal: Journal, watcher: Watcher) -> None:
     """Trains every trial of the schedule to its end.
 
     What a person sees, and what MLflow gets, follows the journal: nobody acts on a round before it is durable.

@@ -23,7 +23,7 @@ from runner.machine import this_machine
 from runner.placement import Machine, Request, plan_slots
 from runner.progress import Progress
 from runner.records import Checked, Failure, Goal, Report, Slot, Trial, Verdict
-from runner.schedule import Queue
+from runner.schedule import Schedule
 from runner.seams import Fleet, Watcher
 from runner.search.propose import propose_trials
 from runner.tracking import Projection
@@ -181,7 +181,7 @@ def _train(prepared: Prepared, fleet: Fleet, journal: SqliteJournal, projection:
     status: SweepStatus = "failed"
     try:
         with view:
-            lockstep.run(Queue(prepared.trials, prepared.slots), fleet, journal, _Watchers(projection.notify, view))
+            lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, _Watchers(projection.notify, view))
         status = "complete"
     except (KeyboardInterrupt, StoppedError):
         status = "killed"

@@ -6,14 +6,14 @@ from typing import Any
 
 from runner import lockstep
 from runner.records import Allocation, EarlyStopping, Failure, Metrics, ReduceLROnPlateau, Report, Slot, Trial
-from runner.schedule import Queue
+from runner.schedule import Schedule, live_within
 from runner.testing import FakeFleet, MemoryJournal, NullWatcher, falling_loss
 
 
 def run(trials: list[Trial], slots: int = 2, curve: Any = falling_loss) -> tuple[FakeFleet, MemoryJournal]:
     fleet, journal = FakeFleet(range(slots), curve), MemoryJournal()
     places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
-    lockstep.run(Queue(trials, places), fleet, journal, NullWatcher())
+    lockstep.run(Schedule(trials, places), fleet, journal, NullWatcher())
     return fleet, journal
 
 
@@ -95,3 +95,26 @@ def test_a_loss_that_is_not_finite_stops_the_trial_and_keeps_its_row(make_trial:
     assert verdicts["000"].kind == "stop"
     assert verdicts["000"].reason == "loss is nan after step 4"
     assert isinstance(reports["000"], Report)
+
+
+def rotate(trials: list[Trial], slots: int, live: int) -> FakeFleet:
+    fleet = FakeFleet(range(slots))
+    places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
+    lockstep.run(Schedule(trials, places, live), fleet, MemoryJournal(), NullWatcher())
+    return fleet
+
+
+def test_with_rotation_all_trials_advance_together_on_fewer_slots(make_trial: Any) -> None:
+    fleet = rotate([make_trial(id=f"{i:03}", epochs=2) for i in range(5)], slots=2, live=5)
+    assert fleet.rounds == [{0: ("000", "002", "004"), 1: ("001", "003")}] * 2
+
+
+def test_with_rotation_a_freed_place_takes_the_next_trial_of_those_that_do_not_fit(make_trial: Any) -> None:
+    fleet = rotate([make_trial(id=f"{i:03}", epochs=1 + (i == 0)) for i in range(4)], slots=1, live=2)
+    assert fleet.rounds == [{0: ("000", "001")}, {0: ("000", "002")}, {0: ("003",)}]
+
+
+def test_as_many_trials_live_as_the_host_can_hold() -> None:
+    assert live_within(budget_mib=1600, parameters=1_000_000, trials=500) == 104
+    assert live_within(budget_mib=1, parameters=1_000_000, trials=500) == 1
+    assert live_within(budget_mib=1, parameters=0, trials=7) == 7
