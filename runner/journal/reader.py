@@ -81,8 +81,13 @@ class JournalReader:
         return tuple(MetricRow(**{**row, "value": _number(row["value"])}) for row in rows)
 
     def turns(self) -> tuple[dict[str, Any], ...]:
-        """Every turn: trial, round, step, epoch, pid, started_s, ended_s, compute_s, evaluate_s, seat_s, memory_mib."""
-        return tuple(dict(row) for row in self._connection.execute("SELECT * FROM turn ORDER BY started_s"))
+        """Every turn, by its columns in `schema.SCHEMA`, with the trial's slot."""
+        query = "SELECT turn.*, trial.slot FROM turn JOIN trial ON trial.id = turn.trial ORDER BY started_s"
+        return tuple(dict(row) for row in self._connection.execute(query))
+
+    def barriers(self) -> tuple[dict[str, Any], ...]:
+        """Every barrier: number, and when the round began, all had reported, and the journal had it (seconds)."""
+        return tuple(dict(row) for row in self._connection.execute("SELECT * FROM barrier ORDER BY number"))
 
 
 def _number(value: float | None) -> float:

@@ -32,6 +32,9 @@ CREATE TABLE turn (
     evaluate_s REAL NOT NULL, seat_s REAL NOT NULL, swap_s REAL NOT NULL, memory_mib REAL NOT NULL,
     PRIMARY KEY (trial, round)
 ) WITHOUT ROWID;
+CREATE TABLE barrier (
+    number INTEGER PRIMARY KEY, began_s REAL NOT NULL, reported_s REAL NOT NULL, committed_s REAL
+);
 CREATE TABLE metric (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL REFERENCES trial(id), key TEXT NOT NULL,
     step INTEGER NOT NULL, value REAL, timestamp_ms INTEGER NOT NULL, UNIQUE (trial, key, step)

@@ -34,6 +34,8 @@ class SqliteJournal:
         self._allocations = allocations
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
+        self._began_s = 0.0
+        self._committed_s: float | None = None
 
     def __enter__(self) -> Self:
         self._connection = connect(self._folder / FILE)
@@ -64,7 +66,8 @@ class SqliteJournal:
                 )
 
     def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
-        """Marks the trials whose first turn this is as running in their slot."""
+        """Notes that a round begins, and marks the trials whose first turn this is as running in their slot."""
+        self._began_s = self._clock()
         begun = [(slot, item.trial.id) for slot, items in work.items() for item in items if item.round == 0]
         if not begun:
             return
@@ -82,6 +85,7 @@ class SqliteJournal:
         exports: Mapping[str, Export | Failure],
     ) -> None:
         """Records one barrier in one transaction. Model files are on disk before the rows that name them."""
+        reported_s = self._clock()
         files = {key: self._write_model(value) for key, value in exports.items() if isinstance(value, Export)}
         with transaction(self._open) as db:
             for report in reports.values():
@@ -94,11 +98,16 @@ class SqliteJournal:
                     _insert_test_metrics(db, export, self._now_ms())
             for trial_id, verdict in verdicts.items():
                 self._apply_verdict(db, trial_id, verdict, reports.get(trial_id), exports.get(trial_id))
+            # A commit's own end is known when it is over: it is written with the next barrier, or at the end.
+            db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
+            db.execute("INSERT INTO barrier (began_s, reported_s) VALUES (?, ?)", (self._began_s, reported_s))
+        self._committed_s = self._clock()
 
     def end(self, status: SweepStatus) -> None:
         """Closes the sweep; trials still running or queued take its end as theirs."""
         with transaction(self._open) as db:
             db.execute("UPDATE sweep SET status = ?, ended_ms = ?", (status, self._now_ms()))
+            db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute(
                 "UPDATE trial SET status = 'killed', ended_ms = ?, reason = 'the sweep was ended' "
                 "WHERE status IN ('running', 'queued')",

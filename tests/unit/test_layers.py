@@ -15,6 +15,7 @@ LAYERS = {
     "errors": 0,
     "records": 0,
     "data": 0,
+    "overheads": 1,
     "compilation": 0,
     "config": 1,
     "placement": 1,
