@@ -23,7 +23,7 @@ class TimingsFile:
         """What was measured, if anything."""
         try:
             return Timings.of(self._read()[key])
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
 
     def put(self, key: str, timings: Timings) -> None:

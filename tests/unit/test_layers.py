@@ -33,6 +33,7 @@ LAYERS = {
     "machine": 4,
     "timings": 4,
     "review": 5,
+    "settle": 5,
     "sweep": 5,
     "plan": 5,
     "cli": 5,
