@@ -14,6 +14,7 @@ from runner.worker import keras_private
 from runner.worker.arrays import ArrayData, ArraySplit
 from runner.worker.batches import RowOrder, Rows, Stream
 from runner.worker.program import Program, StepFunction, rows_program, stream_program
+from runner.worker.tensors import as_tensor
 
 SPLITS = ("train", "validation", "test")
 Evaluator = Callable[[], Any]
@@ -62,7 +63,7 @@ class Resident:
         """A split in batches."""
         arrays: ArraySplit = getattr(self.data, split)
         if split not in self._tensors:
-            self._tensors[split] = keras.tree.map_structure(tf.convert_to_tensor, arrays.tensors)
+            self._tensors[split] = keras.tree.map_structure(as_tensor, arrays.tensors)
         return Rows(self._tensors[split], arrays.rows, batch_size)
 
 
