@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,14 +29,6 @@ from runner.search.propose import propose_trials
 from runner.tracking import Projection
 
 _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
-
-
-class StoppedError(BaseException):
-    """A signal asked the program to end; `exit_code` is 128 + the signal's number."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +144,7 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
-        StoppedError: a signal ended the sweep; all that had happened is recorded.
+        KeyboardInterrupt: a signal ended the sweep; all that had happened is recorded.
     """
     prepared = prepare(config)
     console.print(_headline(prepared), highlight=False)
@@ -165,16 +157,33 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
             journal = records.enter_context(SqliteJournal(folder, allocations))
             journal.create(_sweep_record(prepared, folder.name, metric, goal, command), prepared.trials)
             (folder / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
-            projection = records.enter_context(Projection(folder, on_warning=lambda text: console.print(text)))
+            projection = records.enter_context(_followed_by_mlflow(folder, console))
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
             try:
                 _train(prepared, fleet, journal, projection, watch(console, progress))
             finally:
                 console.print(f"sweep {folder.name}: sending the rest to MLflow …", style="dim", highlight=False)
-    if projection.problem is not None:
-        raise TrackingError(projection.problem)
     failed = sum(row.state == "failed" for row in progress.rows.values())
     return Outcome(folder=folder, exit_code=3 if failed else 0)
+
+
+@contextmanager
+def _followed_by_mlflow(folder: Path, console: Console) -> Iterator[Projection]:
+    """MLflow follows the journal; what it lacks in the end is an error, or beside another one a line."""
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    projection = Projection(folder, on_warning=tell)
+    try:
+        with projection:
+            yield projection
+    except BaseException:
+        if projection.problem is not None:
+            tell(projection.problem)
+        raise
+    if projection.problem is not None:
+        raise TrackingError(projection.problem)
 
 
 def _train(prepared: Prepared, fleet: Fleet, journal: SqliteJournal, projection: Projection, view: Any) -> None:
@@ -183,7 +192,7 @@ def _train(prepared: Prepared, fleet: Fleet, journal: SqliteJournal, projection:
         with view:
             lockstep.run(Queue(prepared.trials, prepared.slots), fleet, journal, _Watchers(projection.notify, view))
         status = "complete"
-    except (KeyboardInterrupt, StoppedError):
+    except KeyboardInterrupt:
         status = "killed"
         raise
     finally:

@@ -29,6 +29,7 @@ LAYERS = {
     "tracking": 4,
     "console": 4,
     "machine": 4,
+    "signals": 4,
     "review": 5,
     "sweep": 5,
     "plan": 5,
