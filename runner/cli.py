@@ -48,6 +48,7 @@ def _verb(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @functools.wraps(function)
     def verb(debug: bool, **arguments: Any) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep talks to its own store and nobody else
         with StopSignals() as signals:
             try:
                 sys.exit(function(**arguments) or 0)

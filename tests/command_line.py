@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -52,34 +53,44 @@ class Running:
             command, cwd=cwd, env=env, text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-    def read_until(self, text: str) -> None:
+    def read_until(self, text: str, timeout_s: float = 120.0) -> None:
         """Waits for a line of stdout that contains the text."""
-        assert any(text in line for line in self._read()), f"it ended without saying {text!r}: {self.finish(None)}"
+        deadline = time.monotonic() + timeout_s
+        while not any(text in line for _, line in self._lines):
+            assert self._reader.is_alive(), f"it ended without saying {text!r}: {self.finish(None)}"
+            assert time.monotonic() < deadline, f"it did not say {text!r} within {timeout_s:.0f} s"
+            time.sleep(0.01)
 
-    def finish(self, code: int | None = 0) -> Ended:
+    def finish(self, code: int | None = 0, timeout_s: float = 240.0) -> Ended:
         """Waits for the end and checks the exit code; None allows any."""
-        for _ in self._read():
-            pass
-        self.process.wait()
+        self.process.wait(timeout_s)
+        self._reader.join(5.0)  # not longer: a process that is left behind may hold stdout open
         self._errors.seek(0)
-        rows_s = [seconds for seconds, _ in self._lines]
-        out = "".join(line for _, line in self._lines)
-        ended = Ended(self.process.returncode, out, self._errors.read(), rows_s)
+        rows_s, lines = [seconds for seconds, _ in self._lines], [line for _, line in self._lines]
+        ended = Ended(self.process.returncode, "".join(lines), self._errors.read(), rows_s)
         assert code is None or ended.code == code, f"exit code {ended.code}, not {code}:\n{ended.everything[-4000:]}"
         return ended
 
     def descendants(self) -> list[psutil.Process]:
         """All processes below this one; they will not outlive `Folder.start`."""
         with suppress(psutil.NoSuchProcess):
-            self._family = psutil.Process(self.process.pid).children(recursive=True)
+            self._family = psutil.Process(self.process.pid).children(recursive=True) or self._family
         return self._family
 
-    def _read(self) -> Iterator[str]:
+    def stop(self) -> None:
+        """Kills what is left."""
+        for process in (*self.descendants(), self.process):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+
+    def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._lines.append((time.monotonic() - self._began_s, line))
-            yield line
 
 
 @dataclass(frozen=True)
@@ -101,12 +112,7 @@ class Folder:
         try:
             yield running
         finally:
-            family = running.descendants()
-            running.process.kill()
-            for process in family:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            running.finish(None)
+            running.stop()
 
     @property
     def sweeps(self) -> list[Path]:

@@ -23,6 +23,7 @@ _STATEFUL_RANDOM = frozenset(
 )
 _SCALAR = tf.TensorSpec([], tf.int64)
 _ORDER = tf.TensorSpec([None], tf.int64)
+_UNEXAMINED = "run_eagerly: the steps' Python code is not examined for TensorFlow's hidden random state"
 _EAGER = "the model is compiled with run_eagerly=True"
 
 
@@ -218,7 +219,7 @@ class PlainProgram:
 
     def __init__(self, step: StepFunction, reason: str, draw: Callable[[int], Any]) -> None:
         self._step, self.reason, self._draw = step, reason, draw
-        self.inexact = ""
+        self.inexact = _UNEXAMINED if step.eager else ""
 
     def run(self, step: int, count: int) -> Any:
         """As `Program.run`."""

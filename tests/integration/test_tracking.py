@@ -80,7 +80,7 @@ def counts(store: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def model_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def model_bytes(tmp_path_factory: pytest.TempPathFactory, tensorflow: object) -> bytes:
     import keras
     import numpy as np
 
