@@ -10,9 +10,10 @@ import functools
 import json
 import os
 import shlex
-import signal
+import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,12 +21,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runner.errors import ExperimentError, RunnerError
+from runner.signals import StopSignals
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from runner.config import Config
-    from runner.review import Review
 
 _EXIT_CODES = (
     "Exit codes: 0 done · 2 bad config or usage · 3 some trials failed · 75 stopped by infrastructure · 130 Ctrl-C · "
@@ -46,24 +47,28 @@ def _verb(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @functools.wraps(function)
     def verb(debug: bool, **arguments: Any) -> None:
-        try:
-            sys.exit(function(**arguments) or 0)
-        except RunnerError as err:
-            if debug:
-                raise
-            _fail(err)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            sys.exit(130)
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep talks to its own store and nobody else
+        with StopSignals() as signals:
+            try:
+                sys.exit(function(**arguments) or 0)
+            except RunnerError as err:
+                _fail(err, debug)
+            except KeyboardInterrupt:
+                click.echo("stopped by a signal", err=True)
+                sys.exit(signals.exit_code)
 
     return verb
 
 
-def _fail(err: RunnerError) -> NoReturn:
+def _fail(err: RunnerError, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exception(err)
+    if debug and isinstance(err, ExperimentError):
+        click.echo(f"\nin the experiment:\n{err.traceback}", err=True)
     for line in str(err).splitlines() or [type(err).__name__]:
         click.secho(f"error: {line}", err=True, fg="red")
     if isinstance(err, ExperimentError):
-        click.echo("nothing was started; --debug shows the traceback", err=True)
+        click.echo("nothing was started" + ("" if debug else "; --debug shows the traceback"), err=True)
     sys.exit(err.exit_code)
 
 
@@ -85,8 +90,9 @@ def _takes_sweep(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_verb
+@click.option("--profile", is_flag=True, help="Write a timeline for chrome://tracing or Perfetto.")
 @_takes_config
-def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str) -> int:
+def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, profile: bool) -> int:
     """Trains every trial of a sweep; with no arguments the digits demo.
 
     \b
@@ -95,19 +101,21 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str) -
     python -m runner sweep experiments/my_model.py params.units=32,64 'params.learning_rate=loguniform(1e-4,1e-1)'
     """  # noqa: D301
     config = _load(arguments, config_dir, config_name)
-    from runner.review import SWEEPS, open_review
-    from runner.sweep import StoppedError, run_sweep
+    from runner.overheads import describe
+    from runner.results import print_results
+    from runner.review import SWEEPS, open_review, overheads_of, write_timeline
+    from runner.sweep import run_sweep
 
-    signal.signal(signal.SIGTERM, _raise_stopped)
     console = _console()
     command = shlex.join(["python", "-m", "runner", *sys.argv[1:]])
-    try:
-        outcome = run_sweep(config, console=console, command=command, root=SWEEPS)
-    except StoppedError as err:
-        click.echo("stopped by a signal; what was trained is recorded", err=True)
-        return err.exit_code
+    outcome = run_sweep(config, console=console, command=command, root=SWEEPS)
     review = open_review(outcome.folder)
-    _print_results(review, console)
+    print_results(review, console)
+    overheads = overheads_of(outcome.folder)
+    if overheads is not None:
+        console.print(describe(overheads), style="dim", highlight=False)
+    if profile:
+        console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
     console.print(f"review in the browser:  {_ui_command(config.tracking.uri)}", highlight=False, soft_wrap=True)
     return outcome.exit_code
 
@@ -146,8 +154,7 @@ def list_(as_json: bool) -> None:
     for name in ("sweep", "status", "trials", "metric", "best"):
         table.add_column(name, no_wrap=True)
     for review in reviews:
-        best = review.best
-        value = "–" if best is None else f"{score(best, review.sweep):.4g} (trial {best.id})"
+        value = ", ".join(f"{score(trial, review.sweep):.4g} (trial {trial.id})" for trial in review.best) or "–"
         sweep_record = review.sweep
         table.add_row(sweep_record.id, sweep_record.status, str(len(review.trials)), sweep_record.metric, value)
     _console().print(table if reviews else "no sweeps here yet; `python -m runner sweep` makes one")
@@ -168,37 +175,40 @@ def results(sweep: str, as_json: bool, as_csv: bool) -> None:
         header, rows = reviewing.table(review)
         csv.writer(sys.stdout).writerows([header, *rows])
     else:
-        _print_results(review, _console())
+        from runner.results import print_results
+
+        print_results(review, _console())
 
 
 @_verb
 @click.option(
     "--export", "target", type=click.Path(path_type=Path), help="Write the best trial's model to this folder."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--trial", "trial_id", help="This trial instead of the best.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a list.")
 @_takes_sweep
-def best(sweep: str, target: Path | None, as_json: bool) -> None:
-    """Prints a sweep's best trial; with --export writes its model for plain Keras."""
+def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -> None:
+    """Prints a sweep's best trial (of a mixed sweep, each member's); with --export writes its model for plain Keras."""
     from runner import review as reviewing
-    from runner.errors import ConfigError, SweepNotFoundError
+    from runner.errors import ConfigError
 
     review = reviewing.open_review(reviewing.find_sweep(sweep))
-    trial = review.best
-    if trial is None:
-        raise SweepNotFoundError(f"{review.sweep.id}: no trial has a value of {review.sweep.metric} and a model")
+    trials = review.chosen(trial_id)
     if as_json:
-        click.echo(json.dumps(reviewing.summary(review.sweep, trial), indent=2))
+        click.echo(json.dumps([reviewing.summary(review.sweep, trial) for trial in trials], indent=2))
     else:
-        value = f"{review.sweep.metric} {reviewing.score(trial, review.sweep):.6g}"
-        settings = " ".join(f"{name}={trial.settings[name]}" for name in trial.record["searched"])
-        click.echo(f"{review.sweep.id} trial {trial.id}: {value} {settings}".rstrip())
-    if target is not None:
-        try:
-            written = reviewing.export_model(review, trial, target)
-        except OSError as err:
-            raise ConfigError(f"--export {target}: {err}") from err
-        click.echo(f"wrote {', '.join(path.name for path in written)} to {target}", err=as_json)
-        click.echo(reviewing.how_to_load(target), err=as_json)
+        for trial in trials:
+            click.echo(reviewing.in_one_line(review.sweep, trial))
+    if target is None:
+        return
+    if len(trials) > 1:
+        raise click.UsageError(f"one model at a time; add --trial {' or --trial '.join(trial.id for trial in trials)}")
+    try:
+        written = reviewing.export_model(review, trials[0], target)
+    except OSError as err:
+        raise ConfigError(f"--export {target}: {err}") from err
+    click.echo(f"wrote {', '.join(path.name for path in written)} to {target}", err=as_json)
+    click.echo(reviewing.how_to_load(target), err=as_json)
 
 
 @_verb
@@ -213,9 +223,20 @@ def ui(port: int, uri: str | None) -> int:
     if store.startswith(("http://", "https://")):
         click.echo(f"this store has a UI of its own: {store}")
         return 0
-    click.echo(f"MLflow UI of {store}: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    _check_port(port)
+    click.echo(f"MLflow UI of {store}: http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--host", "127.0.0.1"]
-    return subprocess.run([*command, "--port", str(port)], check=False).returncode
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # it would start seven more processes
+    # In a session of its own, so that MLflow's server gets one signal at Ctrl-C and not two: the second is an error.
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--workers", "1"], env=environment, start_new_session=True
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
 
 
 def _load(arguments: Sequence[str], config_dir: Path | None, config_name: str) -> Config:
@@ -228,40 +249,22 @@ def _load(arguments: Sequence[str], config_dir: Path | None, config_name: str) -
     return load_config(files[0] if files else None, overrides, config_dir=config_dir, config_name=config_name)
 
 
-def _raise_stopped(signum: int, _: object) -> NoReturn:
-    from runner.sweep import StoppedError
-
-    raise StoppedError(128 + signum)
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as err:
+            raise click.UsageError(f"port {port} of 127.0.0.1: {err.strerror}; choose another one with --port") from err
 
 
 def _console() -> Console:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # a pipe has no edge to wrap at
     return Console(width=width, highlight=False)
 
 
 def _ui_command(uri: str) -> str:
     default = uri == "sqlite:///mlflow.db"
     return "python -m runner ui" + ("" if default else f" --uri {shlex.quote(uri)}")
-
-
-def _print_results(review: Review, console: Console) -> None:
-    from rich.table import Table
-
-    from runner.review import table
-
-    header, rows = table(review)
-    shown = [index for index, name in enumerate(header) if name != "reason" or any(row[index] for row in rows)]
-    view = Table(box=None, header_style="bold", padding=(0, 1), title=f"sweep {review.sweep.id}", title_justify="left")
-    for index in shown:
-        view.add_column(header[index], overflow="fold")
-    for row in rows:
-        view.add_row(*(_cell(row[index]) for index in shown))
-    console.print(view)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

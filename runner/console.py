@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Self
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleDimensions, Group, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +16,10 @@ from runner.records import Failure, Report, Verdict
 
 _STYLES = {"queued": "dim", "running": "cyan", "complete": "green", "stopped": "yellow", "failed": "bold red"}
 _ORDER = ("failed", "running", "stopped", "complete", "queued")
+_OTHER_LINES = 7  # of a terminal: the header, the pace, and what is printed above and below
+_PADDING = 2
+_NUMBER = 7  # characters of most metrics in four significant digits
+_READABLE = 40  # characters of settings that are worth more than the dispensable columns
 
 
 class LiveTable:
@@ -26,6 +31,7 @@ class LiveTable:
 
     def __enter__(self) -> Self:
         self._live.start()
+        self._draw()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -34,8 +40,11 @@ class LiveTable:
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""
         self._progress.update(reports, verdicts)
-        room = max(3, self._console.size.height - 7)
-        self._live.update(Group(_table(self._progress, room), _pace(self._progress)), refresh=True)
+        self._draw()
+
+    def _draw(self) -> None:
+        view = Group(_table(self._progress, self._console.size), _pace(self._progress))
+        self._live.update(view, refresh=True)
 
 
 class Lines:
@@ -86,20 +95,48 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(progress: Progress, room: int) -> Table:
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    for name in ("trial", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ("round", "epoch", "loss", progress.metric, "best so far", "steps/s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("settings", overflow="ellipsis", no_wrap=True, ratio=1)
-    rows = _visible(list(progress.rows.values()), room)
-    leader = progress.best()
-    for row in rows:
-        table.add_row(*_cells(row), style="bold" if row is leader else None)
-    if len(rows) < len(progress.rows):
-        table.add_row(f"… {len(progress.rows) - len(rows)} more", style="dim")
+def _table(progress: Progress, size: ConsoleDimensions) -> Table:
+    rows, leaders = list(progress.rows.values()), progress.leaders()
+    shown = _visible(rows, max(3, size.height - _OTHER_LINES))
+    names = _fitting_columns(progress, size.width)
+    table = Table(box=None, padding=(0, 1), header_style="bold", expand=True)
+    for name in names:
+        number_column = name not in ("trial", "state")
+        justify: JustifyMethod = "right" if number_column else "left"
+        table.add_column(name, no_wrap=True, justify=justify, min_width=_width(progress, name))
+    table.add_column("settings", ratio=1)  # it alone gives way, its cells are one line each
+    for row in shown:
+        cells, tail = _cells(row, progress.metric), row.message if row.state == "failed" else settings_text(row)
+        settings = Text(tail, no_wrap=True, overflow="ellipsis")
+        table.add_row(
+            *(cells[name] for name in names),
+            settings,
+            style="bold" if any(row is leader for leader in leaders) else None,
+        )
+    if len(shown) < len(rows):
+        table.add_row(f"… {len(rows) - len(shown)} more", style="dim")
     return table
+
+
+def _fitting_columns(progress: Progress, width: int) -> list[str]:
+    """The columns left of the settings: the dispensable ones only where the settings are readable beside them."""
+    wanted = min(_READABLE, max((cell_len(settings_text(row)) for row in progress.rows.values()), default=0))
+    names = list(dict.fromkeys(("trial", "state", "round", "epoch", "loss", progress.metric, "best", "steps/s")))
+    for dispensable in ("steps/s", "round", "best"):
+        if sum(_width(progress, name) + _PADDING for name in names) + wanted + _PADDING > width:
+            names.remove(dispensable)
+    return names
+
+
+def _width(progress: Progress, name: str) -> int:
+    """As wide as the column will ever need, so that nothing moves while numbers change."""
+    if name == "trial":
+        return max(len(name), *(cell_len(trial_id) for trial_id in progress.rows))
+    if name == "state":
+        return max(map(len, _ORDER))
+    if name == "epoch":
+        return max(len(name), *(2 * len(str(row.trial.train.epochs)) + 1 for row in progress.rows.values()))
+    return max(cell_len(name), len(name) if name == "round" else _NUMBER)
 
 
 def _visible(rows: list[Row], room: int) -> list[Row]:
@@ -110,21 +147,26 @@ def _visible(rows: list[Row], room: int) -> list[Row]:
     return [row for row in rows if row in chosen]
 
 
-def _cells(row: Row) -> Sequence[str | Text]:
-    state = Text(row.state, style=_STYLES[row.state])
-    epochs = f"{row.epoch}/{row.trial.train.epochs}"
-    values = (number(row.loss), number(row.value), number(row.best), number(row.steps_per_s))
-    begun = row.state != "queued"
-    settings = row.message if row.state == "failed" else settings_text(row)
-    return row.trial.id, state, str(row.round + 1) if begun else "–", epochs, *values, settings
+def _cells(row: Row, metric: str) -> Mapping[str, str | Text]:
+    return {
+        "trial": row.trial.id,
+        "state": Text(row.state, style=_STYLES[row.state]),
+        "round": "–" if row.state == "queued" else str(row.round + 1),
+        "epoch": f"{row.epoch}/{row.trial.train.epochs}",
+        metric: number(row.value),
+        "loss": number(row.loss),
+        "best": number(row.best),
+        "steps/s": number(row.steps_per_s),
+    }
 
 
 def _pace(progress: Progress) -> Text:
     ended = sum(row.state not in ("queued", "running") for row in progress.rows.values())
-    leader = progress.best()
-    best = f"best {progress.metric} {number(leader.best)} (trial {leader.trial.id}) · " if leader else ""
-    pace = f"{number(progress.steps_per_s())} model-steps/s · ETA {duration(progress.eta_s())}"
-    return Text(f"{ended} of {len(progress.rows)} trials ended · {best}{pace}", style="dim")
+    head = f"{ended} of {len(progress.rows)} ended · ETA {duration(progress.eta_s())}"
+    if len(leaders := progress.leaders()) == 1:
+        head += f" · best {progress.metric} {number(leaders[0].best)} (trial {leaders[0].trial.id})"
+    pace = f"{number(progress.steps_per_s())} steps/s"
+    return Text(f"{head} · {pace}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def _line(progress: Progress, row: Row) -> str:

@@ -53,6 +53,15 @@ def summarize(
     )
 
 
+def describe(found: Overheads) -> str:
+    """The totals in a line for a person."""
+    return (
+        f"start-up {found.startup_s:.1f} s · training {found.training_s:.1f} s, slots busy {found.utilisation:.0%} · "
+        f"building and tracing {found.seat_s:.1f} s · swapping {found.swap_s:.1f} s · waiting {found.wait_s:.1f} s · "
+        f"journal {found.log_s:.1f} s"
+    )
+
+
 def waits(turns: Iterable[Mapping[str, Any]], barriers: Sequence[Mapping[str, Any]]) -> list[float]:
     """For each slot and barrier, the seconds between its last turn's end and the last report of all.
 

@@ -55,7 +55,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self.rows = {trial.id: Row(trial=trial) for trial in self.trials}
-        self._window: deque[tuple[float, int]] = deque([(self.clock(), 0)])
+        self._window: deque[tuple[float, int]] = deque()  # from the first barrier: before it models are built
         self._steps_done = 0
 
     def update(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
@@ -71,11 +71,13 @@ class Progress:
             row.message = row.message or verdict.reason
         now = self.clock()
         self._window.append((now, self._steps_done))
-        while len(self._window) > 2 and now - self._window[1][0] > _RATE_WINDOW_S:
+        while len(self._window) > 2 and now - self._window[1][0] >= _RATE_WINDOW_S:
             self._window.popleft()
 
     def steps_per_s(self) -> float | None:
         """Steps of all models together per second, over the last seconds."""
+        if len(self._window) < 2:
+            return None
         (began, before), (ended, after) = self._window[0], self._window[-1]
         return (after - before) / (ended - began) if ended > began and after > before else None
 
@@ -94,13 +96,14 @@ class Progress:
         """Whether a value of the sweep's metric beats another."""
         return than is None or (value > than if self.goal == "maximize" else value < than)
 
-    def best(self) -> Row | None:
-        """The trial with the best value so far."""
-        leader: Row | None = None
+    def leaders(self) -> tuple[Row, ...]:
+        """Each member's trial with the best value so far: values of members with different data do not compare."""
+        found: dict[str, Row] = {}
         for row in self.rows.values():
+            leader = found.get(row.trial.member)
             if row.best is not None and (leader is None or self.is_better(row.best, leader.best)):
-                leader = row
-        return leader
+                found[row.trial.member] = row
+        return tuple(found.values())
 
     def _take(self, row: Row, report: Report) -> None:
         self._steps_done += report.step - row.step

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord
+from runner.overheads import Overheads, summarize, timeline
 
 SWEEPS = Path("sweeps")
 
@@ -46,10 +48,10 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Review:
-    """A sweep with its trials, best first.
+    """A sweep with its trials, best first; those of each member of a mixed sweep together.
 
     Args:
-        trials: those with a value of the sweep's metric, best first; then the others in order.
+        trials: of each member those with a value of the sweep's metric, best first, then the others in order.
     """
 
     folder: Path
@@ -57,15 +59,33 @@ class Review:
     trials: tuple[TrialRecord, ...]
 
     @property
-    def best(self) -> TrialRecord | None:
-        """The best trial that has a model."""
-        return next((t for t in self.trials if score(t, self.sweep) is not None and t.weights is not None), None)
+    def best(self) -> tuple[TrialRecord, ...]:
+        """Each member's best trial that has a model: members train on different data, their values do not compare."""
+        found: dict[str, TrialRecord] = {}
+        for trial in self.trials:
+            if score(trial, self.sweep) is not None and trial.weights is not None:
+                found.setdefault(trial.member, trial)
+        return tuple(found.values())
+
+    def chosen(self, trial_id: str | None) -> tuple[TrialRecord, ...]:
+        """The named trial, or the best.
+
+        Raises:
+            SweepNotFoundError: there is no such trial.
+        """
+        trials = self.best if trial_id is None else tuple(trial for trial in self.trials if trial.id == trial_id)
+        if not trials and trial_id is not None:
+            known = ", ".join(trial.id for trial in self.trials[:10])
+            raise SweepNotFoundError(f"{self.sweep.id} has no trial {trial_id!r}; best first it has {known}")
+        if not trials:
+            raise SweepNotFoundError(f"{self.sweep.id}: no trial has a value of {self.sweep.metric} and a model")
+        return trials
 
 
 def score(trial: TrialRecord, sweep: SweepRecord) -> float | None:
-    """The sweep's metric as the trial's model has it; None where it has none or is not a number."""
+    """The sweep's metric as the trial's model has it; None where it has none or is not a finite number."""
     value = trial.metrics.get(sweep.metric)
-    return None if value is None or math.isnan(value) else value
+    return value if value is not None and math.isfinite(value) else None
 
 
 def open_review(folder: Path) -> Review:
@@ -77,7 +97,13 @@ def open_review(folder: Path) -> Review:
     with JournalReader(folder) as reader:
         sweep, trials = reader.sweep(), reader.trials()
     sign = -1.0 if sweep.goal == "maximize" else 1.0
-    ranked = sorted(trials, key=lambda t: (score(t, sweep) is None, sign * (score(t, sweep) or 0.0), t.position))
+    members = list(dict.fromkeys(trial.member for trial in trials))
+
+    def place(trial: TrialRecord) -> tuple[int, bool, float, int]:
+        value = score(trial, sweep)
+        return members.index(trial.member), value is None, sign * (value or 0.0), trial.position
+
+    ranked = sorted(trials, key=place)
     return Review(folder=folder, sweep=sweep, trials=tuple(ranked))
 
 
@@ -113,6 +139,19 @@ def list_sweeps(root: Path = SWEEPS) -> list[Review]:
     return sorted(reviews, key=lambda review: review.sweep.created_ms, reverse=True)
 
 
+def overheads_of(folder: Path) -> Overheads | None:
+    """Where the sweep's time went; None for one without a turn."""
+    with JournalReader(folder) as reader:
+        return summarize(reader.sweep().created_ms / 1000, reader.turns(), reader.barriers())
+
+
+def write_timeline(folder: Path) -> Path:
+    """Writes the sweep's timeline for chrome://tracing or Perfetto; returns the file."""
+    with JournalReader(folder) as reader:
+        trace = timeline(reader.turns(), reader.barriers())
+    return _write(folder / "timeline.json", json.dumps(trace))
+
+
 def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]:
     """Writes a trial's model for use without this program.
 
@@ -140,6 +179,14 @@ def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]
     return written
 
 
+def in_one_line(sweep: SweepRecord, trial: TrialRecord) -> str:
+    """A trial with its value and its searched settings."""
+    value = score(trial, sweep)
+    settings = " ".join(f"{name}={trial.settings[name]}" for name in trial.record["searched"])
+    shown = f"{sweep.metric} {value:.6g}" if value is not None else trial.status
+    return f"{sweep.id} trial {trial.id}: {shown} {settings}".rstrip()
+
+
 def how_to_load(target: Path) -> str:
     """The Python that gives the exported model."""
     if (target / "model.keras").exists():
@@ -153,9 +200,11 @@ def table(review: Review) -> tuple[list[str], list[list[object]]]:
     searched = list(dict.fromkeys(name for trial in review.trials for name in trial.record["searched"]))
     members = len({trial.member for trial in review.trials}) > 1
     header = ["rank", "trial", *(["member"] if members else []), "status", *names, *searched, "reason"]
-    rows = []
-    for rank, trial in enumerate(review.trials, 1):
-        place = rank if score(trial, review.sweep) is not None else None
+    rows: list[list[object]] = []
+    ranks: Counter[str] = Counter()
+    for trial in review.trials:
+        ranks[trial.member] += 1
+        place = ranks[trial.member] if score(trial, review.sweep) is not None else None
         identity = [place, trial.id, *([trial.member] if members else []), trial.status]
         values = [trial.metrics.get(name) for name in names]
         rows.append([*identity, *values, *(trial.settings.get(name) for name in searched), trial.reason])

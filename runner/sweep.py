@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,15 @@ from runner.machine import this_machine
 from runner.placement import Machine, Request, plan_slots
 from runner.progress import Progress
 from runner.records import Checked, Failure, Goal, Report, Slot, Trial, Verdict
-from runner.schedule import Schedule
+from runner.schedule import Schedule, live_within
 from runner.seams import Fleet, Watcher
 from runner.search.propose import propose_trials
+from runner.settle import CACHE, Settling
+from runner.timings import TimingsFile
 from runner.tracking import Projection
 
+_STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
 _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
-
-
-class StoppedError(BaseException):
-    """A signal asked the program to end; `exit_code` is 128 + the signal's number."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,8 +80,15 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
     return RayFleet(slots, address=fleet.address, cpus=machine.cpus, gpus=len(machine.gpus))
 
 
-def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:
+def check_members(
+    prepared: Prepared, fleet: Fleet, as_checked: Callable[[Trial], Trial] = lambda trial: trial
+) -> dict[str, Checked]:
     """Tries each member's first trial, and where that fails its last: a mistake in both is the member's own.
+
+    Args:
+        prepared: the sweep.
+        fleet: open.
+        as_checked: a trial as it is to be tried.
 
     Returns:
         What the check found, by member.
@@ -97,8 +99,12 @@ def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:
     of_member: dict[str, list[Trial]] = {}
     for trial in prepared.trials:
         of_member.setdefault(trial.member, []).append(trial)
-    results = fleet.check([trials[0] for trials in of_member.values()])
-    again = [trials[-1] for trials in of_member.values() if isinstance(results[trials[0].id], Failure) and trials[1:]]
+    results = fleet.check([as_checked(trials[0]) for trials in of_member.values()])
+    again = [
+        as_checked(trials[-1])
+        for trials in of_member.values()
+        if isinstance(results[trials[0].id], Failure) and trials[1:]
+    ]
     results = {**results, **(fleet.check(again) if again else {})}
     checked: dict[str, Checked] = {}
     failures: list[tuple[Trial, Failure]] = []
@@ -152,38 +158,67 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
-        StoppedError: a signal ended the sweep; all that had happened is recorded.
+        KeyboardInterrupt: a signal ended the sweep; all that had happened is recorded.
     """
+    began_s = time.time()
     prepared = prepare(config)
     console.print(_headline(prepared), highlight=False)
     with ExitStack() as records:
         with open_fleet(prepared, prepared.slots) as fleet:
-            checked = check_members(prepared, fleet)
+            settling = Settling(TimingsFile(CACHE.expanduser()), prepared.slots[0].allocation, _versions())
+            checked = check_members(prepared, fleet, settling.before_check)
+            prepared = replace(prepared, trials=settling.after_check(prepared.trials, checked))
             metric, goal = choose_metric(prepared, checked)
             folder = _new_folder(root, config.name)
             allocations = {slot.index: slot.allocation for slot in prepared.slots}
             journal = records.enter_context(SqliteJournal(folder, allocations))
-            journal.create(_sweep_record(prepared, folder.name, metric, goal, command), prepared.trials)
+            journal.create(_sweep_record(prepared, folder.name, metric, goal, command, began_s), prepared.trials)
             (folder / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
-            projection = records.enter_context(Projection(folder, on_warning=lambda text: console.print(text)))
+            projection = records.enter_context(_followed_by_mlflow(folder, console))
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
             try:
-                _train(prepared, fleet, journal, projection, watch(console, progress))
+                schedule = _schedule(prepared, checked)
+                _train(schedule, fleet, journal, projection, watch(console, progress))
             finally:
                 console.print(f"sweep {folder.name}: sending the rest to MLflow …", style="dim", highlight=False)
-    if projection.problem is not None:
-        raise TrackingError(projection.problem)
     failed = sum(row.state == "failed" for row in progress.rows.values())
     return Outcome(folder=folder, exit_code=3 if failed else 0)
 
 
-def _train(prepared: Prepared, fleet: Fleet, journal: SqliteJournal, projection: Projection, view: Any) -> None:
+@contextmanager
+def _followed_by_mlflow(folder: Path, console: Console) -> Iterator[Projection]:
+    """MLflow follows the journal; what it lacks in the end is an error, or beside another one a line."""
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    projection = Projection(folder, on_warning=tell)
+    try:
+        with projection:
+            yield projection
+    except BaseException:
+        if projection.problem is not None:
+            tell(projection.problem)
+        raise
+    if projection.problem is not None:
+        raise TrackingError(projection.problem)
+
+
+def _schedule(prepared: Prepared, checked: Mapping[str, Checked]) -> Schedule:
+    if prepared.config.schedule == "queue":
+        return Schedule(prepared.trials, prepared.slots)
+    largest = max(check.facts.parameters for check in checked.values())
+    live = live_within(prepared.machine.memory_mib * _STATES_SHARE, largest, len(prepared.trials))
+    return Schedule(prepared.trials, prepared.slots, live)
+
+
+def _train(schedule: Schedule, fleet: Fleet, journal: SqliteJournal, projection: Projection, view: Any) -> None:
     status: SweepStatus = "failed"
     try:
         with view:
-            lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, _Watchers(projection.notify, view))
+            lockstep.run(schedule, fleet, journal, _Watchers(projection.notify, view))
         status = "complete"
-    except (KeyboardInterrupt, StoppedError):
+    except KeyboardInterrupt:
         status = "killed"
         raise
     finally:
@@ -227,12 +262,14 @@ def _headline(prepared: Prepared) -> str:
     )
 
 
-def _sweep_record(prepared: Prepared, sweep_id: str, metric: str, goal: Goal, command: str) -> SweepRecord:
+def _sweep_record(
+    prepared: Prepared, sweep_id: str, metric: str, goal: Goal, command: str, began_s: float
+) -> SweepRecord:
     tracking = prepared.config.tracking
     return SweepRecord(
         id=sweep_id,
         name=prepared.config.name,
-        created_ms=int(time.time() * 1000),
+        created_ms=int(began_s * 1000),
         metric=metric,
         goal=goal,
         config=config_to_yaml(prepared.config),

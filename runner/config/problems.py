@@ -15,8 +15,8 @@ from runner.config.schema import Config
 
 _ALWAYS_ON = "is not needed"
 REFUSED = {
-    "model_checkpoint": f"{_ALWAYS_ON}: every trial's model is exported to MLflow, and sweeps resume by themselves",
-    "backup_and_restore": f"{_ALWAYS_ON}: every sweep can be resumed with `runner resume`",
+    "model_checkpoint": f"{_ALWAYS_ON}: every trial's model is exported to MLflow",
+    "backup_and_restore": f"{_ALWAYS_ON}: every finished round is in the sweep's journal",
     "terminate_on_nan": f"{_ALWAYS_ON}: a trial whose loss is not finite always ends",
     "tensorboard": f"{_ALWAYS_ON}: metrics are logged to MLflow; see them with `runner ui`",
     "csv_logger": f"{_ALWAYS_ON}: metrics are logged to MLflow; `runner results --csv` writes them",

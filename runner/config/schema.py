@@ -172,6 +172,7 @@ class Config(Section):
     resources: Resources = Field(default_factory=lambda: Resources(), description="a section")
     tracking: Tracking = Field(default_factory=lambda: Tracking(), description="a section")
     fleet: Fleet = Field(default_factory=lambda: Fleet(), description="a section")
+    schedule: Literal["queue", "rotate"] = Field(default="queue", description="queue or rotate")
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
         default=0, description=f"a whole number from 0 to {MAX_SEED}"
     )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-# Read by Ray when it is imported: a local cluster then listens on loopback alone. Undocumented, so a test watches it.
+# Read by Ray when it is imported. Undocumented, so tests watch them: a local cluster listens on loopback alone, and
+# SIGTERM is left to Python (Ray would print a stack trace and abort).
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from runner.errors import FleetError
+from runner.fleet.session import RaySession
 from runner.records import Allocation, Checked, Export, Failure, FailureKind, Report, Slot, Trial, Work
 
 T = TypeVar("T")
@@ -67,13 +71,14 @@ class RayFleet:
 
     def __init__(self, slots: Sequence[Slot], *, address: str | None, cpus: int, gpus: int) -> None:
         self._slots = {slot.index: slot for slot in slots}
-        self._address, self._cpus, self._gpus = address, cpus, gpus
+        self._address = address
+        self._session = RaySession(**_options(address, cpus, gpus))
         self._actors: dict[int, Any] = {}
         self._devices: dict[int, Any] = {}
         self._loaded: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        self._connect()
+        self._session.__enter__()
         try:
             for slot in self._slots:
                 self._actors[slot] = self._create(slot)
@@ -88,7 +93,7 @@ class RayFleet:
         self._loaded.clear()
         for slot in list(self._actors):
             self._end(slot)
-        ray.shutdown()
+        self._session.__exit__()
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`; trials are spread over the workers."""
@@ -131,18 +136,6 @@ class RayFleet:
         """What each slot's worker found when it started."""
         return self._devices
 
-    def _connect(self) -> None:
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if self._address is None:
-            options |= {"address": "local", "include_dashboard": False}
-            options |= {"num_cpus": self._cpus, "num_gpus": self._gpus}
-        else:
-            options |= {"address": self._address}
-        try:
-            ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError, RayError) as err:
-            raise FleetError(f"Ray did not start: {err}") from err
-
     def _create(self, slot: int) -> Any:
         allocation = self._slots[slot].allocation
         options = {"num_cpus": allocation.num_cpus, "num_gpus": allocation.num_gpus, "max_restarts": 0}
@@ -177,6 +170,13 @@ class RayFleet:
             _wait_until_gone(device.pid)
 
 
+def _options(address: str | None, cpus: int, gpus: int) -> dict[str, Any]:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is not None:
+        return {**quiet, "address": address}
+    return {**quiet, "address": "local", "include_dashboard": False, "num_cpus": cpus, "num_gpus": gpus}
+
+
 def _values(trials: Sequence[Trial], future: Any) -> dict[str, Report | Failure]:
     try:
         reports: dict[str, Report | Failure] = ray.get(future)
@@ -198,13 +198,25 @@ def _worker_failure(trial_id: str, kind: FailureKind, err: RayError) -> Failure:
 
 
 def _wait_until_gone(pid: int, timeout_s: float = _END_TIMEOUT_S, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Waits for a process of this machine to end.
+    """Waits for a process of this machine to end, and after a tenth of the time kills it.
 
     Raises:
         FleetError: it is still there.
     """
-    deadline = time.monotonic() + timeout_s
-    while Path(f"/proc/{pid}").exists():
-        if time.monotonic() > deadline:
+    began = time.monotonic()
+    while _is_running(pid):
+        waited = time.monotonic() - began
+        if waited > timeout_s:
             raise FleetError(f"worker process {pid} did not end within {timeout_s:.0f} s after it was killed")
+        if waited > timeout_s / 10:  # Ray cannot do it any more, where a signal has ended its own processes too
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         sleep(0.01)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"  # a zombie holds nothing; its parent may be gone

@@ -108,7 +108,8 @@ class Follower:
         run_id = self._sink.find_run(self._sweep.id, None) if claimed else None
         if run_id is None:
             self._ledger.claim(SWEEP)
-            run_id = self._sink.create_run(self._sweep.id, self._sweep.created_ms, tags, parent=None)
+            note = {labels.NOTE: labels.sweep_note(self._sweep)}
+            run_id = self._sink.create_run(self._sweep.id, self._sweep.created_ms, {**tags, **note}, parent=None)
         self._sink.log_params(run_id, params)
         self._sink.log_texts(run_id, labels.sweep_files(self._sweep))
         self._ledger.begin(SWEEP, run_id)
@@ -124,7 +125,8 @@ class Follower:
         if run_id is None:
             self._ledger.claim(due.id)
             own = labels.trial_tags(trial)
-            run_id = self._sink.create_run(due.id, trial.started_ms or 0, {**tags, **own}, parent=self._sweep_run_id)
+            name, started_ms = labels.run_name(trial), trial.started_ms or 0
+            run_id = self._sink.create_run(name, started_ms, {**tags, **own}, parent=self._sweep_run_id)
         self._sink.log_params(run_id, {**params, **labels.trial_params(trial)})
         self._sink.log_texts(run_id, labels.trial_files(trial))
         self._ledger.begin(due.id, run_id)
@@ -200,7 +202,8 @@ class Follower:
             reason = str(answer[0])
         self._sink.log_file(run_id, self._folder / trial.weights, "model/weights.npz")
         self._sink.log_texts(run_id, {"model/rebuild.txt": labels.rebuild_note(self._sweep, trial, reason)})
-        self._sink.set_tags(run_id, {"model.reason": labels.clip(reason, labels.MAX_TAG)})
+        note = labels.trial_note(self._sweep, trial, None)
+        self._sink.set_tags(run_id, {"model.reason": labels.clip(reason, labels.MAX_TAG), labels.NOTE: note})
         self._ledger.mark(due.id, "model", _MODEL_SENT)
         return True
 
@@ -210,8 +213,12 @@ class Follower:
         name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
         epoch = trial.best_epoch or self._ledger.last_epoch(trial.id)
         model_id = self._sink.log_model(run_id, name, folder, params, epoch, again)
+        rows = self._ledger.journal.metrics(trial.id)
+        of_model = [row for row in rows if row.key in trial.metrics and row.step == epoch]
+        self._sink.log_metrics(run_id, of_model, model_id)
         self._sink.log_file(run_id, file, "model/model.keras")
-        self._sink.set_tags(run_id, {"model.uri": f"models:/{model_id}"})
+        uri = f"models:/{model_id}"
+        self._sink.set_tags(run_id, {"model.uri": uri, labels.NOTE: labels.trial_note(self._sweep, trial, uri)})
         self._ledger.mark(due.id, "model", _MODEL_SENT)
         shutil.rmtree(folder)
 
@@ -222,7 +229,7 @@ class Follower:
             return
         best = self._ledger.best(sweep)
         if best is not None:
-            self._sink.log_summary(run_id, f"best/{sweep.metric}", best[1], sweep.ended_ms)
-            self._sink.set_tags(run_id, {"best.trial": best[0].id, "best.run_id": best[0].run_id or ""})
+            found = {"best.trial": best[0].id, "best.run_id": best[0].run_id or "", "best.value": f"{best[1]:.6g}"}
+            self._sink.set_tags(run_id, found)
         self._sink.end_run(run_id, labels.RUN_STATUS[sweep.status], sweep.ended_ms)
         self._ledger.mark(SWEEP, "status", sweep.status)

@@ -16,6 +16,7 @@ from runner.journal import SweepRecord, TrialRecord
 MAX_KEY = 250  # characters; MLflow's own limits
 MAX_PARAM = 6000
 MAX_TAG = 8000
+NOTE = "mlflow.note.content"  # shown as a run's description
 RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -48,6 +49,26 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
         "allocation": json.dumps(trial.allocation, sort_keys=True),
     }
     return {key: clip(value, MAX_TAG) for key, value in tags.items()}
+
+
+def run_name(trial: TrialRecord) -> str:
+    """A trial's id and what distinguishes it, for legends and tables."""
+    settings = [f"{name}={_brief(trial.settings.get(name))}" for name in trial.record["searched"]]
+    return clip(" ".join([trial.id, *settings]), MAX_KEY)
+
+
+def sweep_note(sweep: SweepRecord) -> str:
+    """The description of a sweep's run, Markdown."""
+    return (
+        f"Made by `{sweep.command}`.\n\nTrials are ranked by `{sweep.metric}` ({sweep.goal}): "
+        f"`python -m runner results {sweep.id}`"
+    )
+
+
+def trial_note(sweep: SweepRecord, trial: TrialRecord, model_uri: str | None) -> str:
+    """The description of a trial's run, Markdown."""
+    load = f"Load its model: `mlflow.keras.load_model({model_uri!r})`" if model_uri else "See `model/rebuild.txt`"
+    return f"Trial {trial.id} of sweep {sweep.id}. {load}, or `python -m runner best {sweep.id} --export DIR`."
 
 
 def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -121,7 +142,11 @@ def _params(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, list | dict) else str(value)
+    return json.dumps(value) if isinstance(value, list | dict | None) else str(value)
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _text(value)
 
 
 def _has(settings: Mapping[str, Any], key: str, value: Any) -> bool:

@@ -123,19 +123,20 @@ class MlflowSink:
             for start in range(0, len(items), _LABELS_PER_CALL):
                 client.log_batch(run_id, tags=items[start : start + _LABELS_PER_CALL], synchronous=True)
 
-    def log_metrics(self, run_id: str, rows: Sequence[MetricRow]) -> None:
-        """Writes at most 1,000 rows. A repetition with the same timestamps adds nothing."""
+    def log_metrics(self, run_id: str, rows: Sequence[MetricRow], model_id: str | None = None) -> None:
+        """Writes at most 1,000 rows. A repetition with the same timestamps adds nothing.
+
+        Args:
+            run_id: the run whose metrics they are.
+            rows: its metrics.
+            model_id: a model of the run that they are of, too.
+        """
         client, _ = self._client
-        metrics = [Metric(metric_key(row.key), row.value, row.timestamp_ms, row.step) for row in rows]
+        metrics = [
+            Metric(metric_key(row.key), row.value, row.timestamp_ms, row.step, model_id=model_id) for row in rows
+        ]
         with _mapped():
             client.log_batch(run_id, metrics=metrics, synchronous=True)
-
-    def log_summary(self, run_id: str, key: str, value: float, timestamp_ms: int) -> None:
-        """Writes one metric of a whole run."""
-        client, _ = self._client
-        with _mapped():
-            metric = Metric(metric_key(key), value, timestamp_ms, 0)
-            client.log_batch(run_id, metrics=[metric], synchronous=True)
 
     def log_texts(self, run_id: str, files: Mapping[str, str]) -> None:
         """Writes text artifacts by path."""

@@ -168,5 +168,5 @@ class Projection:
         reason = f" ({self._last_problem})" if self._last_problem else f" (not done within {self._timeout_s:g} s)"
         return (
             f"{self._where} lacks {metrics} metric values and the end of {endings} runs{reason}; "
-            f"{self._folder / FILE} keeps them, and resuming the sweep sends them"
+            f"{self._folder / FILE} keeps them"
         )

@@ -21,6 +21,7 @@ _STATEFUL_RANDOM = frozenset(
     | {"RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"}
 )
 _SCALAR = tf.TensorSpec([], tf.int64)
+_UNEXAMINED = "run_eagerly: the steps' Python code is not examined for TensorFlow's hidden random state"
 _EAGER = "the model is compiled with run_eagerly=True"
 
 
@@ -163,7 +164,7 @@ class PlainProgram:
 
     def __init__(self, step: StepFunction, reason: str, draw: Callable[[Any, int], Any]) -> None:
         self._step, self.reason, self._draw = step, reason, draw
-        self.inexact = ""
+        self.inexact = _UNEXAMINED if step.eager else ""
 
     def run(self, place: Any, step: int, count: int) -> Any:
         """As `Program.run`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -205,4 +206,6 @@ def test_the_goal_follows_from_keras_own_names(metric: str, goal: str | None) ->
 
 
 def test_nothing_heavy_is_imported() -> None:
-    assert not {"tensorflow", "keras", "ray", "mlflow"} & set(sys.modules)
+    heavy = {"tensorflow", "keras", "ray", "mlflow", "optuna"}
+    code = f"import sys, runner.search.propose; print(*{heavy} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

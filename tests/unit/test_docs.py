@@ -1,0 +1,224 @@
+"""The documentation says what the code does: verbs, keys, commands, links, layers, exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import shlex
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from runner import errors, lockstep
+from runner.cli import cli
+from runner.config import Config, config_to_yaml, load_config, resolve_members
+from runner.config.overrides import parse_settings
+from runner.config.problems import REFUSED
+from runner.search.propose import propose_trials
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+README, CONFIGURATION, EXPERIMENTS, ARCHITECTURE = (
+    (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", "docs/configuration.md", "docs/experiments.md", "docs/architecture.md")
+)
+CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
+COMMAND = re.compile(r"(?:^|[`$ ])(?:\S*/)?python3? -m runner +([^`\n]+)", re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def prose(text: str) -> str:
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _, block in found]
+
+
+def rows(text: str, columns: int) -> Iterator[list[str]]:
+    """The cells of all tables with so many columns."""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(" | ")]
+        if line.startswith("| ") and len(cells) == columns:
+            yield [cells[0].removeprefix("| ").strip(), *cells[1:-1], cells[-1].removesuffix("|").strip()]
+
+
+# --- verbs and exit codes ---------------------------------------------------------------------------------------------
+
+
+def test_every_verb_and_option_is_in_the_readme() -> None:
+    documented = {row[0].strip("`").split()[0]: row[1] for row in rows(README, 2) if re.match("`[a-z]", row[0])}
+    assert set(documented) == set(cli.commands)
+    for verb, command in cli.commands.items():
+        options = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+        for option in options - {"--debug", "--config-dir", "--config-name"}:
+            assert option in documented[verb], f"{verb} {option}"
+    for option in ("--debug", "--config-dir", "--config-name"):
+        assert option in README + CONFIGURATION
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    tree = [errors.RunnerError]
+    for kind in tree:
+        tree += kind.__subclasses__()
+    documented = {int(row[0]) for row in rows(README, 2) if row[0].isdigit()}
+    assert documented == {kind.exit_code for kind in tree} | {0, 3, 130, 143}
+    assert {int(code) for code in re.findall(r"\b(\d+) [a-zA-Z]", cli.epilog or "")} == documented - {1}
+
+
+# --- config -----------------------------------------------------------------------------------------------------------
+
+
+def keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every key with its default and what is allowed; members' sections have the keys of those at the top."""
+    for name, field in model.model_fields.items():
+        key, inner = prefix + name, section(field.annotation)
+        if inner is None or name == "members" or prefix or field.default is None:
+            default = (
+                {} if inner is not None and field.default is not None else field.get_default(call_default_factory=True)
+            )
+            yield key, "required" if field.is_required() else f"`{shown(default)}`", str(field.description)
+        if inner is not None and not prefix.startswith("members."):
+            yield from keys(inner, f"{key}.NAME." if name == "members" else f"{key}.")
+
+
+def section(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(section, get_args(annotation))), None)
+
+
+def shown(value: Any) -> str:
+    return (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or value is True or value is False
+        else str(value)
+    )
+
+
+def test_every_config_key_is_documented_with_its_default_and_what_is_allowed() -> None:
+    documented = {row[0].strip("`"): row[1:3] for row in rows(CONFIGURATION, 4) if row[0].startswith("`")}
+    assert documented == {key: [default, allowed] for key, default, allowed in keys()}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_every_yaml_file_of_conf_gives_trials(config: Path) -> None:
+    settings = [] if config.parent == Path() else [f"{config.parent}={config.stem}"]
+    name = config.stem if config.parent == Path() else "config"
+    loaded = load_config(None, settings, config_dir=ROOT / "conf", config_name=name)
+    assert propose_trials(resolve_members(loaded), loaded)
+
+
+@pytest.mark.parametrize("block", blocks(CONFIGURATION, "yaml"))
+def test_the_yaml_examples_give_trials(block: str, tmp_path: Path) -> None:
+    values = yaml.safe_load(block)
+    if "members" not in values:
+        values["experiment"] = "experiments/digits_mlp.py"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    loaded = load_config(None, [], config_dir=tmp_path)
+    assert propose_trials(resolve_members(loaded), loaded)
+
+
+def test_a_sweeps_resolved_config_runs_again_as_documented(tmp_path: Path) -> None:
+    config = load_config(None, ["experiment=three_models"], config_dir=None)
+    (tmp_path / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+    assert load_config(None, [], config_dir=tmp_path) == config
+
+
+def test_every_refused_callback_has_its_row() -> None:
+    named = " ".join(row[0] for row in rows(EXPERIMENTS, 2)).lower()
+    for name in REFUSED:
+        assert name.replace("_", "") in named, name
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands() -> list[str]:
+    files = [*PAGES, *sorted((ROOT / "experiments").glob("*.py"))]
+    found = [line for path in files for line in COMMAND.findall(path.read_text(encoding="utf-8"))]
+    return list(dict.fromkeys(line.strip() for line in found))
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_can_be_run(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verb, *arguments = shlex.split(line, comments=True)
+    if verb == "VERB":
+        return
+    context = cli.commands[verb].make_context(verb, list(arguments), resilient_parsing=False)
+    if verb not in ("sweep", "plan"):
+        return
+    given: tuple[str, ...] = context.params["arguments"]
+    files = [argument for argument in given if argument.endswith(".py") and "=" not in argument]
+    overrides = [argument for argument in given if argument not in files]
+    assert parse_settings(overrides)[1] == []
+    if context.params["config_dir"] is not None:
+        return  # a sweep's own folder
+    if files == ["my_model.py"]:
+        (tmp_path / "my_model.py").write_text(blocks(README, "python")[0], encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+    config = load_config(files[0] if files else None, overrides, config_dir=None)
+    assert propose_trials(resolve_members(config), config)
+
+
+def test_every_experiment_opens_with_its_command() -> None:
+    for path in sorted((ROOT / "experiments").glob("*.py")):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert COMMAND.search(first), path.name
+        assert path.name in EXPERIMENTS, path.name
+
+
+# --- links, layers, loop ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", prose(page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def anchors(file: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", prose(file.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_layer_table_is_the_one_that_is_enforced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    layers = importlib.import_module("test_layers").LAYERS
+    documented = {
+        name: int(row[0])
+        for row in rows(ARCHITECTURE, 3)
+        if row[0].isdigit()
+        for name in re.findall(r"`(\w+)`", row[1])
+    }
+    assert documented == layers
+
+
+def test_the_loop_is_quoted_as_it_is() -> None:
+    source = inspect.getsource(lockstep.run)
+    (loop,) = blocks(ARCHITECTURE, "python")
+    assert textwrap.indent(loop.rstrip("\n"), "    ") + "\n" == source[source.index("    while ") :]
+
+
+def test_the_readme_tells_the_package_what_it_is() -> None:
+    assert isinstance(cli, click.Group)
+    for word in ("Ray", "MLflow", "lockstep", "make sweep", "make test"):
+        assert word in README.split("## What you see")[0]

@@ -1,0 +1,122 @@
+"""What a person is told of a running sweep: lines, pace, time left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.progress import Progress
+from runner.records import Facts, Failure, Goal, Report, Turn, Verdict
+
+KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
+FACTS = Facts(
+    steps_per_epoch=10, rows=320, validation_rows=None, parameters=9, program="round", program_reason="", inexact="",
+    summary="", loadable=True,
+)  # fmt: skip
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def report(trial_id: str, step: int, value: float | None = None) -> Report:
+    return Report(
+        trial_id=trial_id, round=step // 10 - 1, step=step, epoch=step // 10, running={"loss": 1 / step},
+        epoch_metrics=None if value is None else {"val_accuracy": value},
+        turn=Turn(pid=1, started_s=0.0, ended_s=1.0, compute_s=0.5), facts=FACTS if step == 10 else None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def make(make_trial: Any, clock: Clock, count: int = 2, goal: Goal = "maximize") -> Progress:
+    trials = [make_trial(id=f"{index:03}", epochs=4) for index in range(count)]
+    return Progress(trials=trials, metric="val_accuracy", goal=goal, clock=clock)
+
+
+def test_a_line_follows_its_trial(make_trial: Any, clock: Clock) -> None:
+    progress = make(make_trial, clock)
+    progress.update({"000": report("000", 10, 0.5)}, {"000": KEEP})
+    row = progress.rows["000"]
+    assert (row.state, row.round, row.step, row.epoch, row.loss) == ("running", 0, 10, 1, 0.1)
+    assert (row.value, row.best, row.total_steps, row.steps_per_s) == (0.5, 0.5, 40, 20.0)
+    assert progress.rows["001"].state == "queued"
+
+
+@pytest.mark.parametrize(("goal", "best"), [("maximize", 0.9), ("minimize", 0.2)])
+def test_the_best_value_follows_the_goal(make_trial: Any, clock: Clock, goal: Goal, best: float) -> None:
+    progress = make(make_trial, clock, goal=goal)
+    for step, value in ((10, 0.5), (20, 0.9), (30, 0.2), (40, 0.4)):
+        progress.update({"000": report("000", step, value)}, {"000": KEEP})
+    assert (progress.rows["000"].value, progress.rows["000"].best) == (0.4, best)
+
+
+def test_a_round_within_an_epoch_keeps_the_last_epochs_value(make_trial: Any, clock: Clock) -> None:
+    progress = make(make_trial, clock)
+    progress.update({"000": report("000", 10, 0.5)}, {"000": KEEP})
+    progress.update({"000": report("000", 15)}, {"000": KEEP})
+    assert progress.rows["000"].value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state"),
+    [(COMPLETE, "complete"), (Verdict(kind="stop", reason="no gain"), "stopped"), (KEEP, "running")],
+)
+def test_a_verdict_sets_the_state(make_trial: Any, clock: Clock, verdict: Verdict, state: str) -> None:
+    progress = make(make_trial, clock)
+    progress.update({"000": report("000", 10)}, {"000": verdict})
+    assert (progress.rows["000"].state, progress.rows["000"].message) == (state, verdict.reason)
+
+
+def test_a_failure_says_why(make_trial: Any, clock: Clock) -> None:
+    progress = make(make_trial, clock)
+    failure = Failure(trial_id="000", kind="train", message="out of memory")
+    progress.update({"000": failure}, {"000": Verdict(kind="fail", reason="train: out of memory")})
+    assert (progress.rows["000"].state, progress.rows["000"].message) == ("failed", "train: out of memory")
+
+
+def test_each_member_has_its_leader(make_trial: Any, clock: Clock) -> None:
+    from dataclasses import replace
+
+    trials = [replace(make_trial(id=f"{i:03}", epochs=4), member="ab"[i // 2]) for i in range(4)]
+    progress = Progress(trials=trials, metric="val_accuracy", goal="maximize", clock=clock)
+    assert progress.leaders() == ()
+    reports = {f"{i:03}": report(f"{i:03}", 10, value) for i, value in enumerate((0.5, 0.7, 0.2, 0.1))}
+    progress.update(reports, dict.fromkeys(reports, KEEP))
+    assert [row.trial.id for row in progress.leaders()] == ["001", "002"]
+
+
+def test_the_pace_is_that_of_all_models_together_without_their_building(make_trial: Any, clock: Clock) -> None:
+    progress = make(make_trial, clock)
+    clock.now += 30.0  # building
+    progress.update({t: report(t, 10) for t in ("000", "001")}, {"000": KEEP, "001": KEEP})
+    assert progress.steps_per_s() is None
+    assert progress.eta_s() is None
+    clock.now += 2.0
+    progress.update({t: report(t, 20) for t in ("000", "001")}, {"000": KEEP, "001": KEEP})
+    assert progress.steps_per_s() == 10.0
+    assert progress.eta_s() == 4.0
+
+
+def test_the_pace_forgets_what_is_long_ago(make_trial: Any, clock: Clock) -> None:
+    progress = make(make_trial, clock, count=1)
+    for step, seconds in ((10, 1000.0), (20, 1000.0), (30, 5.0), (40, 5.0)):
+        clock.now += seconds
+        progress.update({"000": report("000", step)}, {"000": KEEP})
+    assert progress.steps_per_s() == 2.0
+
+
+def test_the_time_left_counts_trials_that_wait_and_not_those_that_ended(make_trial: Any, clock: Clock) -> None:
+    progress = make(make_trial, clock, count=3)
+    progress.update({t: report(t, 10) for t in ("000", "001")}, {"000": KEEP, "001": KEEP})
+    clock.now += 1.0
+    progress.update({t: report(t, 20) for t in ("000", "001")}, {"000": KEEP, "001": Verdict(kind="stop")})
+    assert progress.steps_per_s() == 20.0
+    assert progress.eta_s() == (20 + 40) / 20

@@ -1,0 +1,179 @@
+"""Reviewing sweeps without MLflow: found by name, ranked, exported."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import SweepNotFoundError
+from runner.journal import SqliteJournal, SweepRecord
+from runner.records import Allocation, Export, Facts, Failure, Report, Source, Trial, Turn, Verdict, Work
+from runner.review import as_json, export_model, find_sweep, how_to_load, list_sweeps, open_review, score, table
+
+FACTS = Facts(
+    steps_per_epoch=2, rows=64, validation_rows=None, parameters=9, program="round", program_reason="", inexact="",
+    summary="Model", loadable=True,
+)  # fmt: skip
+SOURCE = Source(path="experiments/a.py", root="/code", files=(("a.py", "x = 1\n"), ("lib/b.py", "y = 2\n")))
+
+
+def write_sweep(
+    root: Path, make_trial: Any, values: list[float | None], name: str = "a-1", goal: str = "maximize",
+    members: str = "", loadable: bool = True, created_ms: int = 1000,
+) -> Path:  # fmt: skip
+    """A sweep whose trials end with these values of val_accuracy; None is a trial that fails."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    trials = tuple(
+        replace(
+            make_trial(id=f"{i:03}", params={"units": 8 * i, "scale": 1.5}, data_params=("scale",), seed=i),
+            **{"searched": ("units",), "source": SOURCE, "model_params": ("units",)},
+            member=members[i] if members else "a",
+        )
+        for i in range(len(values))
+    )
+    sweep = SweepRecord(
+        id=name, name="a", created_ms=created_ms, metric="val_accuracy", goal=goal, config="", command="",
+        tracking_uri="", mlflow_experiment="a", versions={},
+    )  # fmt: skip
+    with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(sweep, trials)
+        for trial, value in zip(trials, values, strict=True):
+            journal.assign({0: (Work(trial=trial, round=0),)})
+            commit(journal, trial, value, loadable)
+        journal.end("complete")
+    return folder
+
+
+def commit(journal: SqliteJournal, trial: Trial, value: float | None, loadable: bool) -> None:
+    if value is None:
+        failure = Failure(trial_id=trial.id, kind="build", message="no such layer")
+        journal.commit({trial.id: failure}, {trial.id: Verdict(kind="fail")}, {})
+        return
+    report = Report(
+        trial_id=trial.id, round=0, step=2, epoch=1, running={"loss": 0.5},
+        epoch_metrics={"loss": 0.5, "val_accuracy": value},
+        turn=Turn(pid=7, started_s=1.0, ended_s=2.0, compute_s=1.0), facts=replace(FACTS, loadable=loadable),
+    )  # fmt: skip
+    export = Export(trial_id=trial.id, model=b"keras" if loadable else b"", weights=b"npz")
+    journal.commit({trial.id: report}, {trial.id: Verdict(kind="complete")}, {trial.id: export})
+
+
+def ids(folder: Path) -> list[str]:
+    return [trial.id for trial in open_review(folder).trials]
+
+
+@pytest.mark.parametrize(("goal", "order"), [("maximize", "10324"), ("minimize", "30124")])
+def test_trials_are_ranked_and_those_without_a_value_come_last(
+    make_trial: Any, tmp_path: Path, goal: str, order: str
+) -> None:
+    folder = write_sweep(tmp_path, make_trial, [0.8, 0.9, None, 0.7, math.nan], goal=goal)
+    assert ids(folder) == [f"00{digit}" for digit in order]
+    review = open_review(folder)
+    assert [trial.id for trial in review.best] == [f"00{order[0]}"]
+    assert [score(trial, review.sweep) for trial in review.trials[3:]] == [None, None]
+
+
+def test_equal_values_keep_the_order_of_the_trials(make_trial: Any, tmp_path: Path) -> None:
+    assert ids(write_sweep(tmp_path, make_trial, [0.5, 0.7, 0.5, 0.7])) == ["001", "003", "000", "002"]
+
+
+def test_each_member_has_ranks_and_a_best_of_its_own(make_trial: Any, tmp_path: Path) -> None:
+    review = open_review(write_sweep(tmp_path, make_trial, [0.1, 0.9, 0.2, 0.8], members="xyxy"))
+    header, rows = table(review)
+    place = [header.index(name) for name in ("member", "rank", "trial")]
+    assert [tuple(row[index] for index in place) for row in rows] == [
+        ("x", 1, "002"), ("x", 2, "000"), ("y", 1, "001"), ("y", 2, "003"),
+    ]  # fmt: skip
+    assert [trial.id for trial in review.best] == ["002", "001"]
+
+
+def test_a_trial_that_does_not_exist_is_told_with_those_that_do(make_trial: Any, tmp_path: Path) -> None:
+    review = open_review(write_sweep(tmp_path, make_trial, [0.1, 0.9]))
+    assert [trial.id for trial in review.chosen("000")] == ["000"]
+    with pytest.raises(SweepNotFoundError, match=r"no trial '7'.*001, 000"):
+        review.chosen("7")
+
+
+def test_a_sweep_without_a_value_has_no_best(make_trial: Any, tmp_path: Path) -> None:
+    with pytest.raises(SweepNotFoundError, match="no trial has a value of val_accuracy"):
+        open_review(write_sweep(tmp_path, make_trial, [None])).chosen(None)
+
+
+def test_the_table_has_the_metric_first_then_other_metrics_settings_and_reasons(
+    make_trial: Any, tmp_path: Path
+) -> None:
+    header, rows = table(open_review(write_sweep(tmp_path, make_trial, [0.8, None])))
+    assert header == ["rank", "trial", "status", "val_accuracy", "loss", "units", "reason"]
+    assert rows == [
+        [1, "000", "complete", 0.8, 0.5, 0, ""],
+        [None, "001", "failed", None, None, 8, "build: no such layer"],
+    ]
+
+
+def test_json_has_no_number_that_json_lacks(make_trial: Any, tmp_path: Path) -> None:
+    text = json.dumps(as_json(open_review(write_sweep(tmp_path, make_trial, [math.nan, math.inf]))))
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def test_a_sweep_is_found_by_its_id_its_beginning_and_latest(make_trial: Any, tmp_path: Path) -> None:
+    for number, name in enumerate(("a-1", "a-12", "b-2")):
+        folder = write_sweep(tmp_path, make_trial, [0.5], name=name, created_ms=number)
+        os.utime(folder / "journal.db")
+    assert find_sweep("b", tmp_path).name == "b-2"
+    assert find_sweep("a-1", tmp_path).name == "a-1"
+    assert find_sweep("latest", tmp_path).name == "b-2"
+    assert [review.sweep.id for review in list_sweeps(tmp_path)] == ["b-2", "a-12", "a-1"]
+    with pytest.raises(SweepNotFoundError, match=r"ambiguous.*a-1"):
+        find_sweep("a", tmp_path)
+    with pytest.raises(SweepNotFoundError, match=r"not found.*there: b-2"):
+        find_sweep("c", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["latest", "a"])
+def test_a_folder_without_sweeps_says_how_to_make_one(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SweepNotFoundError, match="python -m runner sweep"):
+        find_sweep(name, tmp_path / "sweeps")
+
+
+def test_an_export_has_model_weights_source_and_how_to_rebuild_it(make_trial: Any, tmp_path: Path) -> None:
+    review = open_review(write_sweep(tmp_path, make_trial, [0.5, 0.8]))
+    target = tmp_path / "out" / "best"
+    written = {str(path.relative_to(target)) for path in export_model(review, review.best[0], target)}
+    assert written == {"model.keras", "weights.npz", "source/a.py", "source/lib/b.py", "rebuild.py", "trial.json"}
+    assert all((target / name).is_file() for name in written)
+    assert (target / "source/lib/b.py").read_text(encoding="utf-8") == "y = 2\n"
+    script = (target / "rebuild.py").read_text(encoding="utf-8")
+    compile(script, "rebuild.py", "exec")
+    assert "experiment.build_model(**{'units': 8})" in script
+    assert "set_random_seed(1)" in script
+    assert "load_model" in how_to_load(target)
+
+
+def test_a_model_that_plain_keras_cannot_load_is_exported_without_its_file(make_trial: Any, tmp_path: Path) -> None:
+    review = open_review(write_sweep(tmp_path, make_trial, [0.5], loadable=False))
+    export_model(review, review.best[0], tmp_path / "out")
+    assert not (tmp_path / "out" / "model.keras").exists()
+    assert f"python {tmp_path / 'out' / 'rebuild.py'}" in how_to_load(tmp_path / "out")
+
+
+def test_an_export_overwrites_nothing(make_trial: Any, tmp_path: Path) -> None:
+    review = open_review(write_sweep(tmp_path, make_trial, [0.5]))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(FileExistsError, match="not empty"):
+        export_model(review, review.best[0], tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == ["thesis.txt"]
+
+
+def test_a_trial_without_a_model_cannot_be_exported(make_trial: Any, tmp_path: Path) -> None:
+    review = open_review(write_sweep(tmp_path, make_trial, [None]))
+    with pytest.raises(SweepNotFoundError, match="has no model: it is failed"):
+        export_model(review, review.trials[0], tmp_path / "out")
