@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runner.records import Failure, Metrics, Report, Trial, Verdict, Work
+from runner.records import Export, Failure, Metrics, Report, Trial, Verdict, Work
 from runner.schedule import Schedule
 from runner.seams import Fleet, Journal, Watcher
 from runner.search.stop import judge
@@ -27,10 +27,11 @@ def run(schedule: Schedule, fleet: Fleet, journal: Journal, watcher: Watcher) ->
         reports = fleet.advance(work)
         verdicts = judge_all(work, reports, histories)
         exports = fleet.export(_finished(work, verdicts))
+        verdicts |= failed_exports(exports)
         journal.commit(reports, verdicts, exports)
         schedule.apply(verdicts)
         watcher.show(reports, verdicts)
-        _replace_dead_workers(work, reports, fleet)
+        _replace_dead_workers(work, {**reports, **exports}, fleet)
 
 
 def judge_all(
@@ -42,10 +43,19 @@ def judge_all(
 
 def _verdict(trial: Trial, report: Report | Failure, history: list[Metrics]) -> Verdict:
     if isinstance(report, Failure):
-        return Verdict(kind="fail", reason=f"{report.kind}: {report.message}")
+        return _failed(report)
     if report.epoch_metrics is not None:
         history.append(report.epoch_metrics)
     return judge(trial.train, history, report)
+
+
+def failed_exports(exports: Mapping[str, Export | Failure]) -> dict[str, Verdict]:
+    """The verdicts of trials whose model could not be kept: they have failed after all."""
+    return {trial_id: _failed(export) for trial_id, export in exports.items() if isinstance(export, Failure)}
+
+
+def _failed(failure: Failure) -> Verdict:
+    return Verdict(kind="fail", reason=f"{failure.kind}: {failure.message}")
 
 
 def _finished(work: Round, verdicts: Mapping[str, Verdict]) -> dict[int, tuple[tuple[Trial, bool], ...]]:
@@ -61,9 +71,9 @@ def _finished(work: Round, verdicts: Mapping[str, Verdict]) -> dict[int, tuple[t
     return {slot: trials for slot, trials in chosen.items() if trials}
 
 
-def _replace_dead_workers(work: Round, reports: Mapping[str, Report | Failure], fleet: Fleet) -> None:
+def _replace_dead_workers(work: Round, answers: Mapping[str, Report | Export | Failure], fleet: Fleet) -> None:
     for slot, items in work.items():
-        failures = [reports[item.trial.id] for item in items]
+        failures = [answers[item.trial.id] for item in items]
         if any(isinstance(failure, Failure) and failure.kind == "worker" for failure in failures):
             fleet.replace(slot)
 

@@ -23,9 +23,21 @@ def _gpus() -> tuple[Gpu, ...]:
     except pynvml.NVMLError:  # no driver, no GPU
         return ()
     try:
-        return tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
+        return tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()) if _is_visible(index))
     finally:
         pynvml.nvmlShutdown()
+
+
+def _is_visible(index: int) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES lets this process, and so Ray, have the GPU; NVML itself shows all of them."""
+    from pynvml import nvmlDeviceGetHandleByIndex, nvmlDeviceGetUUID
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return True
+    uuid = nvmlDeviceGetUUID(nvmlDeviceGetHandleByIndex(index))
+    names = [name.strip() for name in visible.split(",")]
+    return any(name == str(index) or (name.startswith("GPU-") and uuid.startswith(name)) for name in names)
 
 
 def _gpu(index: int) -> Gpu:

@@ -100,6 +100,11 @@ class Source:
         """SHA-256 over names and texts: equal digests are equal code."""
         return hashlib.sha256(json.dumps(self.files).encode()).hexdigest()
 
+    @property
+    def identity(self) -> str:
+        """Equal for the same code in the same place."""
+        return f"{self.root}/{self.module}:{self.digest[:16]}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
@@ -127,9 +132,12 @@ class Trial:
 
     @property
     def data_key(self) -> str:
-        """Equal for trials that share one loaded data set: same code, same values of `load_data`'s parameters."""
+        """Equal for trials that share one loaded data set: same file, code and values of `load_data`'s parameters.
+
+        Equal code in two folders may read what lies beside it.
+        """
         values = {name: self.params[name] for name in self.data_params}
-        return self.source.digest[:16] + json.dumps(values, sort_keys=True, default=str)
+        return self.source.identity + json.dumps(values, sort_keys=True, default=str)
 
     @property
     def settings(self) -> dict[str, Any]:

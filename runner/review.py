@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -19,6 +20,7 @@ SWEEPS = Path("sweeps")
 _REBUILD = '''\
 """Rebuilds the trained model from its code and weights: `python rebuild.py`, or `from rebuild import model`."""
 
+import importlib.util
 import pathlib
 import sys
 
@@ -28,7 +30,9 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "source"))
 
-import {module} as experiment
+spec = importlib.util.spec_from_file_location("experiment", HERE / "source" / "{file}")
+experiment = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(experiment)
 
 keras.utils.set_random_seed({seed})
 model = experiment.build_model(**{params})
@@ -135,7 +139,10 @@ def sweep_folders(root: Path = SWEEPS) -> list[Path]:
 
 def list_sweeps(root: Path = SWEEPS) -> list[Review]:
     """All sweeps, newest first."""
-    reviews = [open_review(folder) for folder in sweep_folders(root)]
+    reviews = []
+    for folder in sweep_folders(root):
+        with contextlib.suppress(SweepNotFoundError):  # it is just being made, or its making was interrupted
+            reviews.append(open_review(folder))
     return sorted(reviews, key=lambda review: review.sweep.created_ms, reverse=True)
 
 
@@ -244,7 +251,7 @@ def summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
 def _rebuild_script(trial: TrialRecord) -> str:
     params = trial.record["params"]
     return _REBUILD.format(
-        module=Path(trial.record["source"]["path"]).stem,
+        file=Path(trial.record["source"]["path"]).name,
         seed=trial.record["seed"],
         params={name: params[name] for name in trial.record["model_params"]},
         data_params={name: params[name] for name in trial.record["data_params"]},

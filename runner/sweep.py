@@ -17,7 +17,7 @@ from rich.console import Console
 from runner import lockstep
 from runner.config import Config, Member, config_to_yaml, infer_goal, resolve_members
 from runner.console import watch
-from runner.errors import ConfigError, ExperimentError, TrackingError
+from runner.errors import ConfigError, ExperimentError, FleetError, TrackingError
 from runner.journal import SqliteJournal, SweepRecord, SweepStatus
 from runner.machine import this_machine
 from runner.placement import Machine, Request, plan_slots
@@ -115,6 +115,8 @@ def check_members(
             checked[member] = passed[0]
         else:
             failures.append((trials[0], next(o for o in outcomes if isinstance(o, Failure))))
+    if failures and all(failure.kind == "worker" for _, failure in failures):
+        raise FleetError("\n".join(_describe(trial, failure) for trial, failure in failures))
     if failures:
         raise ExperimentError(
             "\n".join(_describe(trial, failure) for trial, failure in failures),
@@ -133,6 +135,11 @@ def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[s
     for member in prepared.members:
         produced = checked[member.name].metrics
         for key, name in _metrics_asked_for(member):
+            if name.startswith("val_") and member.train.epochs % member.train.validate_every:
+                problems.append(
+                    f"{key}: {name!r} is not known of the last epoch, whose weights the model has; "
+                    f"train.validate_every={member.train.validate_every} must divide train.epochs={member.train.epochs}"
+                )
             if name not in produced:
                 problems.append(
                     f"{key}: {name!r} is never produced by {member.source.path}; it has {', '.join(produced)}"

@@ -91,18 +91,22 @@ class RayFleet:
 
     def __exit__(self, *exc: object) -> None:
         self._loaded.clear()
-        for slot in list(self._actors):
-            self._end(slot)
-        self._session.__exit__()
+        with contextlib.ExitStack() as endings:  # one that fails keeps none of the others from ending
+            endings.callback(self._session.__exit__)
+            for slot in list(self._actors):
+                endings.callback(self._end, slot)
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`; trials are spread over the workers."""
-        actors = list(self._actors.values())
-        futures = {}
-        for index, trial in enumerate(trials):
-            actor = actors[index % len(actors)]
+        slots, futures = list(self._actors), {}
+        places = {trial.id: slots[index % len(slots)] for index, trial in enumerate(trials)}
+        for trial in trials:
+            actor = self._actors[places[trial.id]]
             futures[trial.id] = actor.check.remote(trial, self._load(actor, trial))
-        return {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
+        found = {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
+        for slot in {places[f.trial_id] for f in found.values() if isinstance(f, Failure) and f.kind == "worker"}:
+            self.replace(slot)
+        return found
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`: all futures first, then all results."""

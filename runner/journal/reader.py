@@ -26,6 +26,7 @@ class JournalReader:
     def __init__(self, folder: Path) -> None:
         if not (folder / FILE).is_file():
             raise SweepNotFoundError(f"{folder}: no sweep here; `python -m runner list` shows the sweeps")
+        self._folder = folder
         self._connection = connect(folder / FILE)
 
     def __enter__(self) -> Self:
@@ -35,8 +36,15 @@ class JournalReader:
         self._connection.close()
 
     def sweep(self) -> SweepRecord:
-        """The sweep itself."""
-        row = dict(self._connection.execute("SELECT * FROM sweep").fetchone())
+        """The sweep itself.
+
+        Raises:
+            SweepNotFoundError: the journal was opened and nothing written to it yet.
+        """
+        try:
+            row = dict(self._connection.execute("SELECT * FROM sweep").fetchone())
+        except sqlite3.OperationalError as err:
+            raise SweepNotFoundError(f"{self._folder}: its journal is empty: the sweep did not begin") from err
         return SweepRecord(**{**row, "versions": json.loads(row["versions"])})
 
     def trials(self) -> tuple[TrialRecord, ...]:

@@ -54,9 +54,10 @@ class SqliteJournal:
 
     def create(self, sweep: SweepRecord, trials: tuple[Trial, ...]) -> None:
         """Writes the sweep and all its trials, queued. Once, before the first assignment."""
-        self._open.executescript(f"BEGIN;{SCHEMA}COMMIT;")
         row = {**asdict(sweep), "versions": json.dumps(dict(sweep.versions), sort_keys=True)}
         with transaction(self._open) as db:
+            for statement in filter(str.strip, SCHEMA.split(";")):
+                db.execute(statement)
             db.execute(f"INSERT INTO sweep ({', '.join(row)}) VALUES ({_marks(row)})", tuple(row.values()))
             for position, trial in enumerate(trials):
                 settings = json.dumps(trial.settings, default=str)

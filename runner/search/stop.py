@@ -22,7 +22,7 @@ def judge(train: TrainSettings, history: Sequence[Metrics], report: Report) -> V
     """
     loss = report.running.get("loss", 0.0)
     if not math.isfinite(loss):
-        return Verdict(kind="stop", reason=f"loss is {loss} after step {report.step}")
+        return _diverged(train, history, report)
     if report.epoch_metrics is None:
         return Verdict(kind="keep")
     best, stopped = _early_stopping(train.early_stopping, history)
@@ -34,6 +34,16 @@ def judge(train: TrainSettings, history: Sequence[Metrics], report: Report) -> V
     if stopped:
         return Verdict(kind="stop", reason=_why(train.early_stopping, best), restore_best=restore)
     return Verdict(kind="keep", keep_best=keep, learning_rate=_reduced_rate(train.reduce_lr_on_plateau, history))
+
+
+def _diverged(train: TrainSettings, history: Sequence[Metrics], report: Report) -> Verdict:
+    """The last weights are lost: without best ones, kept after an earlier epoch, the trial has failed."""
+    reason = f"loss is {report.running.get('loss')} after step {report.step}"
+    earlier = history[:-1] if report.epoch_metrics is not None else history
+    best, _ = _early_stopping(train.early_stopping, earlier)
+    if train.early_stopping is not None and train.early_stopping.restore_best and best is not None:
+        return Verdict(kind="stop", reason=reason, restore_best=True)
+    return Verdict(kind="fail", reason=reason)
 
 
 def _why(rule: EarlyStopping | None, best: int | None) -> str:

@@ -140,7 +140,7 @@ class Ledger:
         """The trial whose model has the best value of the sweep's metric, and that value; of equals the first."""
         with_model = [trial for trial in self.journal.trials() if trial.weights is not None]
         found = [(trial.metrics.get(sweep.metric, math.nan), trial) for trial in with_model]
-        found = [(value, trial) for value, trial in found if not math.isnan(value)]
+        found = [(value, trial) for value, trial in found if math.isfinite(value)]
         if not found:
             return None
         value, trial = (max if sweep.goal == "maximize" else min)(found, key=lambda pair: pair[0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +35,8 @@ class Experiment:
 
     def __init__(self, source: Source) -> None:
         self._root = _place(source)
+        self._files = {self._root / name for name, _ in source.files}
+        self._is_active = False
         self._modules: dict[str, ModuleType] = {}
         name = Path(source.module).stem
         imported = Globals(0, _PRISTINE)
@@ -57,7 +61,11 @@ class Experiment:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Lets the experiment's code import its neighbours."""
+        """Lets the experiment's code import its neighbours. May be entered again inside."""
+        if self._is_active:
+            yield
+            return
+        self._is_active = True
         hidden = {name: module for name in self._modules if (module := sys.modules.get(name)) is not None}
         sys.modules.update(self._modules)
         sys.path.insert(0, str(self._root))
@@ -65,6 +73,7 @@ class Experiment:
         try:
             yield
         finally:
+            self._is_active = False
             sys.path.remove(str(self._root))
             own = [name for name in set(sys.modules) - before if self._is_own(sys.modules[name])]
             self._modules.update({name: sys.modules[name] for name in own})
@@ -74,7 +83,7 @@ class Experiment:
 
     def _is_own(self, module: ModuleType) -> bool:
         file = getattr(module, "__file__", None)
-        return file is not None and Path(file).is_relative_to(self._root)
+        return file is not None and Path(file) in self._files  # a library below the folder, in a .venv, is not
 
 
 def _place(source: Source) -> Path:
@@ -85,7 +94,8 @@ def _place(source: Source) -> Path:
     root = Path(source.root)
     if all(_same(root / name, text) for name, text in source.files):
         return root
-    copy = Path(tempfile.gettempdir()) / f"lockstep-runner-{source.digest[:16]}"
+    copy = Path(tempfile.mkdtemp(prefix="lockstep-runner-"))  # of this process alone: nobody else can have filled it
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
     for name, text in source.files:
         path = copy / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

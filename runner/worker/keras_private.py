@@ -103,11 +103,6 @@ class Globals:
             outside_settings.apply()
             _set_random_states(outside_random)
 
-    def seed_state(self) -> Any | None:
-        """The variable of the trial's global seed generator, where something drew from it."""
-        generator = getattr(self._trackers[0], "global_seed_generator", None)
-        return None if generator is None else generator.state
-
 
 def _swap_trackers(trackers: tuple[Any, Any]) -> tuple[Any, Any]:
     before = (global_state.GLOBAL_STATE_TRACKER, global_state.GLOBAL_SETTINGS_TRACKER)

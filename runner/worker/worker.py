@@ -84,10 +84,10 @@ class Worker:
         return self._residents.setdefault(key, Resident(loaded))
 
     def _experiment(self, trial: Trial) -> Experiment:
-        digest = trial.source.digest
-        if digest not in self._experiments:
-            self._experiments[digest] = Experiment(trial.source)
-        return self._experiments[digest]
+        identity = trial.source.identity
+        if identity not in self._experiments:
+            self._experiments[identity] = Experiment(trial.source)
+        return self._experiments[identity]
 
     def _load(self, trial: Trial) -> ArrayData | None:
         experiment = self._experiment(trial)

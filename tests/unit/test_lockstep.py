@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner import lockstep
-from runner.records import Allocation, EarlyStopping, Failure, Metrics, ReduceLROnPlateau, Report, Slot, Trial
+from runner.records import Allocation, EarlyStopping, Failure, Metrics, ReduceLROnPlateau, Report, Slot, Trial, Verdict
 from runner.schedule import Schedule, live_within
 from runner.testing import FakeFleet, MemoryJournal, NullWatcher, falling_loss
 
@@ -89,12 +89,35 @@ def test_a_reduced_learning_rate_reaches_the_next_turn(make_trial: Any) -> None:
     assert [work.learning_rate for work in fleet.received] == [None, None, 0.05]
 
 
-def test_a_loss_that_is_not_finite_stops_the_trial_and_keeps_its_row(make_trial: Any) -> None:
+def test_a_loss_that_is_not_finite_fails_the_trial_and_keeps_its_row(make_trial: Any) -> None:
     _, journal = run([make_trial(epochs=3)], slots=1, curve=lambda *_: {"loss": float("nan")})
-    reports, verdicts, _ = journal.commits[0]
-    assert verdicts["000"].kind == "stop"
-    assert verdicts["000"].reason == "loss is nan after step 4"
+    reports, verdicts, exports = journal.commits[0]
+    assert (verdicts["000"].kind, verdicts["000"].reason) == ("fail", "loss is nan after step 4")
     assert isinstance(reports["000"], Report)
+    assert not exports
+
+
+def test_a_loss_that_is_not_finite_leaves_the_kept_best_weights(make_trial: Any) -> None:
+    losses = [2.0, 1.0, float("nan")]
+    rule = EarlyStopping(monitor="loss", mode="min", patience=5)
+    _, journal = run([make_trial(epochs=3, early_stopping=rule)], slots=1, curve=lambda _, n: {"loss": losses[n - 1]})
+    assert journal.commits[-1][1]["000"].kind == "stop"
+    assert journal.commits[-1][2]["000"].model == b"best"  # type: ignore[union-attr]
+
+
+def test_a_model_that_cannot_be_exported_fails_its_trial_and_a_worker_that_died_over_it_is_replaced(
+    make_trial: Any,
+) -> None:
+    class Broken(FakeFleet):
+        def export(self, work: Any) -> Any:
+            failed = [trial.id for trials in work.values() for trial, _ in trials]
+            return {trial_id: Failure(trial_id=trial_id, kind="worker", message="died") for trial_id in failed}
+
+    fleet, journal = Broken(range(1)), MemoryJournal()
+    slots = [Slot(index=0, allocation=Allocation(num_cpus=1))]
+    lockstep.run(Schedule([make_trial(epochs=1)], slots), fleet, journal, NullWatcher())
+    assert journal.commits[0][1]["000"] == Verdict(kind="fail", reason="worker: died")
+    assert fleet.replaced == [0]
 
 
 def rotate(trials: list[Trial], slots: int, live: int) -> FakeFleet:
