@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from runner.errors import ExperimentError, RunnerError
+from runner.errors import ExperimentError, RunnerError, TrackingError
 from runner.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     if profile:
         console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
     console.print(f"review in the browser:  {_ui_command(config.tracking.uri)}", highlight=False, soft_wrap=True)
+    if outcome.problem:
+        raise TrackingError(outcome.problem)
     return outcome.exit_code
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from runner import lockstep
 from runner.config import Config, Member, config_to_yaml, infer_goal, resolve_members
 from runner.console import watch
-from runner.errors import ConfigError, ExperimentError, FleetError, TrackingError
+from runner.errors import ConfigError, ExperimentError, FleetError
 from runner.journal import SqliteJournal, SweepRecord, SweepStatus
 from runner.machine import this_machine
 from runner.placement import Machine, Request, plan_slots
@@ -47,10 +47,15 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a sweep ended."""
+    """How a sweep ended.
+
+    Args:
+        problem: what MLflow lacks and the journal keeps; empty for nothing.
+    """
 
     folder: Path
     exit_code: int
+    problem: str = ""
 
 
 def prepare(config: Config) -> Prepared:
@@ -189,12 +194,12 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
             finally:
                 console.print(f"sweep {folder.name}: sending the rest to MLflow …", style="dim", highlight=False)
     failed = sum(row.state == "failed" for row in progress.rows.values())
-    return Outcome(folder=folder, exit_code=3 if failed else 0)
+    return Outcome(folder=folder, exit_code=3 if failed else 0, problem=projection.problem or "")
 
 
 @contextmanager
 def _followed_by_mlflow(folder: Path, console: Console) -> Iterator[Projection]:
-    """MLflow follows the journal; what it lacks in the end is an error, or beside another one a line."""
+    """MLflow follows the journal; what it lacks when an error or a signal ends the sweep is told in a line."""
 
     def tell(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -207,8 +212,6 @@ def _followed_by_mlflow(folder: Path, console: Console) -> Iterator[Projection]:
         if projection.problem is not None:
             tell(projection.problem)
         raise
-    if projection.problem is not None:
-        raise TrackingError(projection.problem)
 
 
 def _schedule(prepared: Prepared, checked: Mapping[str, Checked]) -> Schedule:
