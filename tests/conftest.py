@@ -14,6 +14,7 @@ TESTS = Path(__file__).parent
 MakeTrial = Callable[..., Trial]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file share its fixtures, and so one process; so do the files that look at the demo's sweep."""
     for item in items:
