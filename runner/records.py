@@ -199,6 +199,28 @@ ProgramKind = Literal["round", "stream", "plain"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Tensor:
+    """One input or output of a model.
+
+    Args:
+        name: None where it is the only one.
+        shape: of a batch; -1 for sizes that vary, the first among them.
+    """
+
+    name: str | None
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signature:
+    """What a model takes and gives; `outputs` is None where it does not say."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """What only the built model and the loaded data can tell of a trial; fixed before its first step.
 
@@ -213,6 +235,7 @@ class Facts:
         inexact: why a repetition may differ in the last bits or more; empty for exact trials.
         summary: the model's summary as text.
         loadable: True where plain `keras.models.load_model` can load the exported model without the user's code.
+        signature: None for a model that does not say what it takes.
     """
 
     steps_per_epoch: int
@@ -224,6 +247,7 @@ class Facts:
     inexact: str
     summary: str
     loadable: bool
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -336,7 +360,7 @@ class Export:
     """A finished trial's model by value.
 
     Args:
-        model: bytes of a `.keras` file where `Facts.loadable`; else empty.
+        model: bytes of a `.keras` file where `Facts.loadable` and Keras loads it again; else empty.
         weights: bytes of an `.npz` of all weights in the order of `model.get_weights()`.
         test_metrics: `test_*` metrics where the data has a test split.
     """

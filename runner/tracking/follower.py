@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,13 +13,13 @@ from runner.journal import SweepRecord, TrialRecord
 from runner.tracking import labels
 from runner.tracking.failures import StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
-from runner.tracking.models import Exporter
+from runner.tracking.model_folder import model_folder
 
 if TYPE_CHECKING:
     from runner.tracking.mlflow_sink import MlflowSink
 
 _METRICS_PER_CALL = 1000  # MLflow's own limit
-_FLUSH_S = 1.0  # while models are written, metrics go on being sent this often
+_FLUSH_S = 1.0  # while models are sent, metrics go on being sent this often
 _MODEL_BEGUN, _MODEL_SENT = 1, 2
 
 
@@ -31,13 +30,10 @@ class Follower:
         on_refused: told once for each trial whose run MLflow will not take.
     """
 
-    def __init__(
-        self, folder: Path, ledger: Ledger, sink: MlflowSink, exporter: Exporter, on_refused: Callable[[str], None]
-    ) -> None:
+    def __init__(self, folder: Path, ledger: Ledger, sink: MlflowSink, on_refused: Callable[[str], None]) -> None:
         self._folder = folder
         self._ledger = ledger
         self._sink = sink
-        self._exporter = exporter
         self._on_refused = on_refused
         self._refused: set[str] = set()
         self._flushed_s = 0.0
@@ -170,7 +166,7 @@ class Follower:
     # --- endings ------------------------------------------------------------------------------------------------------
 
     def _finish(self, due: Due) -> bool:
-        """Sends what an ended trial leaves behind, its end last; False while its model is being written."""
+        """Sends what an ended trial leaves behind, its end last; False where its run does not exist yet."""
         if due.run_id is None:
             return False  # it ended since the last flush: the next one creates its run
         acknowledged: dict[str, int] = {}
@@ -178,8 +174,8 @@ class Follower:
         self._send_metrics(due, due.run_id, acknowledged)
         self._ledger.acknowledge(acknowledged)
         trial = self._ledger.journal.trial(due.id)
-        if due.has_model and due.model_sent != _MODEL_SENT and not self._send_model(due, trial, due.run_id):
-            return False
+        if due.has_model and due.model_sent != _MODEL_SENT:
+            self._send_model(due, trial, due.run_id)
         if trial.traceback:
             self._sink.log_texts(due.run_id, {"traceback.txt": trial.traceback})
         self._sink.set_tags(due.run_id, labels.ending_tags(trial))
@@ -187,40 +183,34 @@ class Follower:
         self._ledger.mark(due.id, "status", trial.status)
         return True
 
-    def _send_model(self, due: Due, trial: TrialRecord, run_id: str) -> bool:
+    def _send_model(self, due: Due, trial: TrialRecord, run_id: str) -> None:
+        if trial.model is None:
+            self._send_weights(trial, run_id)
+        else:
+            self._send_loadable(due, trial, run_id, self._folder / trial.model)
+        self._ledger.mark(due.id, "model", _MODEL_SENT)
+
+    def _send_weights(self, trial: TrialRecord, run_id: str) -> None:
         assert trial.weights is not None
-        reason = "it is made of classes that only its source has"
-        if trial.model is not None and trial.facts is not None and trial.facts["loadable"]:
-            file = self._folder / trial.model
-            folder = self._folder / "exports" / trial.id
-            answer = self._exporter.export(trial.id, file, folder, run_id)
-            if answer is None:
-                return False
-            if answer == (None,):
-                self._send_loadable(due, trial, run_id, file, folder)
-                return True
-            reason = str(answer[0])
+        reason = labels.rebuild_reason(trial)
         self._sink.log_file(run_id, self._folder / trial.weights, "model/weights.npz")
         self._sink.log_texts(run_id, {"model/rebuild.txt": labels.rebuild_note(self._sweep, trial, reason)})
-        note = labels.trial_note(self._sweep, trial, None)
-        self._sink.set_tags(run_id, {"model.reason": labels.clip(reason, labels.MAX_TAG), labels.NOTE: note})
-        self._ledger.mark(due.id, "model", _MODEL_SENT)
-        return True
+        self._sink.set_tags(run_id, {"model.reason": reason, labels.NOTE: labels.trial_note(self._sweep, trial, None)})
 
-    def _send_loadable(self, due: Due, trial: TrialRecord, run_id: str, file: Path, folder: Path) -> None:
+    def _send_loadable(self, due: Due, trial: TrialRecord, run_id: str, file: Path) -> None:
         again = due.model_sent == _MODEL_BEGUN
         self._ledger.mark(due.id, "model", _MODEL_BEGUN)
         name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
         epoch = trial.best_epoch or self._ledger.last_epoch(trial.id)
-        model_id = self._sink.log_model(run_id, name, folder, params, epoch, again)
+        signature = (trial.facts or {}).get("signature")
+        with model_folder(file, run_id, signature, self._sweep.versions) as folder:
+            model_id = self._sink.log_model(run_id, name, folder, params, epoch, again)
         rows = self._ledger.journal.metrics(trial.id)
         of_model = [row for row in rows if row.key in trial.metrics and row.step == epoch]
         self._sink.log_metrics(run_id, of_model, model_id)
         self._sink.log_file(run_id, file, "model/model.keras")
         uri = f"models:/{model_id}"
         self._sink.set_tags(run_id, {"model.uri": uri, labels.NOTE: labels.trial_note(self._sweep, trial, uri)})
-        self._ledger.mark(due.id, "model", _MODEL_SENT)
-        shutil.rmtree(folder)
 
     def _finish_sweep(self) -> None:
         sweep = self._ledger.journal.sweep()

@@ -103,6 +103,13 @@ def trial_files(trial: TrialRecord) -> dict[str, str]:
     return files | {f"source/{name}": text for name, text in source["files"]}
 
 
+def rebuild_reason(trial: TrialRecord) -> str:
+    """Why a trial's model is kept as weights alone."""
+    if trial.facts is not None and trial.facts["loadable"]:
+        return "what Keras saves of it cannot be loaded again"
+    return "it is made of classes that only its source has"
+
+
 def rebuild_note(sweep: SweepRecord, trial: TrialRecord, reason: str) -> str:
     """How to get a model back that plain Keras cannot load."""
     arguments = {name: trial.record["params"][name] for name in trial.record["model_params"]}

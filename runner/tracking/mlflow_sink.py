@@ -62,7 +62,7 @@ class MlflowSink:
         """Connects, and creates what is missing: schema, write-ahead log, experiment. Repeatable."""
         if self._opened is not None:
             return
-        with _mapped():
+        with mapped():
             file = sqlite_file(self._uri)
             if file is not None:
                 _use_wal(file)
@@ -82,7 +82,7 @@ class MlflowSink:
 
     def context_tags(self, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
         """Who runs what: user, source and commit tags. `sources`: (path as named, folder) of the experiments' code."""
-        with _mapped():
+        with mapped():
             tags: dict[str, str] = resolve_tags()
             tags[MLFLOW_SOURCE_NAME] = ", ".join(path for path, _ in sources)
             # MLflow looks at the program's own repository; results depend on the experiment's.
@@ -94,7 +94,7 @@ class MlflowSink:
         """The run of a trial, or of the sweep itself, from an attempt whose answer was lost."""
         client, experiment_id = self._client
         query = f"tags.`sweep.id` = '{sweep_id}'" + (f" AND tags.`trial.id` = '{trial_id}'" if trial_id else "")
-        with _mapped():
+        with mapped():
             runs = client.search_runs([experiment_id], query)
         wanted = [run for run in runs if (MLFLOW_PARENT_RUN_ID in run.data.tags) == (trial_id is not None)]
         return str(wanted[0].info.run_id) if wanted else None
@@ -103,7 +103,7 @@ class MlflowSink:
         """Creates a run and answers its id; the tags are there from the first moment."""
         client, experiment_id = self._client
         link = {} if parent is None else {MLFLOW_PARENT_RUN_ID: parent}
-        with _mapped():
+        with mapped():
             run = client.create_run(experiment_id, start_time=start_ms, tags={**tags, **link}, run_name=name)
         return str(run.info.run_id)
 
@@ -111,7 +111,7 @@ class MlflowSink:
         """Writes params; a param never changes its value."""
         client, _ = self._client
         items = [Param(key, value) for key, value in params.items()]
-        with _mapped():
+        with mapped():
             for start in range(0, len(items), _LABELS_PER_CALL):
                 client.log_batch(run_id, params=items[start : start + _LABELS_PER_CALL], synchronous=True)
 
@@ -119,7 +119,7 @@ class MlflowSink:
         """Writes tags."""
         client, _ = self._client
         items = [RunTag(key, value) for key, value in tags.items()]
-        with _mapped():
+        with mapped():
             for start in range(0, len(items), _LABELS_PER_CALL):
                 client.log_batch(run_id, tags=items[start : start + _LABELS_PER_CALL], synchronous=True)
 
@@ -135,13 +135,13 @@ class MlflowSink:
         metrics = [
             Metric(metric_key(row.key), row.value, row.timestamp_ms, row.step, model_id=model_id) for row in rows
         ]
-        with _mapped():
+        with mapped():
             client.log_batch(run_id, metrics=metrics, synchronous=True)
 
     def log_texts(self, run_id: str, files: Mapping[str, str]) -> None:
         """Writes text artifacts by path."""
         client, _ = self._client
-        with _mapped(), tempfile.TemporaryDirectory() as folder:
+        with mapped(), tempfile.TemporaryDirectory() as folder:
             for name, text in files.items():
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ class MlflowSink:
         """Writes one file as the artifact `path`."""
         client, _ = self._client
         folder, _, name = path.rpartition("/")
-        with _mapped(), tempfile.TemporaryDirectory() as staging:
+        with mapped(), tempfile.TemporaryDirectory() as staging:
             renamed = Path(staging, name)
             renamed.symlink_to(file.absolute())  # an artifact takes its file's name; a model is not copied for that
             client.log_artifact(run_id, str(renamed), folder or None)
@@ -163,13 +163,13 @@ class MlflowSink:
         Args:
             run_id: the run that trained it.
             name: not unique.
-            folder: what `mlflow.keras.save_model` wrote.
+            folder: the model, with its `MLmodel` file.
             params: copied to the model, for searches.
             step: the epoch that the model is from.
             again: an earlier attempt may have got part of the way; it is found and continued.
         """
         client, experiment_id = self._client
-        with _mapped():
+        with mapped():
             query = f"source_run_id = '{run_id}'"
             earlier = client.search_logged_models([experiment_id], filter_string=query) if again else []
             model = earlier[0] if earlier else client.create_logged_model(experiment_id, name, run_id, params=params)
@@ -182,13 +182,13 @@ class MlflowSink:
     def end_run(self, run_id: str, status: str, end_ms: int) -> None:
         """Closes a run with FINISHED, FAILED or KILLED."""
         client, _ = self._client
-        with _mapped():
+        with mapped():
             client.set_terminated(run_id, status, end_ms)
 
     def reopen_run(self, run_id: str) -> None:
         """Shows a run as running again, for a sweep that goes on."""
         client, _ = self._client
-        with _mapped():
+        with mapped():
             client.update_run(run_id, status="RUNNING")
 
     @property
@@ -235,7 +235,7 @@ def _use_wal(file: Path) -> None:
 
 
 @contextmanager
-def _mapped() -> Iterator[None]:
+def mapped() -> Iterator[None]:
     """Foreign errors as one of the two answers a caller can act on."""
     try:
         yield

@@ -15,7 +15,6 @@ from runner.errors import TrackingError
 from runner.journal import FILE
 from runner.tracking.failures import StoreRefusedError
 from runner.tracking.ledger import Ledger
-from runner.tracking.models import Exporter
 
 if TYPE_CHECKING:
     from runner.tracking.follower import Follower
@@ -93,11 +92,11 @@ class Projection:
             with mlflow_sink.logging_to(self._folder / "logs" / "mlflow.log"):
                 if not self._wait_for_sweep():
                     return
-                with Ledger(self._folder) as ledger, Exporter(self._folder / "logs" / "exporter.log") as exporter:
+                with Ledger(self._folder) as ledger:
                     sweep = ledger.journal.sweep()
                     sink = mlflow_sink.MlflowSink(sweep.tracking_uri, sweep.mlflow_experiment)
                     self._where = f"MLflow at {sink.where}"
-                    self._follow(follower.Follower(self._folder, ledger, sink, exporter, self._on_refused))
+                    self._follow(follower.Follower(self._folder, ledger, sink, self._on_refused))
         except BaseException as err:  # raised again where the context is left
             self._error = err
             self._on_warning(f"{self._where} is no longer followed ({err!r}); the journal keeps everything")

@@ -7,12 +7,15 @@ a trace share one engine: each brings its own variables, which are assigned befo
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from runner.records import Trial
 from runner.worker import keras_private
@@ -48,6 +51,7 @@ class Engine:
         self._evaluators: dict[str, Evaluator] = {}
         self.occupant: object | None = None
         """Whose values the variables hold."""
+        self._loads: bool | None = None
         self.program = built.feed.training(StepFunction(self.model, self.model.train_step, xla))
 
     def evaluate(self, split: str, prefix: str) -> dict[str, float]:
@@ -57,6 +61,15 @@ class Engine:
         self.model.reset_metrics()
         logs = keras_private.epoch_logs(self.model, self._evaluators[split]())
         return {prefix + name: value for name, value in logs.items()}
+
+    def saved(self) -> bytes:
+        """The model as a `.keras` file; empty where Keras cannot load it again, which is tried once."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.keras"
+            self.model.save(file)
+            if self._loads is None:
+                self._loads = _can_be_loaded(file)
+            return file.read_bytes() if self._loads else b""
 
     def read(self) -> State:
         """The occupant's values."""
@@ -117,6 +130,15 @@ def architecture(model: Any) -> str | None:
         return None
     config = _without_float_rate(keras.saving.serialize_keras_object(model))
     return repr(config) + repr([(variable.shape, variable.dtype) for variable in variables(model)])
+
+
+def _can_be_loaded(file: Path) -> bool:
+    try:
+        with tf.device("CPU:0"):  # a GPU may have no room for a second model
+            keras.models.load_model(file)
+    except Exception:  # Keras' own classes may fail in any way to be made again from what they saved
+        return False
+    return True
 
 
 def _without_float_rate(node: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from runner.records import Signature, Tensor
 from runner.worker import keras_private
 from runner.worker.arrays import ArraySplit
 
@@ -59,6 +60,33 @@ def is_plain_keras(model: Any) -> bool:
     except (NotImplementedError, TypeError, ValueError):
         return False
     return all(_is_keras_object(node) for node in _objects(config))
+
+
+def signature_of(model: Any) -> Signature | None:
+    """Names, dtypes and shapes of inputs and outputs; None for a model that does not say (nested, odd dtypes)."""
+    # A functional model has the structure in `input`, a sequential one only the flat `inputs`.
+    inputs, outputs = (_tensors(getattr(model, name, getattr(model, f"{name}s", None))) for name in ("input", "output"))
+    return None if inputs is None else Signature(inputs=inputs, outputs=outputs)
+
+
+def _tensors(tensors: Any) -> tuple[Tensor, ...] | None:
+    if tensors is None:
+        return None
+    if isinstance(tensors, dict):
+        named: list[tuple[str | None, Any]] = [(str(name), tensor) for name, tensor in tensors.items()]
+    else:
+        flat = list(tensors) if isinstance(tensors, list | tuple) else [tensors]
+        named = [(keras_private.tensor_name(tensor) if len(flat) > 1 else None, tensor) for tensor in flat]
+    if not all(hasattr(tensor, "shape") and tensor.dtype in np.sctypeDict for _, tensor in named):
+        return None
+    return tuple(
+        Tensor(
+            name=name,
+            dtype=np.dtype(tensor.dtype).name,
+            shape=(-1, *(-1 if size is None else int(size) for size in tensor.shape[1:])),
+        )
+        for name, tensor in named
+    )
 
 
 def _objects(config: Any) -> list[dict[str, Any]]:

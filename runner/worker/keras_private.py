@@ -39,6 +39,12 @@ def class_weight_map(class_weight: Any) -> Any:
     return tf_dataset_adapter.make_class_weight_map_fn(dict(class_weight))
 
 
+def tensor_name(tensor: Any) -> str | None:
+    """An input's name as a loaded model has it, its layer's; any other symbolic tensor's own."""
+    layer = getattr(getattr(tensor, "_keras_history", None), "operation", None)
+    return layer.name if isinstance(layer, keras.layers.InputLayer) else getattr(tensor, "name", None)
+
+
 def is_plain_trainer(model: Any) -> bool:
     """True where the model trains by its `train_step`, as `fit` does."""
     return all(getattr(type(model), name) is getattr(keras.Model, name) for name in ("fit", "make_train_function"))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import math
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -22,7 +20,7 @@ from runner.worker import keras_private
 from runner.worker.code import Experiment
 from runner.worker.engine import Built, Engine, Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
-from runner.worker.inspect import check_labels, check_model, is_plain_keras
+from runner.worker.inspect import check_labels, check_model, is_plain_keras, signature_of
 from runner.worker.process import peak_memory_mib
 
 _MEASURE_S = 0.1  # long enough to tell graph from XLA, which differ by factors
@@ -144,7 +142,7 @@ class Seat:
             test_metrics = self._engine.evaluate("test", "test_") if "test" in self._feed.splits else {}
             return Export(
                 trial_id=self.trial.id,
-                model=_saved(model) if self._facts.loadable else b"",
+                model=self._engine.saved() if self._facts.loadable else b"",
                 weights=_as_npz(model.get_weights()),
                 test_metrics=test_metrics,
             )
@@ -204,6 +202,7 @@ class Seat:
             inexact=program.inexact,
             summary="\n".join(lines),
             loadable=is_plain_keras(model),
+            signature=signature_of(model),
         )
 
     def _obey(self, work: Work) -> None:
@@ -233,13 +232,6 @@ class Seat:
         if self.trial.train.reduce_lr_on_plateau is not None:  # as Keras' callback adds it to History
             metrics["learning_rate"] = float(self._engine.model.optimizer.learning_rate)
         return time.perf_counter() - began, metrics
-
-
-def _saved(model: Any) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        model.save(path)
-        return path.read_bytes()
 
 
 def _as_npz(weights: list[np.ndarray[Any, Any]]) -> bytes:

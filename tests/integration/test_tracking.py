@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,13 +13,32 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect
-from runner.records import Allocation, Export, Facts, Failure, Report, Source, TrainSettings, Trial, Turn, Verdict, Work
+from runner.records import (
+    Allocation,
+    Export,
+    Facts,
+    Failure,
+    Report,
+    Signature,
+    Source,
+    Tensor,
+    TrainSettings,
+    Trial,
+    Turn,
+    Verdict,
+    Work,
+)
 from runner.tracking import Projection, follower
 
 ROUNDS = 1200
+SIGNATURE = Signature(
+    inputs=(Tensor(name=None, dtype="float32", shape=(-1, 3)),),
+    outputs=(Tensor(name=None, dtype="float32", shape=(-1, 2)),),
+)
 TABLES = ("runs", "metrics", "params", "tags", "logged_models", "inputs")
 
 
@@ -35,7 +53,7 @@ def trial(number: int, units: int = 4) -> Trial:
 def facts(loadable: bool = True, inexact: str = "") -> Facts:
     return Facts(
         steps_per_epoch=ROUNDS, rows=64, validation_rows=8, parameters=9, program="round", program_reason="",
-        inexact=inexact, summary='Model: "tiny"', loadable=loadable,
+        inexact=inexact, summary='Model: "tiny"', loadable=loadable, signature=SIGNATURE,
     )  # fmt: skip
 
 
@@ -51,7 +69,7 @@ def sweep(store: str) -> SweepRecord:
     return SweepRecord(
         id="tiny-1", name="tiny", created_ms=900_000, metric="val_accuracy", goal="maximize", config="name: tiny\n",
         command="python -m runner sweep experiments/tiny.py", tracking_uri=store, mlflow_experiment="tiny trials",
-        versions={"keras": "3.1"},
+        versions={"keras": "3.1", "mlflow": "3.17"},
     )  # fmt: skip
 
 
@@ -82,7 +100,6 @@ def counts(store: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def model_bytes(tmp_path_factory: pytest.TempPathFactory, tensorflow: object) -> bytes:
     import keras
-    import numpy as np
 
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="out")])
@@ -94,8 +111,6 @@ def model_bytes(tmp_path_factory: pytest.TempPathFactory, tensorflow: object) ->
 
 
 def weights_bytes() -> bytes:
-    import numpy as np
-
     file = io.BytesIO()
     np.savez(file, np.ones(3))
     return file.getvalue()
@@ -103,7 +118,7 @@ def weights_bytes() -> bytes:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory, model_bytes: bytes) -> Path:
-    """A whole sweep: complete, stopped (cannot be loaded), failed, broken model, never started."""
+    """A whole sweep: complete, stopped (its own classes), failed, complete (Keras cannot load it), never started."""
     root = tmp_path_factory.mktemp("odd path #1 50%")
     folder = root / "tiny-1"
     folder.mkdir()
@@ -130,7 +145,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory, model_bytes: bytes) -> Path:
                 {
                     "000": Export(trial_id="000", model=model_bytes, weights=weights_bytes()),
                     "001": Export(trial_id="001", model=b"", weights=weights_bytes()),
-                    "003": Export(trial_id="003", model=b"not a model", weights=weights_bytes()),
+                    "003": Export(trial_id="003", model=b"", weights=weights_bytes()),
                 },
             )
             projection.notify()
@@ -256,13 +271,11 @@ def test_artifacts_hold_config_code_summary_and_traceback(runs: dict, client, sw
     assert artifacts(client, runs["001"]) == artifacts(client, runs["003"]) == unloadable
     assert artifacts(client, runs["002"]) == {*common, "traceback.txt"}
     assert (swept.parent / "mlartifacts").is_dir()
-    assert not list((swept / "exports").iterdir())
 
 
 def test_the_logged_model_loads_with_mlflow_and_the_plain_file_with_keras(runs: dict, client, tmp_path: Path):
     import keras
     import mlflow
-    import numpy as np
 
     mlflow.set_tracking_uri(client.tracking_uri)
     run = runs["000"]
@@ -279,9 +292,41 @@ def test_the_logged_model_loads_with_mlflow_and_the_plain_file_with_keras(runs: 
     assert served.predict(x).shape == (2, 2)
 
 
+def test_the_models_folder_is_what_mlflow_itself_would_write(
+    runs: dict, client, tmp_path: Path, model_bytes: bytes, swept: Path
+):
+    import keras
+    import mlflow
+    import yaml
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types.schema import Schema, TensorSpec
+
+    file, theirs = tmp_path / "tiny.keras", tmp_path / "theirs"
+    file.write_bytes(model_bytes)
+    specs = [Schema([TensorSpec(np.dtype("float32"), (-1, size))]) for size in (3, 2)]
+    mlflow.keras.save_model(
+        keras.models.load_model(file), str(theirs), mlflow_model=Model(run_id=runs["000"].info.run_id),
+        signature=ModelSignature(*specs), pip_requirements=["mlflow==3.17", "keras==3.1"],
+    )  # fmt: skip
+    mlflow.set_tracking_uri(client.tracking_uri)
+    uri, ours = runs["000"].data.tags["model.uri"], tmp_path / "ours"
+    mlflow.artifacts.download_artifacts(uri, dst_path=str(ours))
+    (ours / "registered_model_meta").unlink(missing_ok=True)  # of the download
+    names = {path.relative_to(theirs) for path in theirs.rglob("*")}
+    assert {path.relative_to(ours) for path in ours.rglob("*")} == names
+    for name in names - {Path("MLmodel"), Path("data"), Path("data/model.keras")}:
+        assert yaml.safe_load((ours / name).read_text()) == yaml.safe_load((theirs / name).read_text()), name
+    own = {"model_size_bytes", "model_uuid", "utc_time_created", "model_id", "artifact_path"}
+    described = [yaml.safe_load((folder / "MLmodel").read_text()) for folder in (ours, theirs)]
+    described[1]["flavors"]["keras"]["keras_version"] = "3.1"
+    left, right = ({key: value for key, value in one.items() if key not in own} for one in described)
+    assert left == right
+
+
 def test_a_model_that_cannot_be_loaded_says_why_and_how_to_rebuild_it(runs: dict, client, tmp_path: Path):
     assert runs["003"].outputs.model_outputs == runs["001"].outputs.model_outputs == []
-    assert runs["003"].data.tags["model.reason"].startswith("ValueError")
+    assert "only its source has" in runs["001"].data.tags["model.reason"]
+    assert "cannot be loaded again" in runs["003"].data.tags["model.reason"]
     note = Path(client.download_artifacts(runs["001"].info.run_id, "model/rebuild.txt", str(tmp_path))).read_text()
     assert "build_model(**{'units': 5})" in note
     assert "python -m runner sweep experiments/tiny.py" in note
@@ -397,27 +442,6 @@ def test_a_folder_without_a_sweep_ends_without_a_problem(tmp_path: Path):
         pass
     assert projection.problem is None
     assert not [thread for thread in threading.enumerate() if thread.name == "mlflow-projection"]
-
-
-def test_the_exporter_dies_with_its_driver(tmp_path: Path):
-    code = (
-        "import sys, time; from pathlib import Path; from runner.tracking.models import Exporter\n"
-        f"exporter = Exporter(Path({str(tmp_path)!r}, 'exporter.log'))\n"
-        "exporter._process = exporter._start()\n"
-        "print(exporter._process.pid, flush=True); time.sleep(60)"
-    )
-    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert driver.stdout is not None
-    exporter = int(driver.stdout.readline())
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    driver.stdout.close()
-
-    def gone() -> bool:
-        status = Path(f"/proc/{exporter}/status")
-        return not status.exists() or "State:\tZ" in status.read_text()
-
-    eventually(gone, 15)
 
 
 def test_importing_tracking_imports_neither_mlflow_nor_tensorflow():

@@ -43,8 +43,8 @@ LAYERS = {
 }
 # The adapters are the only places that touch their library; besides them an adapter knows records and seams.
 OWNERS = {
-    "tensorflow": {"worker", "tracking"},  # of tracking only the exporter, a process of its own
-    "keras": {"worker", "tracking"},
+    "tensorflow": {"worker"},
+    "keras": {"worker"},
     "ray": {"fleet"},
     "mlflow": {"tracking"},
     "rich": {"console", "cli", "results", "sweep", "plan"},

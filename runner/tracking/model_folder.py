@@ -1,0 +1,102 @@
+"""A `.keras` file as the folder that `mlflow.keras.save_model` would write, without TensorFlow.
+
+That function needs the live model, and TensorFlow to load it, which the driver never imports; what it writes beside the
+file is text. Imported in MLflow's thread only.
+
+Source: mlflow 3.17, `mlflow/keras/save.py` and `mlflow/utils/environment.py`.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+from mlflow.models import Model, ModelSignature
+from mlflow.types.schema import Schema, TensorSpec
+
+from runner.tracking.mlflow_sink import mapped
+
+_BUILD_PACKAGES = ("pip", "setuptools", "wheel")
+
+
+@contextmanager
+def model_folder(
+    file: Path, run_id: str, signature: Mapping[str, Any] | None, versions: Mapping[str, str]
+) -> Iterator[Path]:
+    """A temporary folder that `mlflow.keras.load_model` and `mlflow.pyfunc.load_model` can load.
+
+    Args:
+        file: a `.keras` file; the folder holds a link to it.
+        run_id: the run that trained it.
+        signature: a `records.Signature` as plain data.
+        versions: of the packages that it was trained with.
+
+    Raises:
+        TrackingError: the folder cannot be written.
+    """
+    with mapped(), tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "data").mkdir()
+        (folder / "data" / "keras_module.txt").write_text("keras", encoding="utf-8")
+        (folder / "data" / "model.keras").symlink_to(file.absolute())
+        _describe(run_id, signature, versions, file.stat().st_size).save(str(folder / "MLmodel"))
+        for path, text in _environment_files(versions).items():
+            (folder / path).write_text(text, encoding="utf-8")
+        yield folder
+
+
+def _describe(run_id: str, signature: Mapping[str, Any] | None, versions: Mapping[str, str], size_bytes: int) -> Model:
+    model = Model(run_id=run_id)
+    if signature is not None:
+        model.signature = ModelSignature(_schema(signature["inputs"]), _schema(signature["outputs"]))
+    model.add_flavor(
+        "keras",
+        data="data",
+        keras_version=versions.get("keras"),
+        keras_backend="tensorflow",
+        save_exported_model=False,
+    )
+    mlflow.pyfunc.add_to_model(
+        model, loader_module="mlflow.keras", conda_env="conda.yaml", python_env="python_env.yaml"
+    )
+    model.model_size_bytes = size_bytes
+    return model
+
+
+def _schema(tensors: Sequence[Mapping[str, Any]] | None) -> Schema | None:
+    if tensors is None:
+        return None
+    return Schema([TensorSpec(np.dtype(item["dtype"]), tuple(item["shape"]), item["name"]) for item in tensors])
+
+
+def _environment_files(versions: Mapping[str, str]) -> dict[str, str]:
+    """What a server installs before it serves the model."""
+    required = [f"{name}=={versions[name]}" for name in ("mlflow", "keras", "tensorflow") if name in versions]
+    python, build = platform.python_version(), {name: _installed(name) for name in _BUILD_PACKAGES}
+    pinned = [f"{name}=={found}" if found else name for name, found in build.items()]
+    pip = f"pip<={build['pip']}" if build["pip"] else "pip"  # conda-forge may not have the newest one yet
+    return {
+        "requirements.txt": "\n".join(required),
+        "python_env.yaml": f"python: {python}\nbuild_dependencies:\n{_items(pinned)}"
+        "dependencies:\n- -r requirements.txt\n",
+        "conda.yaml": f"channels:\n- conda-forge\ndependencies:\n- python={python}\n- {pip}\n- pip:\n"
+        f"{_items(required, '  ')}name: mlflow-env\n",
+    }
+
+
+def _items(values: Sequence[str], indent: str = "") -> str:
+    return "".join(f"{indent}- {value}\n" for value in values)
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
