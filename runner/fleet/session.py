@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import ray
+from ray._private.node import Node
 from ray.exceptions import RayError
 
 from runner.errors import FleetError
+
+# What `ray.init` starts on every machine, though only an autoscaler, a stream of the workers' logs and a dashboard need
+# it: a Python process each, 1.5 s when Ray starts and 1 s when it ends. No option leaves them out, so tests watch this.
+_UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
 
 
 class RaySession:
@@ -47,7 +54,8 @@ class RaySession:
 
     def _run(self) -> None:
         try:
-            ray.init(**self._options)
+            with _lean():
+                ray.init(**self._options)
         except BaseException as err:  # raised again in the thread that waits
             self._error = err
             return
@@ -55,3 +63,16 @@ class RaySession:
             self._started.set()
         self._closing.wait()
         ray.shutdown()
+
+
+@contextmanager
+def _lean() -> Iterator[None]:
+    """A Ray that starts meanwhile does without what is not used here."""
+    replaced = {name: getattr(Node, name) for name in _UNUSED_PROCESSES if hasattr(Node, name)}
+    for name in replaced:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in replaced.items():
+            setattr(Node, name, method)

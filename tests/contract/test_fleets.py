@@ -211,6 +211,13 @@ def test_everything_listens_on_loopback_alone(ray_fleet: RayFleet) -> None:
     assert all(ip in ("::1", "::ffff:127.0.0.1") for ip in listening if ":" in ip), listening
 
 
+def test_ray_starts_only_what_a_sweep_uses(ray_fleet: RayFleet) -> None:
+    processes = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
+    assert any("raylet" in line for line in processes), "Ray runs below this process"
+    for script in ("monitor.py", "log_monitor.py", "dashboard.py"):
+        assert not [line for line in processes if f"/{script}" in line]
+
+
 SHARE = """
 import json, sys
 from runner.fleet.ray import RayFleet

@@ -65,7 +65,7 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
 def test_a_signal_while_workers_start_leaves_nothing(folder: Folder, number: int, send: object) -> None:
     with folder.start("sweep") as running:
         running.read_until("starting workers")
-        time.sleep(3.0)  # Ray is starting
+        time.sleep(1.0)  # Ray is starting
         family = running.descendants()
         send(running.process.pid, number)  # type: ignore[operator]
         ended = running.finish(128 + number)
