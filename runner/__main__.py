@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +18,9 @@ def main() -> None:
         sys.exit(_advice(missing))
     from runner.cli import cli
 
+    atexit.register(
+        gc.freeze
+    )  # a last collection, over all of MLflow's objects, takes 0.8 s; the exit frees the memory
     cli.main(prog_name="python -m runner")
 
 

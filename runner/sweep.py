@@ -28,7 +28,7 @@ from runner.seams import Fleet, Watcher
 from runner.search.propose import propose_trials
 from runner.settle import CACHE, Settling
 from runner.timings import TimingsFile
-from runner.tracking import Projection
+from runner.tracking import Projection, preload
 
 _STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
 _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
@@ -175,6 +175,8 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
     began_s = time.time()
     prepared = prepare(config)
     console.print(_headline(prepared), highlight=False)
+    if config.fleet.kind == "ray":
+        preload()  # Ray's start is mostly waiting; later this would take a worker's CPU
     with ExitStack() as records:
         with open_fleet(prepared, prepared.slots) as fleet:
             settling = Settling(TimingsFile(CACHE.expanduser()), prepared.slots[0].allocation, _versions())
