@@ -12,7 +12,7 @@ from typing import Literal
 
 Compile = Literal["graph", "xla"]
 
-WORTHWHILE_S = 4.0  # a trial that trains for less as a graph gains nothing that compiling would not cost
+WORTHWHILE_S = 4.0  # a slot that trains for less as a graph gains nothing that compiling would not cost
 CPU_OVERHEAD_S = 2e-3  # a longer step on a CPU is not made of overhead
 MARGIN = 0.9  # XLA must be this much faster, compiling included
 
@@ -40,14 +40,18 @@ class Timings:
         """
         return cls(**{name: None if value is None else float(value) for name, value in values.items()})  # type: ignore[arg-type]
 
+    def step_s(self, how: Compile) -> float:
+        """Seconds of a step compiled like this; a graph's where XLA was not measured."""
+        return self.xla_s if how == "xla" and self.xla_s is not None else self.graph_s
 
-def is_worth_measuring(graph_s: float, steps: int, on_gpu: bool) -> bool:
-    """Whether XLA could pay off for a trial of so many steps."""
+
+def is_worth_measuring(graph_s: float, steps: float, on_gpu: bool) -> bool:
+    """Whether XLA could pay off for a slot that takes so many steps of one architecture."""
     return graph_s * steps >= WORTHWHILE_S and (on_gpu or graph_s <= CPU_OVERHEAD_S)
 
 
-def choose(timings: Timings, steps: int) -> Compile:
-    """The faster way for a trial of so many steps, compiling included."""
+def choose(timings: Timings, steps: float) -> Compile:
+    """The faster way for a slot that takes so many steps of one architecture, compiling included."""
     if timings.xla_s is None:
         return "graph"
     graph, xla = timings.graph_s * steps, timings.xla_s * steps + timings.xla_compile_s

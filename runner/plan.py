@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from runner.errors import ExperimentError
-from runner.records import Checked, Facts, Failure, TrainSettings, Trial
+from runner.records import Checked, Facts, Failure, Trial
+from runner.settle import steps_per_epoch, with_turns
 from runner.sweep import Prepared, check_members, choose_metric, open_fleet
 
 
@@ -43,18 +44,14 @@ def make_plan(prepared: Prepared) -> Plan:
         ExperimentError: a member cannot be trained.
     """
     with open_fleet(prepared, prepared.slots[:1]) as fleet:
-        checked = check_members(prepared, fleet, _untimed)
+        checked = check_members(prepared, fleet)
         metric, goal = choose_metric(prepared, checked)
         first_of_data = {trial.data_key: trial for trial in reversed(prepared.trials)}
-        found = fleet.check([_untimed(trial) for trial in first_of_data.values()])
+        found = fleet.check(list(first_of_data.values()))
     sizes = {key: _facts(trial, found[trial.id], checked) for key, trial in first_of_data.items()}
-    trials = tuple(_planned(trial, sizes[trial.data_key]) for trial in prepared.trials)
+    trials = tuple(_planned(t, sizes[t.data_key], checked[t.member].step_s) for t in prepared.trials)
     facts = {member: check.facts for member, check in checked.items()}
     return Plan(prepared=prepared, metric=metric, goal=goal, trials=trials, facts=facts)
-
-
-def _untimed(trial: Trial) -> Trial:
-    return replace(trial, train=replace(trial.train, compile="graph"))  # a plan counts; it does not time
 
 
 def _facts(trial: Trial, found: Checked | Failure, checked: Mapping[str, Checked]) -> Facts:
@@ -65,16 +62,11 @@ def _facts(trial: Trial, found: Checked | Failure, checked: Mapping[str, Checked
     return checked[trial.member].facts  # only this setting's model fails; its data is the member's
 
 
-def _planned(trial: Trial, facts: Facts) -> PlannedTrial:
-    length = trial.train.steps_per_epoch or (
-        facts.steps_per_epoch if facts.rows is None else math.ceil(facts.rows / trial.train.batch_size)
-    )
-    rounds = trial.train.epochs * _rounds_per_epoch(trial.train, length)
+def _planned(trial: Trial, facts: Facts, step_s: float) -> PlannedTrial:
+    length = steps_per_epoch(trial, facts)
+    train = with_turns(trial.train, length, step_s)
+    rounds = train.epochs * math.ceil(length / train.steps_in_turn(length, 0))
     return PlannedTrial(trial=trial, steps_per_epoch=length, rounds=rounds, steps=length * trial.train.epochs)
-
-
-def _rounds_per_epoch(train: TrainSettings, steps_per_epoch: int) -> int:
-    return math.ceil(steps_per_epoch / train.steps_in_turn(steps_per_epoch, 0))
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

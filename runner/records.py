@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
-
-from runner.compilation import Timings
 
 Params = Mapping[str, Any]
 Metrics = Mapping[str, float]
 Goal = Literal["maximize", "minimize"]
 Mode = Literal["auto", "min", "max"]
-
-MAX_AUTO_STEPS = 100  # `steps_per_round: auto` splits longer epochs into equal rounds of at most this many steps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +48,8 @@ class TrainSettings:
         epochs: epochs to train.
         batch_size: rows a step, for array data (a `tf.data.Dataset` brings its own batches).
         steps_per_epoch: steps an epoch; None for one pass over the data.
-        steps_per_round: most steps of one turn; None splits an epoch into equal turns of at most `MAX_AUTO_STEPS`.
+        steps_per_round: most steps of one turn; None for a whole epoch. The driver decides "auto" before the first
+            step.
         shuffle: a fresh permutation of the rows for each pass, from (seed, pass).
         validate_every: validate at the end of every n-th epoch.
         compile: how its steps are compiled, which changes results in the last bits. The driver decides "auto" before
@@ -72,8 +68,7 @@ class TrainSettings:
 
     def steps_in_turn(self, steps_per_epoch: int, step: int) -> int:
         """Steps of the turn that starts after `step` optimizer steps: never past the end of the epoch."""
-        longest = self.steps_per_round or math.ceil(steps_per_epoch / math.ceil(steps_per_epoch / MAX_AUTO_STEPS))
-        return min(longest, steps_per_epoch - step % steps_per_epoch)
+        return min(self.steps_per_round or steps_per_epoch, steps_per_epoch - step % steps_per_epoch)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -256,13 +251,15 @@ class Checked:
 
     Args:
         metrics: names of the epoch metrics that the trial will report.
-        timings: what its step costs, where `train.compile` is "auto".
+        step_s: seconds of one training step, measured.
+        trace_s: seconds to trace and compile the step and to run it once.
     """
 
     trial_id: str
     facts: Facts
     metrics: tuple[str, ...]
-    timings: Timings | None = None
+    step_s: float
+    trace_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,66 +1,75 @@
-"""Settles `train.compile: auto` before the first step, once for each experiment and machine."""
+"""Settles what `auto` leaves open, before the first step: how steps are compiled, and how many make a turn.
+
+Both are decided from the seconds of a step, measured once for an experiment and a machine and kept in a file, so that
+the same sweep is settled alike the next time.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from runner.compilation import Timings, choose
-from runner.records import Allocation, Checked, Facts, Trial
+from runner.compilation import Compile, Timings, choose, is_worth_measuring
+from runner.records import Allocation, Checked, Facts, Failure, TrainSettings, Trial
 from runner.timings import TimingsFile, timings_key
 
 CACHE = Path("~/.cache/lockstep-runner/timings.json")
+TURN_S = 1.0  # long enough that control is noise, short enough to be watched
+Check = Callable[[Sequence[Trial]], Mapping[str, Checked | Failure]]
 
 
 class Settling:
-    """Decides how trials are compiled, from what this machine has measured before or measures now.
+    """Decides from what this machine has measured before or measures now.
 
     Args:
         file: where measurements are kept.
         allocation: the share of the machine that they are for.
-        versions: of the packages that change them.
+        slots: trials that train side by side.
+        versions: of the packages that change measurements.
+        check: tries trials in the fleet, `Fleet.check`.
     """
 
-    def __init__(self, file: TimingsFile, allocation: Allocation, versions: Mapping[str, str]) -> None:
-        self._file, self._allocation, self._versions = file, allocation, dict(versions)
+    def __init__(
+        self, file: TimingsFile, allocation: Allocation, slots: int, versions: Mapping[str, str], check: Check
+    ) -> None:
+        self._file, self._allocation, self._slots = file, allocation, slots
+        self._versions, self._check = dict(versions), check
 
-    def before_check(self, trial: Trial) -> Trial:
-        """The trial as it is to be checked: without timing where that was done before."""
-        known = self._file.get(self._key(trial))
-        if trial.train.compile == "auto" and known is not None and known.xla_s is not None:
-            return _compiled(trial, "graph")
-        return trial
-
-    def after_check(self, trials: Sequence[Trial], checked: Mapping[str, Checked]) -> tuple[Trial, ...]:
-        """The trials with their compilation decided; new measurements are kept.
+    def settle(self, trials: Sequence[Trial], checked: Mapping[str, Checked]) -> tuple[Trial, ...]:
+        """The trials with nothing left to `auto`.
 
         Args:
             trials: of the whole sweep.
             checked: by member, what the check of its first trial found.
         """
-        timings = {member: self._timings(trials, member, check) for member, check in checked.items()}
-        return tuple(self._settled(trial, checked[trial.member].facts, timings[trial.member]) for trial in trials)
+        first = {trial.member: trial for trial in reversed(trials)}
+        steps = _steps_in_a_slot(trials, checked, self._slots)
+        most = {member: max(steps[_alike(t)] for t in trials if t.member == member) for member in first}
+        timings = {member: self._timings(first[member], checked[member], most[member]) for member in first}
+        return tuple(
+            _settled(trial, checked[trial.member].facts, timings[trial.member], steps[_alike(trial)])
+            for trial in trials
+        )
 
-    def _timings(self, trials: Sequence[Trial], member: str, check: Checked) -> Timings | None:
-        key = self._key(next(trial for trial in trials if trial.member == member))
-        if check.timings is None:
-            return self._file.get(key)
-        if check.timings.xla_s is not None:
-            self._file.put(key, check.timings)
-        return check.timings
+    def _timings(self, trial: Trial, check: Checked, steps: float) -> Timings:
+        if trial.train.compile == "xla":  # asked for: its check has timed it so
+            return Timings(graph_s=check.step_s)
+        key = timings_key(trial, self._allocation, self._versions)
+        known = self._file.get(key) or Timings(graph_s=check.step_s)
+        open_ = known.xla_s is None and trial.train.compile == "auto" and check.facts.program != "plain"
+        if open_ and is_worth_measuring(known.graph_s, steps, on_gpu=self._allocation.num_gpus > 0):
+            known = self._with_xla(trial, known)
+        self._file.put(key, known)
+        return known
 
-    def _settled(self, trial: Trial, facts: Facts, timings: Timings | None) -> Trial:
-        if trial.train.compile != "auto":
-            return trial
-        if timings is None:
-            return _compiled(trial, "graph")
-        return _compiled(trial, choose(timings, trial.train.epochs * steps_per_epoch(trial, facts)))
-
-    def _key(self, trial: Trial) -> str:
-        return timings_key(trial, self._allocation, self._versions)
+    def _with_xla(self, trial: Trial, known: Timings) -> Timings:
+        found = self._check([_compiled(trial, "xla")])[trial.id]
+        if isinstance(found, Failure):  # not every operation can be compiled
+            return replace(known, xla_s=math.inf)
+        return replace(known, xla_s=found.step_s, xla_compile_s=found.trace_s)
 
 
 def steps_per_epoch(trial: Trial, facts: Facts) -> int:
@@ -70,5 +79,41 @@ def steps_per_epoch(trial: Trial, facts: Facts) -> int:
     return facts.steps_per_epoch if facts.rows is None else math.ceil(facts.rows / trial.train.batch_size)
 
 
-def _compiled(trial: Trial, how: Literal["graph", "xla"]) -> Trial:
+def with_turns(train: TrainSettings, steps_per_epoch: int, step_s: float) -> TrainSettings:
+    """The settings with `steps_per_round` decided: equal turns of at most about `TURN_S`, never past an epoch's end.
+
+    An epoch is halved until its parts are short enough: measurements that differ a little decide alike.
+    """
+    if train.steps_per_round is not None:
+        return train
+    turns = 1
+    while turns < steps_per_epoch and step_s * steps_per_epoch > TURN_S * turns:
+        turns *= 2
+    return replace(train, steps_per_round=math.ceil(steps_per_epoch / turns))
+
+
+def _settled(trial: Trial, facts: Facts, timings: Timings, steps: float) -> Trial:
+    how = choose(timings, steps) if trial.train.compile == "auto" else trial.train.compile
+    settled = _compiled(trial, how)
+    train = with_turns(settled.train, steps_per_epoch(trial, facts), timings.step_s(how))
+    return replace(settled, train=train)
+
+
+def _steps_in_a_slot(trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int) -> dict[object, float]:
+    """Steps that one slot takes of each group of like trials: a worker compiles once for all of them."""
+    totals: dict[object, list[int]] = defaultdict(list)
+    for trial in trials:
+        length = steps_per_epoch(trial, checked[trial.member].facts)
+        totals[_alike(trial)].append(length * trial.train.epochs)
+    return {key: sum(steps) / min(slots, len(steps)) for key, steps in totals.items()}
+
+
+def _alike(trial: Trial) -> object:
+    """Equal for trials that probably share one compiled program: only rates, which are floats, and seeds differ."""
+    settings = trial.settings
+    shape = [(name, settings[name]) for name in trial.searched if name != "seed" and name in settings]
+    return trial.member, repr([(name, value) for name, value in shape if not isinstance(value, float)])
+
+
+def _compiled(trial: Trial, how: Compile) -> Trial:
     return replace(trial, train=replace(trial.train, compile=how))

@@ -85,15 +85,12 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
     return RayFleet(slots, address=fleet.address, cpus=machine.cpus, gpus=len(machine.gpus))
 
 
-def check_members(
-    prepared: Prepared, fleet: Fleet, as_checked: Callable[[Trial], Trial] = lambda trial: trial
-) -> dict[str, Checked]:
+def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:
     """Tries each member's first trial, and where that fails its last: a mistake in both is the member's own.
 
     Args:
         prepared: the sweep.
         fleet: open.
-        as_checked: a trial as it is to be tried.
 
     Returns:
         What the check found, by member.
@@ -104,12 +101,8 @@ def check_members(
     of_member: dict[str, list[Trial]] = {}
     for trial in prepared.trials:
         of_member.setdefault(trial.member, []).append(trial)
-    results = fleet.check([as_checked(trials[0]) for trials in of_member.values()])
-    again = [
-        as_checked(trials[-1])
-        for trials in of_member.values()
-        if isinstance(results[trials[0].id], Failure) and trials[1:]
-    ]
+    results = fleet.check([trials[0] for trials in of_member.values()])
+    again = [trials[-1] for trials in of_member.values() if isinstance(results[trials[0].id], Failure) and trials[1:]]
     results = {**results, **(fleet.check(again) if again else {})}
     checked: dict[str, Checked] = {}
     failures: list[tuple[Trial, Failure]] = []
@@ -179,9 +172,8 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
         preload()  # Ray's start is mostly waiting; later this would take a worker's CPU
     with ExitStack() as records:
         with open_fleet(prepared, prepared.slots) as fleet:
-            settling = Settling(TimingsFile(CACHE.expanduser()), prepared.slots[0].allocation, _versions())
-            checked = check_members(prepared, fleet, settling.before_check)
-            prepared = replace(prepared, trials=settling.after_check(prepared.trials, checked))
+            checked = check_members(prepared, fleet)
+            prepared = replace(prepared, trials=_settled(prepared, checked, fleet))
             metric, goal = choose_metric(prepared, checked)
             folder = _new_folder(root, config.name)
             allocations = {slot.index: slot.allocation for slot in prepared.slots}
@@ -214,6 +206,12 @@ def _followed_by_mlflow(folder: Path, console: Console) -> Iterator[Projection]:
         if projection.problem is not None:
             tell(projection.problem)
         raise
+
+
+def _settled(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> tuple[Trial, ...]:
+    file, allocation = TimingsFile(CACHE.expanduser()), prepared.slots[0].allocation
+    settling = Settling(file, allocation, len(prepared.slots), _versions(), fleet.check)
+    return settling.settle(prepared.trials, checked)
 
 
 def _schedule(prepared: Prepared, checked: Mapping[str, Checked]) -> Schedule:

@@ -42,7 +42,10 @@ class FakeFleet:
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`."""
-        return {trial.id: Checked(trial_id=trial.id, facts=self._facts(), metrics=("loss",)) for trial in trials}
+        return {
+            trial.id: Checked(trial_id=trial.id, facts=self._facts(), metrics=("loss",), step_s=1e-3, trace_s=1.0)
+            for trial in trials
+        }
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`.

@@ -42,7 +42,9 @@ class TimingsFile:
 
 
 def timings_key(trial: Trial, allocation: Allocation, versions: dict[str, str]) -> str:
-    """Equal where timings are comparable: the same code and data on the same machine with the same share of it."""
+    """Equal where timings are comparable: the same model but for its rates, on the same share of the same machine."""
     machine = (platform.node(), platform.machine(), platform.processor(), os.cpu_count())
-    parts = (trial.data_key, trial.train.batch_size, asdict(allocation), machine, sorted(versions.items()))
+    model = {name: trial.params[name] for name in trial.model_params if not isinstance(trial.params[name], float)}
+    code = (trial.data_key, repr(model), trial.train.batch_size)
+    parts = (*code, asdict(allocation), machine, sorted(versions.items()))
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -97,12 +97,18 @@ class RayFleet:
                 endings.callback(self._end, slot)
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
-        """As `Fleet.check`; trials are spread over the workers."""
+        """As `Fleet.check`; trials are spread over the workers, and those left over try one too.
+
+        What a worker has traced in a check it need not trace for the first trial of that architecture.
+        """
         slots, futures = list(self._actors), {}
         places = {trial.id: slots[index % len(slots)] for index, trial in enumerate(trials)}
         for trial in trials:
             actor = self._actors[places[trial.id]]
             futures[trial.id] = actor.check.remote(trial, self._load(actor, trial))
+        for index, slot in enumerate(slots[len(trials) :]):
+            trial = trials[index % len(trials)]
+            self._actors[slot].check.remote(trial, self._load(self._actors[slot], trial))
         found = {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
         for slot in {places[f.trial_id] for f in found.values() if isinstance(f, Failure) and f.kind == "worker"}:
             self.replace(slot)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -12,18 +11,16 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from runner.compilation import Timings, is_worth_measuring
 from runner.records import Checked, Export, Facts, Report, Trial, Turn, Work
 from runner.worker import keras_private
 from runner.worker.code import Experiment
-from runner.worker.engine import Built, Engine, Engines, State, read
+from runner.worker.engine import Built, Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.inspect import check_labels, check_model, is_plain_keras, signature_of
 from runner.worker.process import peak_memory_mib
 
-_MEASURE_S = 0.1  # long enough to tell graph from XLA, which differ by factors
+_MEASURE_S = 0.1  # long enough to tell graph from XLA, and models from each other: they differ by factors
 _CALL_S = 0.5  # a turn runs as calls of about this long, so that it can be stopped between two of them
 
 
@@ -52,7 +49,9 @@ class Seat:
             self._feed = self._open_feed(resident)
             keras.utils.set_random_seed(trial.seed)  # the model begins as if no data had been made before it
             built = Built(self._build_model(resident), self._feed)
+            tracing = time.perf_counter()
             self._engine = engines.fitting(built, trial)
+            self._trace_s = time.perf_counter() - tracing
             self._state: State | None = read(built.model)
             self._facts = self._gather_facts(built.model)
         if self._engine.model is built.model:
@@ -60,43 +59,32 @@ class Seat:
         self._seat_s = time.perf_counter() - began
 
     def rehearse(self) -> Checked:
-        """Tries one training and one validation step. The seat is spent afterwards."""
+        """Tries one training and one validation step and times training. The seat is spent afterwards."""
+        began = time.perf_counter()
         with self._active():
             self._engine.model.reset_metrics()
-            logs = self._engine.program.run(self._feed.place, 0, 1)
+            logs = keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, 0, 1))
+            trace_s = self._trace_s + time.perf_counter() - began
             metrics = keras_private.epoch_logs(self._engine.model, logs)
             if "validation" in self._feed.splits:
                 metrics |= self._engine.evaluate("validation", "val_")
-            timings = self._measure() if self.trial.train.compile == "auto" else None
+            step_s = self._time_step()
         if self.trial.train.reduce_lr_on_plateau is not None:
             metrics["learning_rate"] = 0.0
-        return Checked(trial_id=self.trial.id, facts=self._facts, metrics=tuple(metrics), timings=timings)
+        return Checked(
+            trial_id=self.trial.id, facts=self._facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s
+        )
 
-    def _measure(self) -> Timings:
-        """Times the step as a graph and, where that could pay off, by XLA."""
-        graph_s = self._time_step(self._engine)
-        steps = self.trial.train.epochs * self._feed.steps_per_epoch
-        on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        if self._engine.program.kind == "plain" or not is_worth_measuring(graph_s, steps, on_gpu):
-            return Timings(graph_s=graph_s)
-        began = time.perf_counter()
-        try:
-            engine = Engine(Built(self._engine.model, self._feed), xla=True)
-            engine.program.run(self._feed.place, 0, 1)
-            compile_s = time.perf_counter() - began
-            return Timings(graph_s=graph_s, xla_s=self._time_step(engine), xla_compile_s=compile_s)
-        except (tf.errors.OpError, ValueError, TypeError, NotImplementedError):  # not every operation can be compiled
-            return Timings(graph_s=graph_s, xla_s=math.inf)
-
-    def _time_step(self, engine: Engine) -> float:
+    def _time_step(self) -> float:
         """Seconds a step, over twice as many steps each time until they take `_MEASURE_S`."""
-        count, seconds = 1, 0.0
-        while seconds < _MEASURE_S:
-            count *= 2
+        count = 1
+        while True:
             began = time.perf_counter()
-            keras.tree.map_structure(np.asarray, engine.program.run(self._feed.place, 0, count))
+            keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, 0, count))
             seconds = time.perf_counter() - began
-        return seconds / count
+            if seconds >= _MEASURE_S:
+                return seconds / count
+            count *= 2
 
     def advance(self, work: Work) -> Report:
         """One turn: at most a round of steps, never past the epoch's end; validation at its end where due."""

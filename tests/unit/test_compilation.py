@@ -1,14 +1,18 @@
-"""When XLA is measured, when it is taken, and that a machine decides the same way twice."""
+"""When XLA is measured and taken, how turns are sized, and that a machine decides the same way twice."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from runner.compilation import Timings, choose, is_worth_measuring
-from runner.records import Allocation, Checked, Facts
-from runner.settle import Settling
+from runner.records import Allocation, Checked, Facts, Failure, Trial
+from runner.settle import Settling, with_turns
 from runner.timings import TimingsFile
 
 FACTS = Facts(
@@ -25,8 +29,29 @@ FACTS = Facts(
 FAST_XLA = Timings(graph_s=1e-3, xla_s=1e-4, xla_compile_s=2.0)
 
 
-def settling(path: Path) -> Settling:
-    return Settling(TimingsFile(path), Allocation(num_cpus=1), {"tensorflow": "2"})
+def found(step_s: float, trial_id: str = "000", trace_s: float = 2.0) -> Checked:
+    return Checked(trial_id=trial_id, facts=FACTS, metrics=(), step_s=step_s, trace_s=trace_s)
+
+
+class Timed:
+    """A settling whose fleet answers with what XLA would take, and counts how often it is asked."""
+
+    def __init__(self, path: Path, xla: Checked | Failure | None = None, slots: int = 1) -> None:
+        self.asked: list[Trial] = []
+        self._xla = xla or found(1e-4)
+        self._settling = Settling(
+            TimingsFile(path), Allocation(num_cpus=1), slots, {"tensorflow": "2"}, check=self._check
+        )
+
+    def __call__(self, trials: list[Trial], graph_s: float = 1e-3) -> list[str]:
+        return [t.train.compile for t in self.settle(trials, graph_s)]
+
+    def settle(self, trials: list[Trial], graph_s: float = 1e-3) -> tuple[Trial, ...]:
+        return self._settling.settle(trials, {"test": found(graph_s)})
+
+    def _check(self, trials: Sequence[Trial]) -> dict[str, Checked | Failure]:
+        self.asked += trials
+        return {trial.id: self._xla for trial in trials}
 
 
 def test_short_training_and_long_cpu_steps_are_not_worth_measuring() -> None:
@@ -43,24 +68,64 @@ def test_xla_must_pay_for_its_compiling() -> None:
     assert choose(Timings(graph_s=1e-3, xla_s=math.inf), 10**9) == "graph"
 
 
+def test_trials_that_share_a_program_are_compiled_alike_for_all_their_steps(make_trial: Any, tmp_path: Path) -> None:
+    # 3 steps an epoch: one trial of 1,000 epochs trains 3 s as a graph, four of them in one slot 12 s.
+    trials = [make_trial(id=f"{i:03}", epochs=1_000, compile="auto") for i in range(4)]
+    assert Timed(tmp_path / "one")(trials[:1]) == ["graph"]
+    assert Timed(tmp_path / "one slot")(trials) == ["xla"] * 4
+    assert Timed(tmp_path / "four slots", slots=4)(trials) == ["graph"] * 4
+
+
+def test_trials_of_different_shapes_do_not_pay_for_each_others_compiling(make_trial: Any, tmp_path: Path) -> None:
+    def trials(name: str, values: list[Any]) -> list[Trial]:
+        made = [make_trial(id=f"{i:03}", epochs=1_000, compile="auto") for i in range(len(values))]
+        return [replace(t, params={**t.params, name: v}, searched=(name,)) for t, v in zip(made, values, strict=True)]
+
+    assert Timed(tmp_path / "shapes")(trials("units", [8, 16, 32, 64])) == ["graph"] * 4
+    assert Timed(tmp_path / "rates")(trials("learning_rate", [0.1, 0.2, 0.3, 0.4])) == ["xla"] * 4
+
+
 def test_what_was_measured_is_kept_and_decides_again_without_measuring(make_trial: Any, tmp_path: Path) -> None:
     path = tmp_path / "cache" / "timings.json"
-    trials = [make_trial(id=f"{i:03}", epochs=epochs, compile="auto") for i, epochs in enumerate((10_000, 10))]
-    assert settling(path).before_check(trials[0]).train.compile == "auto"
+    trials = [make_trial(epochs=10_000, compile="auto")]
+    first, second = Timed(path), Timed(path, xla=found(1.0))
+    assert first(trials) == second(trials, graph_s=1.0) == ["xla"]
+    assert [trial.train.compile for trial in first.asked] == ["xla"]
+    assert second.asked == []
+    assert Timed(path)([make_trial(epochs=10, compile="auto")]) == ["graph"]
 
-    checked = {"test": Checked(trial_id="000", facts=FACTS, metrics=(), timings=FAST_XLA)}
-    settled = settling(path).after_check(trials, checked)
-    assert [trial.train.compile for trial in settled] == ["xla", "graph"]
 
-    assert settling(path).before_check(trials[0]).train.compile == "graph"
-    unmeasured = {"test": Checked(trial_id="000", facts=FACTS, metrics=())}
-    assert settling(path).after_check(trials, unmeasured) == settled
+def test_a_step_that_xla_cannot_compile_runs_as_a_graph(make_trial: Any, tmp_path: Path) -> None:
+    refused = Failure(trial_id="000", kind="build", message="no kernel")
+    trials = [make_trial(epochs=10_000, compile="auto")]
+    assert Timed(tmp_path / "t.json", xla=refused)(trials) == ["graph"]
+    again = Timed(tmp_path / "t.json")
+    assert again(trials) == ["graph"]
+    assert again.asked == []
 
 
 def test_a_choice_that_was_made_is_left_alone(make_trial: Any, tmp_path: Path) -> None:
-    trial = make_trial(compile="xla")
-    checked = {"test": Checked(trial_id="000", facts=FACTS, metrics=())}
-    assert settling(tmp_path / "t.json").after_check([trial], checked) == (trial,)
+    timed = Timed(tmp_path / "t.json")
+    trial = make_trial(compile="xla", steps_per_round=2)
+    assert timed.settle([trial]) == (trial,)
+    assert timed.asked == []
+
+
+@pytest.mark.parametrize(
+    ("step_s", "steps_per_epoch", "steps"),
+    [(1e-4, 100, 100), (1e-3, 1_000, 1_000), (1e-3, 1_001, 501), (1e-3, 9_000, 563), (10.0, 3, 1), (0.3, 7, 2)],
+)
+def test_an_epoch_is_halved_until_a_turn_takes_about_a_second(
+    make_trial: Any, step_s: float, steps_per_epoch: int, steps: int
+) -> None:
+    assert with_turns(make_trial().train, steps_per_epoch, step_s).steps_per_round == steps
+
+
+def test_turns_are_sized_by_the_step_as_it_is_compiled(make_trial: Any, tmp_path: Path) -> None:
+    settled = Timed(tmp_path / "t.json").settle([make_trial(epochs=3, steps_per_epoch=8_000, compile="auto")])
+    assert (settled[0].train.compile, settled[0].train.steps_per_round) == ("xla", 8_000)
+    graph = Timed(tmp_path / "t.json").settle([make_trial(epochs=3, steps_per_epoch=8_000, compile="graph")])
+    assert graph[0].train.steps_per_round == 1_000
 
 
 def test_a_file_of_timings_that_cannot_be_read_is_measured_anew(tmp_path: Path) -> None:
