@@ -1,0 +1,66 @@
+"""The runner: its own fleet, journal and loop; without MLflow, as nothing else logs here."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from benchmarks.contestants import Result, Task
+from benchmarks.journals import last_losses, open_journal
+from runner import lockstep
+from runner.config import load_config
+from runner.journal import JournalReader
+from runner.overheads import summarize
+from runner.schedule import Schedule
+from runner.seams import Fleet
+from runner.settle import Settling
+from runner.sweep import Prepared, check_members, open_fleet, prepare
+from runner.testing import NullWatcher
+from runner.timings import TimingsFile
+
+TIMINGS = Path(tempfile.gettempdir(), "lockstep-runner-bench-timings.json")
+
+
+def train(task: Task) -> Result:
+    """A sweep of K trials."""
+    return train_prepared(prepare_task(task))
+
+
+def prepare_task(task: Task, overrides: Sequence[str] = ()) -> Prepared:
+    """The sweep of K trials that differ in their seed."""
+    train = [f"train.epochs={task.epochs}", f"train.batch_size={task.workload.batch_size}"]
+    seeds = "seed=" + ",".join(map(str, range(task.models)))
+    return prepare(load_config(task.workload.path, [*train, seeds, *overrides], config_dir=None))
+
+
+def train_prepared(prepared: Prepared) -> Result:
+    """Trains every trial of a sweep and tells where the time went.
+
+    Checking, loading and settling are timed too; graph and XLA are compared by the first run on a machine only.
+    """
+    opened = time.perf_counter()
+    with open_fleet(prepared, prepared.slots) as fleet, tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        prepared = _settled(prepared, fleet)
+        with open_journal(prepared, Path(folder)) as journal:
+            checked = time.perf_counter()
+            lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, NullWatcher())
+            seconds = time.perf_counter() - began
+        with JournalReader(Path(folder)) as reader:
+            turns, barriers = reader.turns(), reader.barriers()
+            losses = last_losses(reader)
+    found = summarize(turns[0]["started_s"], turns, barriers)
+    assert found is not None
+    train = prepared.trials[0].train
+    notes = {"compile": train.compile, "steps_per_round": train.steps_per_round, "rounds": len(barriers)}
+    times = {"fleet_s": began - opened, "check_s": checked - began, **asdict(found)}
+    return Result(seconds=seconds, losses=losses, notes=notes | times)
+
+
+def _settled(prepared: Prepared, fleet: Fleet) -> Prepared:
+    allocation = prepared.slots[0].allocation
+    settling = Settling(TimingsFile(TIMINGS), allocation, len(prepared.slots), {}, fleet.check)
+    return replace(prepared, trials=settling.settle(prepared.trials, check_members(prepared, fleet)))

@@ -1,0 +1,34 @@
+"""Journals of benchmark runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.config import config_to_yaml
+from runner.journal import JournalReader, SqliteJournal, SweepRecord
+from runner.sweep import Prepared
+
+
+def open_journal(prepared: Prepared, folder: Path, tracking_uri: str = "sqlite:///mlflow.db") -> SqliteJournal:
+    """The journal of a sweep in an existing folder, created and ready to be entered."""
+    journal = SqliteJournal(folder, {slot.index: slot.allocation for slot in prepared.slots})
+    record = SweepRecord(
+        id=folder.name,
+        name=prepared.config.name,
+        created_ms=0,
+        metric="loss",
+        goal="minimize",
+        config=config_to_yaml(prepared.config),
+        command="make bench",
+        tracking_uri=tracking_uri,
+        mlflow_experiment="bench",
+        versions={},
+    )
+    with journal:
+        journal.create(record, prepared.trials)
+    return journal
+
+
+def last_losses(reader: JournalReader) -> list[float]:
+    """Each trial's training loss over its last epoch."""
+    return [trial.metrics["loss"] for trial in reader.trials()]

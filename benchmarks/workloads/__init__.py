@@ -1,0 +1,60 @@
+"""What is trained: each module is an experiment file, the same for the runner and for what it is compared with."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """One kind of model and data.
+
+    Args:
+        name: as in the report.
+        module: the experiment file's name without its suffix.
+        batch_size: rows a step.
+        rows: training rows.
+        epochs: passes of each model.
+        quick_epochs: passes where only the order of magnitude is wanted.
+        models: numbers of models that are trained together.
+        tolerance: how far the mean final loss may be from that of `fit`, as a share of it.
+    """
+
+    name: str
+    module: str
+    batch_size: int
+    rows: int
+    epochs: int
+    quick_epochs: int
+    models: tuple[int, ...] = (1, 2, 4, 8, 16)
+    tolerance: float = 0.1
+
+    @property
+    def path(self) -> str:
+        """The experiment file, relative to the repository."""
+        return f"benchmarks/workloads/{self.module}.py"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of a pass."""
+        return -(-self.rows // self.batch_size)
+
+    def experiment(self) -> Any:
+        """The imported experiment file; imports Keras."""
+        return importlib.import_module(f"benchmarks.workloads.{self.module}")
+
+
+_ALL = (
+    Workload(name="W1", module="mlp_small", batch_size=32, rows=100_000, epochs=3, quick_epochs=1),
+    Workload(name="W2", module="mlp_wide", batch_size=128, rows=60_000, epochs=3, quick_epochs=1),
+    Workload(
+        name="W3", module="cnn", batch_size=64, rows=3_840, epochs=2, quick_epochs=1, models=(2, 4), tolerance=0.2
+    ),
+    Workload(name="W4", module="transformer", batch_size=32, rows=1_920, epochs=2, quick_epochs=1, models=(2, 4)),
+    Workload(name="W8", module="images", batch_size=32, rows=1_280, epochs=4, quick_epochs=2, models=(3,)),
+)
+WORKLOADS = {workload.name: workload for workload in _ALL}
+ROOT = Path(__file__).parents[2]
