@@ -17,6 +17,8 @@ import numpy as np
 from keras.src.backend.common import global_state
 from keras.src.trainers.data_adapters import data_adapter_utils, tf_dataset_adapter
 
+from runner.worker.seeds import set_seeds
+
 
 def symbolic_build(model: Any, batch: Any) -> None:
     """Creates every variable that `fit` would create before its first step, without running one."""
@@ -80,7 +82,7 @@ class Globals:
     process nor the order of turns can change them.
 
     Args:
-        seed: given to `keras.utils.set_random_seed` when first entered.
+        seed: set, for Python, NumPy, Keras and TensorFlow, when first entered.
         settings: the settings to begin with.
     """
 
@@ -99,7 +101,7 @@ class Globals:
         if self._random_states is not None:
             _set_random_states(self._random_states)
         if self._seed is not None:
-            keras.utils.set_random_seed(self._seed)
+            set_seeds(self._seed)
             self._seed = None
         try:
             yield

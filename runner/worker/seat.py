@@ -19,6 +19,7 @@ from runner.worker.engine import Built, Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.inspect import check_labels, check_model, is_plain_keras, signature_of
 from runner.worker.process import peak_memory_mib
+from runner.worker.seeds import set_seeds
 
 _MEASURE_S = 0.1  # long enough to tell graph from XLA, and models from each other: they differ by factors
 _CALL_S = 0.5  # a turn runs as calls of about this long, so that it can be stopped between two of them
@@ -47,7 +48,7 @@ class Seat:
         self._best: list[np.ndarray[Any, Any]] | None = None
         with self._globals.active(), experiment.active():
             self._feed = self._open_feed(resident)
-            keras.utils.set_random_seed(trial.seed)  # the model begins as if no data had been made before it
+            set_seeds(trial.seed)  # the model begins as if no data had been made before it
             built = Built(self._build_model(resident), self._feed)
             tracing = time.perf_counter()
             self._engine = engines.fitting(built, trial)
