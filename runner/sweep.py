@@ -169,7 +169,7 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
     prepared = prepare(config)
     console.print(_headline(prepared), highlight=False)
     if config.fleet.kind == "ray":
-        preload()  # Ray's start is mostly waiting; later this would take a worker's CPU
+        preload(config.tracking.uri)  # Ray's start is mostly waiting; later this would take a worker's CPU
     with ExitStack() as records:
         with open_fleet(prepared, prepared.slots) as fleet:
             checked = check_members(prepared, fleet)

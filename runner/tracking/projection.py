@@ -24,17 +24,20 @@ _DRAIN_POLL_S = 0.1
 _LONGEST_PAUSE_S = 30.0
 
 
-def preload() -> None:
-    """Imports MLflow in a thread of its own, so that it is there when a projection begins.
+def preload(uri: str) -> None:
+    """Imports what MLflow needs for a store in a thread of its own, so that it is there when a projection begins.
 
     Not where a worker lives in this process: its lean import of Keras hides packages that MLflow needs.
     """
-    threading.Thread(target=_import_mlflow, name="mlflow-import", daemon=True).start()
+    threading.Thread(target=_import_mlflow, args=(uri,), name="mlflow-import", daemon=True).start()
 
 
-def _import_mlflow() -> None:
+def _import_mlflow(uri: str) -> None:
     with suppress(ImportError):  # a projection tells it
         import runner.tracking.follower  # noqa: F401
+
+        if not uri.startswith(("http://", "https://")):
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # half a second, at the first use otherwise
 
 
 def _to_stderr(message: str) -> None:
