@@ -29,6 +29,7 @@ def open_journal(prepared: Prepared, folder: Path, tracking_uri: str = "sqlite:/
     return journal
 
 
-def last_losses(reader: JournalReader) -> list[float]:
-    """Each trial's training loss over its last epoch."""
-    return [trial.metrics["loss"] for trial in reader.trials()]
+def epoch_losses(reader: JournalReader) -> list[list[float]]:
+    """Each trial's training loss of every epoch."""
+    rows = reader.metrics()
+    return [[row.value for row in rows if row.trial == trial.id and row.key == "loss"] for trial in reader.trials()]

@@ -1,7 +1,12 @@
-"""One timed run in a process of its own: `python -m benchmarks.one W1 fit 1 3` prints its result as a line of JSON."""
+"""One measurement in a process of its own, printed as a line of JSON.
+
+`python -m benchmarks.one train W1 fit 1 3` trains: workload, contestant, models, epochs.
+`python -m benchmarks.one part control` measures a part of the runner; `quick` may follow.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -12,15 +17,24 @@ MARK = "RESULT "
 
 
 def main() -> None:
-    """Runs the contestant that the arguments name: workload, contestant, models, epochs."""
+    """Does what the arguments say."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    kind, *arguments = sys.argv[1:]
+    result = _train(*arguments) if kind == "train" else _part(*arguments)
+    print(MARK + json.dumps(result), flush=True)
+
+
+def _train(workload: str, name: str, models: str, epochs: str) -> dict[str, Any]:
     from benchmarks.contestants import Task, contestant
     from benchmarks.workloads import WORKLOADS
 
-    workload, name, models, epochs = sys.argv[1:]
     task = Task(workload=WORKLOADS[workload], models=int(models), epochs=int(epochs))
-    result = contestant(name)(task)
-    print(MARK + json.dumps({"steps": task.steps, **asdict(result)}), flush=True)
+    return {"steps": task.steps, **asdict(contestant(name)(task))}
+
+
+def _part(name: str, quick: str = "") -> dict[str, Any]:
+    numbers: dict[str, Any] = importlib.import_module(f"benchmarks.parts.{name}").measure(quick == "quick")
+    return numbers
 
 
 def read_result(output: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -93,12 +94,17 @@ class Source:
     @property
     def digest(self) -> str:
         """SHA-256 over names and texts: equal digests are equal code."""
-        return hashlib.sha256(json.dumps(self.files).encode()).hexdigest()
+        return _digest(self.files)
 
     @property
     def identity(self) -> str:
         """Equal for the same code in the same place."""
         return f"{self.root}/{self.module}:{self.digest[:16]}"
+
+
+@functools.lru_cache(maxsize=256)  # asked for in every turn of every trial
+def _digest(files: tuple[tuple[str, str], ...]) -> str:
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

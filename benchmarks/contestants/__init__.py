@@ -31,12 +31,15 @@ class Result:
     Args:
         seconds: from the moment that data and processes are ready until all models are trained: building, tracing and
             compiling are in it, importing and loading are not.
-        losses: of each model, the training loss over its last epoch.
-        notes: what else it tells, such as a start-up's seconds.
+        losses: of each model, the training loss of every epoch that it tells.
+        total_s: with the start of Ray and of the processes that train, which Ray Tune cannot separate; None where
+            there is no such start.
+        notes: what else it tells, such as where its time went.
     """
 
     seconds: float
-    losses: list[float]
+    losses: list[list[float]]
+    total_s: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -50,8 +53,6 @@ CONTESTANTS = {
     "processes, XLA": "processes:train_xla",
     "Ray Tune": "tune:train",
 }
-SEQUENTIAL = ("fit", "tuned fit", "tuned fit, XLA")
-"""Train one model after another: their rate does not depend on K, so it is measured on one model."""
 
 
 def contestant(name: str) -> Callable[[Task], Result]:

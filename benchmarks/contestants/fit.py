@@ -71,9 +71,9 @@ def warm_up() -> None:
     tf.function(lambda x: x + 1)(tf.zeros(()))
 
 
-def _fit(model: Any, data: Any, task: Task) -> float:
+def _fit(model: Any, data: Any, task: Task) -> list[float]:
     arguments = {"x": data} if isinstance(data, tf.data.Dataset) else {"x": data[0], "y": data[1]}
     if not isinstance(data, tf.data.Dataset):
         arguments["batch_size"] = task.workload.batch_size
     history = model.fit(**arguments, epochs=task.epochs, verbose=0)
-    return float(history.history["loss"][-1])
+    return [float(loss) for loss in history.history["loss"]]

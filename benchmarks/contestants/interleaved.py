@@ -19,7 +19,7 @@ def train(task: Task) -> Result:
     began = time.perf_counter()
     models = [build(task, seed) for seed in range(task.models)]
     steps = [_compiled(model) for model in models]
-    losses = [0.0] * task.models
+    losses: list[list[float]] = [[] for _ in models]
     for _ in range(task.epochs):
         for model in models:
             model.reset_metrics()
@@ -27,7 +27,8 @@ def train(task: Task) -> Result:
         for rows in zip(*[data] * task.models, strict=True):
             for index, (step, batch) in enumerate(zip(steps, rows, strict=True)):
                 logs[index] = step(batch)
-        losses = [float(log["loss"]) for log in logs]
+        for curve, log in zip(losses, logs, strict=True):
+            curve.append(float(log["loss"]))
     return Result(seconds=time.perf_counter() - began, losses=losses)
 
 

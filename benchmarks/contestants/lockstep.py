@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.contestants import Result, Task
-from benchmarks.journals import last_losses, open_journal
+from benchmarks.journals import epoch_losses, open_journal
 from runner import lockstep
 from runner.config import load_config
 from runner.journal import JournalReader
@@ -44,23 +44,24 @@ def train_prepared(prepared: Prepared) -> Result:
     opened = time.perf_counter()
     with open_fleet(prepared, prepared.slots) as fleet, tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        prepared = _settled(prepared, fleet)
+        prepared = settled(prepared, fleet)
         with open_journal(prepared, Path(folder)) as journal:
             checked = time.perf_counter()
             lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, NullWatcher())
             seconds = time.perf_counter() - began
         with JournalReader(Path(folder)) as reader:
             turns, barriers = reader.turns(), reader.barriers()
-            losses = last_losses(reader)
+            losses = epoch_losses(reader)
     found = summarize(turns[0]["started_s"], turns, barriers)
     assert found is not None
     train = prepared.trials[0].train
     notes = {"compile": train.compile, "steps_per_round": train.steps_per_round, "rounds": len(barriers)}
     times = {"fleet_s": began - opened, "check_s": checked - began, **asdict(found)}
-    return Result(seconds=seconds, losses=losses, notes=notes | times)
+    return Result(seconds=seconds, total_s=began - opened + seconds, losses=losses, notes=notes | times)
 
 
-def _settled(prepared: Prepared, fleet: Fleet) -> Prepared:
+def settled(prepared: Prepared, fleet: Fleet) -> Prepared:
+    """The sweep with nothing left to `auto`."""
     allocation = prepared.slots[0].allocation
     settling = Settling(TimingsFile(TIMINGS), allocation, len(prepared.slots), {}, fleet.check)
     return replace(prepared, trials=settling.settle(prepared.trials, check_members(prepared, fleet)))

@@ -31,7 +31,7 @@ def _train(task: Task, jit: bool) -> Result:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    losses = [float(_line(process)) for process in processes]
+    losses = [json.loads(_line(process)) for process in processes]
     seconds = time.perf_counter() - began
     for process in processes:
         process.wait()
@@ -70,7 +70,7 @@ def main(job: str) -> None:
 
     name, epochs, seed, jit = json.loads(job)
     task = Task(workload=WORKLOADS[name], models=1, epochs=epochs)
-    print(train_tuned(task, [seed], jit, _wait).losses[0], flush=True)
+    print(json.dumps(train_tuned(task, [seed], jit, _wait).losses[0]), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,6 @@ class Workload:
         module: the experiment file's name without its suffix.
         batch_size: rows a step.
         rows: training rows.
-        epochs: passes of each model.
-        quick_epochs: passes where only the order of magnitude is wanted.
-        models: numbers of models that are trained together.
         tolerance: how far the mean final loss may be from that of `fit`, as a share of it.
     """
 
@@ -27,9 +24,6 @@ class Workload:
     module: str
     batch_size: int
     rows: int
-    epochs: int
-    quick_epochs: int
-    models: tuple[int, ...] = (1, 2, 4, 8, 16)
     tolerance: float = 0.1
 
     @property
@@ -48,13 +42,11 @@ class Workload:
 
 
 _ALL = (
-    Workload(name="W1", module="mlp_small", batch_size=32, rows=100_000, epochs=3, quick_epochs=1),
-    Workload(name="W2", module="mlp_wide", batch_size=128, rows=60_000, epochs=3, quick_epochs=1),
-    Workload(
-        name="W3", module="cnn", batch_size=64, rows=3_840, epochs=2, quick_epochs=1, models=(2, 4), tolerance=0.2
-    ),
-    Workload(name="W4", module="transformer", batch_size=32, rows=1_920, epochs=2, quick_epochs=1, models=(2, 4)),
-    Workload(name="W8", module="images", batch_size=32, rows=1_280, epochs=4, quick_epochs=2, models=(3,)),
+    Workload(name="W1", module="mlp_small", batch_size=32, rows=100_000),
+    Workload(name="W2", module="mlp_wide", batch_size=128, rows=60_000),
+    Workload(name="W3", module="cnn", batch_size=64, rows=3_840, tolerance=0.2),
+    Workload(name="W4", module="transformer", batch_size=32, rows=1_920, tolerance=0.2),
+    Workload(name="W8", module="images", batch_size=32, rows=1_280),
 )
 WORKLOADS = {workload.name: workload for workload in _ALL}
 ROOT = Path(__file__).parents[2]

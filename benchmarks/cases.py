@@ -1,0 +1,114 @@
+"""Every run that a benchmark is made of."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from benchmarks.contestants import CONTESTANTS
+from benchmarks.sweeps import EXPERIMENT, overrides
+
+PARTS = ("control", "startup", "barrier", "logging", "rotation", "memory")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One process to time.
+
+    Args:
+        group: cases of one group are run in turn, repetition after repetition.
+        name: the contestant, or what is measured.
+        command: arguments of Python.
+        models: trained together.
+        epochs: of each.
+        repeats: None for as many as asked for; fewer where no target depends on it.
+        printed: the process prints its result; otherwise its own wall time is the result.
+    """
+
+    group: str
+    name: str
+    command: tuple[str, ...]
+    models: int = 1
+    epochs: int = 0
+    repeats: int | None = None
+    printed: bool = True
+
+    @property
+    def argv(self) -> list[str]:
+        """What is run."""
+        return [sys.executable, *self.command]
+
+
+def _train(workload: str, name: str, models: int, epochs: int, repeats: int | None = None) -> Case:
+    command = ("-m", "benchmarks.one", "train", workload, name, str(models), str(epochs))
+    return Case(group=workload, name=name, command=command, models=models, epochs=epochs, repeats=repeats)
+
+
+def _sequential(workload: str, epochs: int, xla_repeats: int | None = None) -> list[Case]:
+    """One model after another: their rate does not depend on K, so one model is trained."""
+    return [
+        _train(workload, "fit", 1, epochs),
+        _train(workload, "tuned fit", 1, epochs),
+        _train(workload, "tuned fit, XLA", 1, epochs, xla_repeats),
+    ]
+
+
+def _compute_bound(workload: str, epochs: int, models: int) -> list[Case]:
+    """XLA and interleaving are far slower or no faster here: one run shows it."""
+    return [
+        _train(workload, "runner", models, epochs),
+        *_sequential(workload, epochs, xla_repeats=1),
+        _train(workload, "processes", models, epochs),
+        _train(workload, "interleaved", models, epochs, 1),
+    ]
+
+
+def _sweep(name: str, *command: str, repeats: int | None = None) -> Case:
+    return Case(group="W7", name=name, command=command, models=16, repeats=repeats, printed=False)
+
+
+def _part(name: str, quick: bool) -> Case:
+    command = ("-m", "benchmarks.one", "part", name, *(["quick"] if quick else []))
+    return Case(group=name, name=name, command=command, repeats=None if name == "startup" else 1)
+
+
+def all_cases() -> list[Case]:
+    """The whole benchmark."""
+    return [
+        *(_train("W1", "runner", models, 8, None if models == 8 else 1) for models in (1, 2, 4, 8, 16)),
+        *_sequential("W1", 8),
+        _train("W1", "interleaved", 2, 3, 1),
+        _train("W1", "processes", 8, 2, 1),
+        _train("W1", "processes, XLA", 8, 2, 1),
+        _train("W1", "Ray Tune", 8, 8),
+        *_compute_bound("W2", 4, 2),
+        *(_train("W2", "runner", models, 4, 1) for models in (4, 8)),
+        *_compute_bound("W3", 1, 2),
+        *_compute_bound("W4", 1, 2),
+        *_compute_bound("W8", 4, 3),
+        _sweep("runner", "-m", "runner", "sweep", str(EXPERIMENT), *overrides()),
+        _sweep("fit", "-m", "benchmarks.sweeps.fit"),
+        _sweep("tuned fit", "-m", "benchmarks.sweeps.fit", "tuned"),
+        _sweep("Ray Tune", "-m", "benchmarks.sweeps.tune"),
+        _sweep("KerasTuner", "-m", "benchmarks.sweeps.keras_tuner", repeats=1),
+        *(_part(name, quick=False) for name in PARTS),
+    ]
+
+
+def quick_cases() -> list[Case]:
+    """What guards the ratios in development, in under three minutes."""
+    return [
+        _train("W1", "runner", 8, 4),
+        _train("W1", "fit", 1, 2),
+        _train("W1", "tuned fit", 1, 4),
+        _train("W2", "runner", 2, 2),
+        _train("W2", "tuned fit", 1, 2),
+        _train("W3", "runner", 2, 1),
+        _train("W3", "tuned fit", 1, 1),
+        _part("control", quick=True),
+        _part("barrier", quick=True),
+    ]
+
+
+GROUPS = tuple(dict.fromkeys(case.group for case in all_cases()))
+assert set(CONTESTANTS) >= {case.name for case in all_cases() if case.group in ("W1", "W2", "W3", "W4", "W8")}

@@ -1,0 +1,76 @@
+"""Runs cases one at a time, each in a process and a folder of its own, the cases of a group in turn."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.one import read_result
+from benchmarks.workloads import ROOT
+
+_TIMEOUT_S = 900
+Row = dict[str, Any]
+"""One run: `group`, `name`, `models`, `epochs`, `repeat`, `wall_s`, and what the process printed."""
+
+
+def measure(
+    cases: Iterable[Case], repeats: int, tell: Callable[[str], None], prefix: Sequence[str] = ()
+) -> Iterable[Row]:
+    """Yields a row for each run as it ends.
+
+    Interleaved: whatever else the machine does meanwhile meets all contestants alike.
+
+    Args:
+        cases: those of a group beside each other.
+        repeats: of each case that does not name fewer.
+        tell: told of each run.
+        prefix: put before each command, such as `taskset -c 0,1`.
+
+    Raises:
+        RuntimeError: a run failed, with the end of what it said.
+    """
+    for _, group in groupby(cases, key=lambda case: case.group):
+        members = list(group)
+        for repeat in range(repeats):
+            for case in members:
+                if repeat < (case.repeats or repeats):
+                    row = {**_identity(case), "repeat": repeat, **_run(case, prefix)}
+                    tell(_line(row))
+                    yield row
+
+
+def _identity(case: Case) -> Row:
+    return {"group": case.group, "name": case.name, "models": case.models, "epochs": case.epochs}
+
+
+def _run(case: Case, prefix: Sequence[str]) -> Row:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        done = subprocess.run(
+            [*prefix, *case.argv],
+            cwd=ROOT if case.printed else folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+        )
+        wall_s = time.perf_counter() - began
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(case.command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return {"wall_s": wall_s, **(read_result(done.stdout) if case.printed else {"seconds": wall_s})}
+
+
+def _line(row: Row) -> str:
+    head = f"{row['group']} {row['name']} K={row['models']}"
+    if "steps" in row:
+        return f"{head}: {row['steps'] / row['seconds']:,.0f} model-steps/s ({row['seconds']:.1f} s)"
+    numbers = {name: value for name, value in row.items() if isinstance(value, float) and name != "wall_s"}
+    return f"{head}: " + ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())

@@ -1,0 +1,55 @@
+"""The lockstep tax: the same workers with a barrier between rounds, and each at its own pace."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.contestants import Task
+from benchmarks.contestants.lockstep import prepare_task, settled
+from benchmarks.journals import open_journal
+from benchmarks.workloads import WORKLOADS
+from runner import lockstep
+from runner.records import Slot, Trial
+from runner.schedule import Schedule
+from runner.seams import Fleet
+from runner.sweep import Prepared, open_fleet
+from runner.testing import NullWatcher
+
+
+def measure(quick: bool) -> dict[str, float]:
+    """Seconds of both, taken in turns on the same processes, and the share that the barrier costs."""
+    task = Task(workload=WORKLOADS["W2"], models=2 if quick else 4, epochs=2 if quick else 4)
+    prepared = prepare_task(task)
+    together, apart = [], []
+    with open_fleet(prepared, prepared.slots) as fleet:
+        prepared = settled(prepared, fleet)
+        _train(prepared, fleet, [(prepared.trials, prepared.slots)])  # everything is traced before the clock starts
+        for _ in range(2 if quick else 5):
+            together.append(_train(prepared, fleet, [(prepared.trials, prepared.slots)]))
+            apart.append(_train(prepared, fleet, _by_slot(prepared)))
+    tax = [with_barrier / without - 1 for with_barrier, without in zip(together, apart, strict=True)]
+    return {"lockstep_s": min(together), "apart_s": min(apart), "tax": sorted(tax)[len(tax) // 2]}
+
+
+def _by_slot(prepared: Prepared) -> list[tuple[tuple[Trial, ...], tuple[Slot, ...]]]:
+    slots = prepared.slots
+    return [(prepared.trials[index :: len(slots)], (slot,)) for index, slot in enumerate(slots)]
+
+
+def _train(prepared: Prepared, fleet: Fleet, groups: list[tuple[tuple[Trial, ...], tuple[Slot, ...]]]) -> float:
+    """Trains each group in a loop of its own, all at once, with a journal of its own."""
+    with ExitStack() as stack, ThreadPoolExecutor(len(groups)) as pool:
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in groups]
+        journals = [stack.enter_context(open_journal(prepared, folder)) for folder in folders]
+        began = time.perf_counter()
+        runs = [
+            pool.submit(lockstep.run, Schedule(trials, slots), fleet, journal, NullWatcher())
+            for (trials, slots), journal in zip(groups, journals, strict=True)
+        ]
+        for run in runs:
+            run.result()
+        return time.perf_counter() - began

@@ -1,0 +1,101 @@
+"""W5: the driver alone. Workers that do nothing report five metrics a round, through real actors and a real journal."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.journals import open_journal
+from benchmarks.workloads import WORKLOADS
+from runner import lockstep
+from runner.config import load_config
+from runner.fleet import ray as ray_fleet
+from runner.records import Allocation, Report, Slot, Turn, Work
+from runner.schedule import Schedule
+from runner.sweep import Prepared, prepare
+from runner.testing import NullWatcher
+
+_METRICS = {f"metric_{index}": 0.5 for index in range(5)}
+_WARM_ROUNDS = 5
+
+
+class NoopWorker:
+    """In the place of `RayWorker`: no TensorFlow, no step, a report at once."""
+
+    def __init__(self, allocation: Allocation) -> None:
+        del allocation
+
+    def device(self) -> Any:
+        """A process that is ready."""
+        import os
+        from types import SimpleNamespace
+
+        return SimpleNamespace(pid=os.getpid())
+
+    def load(self, trial: Any) -> None:
+        """There is no data."""
+
+    def advance(self, work: Sequence[Work], *_: Any) -> dict[str, Report]:
+        """A report of one step for each trial."""
+        now = time.time()
+        turn = Turn(pid=0, started_s=now, ended_s=now, compute_s=0.0)
+        return {
+            item.trial.id: Report(
+                trial_id=item.trial.id,
+                round=item.round,
+                step=item.round + 1,
+                epoch=item.trial.train.epochs if item.round + 1 == item.trial.train.epochs else 0,
+                running=_METRICS,
+                epoch_metrics=_METRICS if item.round + 1 == item.trial.train.epochs else None,
+                turn=turn,
+            )
+            for item in work
+        }
+
+    def export(self, trial: Any, best: bool) -> Any:
+        """An empty model."""
+        from runner.records import Export
+
+        return Export(trial_id=trial.id, model=b"", weights=b"")
+
+
+def measure(quick: bool) -> dict[str, float]:
+    """Milliseconds of a round by number of workers, and how they grow."""
+    counts = (2, 16) if quick else (1, 2, 4, 8, 16, 32, 64, 128)
+    ray_fleet.RayWorker = NoopWorker  # type: ignore[misc, assignment]
+    found = {str(count): _round_ms(count, 30 if quick else 100) for count in counts}
+    numbers = {f"round_ms_{count}": ms for count, ms in found.items()}
+    if not quick:
+        numbers["growth_16_to_128"] = found["128"] / found["16"] / 8  # 1: proportional; less: a fixed part remains
+    return numbers
+
+
+def _round_ms(workers: int, rounds: int) -> float:
+    prepared = _prepared(workers, rounds + _WARM_ROUNDS)
+    cpus = max(1, workers // 10)
+    with ray_fleet.RayFleet(prepared.slots, address=None, cpus=cpus, gpus=0) as fleet:
+        with tempfile.TemporaryDirectory() as folder, open_journal(prepared, Path(folder)) as journal:
+            clock = _Clock()
+            lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, clock)
+    return 1000 * (clock.times[-2] - clock.times[_WARM_ROUNDS]) / (len(clock.times) - _WARM_ROUNDS - 2)
+
+
+class _Clock(NullWatcher):
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def show(self, reports: Any, verdicts: Any) -> None:
+        self.times.append(time.perf_counter())
+
+
+def _prepared(workers: int, rounds: int) -> Prepared:
+    seeds = "seed=" + ",".join(map(str, range(workers)))
+    arguments = [seeds, f"train.epochs={rounds}", "resources.max_concurrent=1"]
+    prepared = prepare(load_config(WORKLOADS["W1"].path, arguments, config_dir=None))
+    allocation = replace(prepared.slots[0].allocation, num_cpus=0.05)
+    slots = tuple(Slot(index=index, allocation=allocation) for index in range(workers))
+    return replace(prepared, slots=slots)

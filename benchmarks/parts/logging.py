@@ -1,0 +1,115 @@
+"""The logging tax: the same sweep with and without MLflow following its journal; and how fast MLflow takes rows."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+from benchmarks.contestants import Task
+from benchmarks.contestants.lockstep import prepare_task, settled
+from benchmarks.journals import open_journal
+from benchmarks.workloads import WORKLOADS
+from runner import lockstep
+from runner.journal import FILE
+from runner.schedule import Schedule
+from runner.seams import Fleet
+from runner.sweep import Prepared, open_fleet
+from runner.testing import NullWatcher
+from runner.tracking import Projection, preload
+
+_ROWS_PER_S = 200
+
+
+def measure(quick: bool) -> dict[str, float]:
+    """Seconds with and without, the share that MLflow costs, the rows a second of the sweep and of MLflow alone."""
+    import runner.tracking.follower  # noqa: F401  # importing MLflow is part of the start, not of the logging
+
+    preload("sqlite://")
+    task = Task(workload=WORKLOADS["W2"], models=2, epochs=4 if quick else 8)
+    prepared = prepare_task(task)
+    with open_fleet(prepared, prepared.slots) as fleet:
+        prepared = settled(prepared, fleet)
+        with tempfile.TemporaryDirectory() as folder:
+            uri = f"sqlite:///{folder}/mlflow.db"
+            plain_s, _ = _train(prepared, fleet, None)
+            prepared = _with_rows(prepared, task, plain_s)
+            _train(prepared, fleet, uri)  # makes the store
+            pairs = [(_train(prepared, fleet, None), _train(prepared, fleet, uri)) for _ in range(2 if quick else 5)]
+    taxes = sorted(with_mlflow[0] / without[0] - 1 for without, with_mlflow in pairs)
+    rows = sum(pair[1][1] / pair[1][0] for pair in pairs) / len(pairs)
+    return {"tax": taxes[len(taxes) // 2], "sweep_rows_per_s": rows, "idle_rows_per_s": _idle_rows_per_s(quick)}
+
+
+def _with_rows(prepared: Prepared, task: Task, seconds: float) -> Prepared:
+    """The same sweep in rounds so short that it makes about `_ROWS_PER_S` rows a second: two metrics a turn."""
+    from dataclasses import replace
+
+    turns = seconds * _ROWS_PER_S / 2
+    steps = max(1, round(task.steps / turns))
+    trials = [replace(t, train=replace(t.train, steps_per_round=steps)) for t in prepared.trials]
+    return replace(prepared, trials=tuple(trials))
+
+
+def _train(prepared: Prepared, fleet: Fleet, uri: str | None) -> tuple[float, int]:
+    """Seconds until all are trained (MLflow's last rows may come later), and the number of metric rows."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with open_journal(prepared, folder, uri or "sqlite:///none.db") as journal:
+            following = nullcontext() if uri is None else Projection(folder)
+            with following as projection:
+                watcher = NullWatcher() if projection is None else _Notifier(projection)
+                began = time.perf_counter()
+                lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, watcher)
+                seconds = time.perf_counter() - began
+                journal.end("complete")
+        return seconds, _rows(folder)
+
+
+class _Notifier(NullWatcher):
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+
+    def show(self, reports: object, verdicts: object) -> None:
+        self._projection.notify()
+
+
+def _rows(folder: Path) -> int:
+    connection = sqlite3.connect(folder / FILE)
+    try:
+        return int(connection.execute("SELECT count(*) FROM metric").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def _idle_rows_per_s(quick: bool) -> float:
+    """Rows a second from a full journal into a new store, nothing else running."""
+    rows = 5_000 if quick else 40_000
+    prepared = prepare_task(Task(workload=WORKLOADS["W1"], models=8, epochs=1))
+    with tempfile.TemporaryDirectory() as name:
+        folder, uri = Path(name), f"sqlite:///{name}/mlflow.db"
+        with open_journal(prepared, folder, uri):
+            pass
+        _fill(folder, rows)
+        with Projection(folder):
+            pass  # creates the store and all runs, and sends everything
+        with sqlite3.connect(folder / "mlflow.db") as store:
+            sent = store.execute("SELECT count(*) FROM metrics").fetchone()[0]
+        assert sent == rows, f"{sent} of {rows} rows arrived"
+        _fill(folder, rows)
+        began = time.perf_counter()
+        with Projection(folder):
+            pass
+        return rows / (time.perf_counter() - began)
+
+
+def _fill(folder: Path, rows: int) -> None:
+    with sqlite3.connect(folder / FILE) as journal:
+        trials = [row[0] for row in journal.execute("SELECT id FROM trial")]
+        first = journal.execute("SELECT coalesce(max(step), 0) FROM metric").fetchone()[0] + 1
+        values = [(trials[i % 8], "round/loss", first + i // 8, 0.5, 1_700_000_000_000 + i) for i in range(rows)]
+        query = "INSERT INTO metric (trial, key, step, value, timestamp_ms) VALUES (?, ?, ?, ?, ?)"
+        journal.executemany(query, values)
+        journal.execute("UPDATE trial SET status = 'running', started_ms = 1700000000000")

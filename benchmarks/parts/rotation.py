@@ -1,0 +1,33 @@
+"""Rotation: sixteen trials of one architecture on two slots; how much of a round is the swapping of their states."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.contestants import Task
+from benchmarks.contestants.lockstep import prepare_task, settled
+from benchmarks.journals import open_journal
+from benchmarks.workloads import WORKLOADS
+from runner import lockstep
+from runner.journal import JournalReader
+from runner.schedule import Schedule
+from runner.sweep import open_fleet
+from runner.testing import NullWatcher
+
+
+def measure(quick: bool) -> dict[str, float]:
+    """The share of all turns that swapping takes, for W1 and W2."""
+    return {f"swap_share_{name}": _swap_share(name, 2 if quick else 4) for name in ("W1", "W2")}
+
+
+def _swap_share(workload: str, epochs: int) -> float:
+    prepared = prepare_task(Task(workload=WORKLOADS[workload], models=16, epochs=epochs))
+    with open_fleet(prepared, prepared.slots) as fleet, tempfile.TemporaryDirectory() as name:
+        prepared = settled(prepared, fleet)
+        schedule = Schedule(prepared.trials, prepared.slots, live=16)
+        with open_journal(prepared, Path(name)) as journal:
+            lockstep.run(schedule, fleet, journal, NullWatcher())
+        with JournalReader(Path(name)) as reader:
+            turns = [turn for turn in reader.turns() if turn["round"] > 0]  # the first also seats
+    return float(sum(t["swap_s"] for t in turns) / sum(t["ended_s"] - t["started_s"] for t in turns))
