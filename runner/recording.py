@@ -19,6 +19,7 @@ _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
 
 
 def sweep_record(config: Config, sweep_id: str, metric: str, goal: Goal, command: str, began_s: float) -> SweepRecord:
+    """What the journal knows of a sweep from its first moment; `began_s` is seconds since the epoch."""
     tracking = config.tracking
     return SweepRecord(
         id=sweep_id,
@@ -41,6 +42,7 @@ def recorded_config(config: Config) -> str:
 
 
 def versions() -> dict[str, str]:
+    """Packages whose versions may change results."""
     found = {}
     for package in _PACKAGES:
         try:

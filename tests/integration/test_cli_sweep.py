@@ -173,16 +173,8 @@ def build_model(units: int = 4, note: str = "") -> keras.Model:
 def picky(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, Ended, Record]:
     folder = Folder(tmp_path_factory.mktemp("picky"))
     (folder.path / "picky.py").write_text(PICKY, encoding="utf-8")
-    ended = folder.run(
-        "sweep",
-        "picky.py",
-        "params.scale=1.0,2.0",
-        "params.units=13,4,8",
-        "train.epochs=2",
-        "params.note=a",
-        code=3,
-        env={"PICKY_TOKEN": TOKEN},
-    )
+    settings = ["params.scale=1.0,2.0", "params.units=13,4,8", "train.epochs=2", "params.note=a"]
+    ended = folder.run("sweep", "picky.py", *settings, code=3, env={"PICKY_TOKEN": TOKEN})
     (sweep,) = folder.sweeps
     return folder, ended, read_journal(sweep)
 
