@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from runner.config import Config, config_to_yaml
-from runner.errors import ConfigError
-from runner.journal import SweepRecord, sync_folder
+from runner.errors import ConfigError, JournalError
+from runner.journal import SweepRecord, sync_folder, write_durably
 from runner.records import Goal
 from runner.redaction import without_credentials
 
@@ -39,6 +39,19 @@ def recorded_config(config: Config) -> str:
     """The config as YAML, without credentials."""
     uri = without_credentials(config.tracking.uri)
     return config_to_yaml(config.model_copy(update={"tracking": config.tracking.model_copy(update={"uri": uri})}))
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """Writes the config beside the journal, for a person and for `--config-dir`.
+
+    Raises:
+        JournalError: the disk is full, say.
+    """
+    file = folder / "config.yaml"
+    try:
+        write_durably(file, recorded_config(config).encode())
+    except OSError as err:
+        raise JournalError(f"{file}: cannot be written: {err.strerror}") from err
 
 
 def versions() -> dict[str, str]:

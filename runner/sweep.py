@@ -20,7 +20,7 @@ from runner.journal import SqliteJournal, SweepStatus, locked
 from runner.machine import this_machine
 from runner.placement import Machine, Request, plan_slots
 from runner.progress import Progress
-from runner.recording import check_writable, new_folder, recorded_config, refuse_secrets, sweep_record, versions
+from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, versions, write_config
 from runner.records import Checked, Failure, Goal, Report, Slot, Trial, Verdict
 from runner.redaction import redact
 from runner.schedule import Schedule, live_within
@@ -183,7 +183,7 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path, sec
             masked = partial(redact, secrets=secrets.values())
             journal = records.enter_context(SqliteJournal(folder, allocations, masked))
             journal.create(sweep_record(config, folder.name, metric, goal, command, began_s), prepared.trials)
-            (folder / "config.yaml").write_text(recorded_config(config), encoding="utf-8")
+            write_config(folder, config)
             projection = records.enter_context(_followed_by_mlflow(folder, config.tracking.uri, console))
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
             try:

@@ -29,9 +29,9 @@ def private_cluster() -> Iterator[dict[str, str]]:
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     _reload()
-    private = tempfile.mkdtemp(prefix="lockstep-ray-", dir=get_default_system_temp_dir())
+    private = tempfile.mkdtemp(prefix="ray-", dir=get_default_system_temp_dir())
     try:
-        yield {"_temp_dir": f"{private}/ray"}  # which Ray opens to everyone
+        yield {"_temp_dir": f"{private}/r"}  # Ray opens this one to everyone; short, as sockets allow 107 characters
     finally:
         for name, value in before.items():
             if value is None:

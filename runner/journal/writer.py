@@ -121,11 +121,11 @@ class SqliteJournal:
     def end(self, status: SweepStatus) -> None:
         """Closes the sweep; trials still running or queued take its end as theirs."""
         with self._transaction() as db:
-            db.execute("UPDATE sweep SET status = ?, ended_ms = ?", (status, self._now_ms()))
+            db.execute("UPDATE sweep SET status = ?, ended_ms = max(?, created_ms)", (status, self._now_ms()))
             db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute(
-                "UPDATE trial SET status = 'killed', ended_ms = ?, reason = 'the sweep was ended' "
-                "WHERE status IN ('running', 'queued')",
+                "UPDATE trial SET status = 'killed', ended_ms = max(?, coalesce(started_ms, 0)), "
+                "reason = 'the sweep was ended' WHERE status IN ('running', 'queued')",
                 (self._now_ms(),),
             )
 
@@ -151,7 +151,8 @@ class SqliteJournal:
         reason = self._redact(f"{failure.kind}: {failure.message}") if failure else verdict.reason
         traceback = self._redact(failure.traceback) if failure else ""
         db.execute(
-            "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = ? WHERE id = ?",
+            "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = max(?, coalesce(started_ms, 0)) "
+            "WHERE id = ?",
             (status, reason, traceback, self._now_ms(), trial_id),
         )
 

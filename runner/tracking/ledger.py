@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 
 from runner.errors import SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, connect, transaction
-from runner.tracking.stores import HOME
 
+HOME = ""  # the store that a sweep's config names; unlike others it may move along with the sweep's folder
 SWEEP = ""  # the row of the sweep's own run; no trial has an empty id
 _DUE = """
 SELECT trial.id, trial.status, trial.facts IS NOT NULL AS has_facts, model.trial IS NOT NULL AS has_model,

@@ -6,7 +6,6 @@ Every call may be repeated after its answer was lost: MLflow then holds the same
 from __future__ import annotations
 
 import logging
-import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from runner.redaction import redact, without_credentials
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
 from runner.tracking.labels import metric_key
 from runner.tracking.sqlite_store import ARTIFACTS, private_store
-from runner.tracking.stores import sqlite_file
+from runner.tracking.stores import sqlite_file, sqlite_uri
 
 _LABELS_PER_CALL = 100  # MLflow's own limit
 _REFUSALS = {
@@ -68,23 +67,21 @@ class MlflowSink:
             if file is not None:
                 opening.enter_context(private_store(file))
             # A relative path must not follow a later change of the working directory.
-            client = MlflowClient(
-                self._uri if file is None else re.sub(r"(?<=:///)[^?]+", lambda _: str(file), self._uri)
-            )
+            client = MlflowClient(self._uri if file is None else sqlite_uri(self._uri, file))
             found = client.get_experiment_by_name(self._experiment)
             if found is not None and found.lifecycle_stage != "active":
                 raise StoreUnavailableError(
                     f"the MLflow experiment {self._experiment!r} is deleted; restore it "
                     f"(mlflow experiments restore --experiment-id {found.experiment_id}) or name another"
                 )
-            location = None if file is None else str(file.parent / ARTIFACTS)
+            location = None if file is None else (file.parent / ARTIFACTS).as_uri()
             experiment_id = found.experiment_id if found else client.create_experiment(self._experiment, location)
             self._opened = client, experiment_id
 
     def context_tags(self, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
         """Who runs what: user, source and commit tags. `sources`: (path as named, folder) of the experiments' code."""
         with mapped():
-            tags: dict[str, str] = resolve_tags()
+            tags = {name: redact(value) for name, value in resolve_tags().items()}
             tags[MLFLOW_SOURCE_NAME] = ", ".join(path for path, _ in sources)
             # MLflow looks at the program's own repository; results depend on the experiment's.
             tags.pop(MLFLOW_GIT_COMMIT, None)
@@ -211,7 +208,7 @@ def logging_to(file: Path) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine")]
     before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
     handler = logging.FileHandler(file, delay=True, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.WARNING)
@@ -222,6 +219,13 @@ def logging_to(file: Path) -> Iterator[None]:
         for logger, handlers, propagate, level in before:
             logger.handlers, logger.propagate = handlers, propagate
             logger.setLevel(level)
+
+
+class _Discreet(logging.Formatter):
+    """Messages and tracebacks without the credentials of the addresses in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 @contextmanager

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from runner.errors import TrackingError
 from runner.tracking.failures import StoreRefusedError
-from runner.tracking.ledger import Ledger, describe_missing, is_ready
-from runner.tracking.stores import HOME
+from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
 
 if TYPE_CHECKING:
     from runner.tracking.follower import Follower

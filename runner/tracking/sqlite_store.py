@@ -8,9 +8,12 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
-from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+from runner.tracking.stores import sqlite_uri
 
 ARTIFACTS = "mlartifacts"  # beside the file
 
@@ -36,12 +39,13 @@ def private_store(file: Path) -> Iterator[None]:
 
 def _create(file: Path) -> None:
     """Makes the tables under another name: MLflow cannot go on where their making was interrupted."""
-    for remains in file.parent.glob(f"{file.name}.*.unfinished*"):
+    for remains in file.parent.glob(f"{escape(file.name)}.*.unfinished*"):
         remains.unlink()
     unfinished = file.with_name(f"{file.name}.{secrets.token_hex(4)}.unfinished")  # MLflow remembers names
     os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
-    (file.parent / ARTIFACTS).mkdir(mode=0o700, exist_ok=True)
+    artifacts = file.parent / ARTIFACTS
+    SqlAlchemyStore(sqlite_uri("sqlite://", unfinished), artifacts.as_uri())
+    artifacts.mkdir(mode=0o700, exist_ok=True)
     unfinished.rename(file)
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from runner.errors import TrackingError
 from runner.journal import JournalReader
 from runner.tracking.failures import StoreRefusedError
-from runner.tracking.ledger import Ledger, describe_missing
-from runner.tracking.stores import HOME, store_name
+from runner.tracking.ledger import HOME, Ledger, describe_missing
 
 if TYPE_CHECKING:
     from runner.tracking.follower import Follower
@@ -39,6 +38,7 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
     """
     from runner.tracking.follower import Follower
     from runner.tracking.mlflow_sink import MlflowSink, logging_to
+    from runner.tracking.stores import store_name
 
     problems: list[str] = []
 

@@ -16,12 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_journal import ask, begin, counts, eventually, facts, report, small_sweep, sweep, trial
+from command_line import Folder
+from small_journal import SYNC, ask, begin, counts, eventually, facts, report, small_sweep, sweep, trial
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from runner.errors import TrackingError
-from runner.journal import JournalReader, SqliteJournal
+from runner.journal import JournalReader, SqliteJournal, locked
 from runner.records import Allocation, Export, Verdict
 from runner.tracking import Projection, sync
 
@@ -125,6 +126,20 @@ def test_a_store_that_stays_down_leaves_a_problem_that_names_the_command(tmp_pat
     assert counts(tmp_path / "rescue.db")["metrics"] == 104
 
 
+def test_the_command_sends_a_sweep_unless_another_process_writes_it(tmp_path: Path):
+    project, store = Folder(tmp_path), tmp_path / "other.db"
+    (tmp_path / "sweeps").mkdir()
+    folder = ended_sweep(tmp_path / "sweeps" / "s", f"sqlite:///{tmp_path}/home.db")
+    with locked(folder):
+        ended = project.run("sync", "--tracking-uri", f"sqlite:///{store}", code=2)
+    assert f"sweep s is still at work in process {os.getpid()}" in ended.err
+    assert not store.exists()
+    told = project.run("sync", "latest", "--tracking-uri", f"sqlite:///{store}").out
+    assert told == f"MLflow at sqlite:///{store} has all of sweep s\n"
+    assert counts(store)["metrics"] == 104
+    assert not (tmp_path / "home.db").exists()
+
+
 def test_a_server_that_is_killed_in_the_middle_and_comes_back_has_every_row_once(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     store, port, warnings = tmp_path / "mlflow.db", free_port(), []
@@ -195,21 +210,44 @@ def test_a_store_locked_for_longer_than_mlflow_waits_costs_nothing_and_loses_not
 def test_two_sweeps_that_begin_on_one_new_store_at_once_both_arrive(tmp_path: Path):
     store = tmp_path / "new" / "mlflow.db"
     folders = [ended_sweep(tmp_path / f"s{number}", f"sqlite:///{store}") for number in range(3)]
-    code = (
-        "import sys; from pathlib import Path; from runner.tracking import sync; sync(Path(sys.argv[1]), None, print)"
-    )
-    running = [subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=tmp_path) for folder in folders]
+    running = [subprocess.Popen([sys.executable, "-c", SYNC, str(folder)], cwd=tmp_path) for folder in folders]
     assert [process.wait(120) for process in running] == [0, 0, 0]
     assert counts(store)["metrics"] == 3 * 104
     assert ask(store, "SELECT count(*) FROM experiments WHERE name = 'tiny trials'") == [(1,)]
 
 
+@pytest.mark.parametrize("name", ['it\'s "odd" 日本 #1', "per%41cent 50%", "q?m&a=b;[x]*:@\n"])
+def test_a_sweep_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
+    project = tmp_path / name
+    project.mkdir()
+    monkeypatch.chdir(project)
+    folder = ended_sweep(project / "s", "sqlite:///mlflow.db")
+    sync(folder, None, print)
+    assert got(project / "mlflow.db") == wanted(folder)
+    assert len([file for file in (project / "mlartifacts").rglob("*") if file.is_file()]) == 12
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+
+
+def test_long_and_odd_names_and_values_arrive(tmp_path: Path):
+    store, folder = tmp_path / "mlflow.db", tmp_path / "s"
+    folder.mkdir()
+    long = replace(trial(0), params={"x" * 400: "y" * 10_000, "é 'q\" \n\0": "\ud7ff\n\0%"}, model_params=())
+    named = replace(sweep(f"sqlite:///{store}"), mlflow_experiment="é 'x' % # / " + "n" * 488)
+    with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(named, (long,))
+        begin(journal, 0)
+        odd = replace(report(0, 0, of=facts()), running={"m" * 400: 1.0, "é/%\n": 2.0, "a" * 399: 3.0})
+        journal.commit({"000": odd}, {"000": Verdict(kind="fail", reason="r" * 20_000)}, {})
+        journal.end("complete")
+    sync(folder, None, print)
+    assert counts(store)["metrics"] == 3
+    assert ask(store, "SELECT max(length(value)) FROM params") == [(6000,)]
+    assert ask(store, "SELECT count(*) FROM experiments WHERE length(name) = 500") == [(1,)]
+
+
 def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path):
     store, folder = tmp_path / "mlflow.db", ended_sweep(tmp_path / "s", f"sqlite:///{tmp_path}/mlflow.db")
-    code = (
-        "import sys; from pathlib import Path; from runner.tracking import sync; sync(Path(sys.argv[1]), None, print)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, str(folder)]) as process:
+    with subprocess.Popen([sys.executable, "-c", SYNC, str(folder)]) as process:
         eventually(lambda: any(file.stat().st_size for file in tmp_path.glob("*.unfinished")), 60)
         process.kill()
     assert not store.exists()

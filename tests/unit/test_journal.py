@@ -6,12 +6,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runner.errors import JournalError, SweepBusyError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect, locked, write_durably
+from runner.overheads import summarize
 from runner.records import Allocation, Export, Facts, Failure, Report, Source, TrainSettings, Trial, Turn, Verdict, Work
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
@@ -271,3 +273,21 @@ def test_a_file_that_is_no_journal_is_told(tmp_path: Path):
     (tmp_path / FILE).write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(JournalError, match=r"journal\.db: cannot be read"):
         JournalReader(tmp_path)
+
+
+def test_a_clock_that_jumps_back_leaves_no_end_before_its_beginning(tmp_path: Path):
+    times = iter([5000.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0])
+    with SqliteJournal(tmp_path, {0: Allocation(num_cpus=1)}, clock=lambda: next(times, 10.0)) as journal:
+        journal.create(SWEEP, (trial(0), trial(1)))
+        journal.assign({0: (Work(trial=trial(0), round=0), Work(trial=trial(1), round=0))})
+        for turn, ended_s in enumerate([5001.0, 3.0, 7000.0]):
+            moved = report(0, turn, turn + 1, turn + 1, float(turn), ended=True)
+            journal.commit({"000": replace(moved, turn=replace(moved.turn, ended_s=ended_s))}, {}, {})
+        journal.commit({}, {"000": COMPLETE}, {})
+        journal.end("killed")
+    with JournalReader(tmp_path) as reader:
+        first, second = reader.trials()
+        assert all((t.ended_ms or 0) >= (t.started_ms or 0) for t in (first, second))
+        assert (reader.sweep().ended_ms or 0) >= reader.sweep().created_ms
+        assert first.metrics["val_loss"] == 3.0, "the last epoch's, whatever the clock said"
+        assert summarize(reader.sweep().created_ms / 1000, reader.turns(), reader.barriers()) is not None
