@@ -216,8 +216,8 @@ def test_two_sweeps_that_begin_on_one_new_store_at_once_both_arrive(tmp_path: Pa
     assert ask(store, "SELECT count(*) FROM experiments WHERE name = 'tiny trials'") == [(1,)]
 
 
-@pytest.mark.parametrize("name", ['it\'s "odd" 日本 #1', "per%41cent 50%", "q?m&a=b;[x]*:@\n"])
-def test_a_sweep_may_lie_in_a_folder_of_any_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_sweep_may_lie_in_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    name = 'it\'s "odd" 日本 #1 %41 50% a?b=c&d;[x]*:@\n'
     project = tmp_path / name
     project.mkdir()
     monkeypatch.chdir(project)

@@ -102,7 +102,7 @@ TREES = st.recursive(
 
 
 def _run(experiment: str | None, overrides: list[str]) -> None:
-    started = time.perf_counter()
+    began_s = time.process_time()  # of this process: others may have the machine meanwhile
     try:
         config = load_config(experiment, overrides, config_dir=None)
         trials = propose_trials(resolve_members(config), config)
@@ -113,7 +113,7 @@ def _run(experiment: str | None, overrides: list[str]) -> None:
         assert trials
         assert len({trial.id for trial in trials}) == len(trials)
         assert [trial.index for trial in trials] == list(range(len(trials)))
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - began_s < 2.0
 
 
 @settings(QUICK, max_examples=max(EXAMPLES, 150))
