@@ -240,6 +240,7 @@ def sync(sweep: str, tracking_uri: str | None) -> None:
 def ui(port: int, uri: str | None) -> int:
     """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
     from runner.review import list_sweeps
+    from runner.ui import server_command, server_environment
 
     sweeps = [] if uri else list_sweeps()
     store = uri or (sweeps[0].sweep.tracking_uri if sweeps else "sqlite:///mlflow.db")
@@ -250,32 +251,14 @@ def ui(port: int, uri: str | None) -> int:
     _check_port(port)
     click.echo(f"MLflow UI of {shown}: http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)")
     # In a session of its own, so that MLflow's server gets one signal at Ctrl-C and not two: the second is an error.
-    process = subprocess.Popen(_ui_server(port), env=_ui_environment(store), start_new_session=True)
+    environment = server_environment(store, os.environ)
+    process = subprocess.Popen(server_command(port), env=environment, start_new_session=True)
     try:
         return process.wait()
     except KeyboardInterrupt:
         process.terminate()
         process.wait()
         raise
-
-
-def _ui_server(port: int) -> list[str]:
-    """The command that serves MLflow's pages to browsers of this machine, and to them by this machine's names alone.
-
-    MLflow's own list of hosts has `10.*` in it, and so any page at a name like `10.example.com` that an attacker lets
-    point to 127.0.0.1.
-    """
-    names = ("127.0.0.1", "localhost")
-    hosts, origins = ",".join(f"{name}:{port}" for name in names), ",".join(f"http://{name}:{port}" for name in names)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    return [*command, "--allowed-hosts", hosts, "--cors-allowed-origins", origins]
-
-
-def _ui_environment(store: str) -> dict[str, str]:
-    """The environment of MLflow's server. The store is named here, as other users can read a process's arguments."""
-    kept = {name: value for name, value in os.environ.items() if name != "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"}
-    no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # they would be seven more processes
-    return {**kept, **no_jobs, "MLFLOW_BACKEND_STORE_URI": store}
 
 
 def _load(arguments: Sequence[str], config_dir: Path | None, config_name: str) -> Config:

@@ -40,6 +40,7 @@ LAYERS = {
     "settle": 5,
     "sweep": 5,
     "plan": 5,
+    "ui": 5,
     "cli": 5,
     "__main__": 5,
 }
