@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runner.errors import ExperimentError, RunnerError, TrackingError
+from runner.redaction import redact, secrets_of, without_credentials
 from runner.signals import StopSignals
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _fail(err: RunnerError, debug: bool) -> NoReturn:
         traceback.print_exception(err)
     if debug and isinstance(err, ExperimentError):
         click.echo(f"\nin the experiment:\n{err.traceback}", err=True)
-    for line in str(err).splitlines() or [type(err).__name__]:
+    for line in redact(str(err), secrets_of(os.environ).values()).splitlines() or [type(err).__name__]:
         click.secho(f"error: {line}", err=True, fg="red")
     if isinstance(err, ExperimentError):
         click.echo("nothing was started" + ("" if debug else "; --debug shows the traceback"), err=True)
@@ -107,8 +108,9 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     from runner.sweep import run_sweep
 
     console = _console()
-    command = shlex.join(["python", "-m", "runner", *sys.argv[1:]])
-    outcome = run_sweep(config, console=console, command=command, root=SWEEPS)
+    secrets = secrets_of(os.environ)
+    command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets.values())
+    outcome = run_sweep(config, console=console, command=command, root=SWEEPS, secrets=secrets)
     review = open_review(outcome.folder)
     print_results(review, console)
     overheads = overheads_of(outcome.folder)
@@ -116,7 +118,11 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
         console.print(describe(overheads), style="dim", highlight=False)
     if profile:
         console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
-    console.print(f"review in the browser:  {_ui_command(config.tracking.uri)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"review in the browser:  {_ui_command(without_credentials(config.tracking.uri))}",
+        highlight=False,
+        soft_wrap=True,
+    )
     if outcome.problem:
         raise TrackingError(outcome.problem)
     return outcome.exit_code
@@ -214,25 +220,39 @@ def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -
 
 
 @_verb
+@click.option("--tracking-uri", metavar="URI", help="Another MLflow store.  [default: that of the sweep's config]")
+@_takes_sweep
+def sync(sweep: str, tracking_uri: str | None) -> None:
+    """Sends what MLflow lacks of a sweep, from its journal; may be repeated."""
+    from runner.journal import locked
+    from runner.review import find_sweep
+    from runner.tracking import sync as send
+
+    folder = find_sweep(sweep)
+    with locked(folder):
+        where = send(folder, tracking_uri, on_warning=functools.partial(click.echo, err=True))
+    click.echo(f"{where} has all of sweep {folder.name}")
+
+
+@_verb
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 @click.option("--uri", help="MLflow tracking URI.  [default: that of the latest sweep, else sqlite:///mlflow.db]")
 def ui(port: int, uri: str | None) -> int:
     """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
     from runner.review import list_sweeps
+    from runner.ui import server_command, server_environment
 
     sweeps = [] if uri else list_sweeps()
     store = uri or (sweeps[0].sweep.tracking_uri if sweeps else "sqlite:///mlflow.db")
+    shown = without_credentials(store)
     if store.startswith(("http://", "https://")):
-        click.echo(f"this store has a UI of its own: {store}")
+        click.echo(f"this store has a UI of its own: {shown}")
         return 0
     _check_port(port)
-    click.echo(f"MLflow UI of {store}: http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--host", "127.0.0.1"]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # it would start seven more processes
+    click.echo(f"MLflow UI of {shown}: http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)")
     # In a session of its own, so that MLflow's server gets one signal at Ctrl-C and not two: the second is an error.
-    process = subprocess.Popen(
-        [*command, "--port", str(port), "--workers", "1"], env=environment, start_new_session=True
-    )
+    environment = server_environment(store, os.environ)
+    process = subprocess.Popen(server_command(port), env=environment, start_new_session=True)
     try:
         return process.wait()
     except KeyboardInterrupt:

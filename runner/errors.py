@@ -47,8 +47,20 @@ class SweepNotFoundError(RunnerError):
     exit_code = 2
 
 
+class SweepBusyError(RunnerError):
+    """Another process writes to the sweep."""
+
+    exit_code = 2
+
+
 class FleetError(RunnerError):
     """The workers could not be started or reached; the sweep can be tried again."""
+
+    exit_code = 75
+
+
+class JournalError(RunnerError):
+    """The journal cannot be written or read; what it has accepted before is safe."""
 
     exit_code = 75
 

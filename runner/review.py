@@ -30,7 +30,7 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "source"))
 
-spec = importlib.util.spec_from_file_location("experiment", HERE / "source" / "{file}")
+spec = importlib.util.spec_from_file_location("experiment", HERE / "source" / {file!r})
 experiment = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(experiment)
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from runner import lockstep
-from runner.config import Config, Member, config_to_yaml, infer_goal, resolve_members
+from runner.config import Config, Member, infer_goal, resolve_members
 from runner.console import watch
 from runner.errors import ConfigError, ExperimentError, FleetError
-from runner.journal import SqliteJournal, SweepRecord, SweepStatus
+from runner.journal import SqliteJournal, SweepStatus, locked
 from runner.machine import this_machine
 from runner.placement import Machine, Request, plan_slots
 from runner.progress import Progress
+from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, versions, write_config
 from runner.records import Checked, Failure, Goal, Report, Slot, Trial, Verdict
+from runner.redaction import redact
 from runner.schedule import Schedule, live_within
 from runner.seams import Fleet, Watcher
 from runner.search.propose import propose_trials
@@ -31,7 +31,6 @@ from runner.timings import TimingsFile
 from runner.tracking import Projection, preload
 
 _STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
-_PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,7 +151,7 @@ def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[s
     return metric, infer_goal(metric) or "minimize"
 
 
-def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> Outcome:
+def run_sweep(config: Config, *, console: Console, command: str, root: Path, secrets: Mapping[str, str]) -> Outcome:
     """Trains every trial and records it; returns when MLflow has everything too.
 
     Args:
@@ -160,6 +159,7 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
         console: where a person reads.
         command: the command line that repeats the sweep.
         root: folder of all sweeps.
+        secrets: the environment's, by name; they are never recorded.
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
@@ -167,6 +167,8 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
     """
     began_s = time.time()
     prepared = prepare(config)
+    refuse_secrets(config, secrets)
+    check_writable(root)
     console.print(_headline(prepared), highlight=False)
     if config.fleet.kind == "ray":
         preload(config.tracking.uri)  # Ray's start is mostly waiting; later this would take a worker's CPU
@@ -175,16 +177,18 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
             checked = check_members(prepared, fleet)
             prepared = replace(prepared, trials=_settled(prepared, checked, fleet))
             metric, goal = choose_metric(prepared, checked)
-            folder = _new_folder(root, config.name)
+            folder = new_folder(root, config.name)
             allocations = {slot.index: slot.allocation for slot in prepared.slots}
-            journal = records.enter_context(SqliteJournal(folder, allocations))
-            journal.create(_sweep_record(prepared, folder.name, metric, goal, command, began_s), prepared.trials)
-            (folder / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
-            projection = records.enter_context(_followed_by_mlflow(folder, console))
+            records.enter_context(locked(folder))
+            masked = partial(redact, secrets=secrets.values())
+            journal = records.enter_context(SqliteJournal(folder, allocations, masked))
+            journal.create(sweep_record(config, folder.name, metric, goal, command, began_s), prepared.trials)
+            write_config(folder, config)
+            projection = records.enter_context(_followed_by_mlflow(folder, config.tracking.uri, console))
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
             try:
                 schedule = _schedule(prepared, checked)
-                _train(schedule, fleet, journal, projection, watch(console, progress))
+                _train(schedule, fleet, journal, projection, watch(console, progress), masked)
             finally:
                 console.print(f"sweep {folder.name}: sending the rest to MLflow …", style="dim", highlight=False)
     failed = sum(row.state == "failed" for row in progress.rows.values())
@@ -192,13 +196,13 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
 
 
 @contextmanager
-def _followed_by_mlflow(folder: Path, console: Console) -> Iterator[Projection]:
+def _followed_by_mlflow(folder: Path, uri: str, console: Console) -> Iterator[Projection]:
     """MLflow follows the journal; what it lacks when an error or a signal ends the sweep is told in a line."""
 
     def tell(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    projection = Projection(folder, on_warning=tell)
+    projection = Projection(folder, uri, on_warning=tell)
     try:
         with projection:
             yield projection
@@ -210,7 +214,7 @@ def _followed_by_mlflow(folder: Path, console: Console) -> Iterator[Projection]:
 
 def _settled(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> tuple[Trial, ...]:
     file, allocation = TimingsFile(CACHE.expanduser()), prepared.slots[0].allocation
-    settling = Settling(file, allocation, len(prepared.slots), _versions(), fleet.check)
+    settling = Settling(file, allocation, len(prepared.slots), versions(), fleet.check)
     return settling.settle(prepared.trials, checked)
 
 
@@ -222,11 +226,18 @@ def _schedule(prepared: Prepared, checked: Mapping[str, Checked]) -> Schedule:
     return Schedule(prepared.trials, prepared.slots, live)
 
 
-def _train(schedule: Schedule, fleet: Fleet, journal: SqliteJournal, projection: Projection, view: Any) -> None:
+def _train(
+    schedule: Schedule,
+    fleet: Fleet,
+    journal: SqliteJournal,
+    projection: Projection,
+    view: Any,
+    masked: Callable[[str], str],
+) -> None:
     status: SweepStatus = "failed"
     try:
         with view:
-            lockstep.run(schedule, fleet, journal, _Watchers(projection.notify, view))
+            lockstep.run(schedule, fleet, journal, _Watchers(projection.notify, view, masked))
         status = "complete"
     except KeyboardInterrupt:
         status = "killed"
@@ -238,14 +249,18 @@ def _train(schedule: Schedule, fleet: Fleet, journal: SqliteJournal, projection:
 
 @dataclass(frozen=True, slots=True)
 class _Watchers:
-    """Tells MLflow's thread that there is news, then the person."""
+    """Tells MLflow's thread that there is news, then the person, whose terminal may be a file: no secrets."""
 
     notify: Callable[[], None]
     view: Watcher
+    masked: Callable[[str], str]
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         self.notify()
-        self.view.show(reports, verdicts)
+        self.view.show({key: self._shown(report) for key, report in reports.items()}, verdicts)
+
+    def _shown(self, report: Report | Failure) -> Report | Failure:
+        return replace(report, message=self.masked(report.message)) if isinstance(report, Failure) else report
 
 
 def _metrics_asked_for(member: Member) -> list[tuple[str, str]]:
@@ -270,40 +285,3 @@ def _headline(prepared: Prepared) -> str:
         f"{prepared.config.name}: {trials} trial{'s' * (trials > 1)}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} "
         "each; starting workers …"
     )
-
-
-def _sweep_record(
-    prepared: Prepared, sweep_id: str, metric: str, goal: Goal, command: str, began_s: float
-) -> SweepRecord:
-    tracking = prepared.config.tracking
-    return SweepRecord(
-        id=sweep_id,
-        name=prepared.config.name,
-        created_ms=int(began_s * 1000),
-        metric=metric,
-        goal=goal,
-        config=config_to_yaml(prepared.config),
-        command=command,
-        tracking_uri=tracking.uri,
-        mlflow_experiment=tracking.mlflow_experiment,
-        versions=_versions(),
-    )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
-
-
-def _new_folder(root: Path, name: str) -> Path:
-    """A new folder for a sweep, private to the user; its name sorts by time and is unique."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = root / f"{name}-{stamp}-{secrets.token_hex(2)}"
-    root.mkdir(parents=True, exist_ok=True)
-    os.mkdir(folder, mode=0o700)
-    return folder

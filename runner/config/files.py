@@ -94,12 +94,16 @@ def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[d
 def check_option(folder: Folder, group: str, option: Any) -> str | None:
     """What is wrong with a choice for a group; None where nothing is."""
     available = ", ".join(folder.options(group)) or "none"
-    if not isinstance(option, str) or not _OPTION.fullmatch(option):
+    if not isinstance(option, str) or not _OPTION.fullmatch(option) or _leaves(option):
         return f"must be one name; got {option!r}; available: {available}"
     if (folder.path / group / f"{option}.yaml").is_file():
         return None
     hint = did_you_mean(option, folder.options(group))
     return f"no such config in {shown_path(folder.path / group)}{hint or ';'} available: {available}"
+
+
+def _leaves(path: str) -> bool:
+    return path.startswith("/") or ".." in path.split("/")
 
 
 @dataclass(kw_only=True, slots=True)

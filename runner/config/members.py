@@ -15,6 +15,7 @@ from runner.config.sources import read_source
 from runner.config.space import Choice, Dimension
 from runner.errors import ConfigError
 from runner.records import Goal, Source, TrainSettings
+from runner.redaction import is_secret_name
 
 ResolvedSampler = Literal["grid", "random", "points"]
 Point = Mapping[str, Any]
@@ -128,10 +129,12 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
     metric, goal = ranking(config, scope, draft.config, texts, names.problems)
     sampler = _sampler(config, draft, space, points, names.problems)
     max_trials = own.max_trials or top.max_trials
+    params = _params(draft, fixed, space, points, names)
+    _refuse_secrets(config, draft, params, space, points, names.problems)
     return Member(
         name=draft.name,
         source=draft.source,
-        params=_params(draft, fixed, space, points, names),
+        params=params,
         data_params=tuple(draft.signature.load_data),
         model_params=tuple(draft.signature.build_model),
         space=space,
@@ -179,6 +182,26 @@ def _params(
             lacks = f" ({', '.join(missing)} lack it)" if missing and any(name in point for point in given) else ""
             names.problems.append(f"{where}: has no default and no value{lacks}; set params.{name}")
     return params
+
+
+def _refuse_secrets(
+    config: Config,
+    draft: _Draft,
+    params: Mapping[str, Any],
+    space: Mapping[str, Dimension],
+    points: Sequence[Point],
+    problems: list[str],
+) -> None:
+    """Parameters are recorded, so a text with a name like `api_key` is none."""
+    values = [*params.items(), *(item for point in points for item in point.items())]
+    values += [(name, value) for name, found in space.items() if isinstance(found, Choice) for value in found.values]
+    for name in dict.fromkeys(name for name, value in values if isinstance(value, str) and value):
+        bare = parameter_name(name)
+        if bare is not None and is_secret_name(bare):
+            problems.append(
+                f"{config.origins.place(*draft.scope, 'params', bare)}: is named like a secret, and parameters are "
+                "recorded in the journal and in MLflow; let the experiment read it from the environment, or rename it"
+            )
 
 
 def _sampler(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import ray
@@ -12,6 +12,7 @@ from ray._private.node import Node
 from ray.exceptions import RayError
 
 from runner.errors import FleetError
+from runner.fleet.access import private_cluster
 
 # What `ray.init` starts on every machine, though only an autoscaler, a stream of the workers' logs and a dashboard need
 # it: a Python process each, 1.5 s when Ray starts and 1 s when it ends. No option leaves them out, so tests watch this.
@@ -53,16 +54,20 @@ class RaySession:
         self._thread.join()
 
     def _run(self) -> None:
-        try:
-            with _lean():
-                ray.init(**self._options)
-        except BaseException as err:  # raised again in the thread that waits
-            self._error = err
-            return
-        finally:
-            self._started.set()
-        self._closing.wait()
-        ray.shutdown()
+        with ExitStack() as ending:
+            try:
+                options = self._options
+                if options.get("address") == "local":  # another cluster has rules of its own
+                    options = {**options, **ending.enter_context(private_cluster())}
+                with _lean():
+                    ray.init(**options)
+            except BaseException as err:  # raised again in the thread that waits
+                self._error = err
+                return
+            finally:
+                self._started.set()
+            self._closing.wait()
+            ray.shutdown()
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 MLflow, the console and `results` follow it; none of them holds anything that the journal does not.
 """
 
+from runner.journal.files import sync_folder, write_durably
+from runner.journal.lock import locked
 from runner.journal.reader import JournalReader
 from runner.journal.schema import (
     FILE,
@@ -28,5 +30,8 @@ __all__ = [
     "SweepStatus",
     "TrialRecord",
     "connect",
+    "locked",
+    "sync_folder",
     "transaction",
+    "write_durably",
 ]

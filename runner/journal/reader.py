@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from runner.errors import SweepNotFoundError
+from runner.errors import JournalError, SweepNotFoundError
 from runner.journal.schema import FILE, ROUND_PREFIX, MetricRow, SweepRecord, TrialRecord, connect
 
 
@@ -21,13 +21,17 @@ class JournalReader:
 
     Raises:
         SweepNotFoundError: where there is no journal.
+        JournalError: the file is no journal, or cannot be opened.
     """
 
     def __init__(self, folder: Path) -> None:
         if not (folder / FILE).is_file():
             raise SweepNotFoundError(f"{folder}: no sweep here; `python -m runner list` shows the sweeps")
         self._folder = folder
-        self._connection = connect(folder / FILE)
+        try:
+            self._connection = connect(folder / FILE)
+        except sqlite3.DatabaseError as err:
+            raise JournalError(f"{folder / FILE}: cannot be read: {err}") from err
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +71,7 @@ class JournalReader:
         rows = self._connection.execute(
             "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id FROM trial "
             "LEFT JOIN model ON model.trial = trial.id LEFT JOIN projection ON projection.trial = trial.id "
-            f"{where} ORDER BY position",
+            f"AND projection.store = '' {where} ORDER BY position",
             values,
         ).fetchall()
         return tuple(_trial_record(row, self._model_metrics(row["id"], row["best_epoch"])) for row in rows)
@@ -106,4 +110,8 @@ def _trial_record(row: sqlite3.Row, metrics: Mapping[str, float]) -> TrialRecord
     values = dict(row)
     for key in ("settings", "record", "allocation", "facts"):
         values[key] = None if values[key] is None else json.loads(values[key])
+    files = [name for name, _ in values["record"]["source"]["files"]]
+    for name in filter(None, (*files, values["model"], values["weights"])):
+        if name.startswith("/") or ".." in name.split("/"):
+            raise JournalError(f"trial {values['id']}: the journal names {name!r}, which is no file of the sweep's own")
     return TrialRecord(**values, metrics=metrics)

@@ -42,9 +42,9 @@ CREATE TABLE metric (
 CREATE INDEX metric_of_trial ON metric (trial);
 CREATE TABLE model (trial TEXT PRIMARY KEY REFERENCES trial(id), file TEXT, weights TEXT NOT NULL);
 CREATE TABLE projection (
-    trial TEXT PRIMARY KEY, run_id TEXT, metric_seq INTEGER NOT NULL DEFAULT 0, facts INTEGER NOT NULL DEFAULT 0,
-    model INTEGER NOT NULL DEFAULT 0, status TEXT
-);
+    store TEXT NOT NULL, trial TEXT NOT NULL, run_id TEXT NOT NULL, metric_seq INTEGER NOT NULL DEFAULT 0,
+    facts INTEGER NOT NULL DEFAULT 0, model INTEGER NOT NULL DEFAULT 0, status TEXT, PRIMARY KEY (store, trial)
+) WITHOUT ROWID;
 """
 
 
@@ -55,6 +55,7 @@ class SweepRecord:
     Args:
         config: the resolved config as YAML.
         command: the command line that repeats the sweep.
+        tracking_uri: the config's own store, without credentials.
         versions: packages whose versions may change results.
     """
 
@@ -83,7 +84,7 @@ class TrialRecord:
         metrics: each epoch metric as the trial's model has it: at `best_epoch` if there is one, else the latest.
         best_epoch: the epoch whose weights the trial's model has, where early stopping restores the best.
         model: path of the exported `.keras` file relative to the sweep's folder; None before its end.
-        run_id: its MLflow run, once there is one.
+        run_id: its run in the config's own MLflow store, once there is one.
     """
 
     id: str
@@ -122,9 +123,12 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection that waits for other writers, reads rows by name and loses nothing at a power cut."""
     connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
+    try:
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {setting}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -134,7 +138,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # sqlite ends one by itself where the disk is full
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Self
 
+from runner.errors import JournalError
+from runner.journal.files import sync_folder, write_durably
 from runner.journal.schema import FILE, ROUND_PREFIX, SCHEMA, Status, SweepRecord, SweepStatus, connect, transaction
 from runner.records import Allocation, Export, Failure, Report, Trial, Verdict, Work, to_json
 
@@ -24,21 +26,28 @@ class SqliteJournal:
     Args:
         folder: the sweep's own folder; it must exist.
         allocations: what each slot's worker is given, recorded with every trial that begins there.
+        redact: takes secrets out of what the experiment's code says when it fails.
         clock: seconds since the epoch.
     """
 
     def __init__(
-        self, folder: Path, allocations: Mapping[int, Allocation], clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        allocations: Mapping[int, Allocation],
+        redact: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
         self._allocations = allocations
+        self._redact = redact
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._began_s = 0.0
         self._committed_s: float | None = None
 
     def __enter__(self) -> Self:
-        self._connection = connect(self._folder / FILE)
+        with _writing(self._folder):
+            self._connection = connect(self._folder / FILE)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -55,7 +64,7 @@ class SqliteJournal:
     def create(self, sweep: SweepRecord, trials: tuple[Trial, ...]) -> None:
         """Writes the sweep and all its trials, queued. Once, before the first assignment."""
         row = {**asdict(sweep), "versions": json.dumps(dict(sweep.versions), sort_keys=True)}
-        with transaction(self._open) as db:
+        with self._transaction() as db:
             for statement in filter(str.strip, SCHEMA.split(";")):
                 db.execute(statement)
             db.execute(f"INSERT INTO sweep ({', '.join(row)}) VALUES ({_marks(row)})", tuple(row.values()))
@@ -72,7 +81,7 @@ class SqliteJournal:
         begun = [(slot, item.trial.id) for slot, items in work.items() for item in items if item.round == 0]
         if not begun:
             return
-        with transaction(self._open) as db:
+        with self._transaction() as db:
             for slot, trial_id in begun:
                 db.execute(
                     "UPDATE trial SET status = 'running', slot = ?, allocation = ?, started_ms = ? WHERE id = ?",
@@ -85,10 +94,15 @@ class SqliteJournal:
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
     ) -> None:
-        """Records one barrier in one transaction. Model files are on disk before the rows that name them."""
+        """Records one barrier in one transaction. Model files are on disk before the rows that name them.
+
+        Raises:
+            JournalError: the disk is full, say; the journal is as it was before.
+        """
         reported_s = self._clock()
-        files = {key: self._write_model(value) for key, value in exports.items() if isinstance(value, Export)}
-        with transaction(self._open) as db:
+        with _writing(self._folder):
+            files = {key: self._write_model(value) for key, value in exports.items() if isinstance(value, Export)}
+        with self._transaction() as db:
             for report in reports.values():
                 if isinstance(report, Report):
                     _insert_report(db, report)
@@ -106,14 +120,19 @@ class SqliteJournal:
 
     def end(self, status: SweepStatus) -> None:
         """Closes the sweep; trials still running or queued take its end as theirs."""
-        with transaction(self._open) as db:
-            db.execute("UPDATE sweep SET status = ?, ended_ms = ?", (status, self._now_ms()))
+        with self._transaction() as db:
+            db.execute("UPDATE sweep SET status = ?, ended_ms = max(?, created_ms)", (status, self._now_ms()))
             db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute(
-                "UPDATE trial SET status = 'killed', ended_ms = ?, reason = 'the sweep was ended' "
-                "WHERE status IN ('running', 'queued')",
+                "UPDATE trial SET status = 'killed', ended_ms = max(?, coalesce(started_ms, 0)), "
+                "reason = 'the sweep was ended' WHERE status IN ('running', 'queued')",
                 (self._now_ms(),),
             )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with _writing(self._folder), transaction(self._open) as db:
+            yield db
 
     def _apply_verdict(
         self,
@@ -129,33 +148,37 @@ class SqliteJournal:
             return
         failure = next((value for value in (report, export) if isinstance(value, Failure)), None)
         status = "failed" if failure else _ENDED[verdict.kind]
-        reason = f"{failure.kind}: {failure.message}" if failure else verdict.reason
+        reason = self._redact(f"{failure.kind}: {failure.message}") if failure else verdict.reason
+        traceback = self._redact(failure.traceback) if failure else ""
         db.execute(
-            "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = ? WHERE id = ?",
-            (status, reason, failure.traceback if failure else "", self._now_ms(), trial_id),
+            "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = max(?, coalesce(started_ms, 0)) "
+            "WHERE id = ?",
+            (status, reason, traceback, self._now_ms(), trial_id),
         )
 
     def _write_model(self, export: Export) -> tuple[str | None, str]:
         (self._folder / "models").mkdir(exist_ok=True)
+        sync_folder(self._folder)
         model, weights = f"models/{export.trial_id}.keras", f"models/{export.trial_id}.weights.npz"
-        _write_durably(self._folder / weights, export.weights)
+        write_durably(self._folder / weights, export.weights)
         if not export.model:
             return None, weights
-        _write_durably(self._folder / model, export.model)
+        write_durably(self._folder / model, export.model)
         return model, weights
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
 
 
-def _write_durably(path: Path, content: bytes) -> None:
-    """Whole or not at all: a temporary file, flushed to the disk, then renamed."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as err:
+        what = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
+        raise JournalError(
+            f"{folder}: the journal cannot be written: {what}; all earlier rounds are in it. Nothing of this one is"
+        ) from err
 
 
 def _marks(row: Mapping[str, object]) -> str:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _METRICS_PER_CALL = 1000  # MLflow's own limit
 _FLUSH_S = 1.0  # while models are sent, metrics go on being sent this often
-_MODEL_BEGUN, _MODEL_SENT = 1, 2
 
 
 class Follower:
@@ -96,14 +95,13 @@ class Follower:
         return tags, labels.sweep_params(self._sweep, self._ledger.settings())
 
     def _begin_sweep(self) -> str:
-        claimed, run_id, status = self._ledger.sent(SWEEP)
+        run_id, status = self._ledger.sent(SWEEP)
         if run_id is not None:
             self._reopen(SWEEP, run_id, status, self._sweep.status)
             return run_id
         tags, params = self._shared
-        run_id = self._sink.find_run(self._sweep.id, None) if claimed else None
+        run_id = self._sink.find_run(self._sweep.id, None)
         if run_id is None:
-            self._ledger.claim(SWEEP)
             note = {labels.NOTE: labels.sweep_note(self._sweep)}
             run_id = self._sink.create_run(self._sweep.id, self._sweep.created_ms, {**tags, **note}, parent=None)
         self._sink.log_params(run_id, params)
@@ -117,9 +115,8 @@ class Follower:
             return due.run_id
         trial = self._ledger.journal.trial(due.id)
         tags, params = self._shared
-        run_id = self._sink.find_run(self._sweep.id, due.id) if due.claimed else None
+        run_id = self._sink.find_run(self._sweep.id, due.id)
         if run_id is None:
-            self._ledger.claim(due.id)
             own = labels.trial_tags(trial)
             name, started_ms = labels.run_name(trial), trial.started_ms or 0
             run_id = self._sink.create_run(name, started_ms, {**tags, **own}, parent=self._sweep_run_id)
@@ -174,8 +171,8 @@ class Follower:
         self._send_metrics(due, due.run_id, acknowledged)
         self._ledger.acknowledge(acknowledged)
         trial = self._ledger.journal.trial(due.id)
-        if due.has_model and due.model_sent != _MODEL_SENT:
-            self._send_model(due, trial, due.run_id)
+        if due.has_model and not due.model_sent:
+            self._send_model(trial, due.run_id)
         if trial.traceback:
             self._sink.log_texts(due.run_id, {"traceback.txt": trial.traceback})
         self._sink.set_tags(due.run_id, labels.ending_tags(trial))
@@ -183,12 +180,12 @@ class Follower:
         self._ledger.mark(due.id, "status", trial.status)
         return True
 
-    def _send_model(self, due: Due, trial: TrialRecord, run_id: str) -> None:
+    def _send_model(self, trial: TrialRecord, run_id: str) -> None:
         if trial.model is None:
             self._send_weights(trial, run_id)
         else:
-            self._send_loadable(due, trial, run_id, self._folder / trial.model)
-        self._ledger.mark(due.id, "model", _MODEL_SENT)
+            self._send_loadable(trial, run_id, self._folder / trial.model)
+        self._ledger.mark(trial.id, "model", 1)
 
     def _send_weights(self, trial: TrialRecord, run_id: str) -> None:
         assert trial.weights is not None
@@ -197,14 +194,12 @@ class Follower:
         self._sink.log_texts(run_id, {"model/rebuild.txt": labels.rebuild_note(self._sweep, trial, reason)})
         self._sink.set_tags(run_id, {"model.reason": reason, labels.NOTE: labels.trial_note(self._sweep, trial, None)})
 
-    def _send_loadable(self, due: Due, trial: TrialRecord, run_id: str, file: Path) -> None:
-        again = due.model_sent == _MODEL_BEGUN
-        self._ledger.mark(due.id, "model", _MODEL_BEGUN)
+    def _send_loadable(self, trial: TrialRecord, run_id: str, file: Path) -> None:
         name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
         epoch = trial.best_epoch or self._ledger.last_epoch(trial.id)
         signature = (trial.facts or {}).get("signature")
         with model_folder(file, run_id, signature, self._sweep.versions) as folder:
-            model_id = self._sink.log_model(run_id, name, folder, params, epoch, again)
+            model_id = self._sink.log_model(run_id, name, folder, params, epoch)
         rows = self._ledger.journal.metrics(trial.id)
         of_model = [row for row in rows if row.key in trial.metrics and row.step == epoch]
         self._sink.log_metrics(run_id, of_model, model_id)
@@ -214,7 +209,7 @@ class Follower:
 
     def _finish_sweep(self) -> None:
         sweep = self._ledger.journal.sweep()
-        _, run_id, shown = self._ledger.sent(SWEEP)
+        run_id, shown = self._ledger.sent(SWEEP)
         if run_id is None or shown == sweep.status or sweep.ended_ms is None:
             return
         best = self._ledger.best(sweep)

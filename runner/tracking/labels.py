@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from runner.journal import SweepRecord, TrialRecord
@@ -125,7 +126,10 @@ def rebuild_note(sweep: SweepRecord, trial: TrialRecord, reason: str) -> str:
 
 def metric_key(name: str) -> str:
     """A metric's name in the characters that MLflow takes."""
-    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:MAX_KEY] or "_"
+    plain = re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII) or "_"
+    if len(plain) <= MAX_KEY:
+        return plain
+    return f"{plain[: MAX_KEY - 9]}-{sha256(name.encode()).hexdigest()[:8]}"  # those that begin alike stay apart
 
 
 def tag_key(name: str) -> str:

@@ -1,36 +1,37 @@
-"""The journal's `projection` table: what MLflow has acknowledged, and so what is still to be sent."""
+"""The journal's `projection` table: what a store has acknowledged, and so what is still to be sent to it."""
 
 from __future__ import annotations
 
 import json
 import math
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from runner.errors import SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, connect, transaction
 
+HOME = ""  # the store that a sweep's config names; unlike others it may move along with the sweep's folder
 SWEEP = ""  # the row of the sweep's own run; no trial has an empty id
 _DUE = """
 SELECT trial.id, trial.status, trial.facts IS NOT NULL AS has_facts, model.trial IS NOT NULL AS has_model,
-    projection.trial IS NOT NULL AS claimed, projection.run_id, coalesce(projection.metric_seq, 0) AS metric_seq,
-    coalesce(projection.facts, 0) AS facts_sent, coalesce(projection.model, 0) AS model_sent,
-    projection.status AS status_sent
-FROM trial LEFT JOIN model ON model.trial = trial.id LEFT JOIN projection ON projection.trial = trial.id
+    sent.run_id, coalesce(sent.metric_seq, 0) AS metric_seq, coalesce(sent.facts, 0) AS facts_sent,
+    coalesce(sent.model, 0) AS model_sent, sent.status AS status_sent
+FROM trial LEFT JOIN model ON model.trial = trial.id LEFT JOIN sent ON sent.trial = trial.id
 WHERE trial.started_ms IS NOT NULL
-    AND (trial.status = 'running' OR projection.status IS NULL OR projection.status <> trial.status)
+    AND (trial.status = 'running' OR sent.status IS NULL OR sent.status <> trial.status)
 ORDER BY trial.position
 """
 _MISSING = """
 SELECT
-    (SELECT count(*) FROM metric LEFT JOIN projection ON projection.trial = metric.trial
-        WHERE metric.seq > coalesce(projection.metric_seq, 0)) AS metrics,
-    (SELECT count(*) FROM trial LEFT JOIN projection ON projection.trial = trial.id
-        WHERE trial.started_ms IS NOT NULL AND trial.status <> 'running'
-            AND trial.status IS NOT projection.status)
-    + (SELECT count(*) FROM sweep LEFT JOIN projection ON projection.trial = ''
-        WHERE sweep.status <> 'running' AND sweep.status IS NOT projection.status) AS endings
+    (SELECT count(*) FROM metric LEFT JOIN sent ON sent.trial = metric.trial
+        WHERE metric.seq > coalesce(sent.metric_seq, 0)) AS metrics,
+    (SELECT count(*) FROM trial LEFT JOIN sent ON sent.trial = trial.id
+        WHERE trial.started_ms IS NOT NULL AND trial.status <> 'running' AND trial.status IS NOT sent.status)
+    + (SELECT count(*) FROM sweep LEFT JOIN sent ON sent.trial = ''
+        WHERE sweep.status <> 'running' AND sweep.status IS NOT sent.status) AS endings
 """
 
 
@@ -39,9 +40,7 @@ class Due:
     """A trial of which MLflow may lack something.
 
     Args:
-        claimed: its run was about to be created; without a `run_id` it may or may not exist.
         metric_seq: the last metric row that MLflow has acknowledged.
-        model_sent: 0 nothing, 1 begun, 2 all of it.
         status_sent: the journal's status that its run shows.
     """
 
@@ -49,11 +48,10 @@ class Due:
     status: str
     has_facts: bool
     has_model: bool
-    claimed: bool
     run_id: str | None
     metric_seq: int
     facts_sent: bool
-    model_sent: int
+    model_sent: bool
     status_sent: str | None
 
     @property
@@ -67,10 +65,12 @@ class Ledger:
 
     Args:
         folder: the sweep's folder; the journal must exist.
+        store: of which store, as `stores.store_name` calls it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str) -> None:
         self.journal = JournalReader(folder)
+        self._store = store
         self._db = connect(folder / FILE)
 
     def __enter__(self) -> Self:
@@ -80,54 +80,48 @@ class Ledger:
         self._db.close()
         self.journal.__exit__(*exc)
 
-    def ready(self) -> bool:
-        """True once the journal holds its sweep and trials."""
-        tables = self._db.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('sweep', 'trial')").fetchone()[0]
-        return bool(tables == 2 and self._db.execute("SELECT count(*) FROM sweep").fetchone()[0])
-
     def settings(self) -> list[Mapping[str, Any]]:
         """The settings of all trials, in order."""
         return [json.loads(row["settings"]) for row in self._db.execute("SELECT settings FROM trial ORDER BY position")]
 
     def due(self) -> tuple[Due, ...]:
-        """Trials that began and have not ended in MLflow as they have in the journal."""
-        flags = ("has_facts", "has_model", "claimed", "facts_sent")
-        return tuple(Due(**{**row, **{flag: bool(row[flag]) for flag in flags}}) for row in self._db.execute(_DUE))
+        """Trials that began and have not ended in the store as they have in the journal."""
+        flags = ("has_facts", "has_model", "facts_sent", "model_sent")
+        return tuple(Due(**{**row, **{flag: bool(row[flag]) for flag in flags}}) for row in self._of_store(_DUE))
 
     def missing(self) -> tuple[int, int]:
-        """How many metric values, and how many ends of runs, the journal holds and MLflow does not."""
-        row = self._db.execute(_MISSING).fetchone()
+        """How many metric values, and how many ends of runs, the journal holds and the store does not."""
+        row = self._of_store(_MISSING).fetchone()
         return row["metrics"], row["endings"]
 
-    def sent(self, trial_id: str) -> tuple[bool, str | None, str | None]:
-        """Of one run: whether it was claimed, its id, and the status that it shows."""
-        row = self._db.execute("SELECT run_id, status FROM projection WHERE trial = ?", (trial_id,)).fetchone()
-        return (False, None, None) if row is None else (True, row["run_id"], row["status"])
-
-    def claim(self, trial_id: str) -> None:
-        """Before a run is created: should its id be lost, the next attempt looks for the run first."""
-        with transaction(self._db) as db:
-            db.execute("INSERT OR IGNORE INTO projection (trial) VALUES (?)", (trial_id,))
+    def sent(self, trial_id: str) -> tuple[str | None, str | None]:
+        """Of one run: its id, and the status that it shows."""
+        row = self._of_store("SELECT run_id, status FROM sent WHERE trial = ?", trial_id).fetchone()
+        return (None, None) if row is None else (row["run_id"], row["status"])
 
     def begin(self, trial_id: str, run_id: str) -> None:
         """The run exists and has its params and first files."""
+        row = (self._store, trial_id, run_id, "running")
         with transaction(self._db) as db:
-            db.execute("UPDATE projection SET run_id = ?, status = 'running' WHERE trial = ?", (run_id, trial_id))
-            if trial_id == SWEEP:
+            db.execute("INSERT INTO projection (store, trial, run_id, status) VALUES (?, ?, ?, ?)", row)
+            if trial_id == SWEEP and self._store == HOME:
                 db.execute("UPDATE sweep SET run_id = ?", (run_id,))
 
     def acknowledge(self, seqs: Mapping[str, int]) -> None:
-        """MLflow has every metric row of these trials up to the given ones."""
+        """The store has every metric row of these trials up to the given ones."""
         if seqs:
             with transaction(self._db) as db:
                 db.executemany(
-                    "UPDATE projection SET metric_seq = ? WHERE trial = ?", [(seq, key) for key, seq in seqs.items()]
+                    "UPDATE projection SET metric_seq = ? WHERE store = ? AND trial = ?",
+                    [(seq, self._store, trial_id) for trial_id, seq in seqs.items()],
                 )
 
     def mark(self, trial_id: str, column: Literal["facts", "model", "status"], value: int | str) -> None:
-        """MLflow has that much of the facts, the model, or shows that status."""
+        """The store has the facts, the model, or shows that status."""
         with transaction(self._db) as db:
-            db.execute(f"UPDATE projection SET {column} = ? WHERE trial = ?", (value, trial_id))
+            db.execute(
+                f"UPDATE projection SET {column} = ? WHERE store = ? AND trial = ?", (value, self._store, trial_id)
+            )
 
     def last_epoch(self, trial_id: str) -> int:
         """Epochs that a trial has completed."""
@@ -145,3 +139,32 @@ class Ledger:
             return None
         value, trial = (max if sweep.goal == "maximize" else min)(found, key=lambda pair: pair[0])
         return trial, value
+
+    def _of_store(self, query: str, *values: str) -> sqlite3.Cursor:
+        """Runs a query in which `sent` is this store's part of the projection."""
+        return self._db.execute(
+            f"WITH sent AS (SELECT * FROM projection WHERE store = ?) {query}", (self._store, *values)
+        )
+
+
+def describe_missing(ledger: Ledger, where: str, reason: str) -> str | None:
+    """What a store lacks, why, and the command that sends it; None where it lacks nothing."""
+    metrics, endings = ledger.missing()
+    if metrics + endings == 0:
+        return None
+    return (
+        f"{where} lacks {metrics} metric values and the end of {endings} runs ({reason}); the journal keeps them, "
+        f"send them with: python -m runner sync {ledger.journal.sweep().id}"
+    )
+
+
+def is_ready(folder: Path) -> bool:
+    """True once the journal holds its sweep and trials, which are written in one transaction."""
+    if not (folder / FILE).is_file():
+        return False
+    try:
+        with JournalReader(folder) as journal:
+            journal.sweep()
+    except (SweepNotFoundError, sqlite3.OperationalError):  # empty, or a driver is just creating it
+        return False
+    return True

@@ -6,13 +6,11 @@ Every call may be repeated after its answer was lost: MLflow then holds the same
 from __future__ import annotations
 
 import logging
-import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import mlflow.exceptions
 import sqlalchemy.exc
@@ -23,8 +21,11 @@ from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 
 from runner.journal import MetricRow
+from runner.redaction import redact, without_credentials
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
 from runner.tracking.labels import metric_key
+from runner.tracking.sqlite_store import ARTIFACTS, private_store
+from runner.tracking.stores import sqlite_file, sqlite_uri
 
 _LABELS_PER_CALL = 100  # MLflow's own limit
 _REFUSALS = {
@@ -54,36 +55,33 @@ class MlflowSink:
 
     @property
     def where(self) -> str:
-        """The store's address without a password."""
-        parts = urlsplit(self._uri)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.netloc else self._uri
+        """The store's address without credentials."""
+        return without_credentials(self._uri)
 
     def open(self) -> None:
         """Connects, and creates what is missing: schema, write-ahead log, experiment. Repeatable."""
         if self._opened is not None:
             return
-        with mapped():
+        with mapped(), ExitStack() as opening:
             file = sqlite_file(self._uri)
             if file is not None:
-                _use_wal(file)
+                opening.enter_context(private_store(file))
             # A relative path must not follow a later change of the working directory.
-            client = MlflowClient(
-                self._uri if file is None else re.sub(r"(?<=:///)[^?]+", lambda _: str(file), self._uri)
-            )
+            client = MlflowClient(self._uri if file is None else sqlite_uri(self._uri, file))
             found = client.get_experiment_by_name(self._experiment)
             if found is not None and found.lifecycle_stage != "active":
                 raise StoreUnavailableError(
                     f"the MLflow experiment {self._experiment!r} is deleted; restore it "
                     f"(mlflow experiments restore --experiment-id {found.experiment_id}) or name another"
                 )
-            location = None if file is None else str(file.parent / "mlartifacts")
+            location = None if file is None else (file.parent / ARTIFACTS).as_uri()
             experiment_id = found.experiment_id if found else client.create_experiment(self._experiment, location)
             self._opened = client, experiment_id
 
     def context_tags(self, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
         """Who runs what: user, source and commit tags. `sources`: (path as named, folder) of the experiments' code."""
         with mapped():
-            tags: dict[str, str] = resolve_tags()
+            tags = {name: redact(value) for name, value in resolve_tags().items()}
             tags[MLFLOW_SOURCE_NAME] = ", ".join(path for path, _ in sources)
             # MLflow looks at the program's own repository; results depend on the experiment's.
             tags.pop(MLFLOW_GIT_COMMIT, None)
@@ -91,13 +89,19 @@ class MlflowSink:
             return tags if commit is None else {**tags, MLFLOW_GIT_COMMIT: commit}
 
     def find_run(self, sweep_id: str, trial_id: str | None) -> str | None:
-        """The run of a trial, or of the sweep itself, from an attempt whose answer was lost."""
+        """The run of a trial, or of the sweep itself, that the store has from an attempt whose answer was lost."""
         client, experiment_id = self._client
         query = f"tags.`sweep.id` = '{sweep_id}'" + (f" AND tags.`trial.id` = '{trial_id}'" if trial_id else "")
+        page: str | None = None
         with mapped():
-            runs = client.search_runs([experiment_id], query)
-        wanted = [run for run in runs if (MLFLOW_PARENT_RUN_ID in run.data.tags) == (trial_id is not None)]
-        return str(wanted[0].info.run_id) if wanted else None
+            while True:
+                runs = client.search_runs([experiment_id], query, page_token=page)
+                for run in runs:
+                    if (MLFLOW_PARENT_RUN_ID in run.data.tags) == (trial_id is not None):
+                        return str(run.info.run_id)
+                page = runs.token
+                if not page:
+                    return None
 
     def create_run(self, name: str, start_ms: int, tags: Mapping[str, str], parent: str | None) -> str:
         """Creates a run and answers its id; the tags are there from the first moment."""
@@ -157,8 +161,8 @@ class MlflowSink:
             renamed.symlink_to(file.absolute())  # an artifact takes its file's name; a model is not copied for that
             client.log_artifact(run_id, str(renamed), folder or None)
 
-    def log_model(self, run_id: str, name: str, folder: Path, params: Mapping[str, str], step: int, again: bool) -> str:
-        """Writes an MLflow model folder as the run's logged model and answers its id.
+    def log_model(self, run_id: str, name: str, folder: Path, params: Mapping[str, str], step: int) -> str:
+        """Writes an MLflow model folder as the run's logged model and answers its id; goes on with an earlier attempt.
 
         Args:
             run_id: the run that trained it.
@@ -166,12 +170,11 @@ class MlflowSink:
             folder: the model, with its `MLmodel` file.
             params: copied to the model, for searches.
             step: the epoch that the model is from.
-            again: an earlier attempt may have got part of the way; it is found and continued.
         """
         client, experiment_id = self._client
         with mapped():
             query = f"source_run_id = '{run_id}'"
-            earlier = client.search_logged_models([experiment_id], filter_string=query) if again else []
+            earlier = client.search_logged_models([experiment_id], filter_string=query)
             model = earlier[0] if earlier else client.create_logged_model(experiment_id, name, run_id, params=params)
             client.log_model_artifacts(model.model_id, str(folder))
             client.finalize_logged_model(model.model_id, "READY")
@@ -198,12 +201,6 @@ class MlflowSink:
         return self._opened
 
 
-def sqlite_file(uri: str) -> Path | None:
-    """The absolute path of a sqlite store; None for any other."""
-    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
-    return Path(match[1]).absolute() if match else None
-
-
 @contextmanager
 def logging_to(file: Path) -> Iterator[None]:
     """MLflow's own messages, tracebacks of a locked store among them, go to a file and not to the terminal."""
@@ -211,7 +208,7 @@ def logging_to(file: Path) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine")]
     before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
     handler = logging.FileHandler(file, delay=True, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.WARNING)
@@ -224,14 +221,11 @@ def logging_to(file: Path) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _use_wal(file: Path) -> None:
-    # With sqlite's default mode a reader (the user's browser) and this writer lock each other out.
-    file.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(file, timeout=20.0)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-    finally:
-        connection.close()
+class _Discreet(logging.Formatter):
+    """Messages and tracebacks without the credentials of the addresses in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 @contextmanager
@@ -247,5 +241,4 @@ def mapped() -> Iterator[None]:
 
 
 def _first_line(err: Exception) -> str:
-    text = str(err).strip() or type(err).__name__
-    return re.sub(r"//[^/@\s]+@", "//", text.splitlines()[0])  # no passwords in messages
+    return redact((str(err).strip() or type(err).__name__).splitlines()[0])

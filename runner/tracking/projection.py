@@ -12,9 +12,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 from runner.errors import TrackingError
-from runner.journal import FILE
 from runner.tracking.failures import StoreRefusedError
-from runner.tracking.ledger import Ledger
+from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
 
 if TYPE_CHECKING:
     from runner.tracking.follower import Follower
@@ -53,6 +52,7 @@ class Projection:
 
     Args:
         folder: the sweep's folder.
+        uri: the store's address with its credentials; None for the one that the journal has, which is without.
         poll_s: look for news this often, if not notified.
         timeout_s: most seconds to drain; what is missing then is in `problem`.
         on_warning: told, from the thread, of the first error of an outage and of runs that MLflow refuses.
@@ -61,11 +61,13 @@ class Projection:
     def __init__(
         self,
         folder: Path,
+        uri: str | None = None,
         poll_s: float = 1.0,
         timeout_s: float = 120.0,
         on_warning: Callable[[str], None] = _to_stderr,
     ) -> None:
         self._folder = folder
+        self._uri = uri
         self._poll_s = poll_s
         self._timeout_s = timeout_s
         self._on_warning = on_warning
@@ -108,9 +110,9 @@ class Projection:
             with mlflow_sink.logging_to(self._folder / "logs" / "mlflow.log"):
                 if not self._wait_for_sweep():
                     return
-                with Ledger(self._folder) as ledger:
+                with Ledger(self._folder, HOME) as ledger:
                     sweep = ledger.journal.sweep()
-                    sink = mlflow_sink.MlflowSink(sweep.tracking_uri, sweep.mlflow_experiment)
+                    sink = mlflow_sink.MlflowSink(self._uri or sweep.tracking_uri, sweep.mlflow_experiment)
                     self._where = f"MLflow at {sink.where}"
                     self._follow(follower.Follower(self._folder, ledger, sink, self._on_refused))
         except BaseException as err:  # raised again where the context is left
@@ -120,11 +122,8 @@ class Projection:
     def _wait_for_sweep(self) -> bool:
         while True:
             closing = self._closing.is_set()
-            if (self._folder / FILE).is_file():
-                # A driver that is just creating it may hold it.
-                with suppress(sqlite3.OperationalError), Ledger(self._folder) as ledger:
-                    if ledger.ready():
-                        return True
+            if is_ready(self._folder):
+                return True
             if closing:
                 return False
             self._pause(self._poll_s)
@@ -174,14 +173,7 @@ class Projection:
         self._on_warning(message)
 
     def _describe_missing(self) -> str | None:
-        if not (self._folder / FILE).is_file():
+        if not is_ready(self._folder):
             return None
-        with Ledger(self._folder) as ledger:
-            metrics, endings = ledger.missing() if ledger.ready() else (0, 0)
-        if metrics + endings == 0:
-            return None
-        reason = f" ({self._last_problem})" if self._last_problem else f" (not done within {self._timeout_s:g} s)"
-        return (
-            f"{self._where} lacks {metrics} metric values and the end of {endings} runs{reason}; "
-            f"{self._folder / FILE} keeps them"
-        )
+        with Ledger(self._folder, HOME) as ledger:
+            return describe_missing(ledger, self._where, self._last_problem or f"not done within {self._timeout_s:g} s")

@@ -211,6 +211,34 @@ def test_everything_listens_on_loopback_alone(ray_fleet: RayFleet) -> None:
     assert all(ip in ("::1", "::ffff:127.0.0.1") for ip in listening if ":" in ip), listening
 
 
+def test_a_call_without_the_sweeps_token_is_refused(ray_fleet: RayFleet) -> None:
+    import grpc
+    import ray
+
+    channel = grpc.insecure_channel(ray.get_runtime_context().gcs_address)
+    ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo")
+    own, stranger = os.environ["RAY_AUTH_TOKEN"], "f" * 64
+    assert ask(b"", timeout=10, metadata=[("authorization", f"Bearer {own}")])
+    for metadata in ([], [("authorization", f"Bearer {stranger}")]):
+        with pytest.raises(grpc.RpcError) as refused:
+            ask(b"", timeout=10, metadata=metadata)
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    channel.close()
+
+
+def test_rays_token_and_files_are_this_users_alone(ray_fleet: RayFleet) -> None:
+    import ray
+
+    token = os.environ["RAY_AUTH_TOKEN"]
+    assert not [p for p in psutil.Process().children(recursive=True) if token in " ".join(p.cmdline())]
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    assert session.parents[1].stat().st_mode & 0o777 == 0o700
+    assert (session / "sockets" / "raylet").is_socket()
+    files = [path for path in session.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+
+
 def test_ray_starts_only_what_a_sweep_uses(ray_fleet: RayFleet) -> None:
     processes = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
     assert any("raylet" in line for line in processes), "Ray runs below this process"

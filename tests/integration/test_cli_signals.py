@@ -35,6 +35,8 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
     with folder.start("sweep", "train.epochs=2000", f"fleet.kind={fleet}") as running:
         running.read_until("000 round 3 ")
         family = running.descendants()
+        if fleet == "local":
+            assert f"still at work in process {running.process.pid}" in folder.run("sync", code=2).err
         began = time.monotonic()
         send(running.process.pid, number)  # type: ignore[operator]
         ended = running.finish(128 + number)

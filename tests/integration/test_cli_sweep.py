@@ -142,7 +142,9 @@ def test_three_models_live_in_three_processes_with_data_of_their_own(three_model
 
 # --- some settings fail -----------------------------------------------------------------------------------------------
 
+TOKEN = "hunter22hunter22"
 PICKY = """
+import os
 from pathlib import Path
 
 import keras
@@ -158,9 +160,9 @@ def load_data(scale: float = 1.0):
     return Data(train=(x, x.sum(axis=1)))
 
 
-def build_model(units: int = 4) -> keras.Model:
+def build_model(units: int = 4, note: str = "") -> keras.Model:
     if units == 13:
-        raise ValueError("thirteen units bring bad luck")
+        raise ValueError("thirteen units bring bad luck to " + os.environ["PICKY_TOKEN"])
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     return model
@@ -171,7 +173,8 @@ def build_model(units: int = 4) -> keras.Model:
 def picky(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, Ended, Record]:
     folder = Folder(tmp_path_factory.mktemp("picky"))
     (folder.path / "picky.py").write_text(PICKY, encoding="utf-8")
-    ended = folder.run("sweep", "picky.py", "params.scale=1.0,2.0", "params.units=13,4,8", "train.epochs=2", code=3)
+    settings = ["params.scale=1.0,2.0", "params.units=13,4,8", "train.epochs=2", "params.note=a"]
+    ended = folder.run("sweep", "picky.py", *settings, code=3, env={"PICKY_TOKEN": TOKEN})
     (sweep,) = folder.sweeps
     return folder, ended, read_journal(sweep)
 
@@ -198,6 +201,28 @@ def test_a_failed_trials_run_has_its_traceback(picky: tuple[Folder, Ended, Recor
         assert run.info.status == ("FAILED" if failed else "FINISHED")
         assert ("traceback.txt" in tracked.files(run)) == failed
     assert tracked.parent.info.status == "FINISHED"
+
+
+def test_a_sweeps_files_are_private(picky: tuple[Folder, Ended, Record]) -> None:
+    (sweep,) = picky[0].sweeps
+    modes = {path: path.stat().st_mode & 0o777 for path in (sweep, picky[0].store, picky[0].path / "mlartifacts")}
+    assert list(modes.values()) == [0o700, 0o600, 0o700]
+    assert {path.stat().st_mode & 0o777 for path in (sweep / "models").iterdir()} == {0o600}
+
+
+def test_a_secret_of_the_environment_is_in_nothing_that_is_written(picky: tuple[Folder, Ended, Record]) -> None:
+    folder, ended, record = picky
+    written = [path for path in folder.path.rglob("*") if path.is_file()]
+    assert any(path.name == "traceback.txt" for path in written)
+    assert [path for path in written if TOKEN.encode() in path.read_bytes()] == []
+    assert TOKEN not in ended.everything
+    assert any("bad luck to ***" in trial.reason for trial in record.trials.values())
+
+
+def test_a_sweep_with_a_secret_in_its_config_does_not_begin(picky: tuple[Folder, Ended, Record]) -> None:
+    ended = picky[0].run("sweep", "picky.py", f"params.note={TOKEN}", code=2, env={"PICKY_TOKEN": TOKEN})
+    assert "has the value of PICKY_TOKEN in it" in ended.err
+    assert TOKEN not in ended.everything
 
 
 def test_data_is_loaded_once_for_each_distinct_value_of_its_parameters(picky: tuple[Folder, Ended, Record]) -> None:

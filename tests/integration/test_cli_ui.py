@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -32,6 +33,15 @@ def wait_for_page(url: str, running: Running) -> int:
     raise AssertionError("no page")
 
 
+def answer(port: int, method: str = "GET", path: str = "/", **headers: str) -> int:
+    """The status of one request, with headers as an attacker's page would make a browser send them."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20.0)
+    connection.request(method, path, body="{}" if method == "POST" else None, headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
 @pytest.mark.parametrize(
     ("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)], ids=["Ctrl-C", "SIGTERM"]
 )
@@ -53,6 +63,23 @@ def test_the_ui_answers_on_loopback_alone_and_leaves_nothing(folder: Folder, num
         assert "Traceback" not in ended.everything
         _, alive = psutil.wait_procs(family[1:], timeout=10.0)
         assert not alive
+
+
+def test_the_ui_answers_to_this_machines_names_and_pages_alone(folder: Folder) -> None:
+    port, search = free_port(), "/ajax-api/2.0/mlflow/experiments/search?max_results=1"
+    open_door = {"MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true", "MLFLOW_SERVER_ALLOWED_HOSTS": "*"}
+    store = f"sqlite:///{folder.path}/a%20store.db"
+    with folder.start("ui", "--port", str(port), "--uri", store, env=open_door) as running:
+        wait_for_page(f"http://127.0.0.1:{port}/", running)
+        assert answer(port, path=search, Host=f"localhost:{port}") == 200
+        for host in ("attacker.example", f"attacker.example:{port}", "10.attacker.example", "192.168.attacker.example"):
+            assert answer(port, Host=host) == 403, host
+            assert answer(port, path=search, Host=host) == 403, host
+        page, create = "http://attacker.example", "/ajax-api/2.0/mlflow/experiments/create"
+        assert answer(port, "POST", create, Origin=page) == 403
+        assert answer(port, "POST", create, Origin=f"http://127.0.0.1:{port}") == 400  # let in; it has no name
+        for process in running.descendants():
+            assert not any("store.db" in argument for argument in process.cmdline()), "everyone can read arguments"
 
 
 def test_a_taken_port_is_told(folder: Folder) -> None:

@@ -4,97 +4,20 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_journal import ROUNDS, ask, begin, counts, eventually, facts, report, small_sweep, sweep, trial
 
-from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect
-from runner.records import (
-    Allocation,
-    Export,
-    Facts,
-    Failure,
-    Report,
-    Signature,
-    Source,
-    Tensor,
-    TrainSettings,
-    Trial,
-    Turn,
-    Verdict,
-    Work,
-)
+from runner.journal import FILE, JournalReader, SqliteJournal, connect
+from runner.records import Allocation, Export, Failure, Verdict
 from runner.tracking import Projection, follower
-
-ROUNDS = 1200
-SIGNATURE = Signature(
-    inputs=(Tensor(name=None, dtype="float32", shape=(-1, 3)),),
-    outputs=(Tensor(name=None, dtype="float32", shape=(-1, 2)),),
-)
-TABLES = ("runs", "metrics", "params", "tags", "logged_models", "inputs")
-
-
-def trial(number: int, units: int = 4) -> Trial:
-    source = Source(path="experiments/tiny.py", root=os.getcwd(), files=(("tiny.py", "UNITS = 4\n"),))
-    return Trial(
-        id=f"{number:03d}", index=number, member="tiny", source=source, params={"units": units, "text": "x" * 7000},
-        data_params=(), model_params=("units",), searched=("units",), train=TrainSettings(epochs=2), seed=number,
-    )  # fmt: skip
-
-
-def facts(loadable: bool = True, inexact: str = "") -> Facts:
-    return Facts(
-        steps_per_epoch=ROUNDS, rows=64, validation_rows=8, parameters=9, program="round", program_reason="",
-        inexact=inexact, summary='Model: "tiny"', loadable=loadable, signature=SIGNATURE,
-    )  # fmt: skip
-
-
-def report(number: int, turn: int, value: float = 0.5, epoch: int = 0, of: Facts | None = None) -> Report:
-    return Report(
-        trial_id=f"{number:03d}", round=turn, step=turn + 1, epoch=epoch, running={"loss": value},
-        epoch_metrics={"val_accuracy": value} if epoch else None,
-        turn=Turn(pid=7, started_s=1000.0, ended_s=1000.0 + turn, compute_s=1.0), facts=of,
-    )  # fmt: skip
-
-
-def sweep(store: str) -> SweepRecord:
-    return SweepRecord(
-        id="tiny-1", name="tiny", created_ms=900_000, metric="val_accuracy", goal="maximize", config="name: tiny\n",
-        command="python -m runner sweep experiments/tiny.py", tracking_uri=store, mlflow_experiment="tiny trials",
-        versions={"keras": "3.1", "mlflow": "3.17"},
-    )  # fmt: skip
-
-
-def begin(journal: SqliteJournal, *numbers: int) -> None:
-    journal.assign({0: tuple(Work(trial=trial(number), round=0) for number in numbers)})
-
-
-def eventually(question: Callable[[], bool], within_s: float) -> float:
-    started_s = time.monotonic()
-    while not question():
-        assert time.monotonic() - started_s < within_s, f"not within {within_s} s"
-        time.sleep(0.05)
-    return time.monotonic() - started_s
-
-
-def ask(store: Path, query: str) -> list[tuple]:
-    connection = sqlite3.connect(store, timeout=20.0)
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
-
-
-def counts(store: Path) -> dict[str, int]:
-    return {table: ask(store, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
 
 
 @pytest.fixture(scope="module")
@@ -332,27 +255,28 @@ def test_a_model_that_cannot_be_loaded_says_why_and_how_to_rebuild_it(runs: dict
     assert "python -m runner sweep experiments/tiny.py" in note
 
 
-def test_sending_again_after_lost_acknowledgements_adds_nothing(swept: Path, tmp_path: Path):
+LOST = {
+    "acknowledgements": ["UPDATE projection SET metric_seq = 0, facts = 0, status = NULL, model = 0"],
+    "the ids of two runs": [
+        "UPDATE projection SET metric_seq = 0, facts = 0, status = NULL, model = 0",
+        "DELETE FROM projection WHERE trial IN ('', '001')",
+    ],
+    "all": ["DELETE FROM projection"],
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_sending_again_adds_nothing_whatever_was_lost_of_the_account(swept: Path, lost: str):
     folder, store = swept, swept.parent / "mlflow.db"
     before = counts(store)
     journal = connect(folder / FILE)
-    # As after a crash: nothing acknowledged, two runs of unknown fate, a model on its way.
-    journal.execute("UPDATE projection SET metric_seq = 0, facts = 0, status = NULL, model = min(model, 1)")
-    journal.execute("UPDATE projection SET run_id = NULL WHERE trial IN ('', '001')")
+    for statement in LOST[lost]:
+        journal.execute(statement)
     journal.close()
     with Projection(folder) as projection:
         pass
     assert projection.problem is None
     assert counts(store) == before
-
-
-def small_sweep(folder: Path, store: str) -> SqliteJournal:
-    folder.mkdir(exist_ok=True)
-    journal = SqliteJournal(folder, {0: Allocation(num_cpus=1)})
-    journal.__enter__()
-    journal.create(sweep(store), (trial(0),))
-    begin(journal, 0)
-    return journal
 
 
 def test_a_committed_metric_is_visible_within_five_seconds_and_a_locked_store_recovers(tmp_path: Path):

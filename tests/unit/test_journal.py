@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import errno
 import math
+import os
 import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runner.errors import SweepNotFoundError
-from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect
+from runner.errors import JournalError, SweepBusyError, SweepNotFoundError
+from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect, locked, write_durably
+from runner.overheads import summarize
 from runner.records import Allocation, Export, Facts, Failure, Report, Source, TrainSettings, Trial, Turn, Verdict, Work
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
@@ -193,3 +199,95 @@ def test_an_unknown_trial_is_a_key_error(reader: JournalReader):
 def test_a_journal_that_is_not_open_says_so(tmp_path: Path):
     with pytest.raises(RuntimeError, match="context manager"):
         SqliteJournal(tmp_path, {}).end("complete")
+
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from runner.journal import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_sweep_has_one_writer_until_that_dies(tmp_path: Path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        with (
+            pytest.raises(SweepBusyError, match=f"{tmp_path.name} is still at work in process {owner.pid}"),
+            locked(tmp_path),
+        ):
+            pass
+        owner.kill()
+    with locked(tmp_path):
+        child = subprocess.run([sys.executable, "-c", HOLD, str(tmp_path)], capture_output=True, text=True, check=False)
+        assert f"process {os.getpid()}" in child.stderr
+    with locked(tmp_path):
+        pass
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_process_that_the_owner_started_does_not_keep_the_lock(tmp_path: Path):
+    with locked(tmp_path):
+        child = subprocess.Popen(["sleep", "60"])
+    with locked(tmp_path):
+        pass
+    child.kill()
+    child.wait()
+
+
+def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "model"
+    write_durably(file, b"first")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_durably(file, b"second")
+    assert file.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_rename_is_flushed_to_the_disk_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    flushed = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (flushed.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    write_durably(tmp_path / "model", b"bytes")
+    assert flushed == [str(tmp_path / "model.partial"), str(tmp_path)]
+
+
+def test_what_the_experiments_code_says_when_it_fails_is_recorded_without_secrets(tmp_path: Path):
+    with SqliteJournal(tmp_path, {}, lambda text: text.replace("hunter22", "***")) as journal:
+        journal.create(SWEEP, (trial(0),))
+        failure = Failure(trial_id="000", kind="data", message="no hunter22", traceback="Traceback: hunter22")
+        journal.commit({"000": failure}, {"000": Verdict(kind="fail")}, {})
+    assert b"hunter22" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_journal_is_told(tmp_path: Path):
+    (tmp_path / FILE).write_bytes(b"not a database, but long enough to look at" * 100)
+    with pytest.raises(JournalError, match=r"journal\.db: cannot be read"):
+        JournalReader(tmp_path)
+
+
+def test_a_clock_that_jumps_back_leaves_no_end_before_its_beginning(tmp_path: Path):
+    times = iter([5000.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0])
+    with SqliteJournal(tmp_path, {0: Allocation(num_cpus=1)}, clock=lambda: next(times, 10.0)) as journal:
+        journal.create(SWEEP, (trial(0), trial(1)))
+        journal.assign({0: (Work(trial=trial(0), round=0), Work(trial=trial(1), round=0))})
+        for turn, ended_s in enumerate([5001.0, 3.0, 7000.0]):
+            moved = report(0, turn, turn + 1, turn + 1, float(turn), ended=True)
+            journal.commit({"000": replace(moved, turn=replace(moved.turn, ended_s=ended_s))}, {}, {})
+        journal.commit({}, {"000": COMPLETE}, {})
+        journal.end("killed")
+    with JournalReader(tmp_path) as reader:
+        first, second = reader.trials()
+        assert all((t.ended_ms or 0) >= (t.started_ms or 0) for t in (first, second))
+        assert (reader.sweep().ended_ms or 0) >= reader.sweep().created_ms
+        assert first.metrics["val_loss"] == 3.0, "the last epoch's, whatever the clock said"
+        assert summarize(reader.sweep().created_ms / 1000, reader.turns(), reader.barriers()) is not None

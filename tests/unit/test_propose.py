@@ -19,7 +19,7 @@ def load_data(noise: float = 0.0, seed: int = 7): ...
 def build_model(units: int = 64, learning_rate: float = 1e-3, act: str | None = None):
     model.compile(metrics=["accuracy", keras.metrics.AUC()])
 """
-B = "def load_data(): ...\ndef build_model(depth: int, secret=f()): ...\n"
+B = "def load_data(): ...\ndef build_model(depth: int, salt=f()): ...\n"
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +116,8 @@ def test_a_mixed_sweep_searches_each_member() -> None:
 def test_a_default_that_is_no_literal_is_left_to_the_function() -> None:
     (trial,) = trials("params.depth=2", experiment="b.py")
     assert (trial.params, trial.model_params) == ({"depth": 2}, ("depth",))
-    (trial,) = trials("params.depth=2", "params.secret=x", experiment="b.py")
-    assert trial.model_params == ("depth", "secret")
+    (trial,) = trials("params.depth=2", "params.salt=x", experiment="b.py")
+    assert trial.model_params == ("depth", "salt")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_config_that_does_not_fit_the_experiment_is_explained(overrides: list[
 
 def test_a_parameter_without_default_must_be_given() -> None:
     assert problems(experiment="b.py") == "b.py:2: depth: has no default and no value; set params.depth"
-    listed = problems("search.points=[{depth: 1}, {secret: 1}]", experiment="b.py")
+    listed = problems("search.points=[{depth: 1}, {salt: 1}]", experiment="b.py")
     assert "(search.points[1] lack it)" in listed
 
 

@@ -1,0 +1,54 @@
+"""Addresses of tracking stores: where a sqlite store lies, and which addresses mean one store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from runner.redaction import without_credentials
+from runner.tracking.failures import StoreUnavailableError
+from runner.tracking.ledger import HOME
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The absolute path of a sqlite store as SQLAlchemy reads it, which may undo `%20`; None for any other store."""
+    if not uri.startswith(("sqlite:", "sqlite+")):
+        return None
+    database = make_url(uri).database
+    return Path(database).absolute() if database and database != ":memory:" else None
+
+
+def sqlite_uri(uri: str, file: Path) -> str:
+    """The address of a sqlite store with this file in place of its own; its path may have any characters.
+
+    Raises:
+        StoreUnavailableError: SQLAlchemy (before 2.1) has no way to write such a path.
+    """
+    plain = f"sqlite:///{file}"
+    if make_url(plain).database == str(file):
+        return plain + uri[uri.find("?") :] if "?" in uri else plain
+    # With the driver's name, since MLflow takes what follows `sqlite:///` for a path as it is, and makes its folder.
+    written = make_url(uri).set(drivername="sqlite+pysqlite", database=str(file)).render_as_string(hide_password=False)
+    if make_url(written).database != str(file):
+        raise StoreUnavailableError(f"{file}: no MLflow store can be in a folder of such a name; set tracking.uri")
+    return written
+
+
+def store_name(uri: str, home: str) -> str:
+    """How the journal's ledger calls a store.
+
+    Args:
+        uri: the store's tracking URI.
+        home: that of the sweep's config, without credentials.
+
+    Returns:
+        `HOME` where both are one store, else an address that does not depend on the working directory.
+    """
+    address, own = _address(uri), _address(home)
+    return HOME if address == own else address
+
+
+def _address(uri: str) -> str:
+    file = sqlite_file(uri)
+    return without_credentials(uri).rstrip("/") if file is None else f"sqlite:///{file.resolve()}"

@@ -1,0 +1,215 @@
+"""What docs/security.md promises of files and names; listeners, tokens and the UI are tested where they are real."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.config import load_config, resolve_members
+from runner.errors import ConfigError, JournalError, SweepNotFoundError
+from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord
+from runner.review import find_sweep, open_review
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENT = """\
+def load_data(hf_token: str = "", path: str = "data"): ...
+def build_model(units: int = 1, key_dim: int = 8, max_tokens: int = 9, pad_token: str = "<pad>"): ...
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "a.py").write_text(EXPERIMENT, encoding="utf-8")
+    (tmp_path / "outside.yaml").write_text("# @package _global_\nexperiment: a.py\n", encoding="utf-8")
+    (tmp_path / "conf" / "config.yaml").write_text("experiment: a.py\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refused(*settings: str, file: str | None = None, name: str = "config") -> str:
+    with pytest.raises(ConfigError) as error:
+        resolve_members(load_config(file, list(settings), config_dir=None, config_name=name))
+    return str(error.value)
+
+
+# --- nothing from a file is run ---------------------------------------------------------------------------------------
+
+RUNS_CODE = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+LOADERS = {"load_model", "load_weights", "load_context", "unsafe_load", "full_load", "eval", "exec", "deserialize"}
+
+
+def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            yield name, node
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "runner").rglob("*.py")), ids=lambda path: path.name)
+def test_no_module_loads_what_could_run_code(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
+            assert not {name.split(".")[0] for name in names} & RUNS_CODE, f"{file.name}:{node.lineno}"
+    for name, call in calls(tree):
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+        where = f"{file.name}:{call.lineno}: {name}"
+        if name == "load" and ast.unparse(call.func).split(".")[0] in ("np", "numpy", "yaml"):
+            assert ast.unparse(keywords.get("allow_pickle", ast.Constant(None))) == "False", where
+        if name in LOADERS:
+            assert ast.unparse(keywords.get("safe_mode", ast.Constant(True))) == "True", where
+            assert name in ("load_model", "load_weights"), where
+
+
+ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+YAML = {
+    "!!python/object/apply:os.system [id]": "tag",
+    "params: {path: !!python/name:os.system }": "tag",
+    "params: {path: !!binary aGk=}": "tag",
+    "params: {_target_: os.system}": "_target_ is not supported",
+    "search: {space: {_target_: [1]}}": "_target_ is not supported",
+    "seed: 1\nseed: 2": "seed: given twice",
+    "params: &a {path: *a}": "an alias (*) that contains itself",
+    ALIASES: "a config has at most",
+    "params: {path: '${oc.env:HOME}'}": "only plain references",
+    "params: " + "[" * 5000: "nested too deeply",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", YAML, ids=[why.split()[0] + str(i) for i, why in enumerate(YAML.values())])
+def test_yaml_that_would_run_or_grow_is_refused_at_once(project: Path, text: str) -> None:
+    (project / "conf" / "config.yaml").write_text(text, encoding="utf-8")
+    began_s = time.monotonic()
+    assert YAML[text] in refused()
+    assert time.monotonic() - began_s < 2.0
+
+
+# --- names stay where they belong -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "name=../x",
+        "name=..",
+        "name=/x",
+        "name=a/b",
+        "name=.x",
+        "'name=\"a\nb\"'",
+        "+members={../x: {experiment: a.py}}",
+        "+members={'a/b': {experiment: a.py}}",
+        "experiment=../../outside",
+        "experiment=../outside",
+        "experiment=x/../../../outside",
+        "experiment=/etc/passwd",
+    ],
+)
+def test_a_name_that_is_a_path_is_refused(project: Path, setting: str) -> None:
+    assert refused(setting)
+
+
+def test_an_option_outside_the_config_folder_is_refused_though_it_exists(project: Path) -> None:
+    assert "must be one name" in refused("experiment=../../outside")
+    assert "must be one name" in refused(f"experiment={project}/outside")
+    (project / "conf" / "config.yaml").write_text("defaults: [experiment: ../../outside]\n", encoding="utf-8")
+    assert "outside" in refused()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/x", "..", "a/../../outside", "\0"])
+def test_a_config_name_outside_the_config_folder_is_refused(project: Path, name: str) -> None:
+    assert "--config-name" in refused(name=name)
+
+
+@pytest.mark.parametrize("name", ["../s", "..", "/", ".", "s/../s", ""])
+def test_a_sweep_is_found_by_name_and_not_by_path(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("s", "sweeps/a", "sweeps/b"):
+        Path(folder).mkdir(parents=True)
+        (Path(folder) / FILE).touch()
+    with pytest.raises(SweepNotFoundError):
+        find_sweep(name)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE trial SET record = replace(record, 'cases.py', '../../evil.py')",
+        "UPDATE trial SET record = replace(record, 'cases.py', '/tmp/evil.py')",
+        "INSERT INTO model VALUES ('000', '../../../etc/passwd', 'models/000.weights.npz')",
+        "INSERT INTO model VALUES ('000', NULL, '/etc/passwd')",
+    ],
+)
+def test_a_foreign_journal_cannot_name_files_outside_its_folder(tmp_path: Path, make_trial, statement: str) -> None:
+    sweep = SweepRecord(
+        id="s", name="s", created_ms=0, metric="loss", goal="minimize", config="", command="", tracking_uri="",
+        mlflow_experiment="", versions={},
+    )  # fmt: skip
+    with SqliteJournal(tmp_path, {}) as journal:
+        journal.create(sweep, (make_trial(),))
+    assert open_review(tmp_path).trials
+    database = sqlite3.connect(tmp_path / FILE)
+    with database:
+        database.execute(statement)
+    database.close()
+    with pytest.raises(JournalError, match="no file of the sweep's own"), JournalReader(tmp_path) as reader:
+        reader.trials()
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["params.hf_token=abc", "params.hf_token=a,b", "search.space.hf_token=[abc]", "search.points=[{hf_token: abc}]"],
+)
+def test_a_parameter_named_like_a_secret_is_refused_since_it_would_be_recorded(project: Path, setting: str) -> None:
+    told = refused(setting, file="a.py")
+    assert "hf_token: is named like a secret" in told
+    assert "abc" not in told
+
+
+@pytest.mark.parametrize("setting", ["params.key_dim=4", "params.max_tokens=5", "params.pad_token=x", "params.path=k"])
+def test_hyperparameters_with_such_words_are_not(project: Path, setting: str) -> None:
+    assert resolve_members(load_config("a.py", [setting], config_dir=None))
+
+
+def test_a_config_with_a_secret_of_the_environment_is_refused_before_anything_starts(project: Path) -> None:
+    from rich.console import Console
+
+    from runner.sweep import run_sweep
+
+    config = load_config("a.py", ["params.path=hunter22hunter"], config_dir=None)
+    with pytest.raises(ConfigError, match="has the value of MY_TOKEN in it") as error:
+        run_sweep(config, console=Console(), command="", root=Path("sweeps"), secrets={"MY_TOKEN": "hunter22hunter"})
+    assert "hunter22" not in str(error.value)
+    assert not Path("sweeps").exists()
+
+
+def test_what_is_recorded_of_a_config_has_no_credentials(project: Path) -> None:
+    from runner.recording import recorded_config
+
+    uri = "postgresql://me:hunter22@host/db?password=hunter22"
+    config = load_config("a.py", [f"'tracking.uri=\"{uri}\"'".strip("'")], config_dir=None)
+    assert config.tracking.uri == uri
+    assert "hunter22" not in recorded_config(config)
+    assert "postgresql://host/db" in recorded_config(config)
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_claim_of_the_security_page_names_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "test" in line.rsplit("|", 2)[1]]
+    named = [re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) for row in rows[0:] if "`tests/" in row]
+    assert len(named) >= 12
+    for file, test in (pair for row in named for pair in row):
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{test}"
