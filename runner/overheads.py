@@ -48,7 +48,7 @@ def summarize(
         seat_s=sum(turn["seat_s"] for turn in turns),
         swap_s=sum(turn["swap_s"] for turn in turns),
         wait_s=sum(waits(turns, barriers)),
-        log_s=sum((barrier["committed_s"] or barrier["reported_s"]) - barrier["reported_s"] for barrier in barriers),
+        log_s=sum(map(_commit_s, barriers)),
         utilisation=busy / (slots * (ended - began)) if ended > began else 0.0,
     )
 
@@ -86,8 +86,8 @@ def timeline(turns: Sequence[Mapping[str, Any]], barriers: Sequence[Mapping[str,
         for slot in sorted({turn["slot"] for turn in turns})
     ]
     events.append({"name": "thread_name", "ph": "M", "pid": 1, "tid": -1, "args": {"name": "driver"}})
-    for turn in turns:
-        events += _turn_events(turn)
+    for turn, number in _numbers(turns, barriers):
+        events += _turn_events(turn, barriers[number])
     for barrier in barriers:
         committed = barrier["committed_s"] or barrier["reported_s"]
         events.append(_event("round", -1, barrier["began_s"], barrier["reported_s"], {"number": barrier["number"]}))
@@ -95,15 +95,21 @@ def timeline(turns: Sequence[Mapping[str, Any]], barriers: Sequence[Mapping[str,
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
-def _turn_events(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _turn_events(turn: Mapping[str, Any], barrier: Mapping[str, Any]) -> list[dict[str, Any]]:
     label = {"trial": turn["trial"], "round": turn["round"], "step": turn["step"], "epoch": turn["epoch"]}
     start = turn["started_s"] - turn["seat_s"]  # seating comes before the turn's own clock starts
-    events = [_event(f"trial {turn['trial']}", turn["slot"], start, turn["ended_s"], label)]
+    waited, logged = max(0.0, barrier["reported_s"] - turn["ended_s"]), _commit_s(barrier)
+    costs = {phase: turn[phase] for phase in _PHASES} | {"wait_s": waited, "log_s": logged}
+    events = [_event(f"trial {turn['trial']}", turn["slot"], start, turn["ended_s"], label | costs)]
     for phase in _PHASES:
         if turn[phase] > 0:
             events.append(_event(phase.removesuffix("_s"), turn["slot"], start, start + turn[phase], label))
             start += turn[phase]
     return events
+
+
+def _commit_s(barrier: Mapping[str, Any]) -> float:
+    return float((barrier["committed_s"] or barrier["reported_s"]) - barrier["reported_s"])
 
 
 def _event(name: str, tid: int, start_s: float, end_s: float, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ CREATE TABLE turn (
 CREATE TABLE barrier (
     number INTEGER PRIMARY KEY, began_s REAL NOT NULL, reported_s REAL NOT NULL, committed_s REAL
 );
+CREATE INDEX barrier_by_time ON barrier (reported_s);
 CREATE TABLE metric (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL REFERENCES trial(id), key TEXT NOT NULL,
     step INTEGER NOT NULL, value REAL, timestamp_ms INTEGER NOT NULL, UNIQUE (trial, key, step)

@@ -175,7 +175,7 @@ class Follower:
             self._send_model(trial, due.run_id)
         if trial.traceback:
             self._sink.log_texts(due.run_id, {"traceback.txt": trial.traceback})
-        self._sink.set_tags(due.run_id, labels.ending_tags(trial))
+        self._sink.set_tags(due.run_id, labels.ending_tags(trial, self._ledger.seconds(due.id)))
         self._sink.end_run(due.run_id, labels.RUN_STATUS[trial.status], trial.ended_ms or 0)
         self._ledger.mark(due.id, "status", trial.status)
         return True

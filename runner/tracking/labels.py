@@ -84,10 +84,11 @@ def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
     return {key: clip(value, MAX_TAG) for key, value in tags.items() if value}
 
 
-def ending_tags(trial: TrialRecord) -> dict[str, str]:
-    """Why a trial ended, where it did not simply complete."""
+def ending_tags(trial: TrialRecord, seconds: Mapping[str, float]) -> dict[str, str]:
+    """Where a trial's time went, and why it ended, where it did not simply complete."""
     key = "failure" if trial.status == "failed" else "stop.reason"
-    return {key: clip(trial.reason, MAX_TAG)} if trial.reason else {}
+    times = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()}
+    return {**times, key: clip(trial.reason, MAX_TAG)} if trial.reason else times
 
 
 def sweep_files(sweep: SweepRecord) -> dict[str, str]:

@@ -33,6 +33,13 @@ SELECT
     + (SELECT count(*) FROM sweep LEFT JOIN sent ON sent.trial = ''
         WHERE sweep.status <> 'running' AND sweep.status IS NOT sent.status) AS endings
 """
+_SECONDS = """
+SELECT total(compute_s) AS compute_s, total(evaluate_s) AS evaluate_s, total(seat_s) AS seat_s,
+    total(swap_s) AS swap_s, total(max(0, reported_s - ended_s)) AS wait_s, total(committed_s - reported_s) AS log_s
+FROM turn LEFT JOIN barrier ON barrier.number =
+    (SELECT number FROM barrier WHERE reported_s >= turn.ended_s ORDER BY reported_s LIMIT 1)
+WHERE trial = ?
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +129,10 @@ class Ledger:
             db.execute(
                 f"UPDATE projection SET {column} = ? WHERE store = ? AND trial = ?", (value, self._store, trial_id)
             )
+
+    def seconds(self, trial_id: str) -> dict[str, float]:
+        """Where a trial's time went, over all its turns; `log_s` is the journal's, while everybody waits."""
+        return dict(self._db.execute(_SECONDS, (trial_id,)).fetchone())
 
     def last_epoch(self, trial_id: str) -> int:
         """Epochs that a trial has completed."""

@@ -56,3 +56,11 @@ def test_the_timeline_is_a_trace_of_complete_events() -> None:
         "evaluate",
     ]
     assert sum(event["name"] == "commit" for event in spans) == 2
+
+
+def test_every_turn_in_the_timeline_tells_what_it_cost() -> None:
+    trace = timeline(TURNS, BARRIERS)
+    (first, second) = [event["args"] for event in trace["traceEvents"] if event["name"] == "trial b"]
+    costs = ("compute_s", "swap_s", "wait_s", "log_s")
+    assert [first[name] for name in costs] == pytest.approx([1.0, 0.0, 1.0, 0.4])
+    assert [second[name] for name in costs] == pytest.approx([0.4, 0.1, 0.6, 0.1])
