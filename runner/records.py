@@ -150,19 +150,26 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Allocation:
-    """A slot's share of a device: one record feeds Ray's request and TensorFlow's limits.
+    """A slot's share of a device: one record feeds Ray's request, TensorFlow's limits and MPS.
 
     Args:
         num_cpus: CPUs asked of Ray; may be a fraction.
         num_gpus: GPUs asked of Ray; may be a fraction.
-        gpu_memory_mib: TensorFlow's memory limit on the GPU, MiB; None without a GPU.
-        threads: TensorFlow's intra-op threads. Changes results in the last bits, so it is part of a trial's identity.
+        gpus: the GPUs it is planned for, by their names in CUDA_VISIBLE_DEVICES; one, unless `num_gpus` is above 1.
+        gpu_memory_mib: TensorFlow's memory limit on each of them, MiB; None without a GPU.
+        gpu_overhead_mib: what the process is taken to need there beyond the limit, MiB.
+        threads: TensorFlow's intra-op and inter-op threads. They change results in the last bits, so they are part of
+            a trial's identity.
+        mps_thread_percentage: the part of the GPU's multiprocessors that MPS lets it use; None without MPS.
     """
 
     num_cpus: float
     num_gpus: float = 0.0
+    gpus: tuple[str, ...] = ()
     gpu_memory_mib: int | None = None
+    gpu_overhead_mib: int = 0
     threads: int = 1
+    mps_thread_percentage: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -81,8 +81,7 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
         return LocalFleet(slots)
     from runner.fleet.ray import RayFleet
 
-    machine = prepared.machine
-    return RayFleet(slots, address=fleet.address, cpus=machine.cpus, gpus=len(machine.gpus))
+    return RayFleet(slots, address=fleet.address, cpus=prepared.machine.cpus)
 
 
 def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -26,11 +27,12 @@ class RaySession:
     SIGTERM alone. The thread lives as long as the session: Linux ends Ray's processes with the thread that began them.
 
     Args:
+        gpus: names of the GPUs that a Ray started here is told of, in their order; others it does not see.
         options: of `ray.init`.
     """
 
-    def __init__(self, **options: Any) -> None:
-        self._options = options
+    def __init__(self, gpus: Sequence[str], **options: Any) -> None:
+        self._gpus, self._options = gpus, options
         self._started, self._closing = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ray-session", daemon=True)
@@ -54,7 +56,7 @@ class RaySession:
 
     def _run(self) -> None:
         try:
-            with _lean():
+            with _lean(), _only(self._gpus):
                 ray.init(**self._options)
         except BaseException as err:  # raised again in the thread that waits
             self._error = err
@@ -76,3 +78,18 @@ def _lean() -> Iterator[None]:
     finally:
         for name, method in replaced.items():
             setattr(Node, name, method)
+
+
+@contextmanager
+def _only(gpus: Sequence[str]) -> Iterator[None]:
+    """A Ray that starts meanwhile, and its workers, count these GPUs, the first of them as 0."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    try:
+        yield
+    finally:
+        if gpus:
+            os.environ.pop("CUDA_VISIBLE_DEVICES")
+        if gpus and before is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before

@@ -31,6 +31,7 @@ LAYERS = {
     "tracking": 4,
     "console": 4,
     "machine": 4,
+    "mps": 4,
     "timings": 4,
     "signals": 4,
     "review": 5,
@@ -55,7 +56,8 @@ OWNERS = {
     "pynvml": {"machine"},
     "click": {"cli"},
 }
-ADAPTERS_THAT_MEET = {("fleet", "worker"), ("tracking", "journal"), ("machine", "placement"), ("console", "progress")}
+ADAPTERS_THAT_MEET = {("fleet", "worker"), ("fleet", "placement"), ("tracking", "journal"), ("console", "progress")}
+ADAPTERS_THAT_MEET |= {("machine", "placement"), ("machine", "mps")}
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
 PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.lockstep"]
 
