@@ -201,9 +201,7 @@ def test_workers_that_ray_puts_elsewhere_are_refused(open_fleet: Any) -> None:
     ray.kill(other)
 
 
-@pytest.mark.parametrize(
-    "asked", [(0.5, 0.25, 0.25, 0.75), (0.5, 0.5, 0.3, 0.7), (1.0, 0.3, 0.7)]
-)
+@pytest.mark.parametrize("asked", [(0.5, 0.25, 0.25, 0.75), (0.5, 0.5, 0.3, 0.7), (1.0, 0.3, 0.7)])
 def test_ray_packs_as_it_is_simulated(cluster: str, asked: tuple[float, ...]) -> None:
     workers = []
     found = []
