@@ -39,6 +39,20 @@ def free_memory_mib(memory: Path = _MEMORY, container: Path = _CONTAINER) -> int
         return free
 
 
+def driver_version() -> str | None:
+    """The NVIDIA driver's version; None without one."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def gpus_of(environ: Mapping[str, str]) -> tuple[Gpu, ...]:
     """The GPUs in the order in which CUDA and Ray count them under this environment."""
     import pynvml

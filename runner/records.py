@@ -260,6 +260,7 @@ class Checked:
         metrics: names of the epoch metrics that the trial will report.
         step_s: seconds of one training step, measured.
         trace_s: seconds to trace and compile the step and to run it once.
+        memory_mib: peak of the GPU's allocator meanwhile, or without a GPU of the process' resident memory, MiB.
     """
 
     trial_id: str
@@ -267,6 +268,7 @@ class Checked:
     metrics: tuple[str, ...]
     step_s: float
     trace_s: float
+    memory_mib: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,6 +42,13 @@ class LocalFleet:
         """As `Fleet.check`."""
         return {trial.id: self._open.check(trial, self._load(trial)) for trial in trials}
 
+    def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.probe`."""
+        return {trial.id: self._open.probe(trial, self._load(trial)) for trial in trials}
+
+    def retire(self, slot: int) -> None:
+        """This process is the worker of all slots: it stays."""
+
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`."""
         items = [item for items in work.values() for item in items]

@@ -53,6 +53,10 @@ class RayWorker:
         """As `Worker.check`."""
         return self._worker.check(trial, loaded)
 
+    def probe(self, trial: Trial, loaded: Any) -> Checked | Failure:
+        """As `Worker.probe`."""
+        return self._worker.probe(trial, loaded)
+
     def advance(self, work: tuple[Work, ...], *loaded: Any) -> dict[str, Report | Failure]:
         """As `Worker.advance`."""
         return self._worker.advance(work, loaded)
@@ -115,6 +119,24 @@ class RayFleet:
         for slot in {places[f.trial_id] for f in found.values() if isinstance(f, Failure) and f.kind == "worker"}:
             self.replace(slot)
         return found
+
+    def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.probe`; trials are spread over the workers."""
+        slots, futures = list(self._actors), {}
+        places = {trial.id: slots[index % len(slots)] for index, trial in enumerate(trials)}
+        for trial in trials:
+            actor = self._actors[places[trial.id]]
+            futures[trial.id] = actor.probe.remote(trial, self._load(actor, trial))
+        found = {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
+        for slot in {places[f.trial_id] for f in found.values() if isinstance(f, Failure) and f.kind == "worker"}:
+            self.replace(slot)
+        return found
+
+    def retire(self, slot: int) -> None:
+        """As `Fleet.retire`. Data that this worker has loaded is loaded anew."""
+        self._end(slot)
+        del self._slots[slot]
+        self._loaded.clear()
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`: all futures first, then all results."""

@@ -159,6 +159,26 @@ def test_mistakes_of_model_and_data_are_named(
     assert message in failure.message
 
 
+def test_a_probe_tells_what_a_model_takes(make_trial: Any, fleet: Any, tmp_path: Path) -> None:
+    path = tmp_path / "wide.py"
+    path.write_text(
+        "import keras, numpy as np\n"
+        "def load_data():\n"
+        "    x = np.ones((64, 1000), 'float32')\n"
+        "    return (x, x), (x, x)\n"
+        "def build_model(units=1):\n"
+        "    model = keras.Sequential([keras.layers.Dense(units), keras.layers.Dense(1000)])\n"
+        "    model.compile('adam', 'mse')\n"
+        "    return model\n"
+    )
+    args = {"path": path, "data_params": (), "model_params": ("units",)}
+    trials = [make_trial(id=f"{i:03}", params={"units": units}, **args) for i, units in enumerate((1, 12_000))]
+    small, large = (fleet.probe([trial])[trial.id].memory_mib for trial in trials)
+    weights_mib = 2 * 1000 * 12_000 * 4 / 2**20
+    assert small > 100, "a process with TensorFlow"
+    assert large > small + 3 * weights_mib, "weights and Adam's two moments"
+
+
 # --- what only real processes show ------------------------------------------------------------------------------------
 
 

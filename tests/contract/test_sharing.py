@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,9 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import ray
 
-import runner.fleet.ray as ray_module
+import runner.fleet.ray as ray_module  # sets Ray's environment, so it comes before Ray
 from runner import sweep
 from runner.config import load_config
 from runner.errors import FleetError
@@ -28,6 +28,7 @@ from runner.placement import Gpu, Machine, place_as_ray
 from runner.records import Allocation
 from runner.worker import process
 
+ray = ray_module.ray
 NAMES = ("3", "1")  # as CUDA_VISIBLE_DEVICES may have them
 LARGE, SMALL = 24_256, 12_256
 ROOT = Path(__file__).parents[2]
@@ -83,12 +84,37 @@ class ImportingWorker(RayWorker):
         return SimpleNamespace(pid=device.pid, device=device, seen=seen)
 
 
+class CpuWorker(RayWorker):
+    """A real worker that has booked a GPU and computes without."""
+
+    def start(self, allocation: Allocation) -> Any:
+        return super().start(Allocation(num_cpus=allocation.num_cpus, threads=allocation.threads))
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """One Ray with two GPUs that do not exist, for all sweeps of this module."""
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with RaySession(NAMES, address="local", num_cpus=8, num_gpus=2, include_dashboard=False, log_to_driver=False):
         yield ray.get_runtime_context().gcs_address
+
+
+@pytest.fixture(autouse=True)
+def free_gpus(cluster: str) -> None:
+    """Ray hears a moment after a worker's end that its share is free."""
+    wait_until_free()
+
+
+def wait_until_free() -> None:
+    deadline = time.monotonic() + 30
+    time.sleep(0.2)
+    while booked() > 0:
+        assert time.monotonic() < deadline, ray.available_resources()
+        time.sleep(0.05)
+
+
+def booked() -> float:
+    return 2 - float(ray.available_resources().get("GPU", 0))
 
 
 class JoinedSession:
@@ -103,22 +129,33 @@ class JoinedSession:
 
 
 @pytest.fixture
-def open_fleet(cluster: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Opens a fleet as `sweep` does, from a command line and a machine."""
+def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A sweep as `sweep` plans it, from a command line and a machine."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(ray_module, "RaySession", JoinedSession)
+    monkeypatch.setattr(sweep, "NEEDS", tmp_path / "needs.json")
+
+    def plan(*free_mib: int, mps: bool = False, **resources: Any) -> sweep.Prepared:
+        gpus = [
+            Gpu(id=name, uuid=f"GPU-{name}", name="A", memory_mib=LARGE, free_mib=free)
+            for name, free in zip(NAMES, free_mib, strict=False)
+        ]
+        machine = Machine(cpus=8, memory_mib=64_000, gpus=tuple(gpus), mps=mps)
+        monkeypatch.setattr(sweep, "this_machine", lambda: machine)
+        settings = [f"resources.{key}={value}" for key, value in resources.items()]
+        return sweep.prepare(load_config(None, settings, config_dir=None))
+
+    return plan
+
+
+@pytest.fixture
+def open_fleet(planned: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Opens the fleet of such a sweep, with workers that record."""
     monkeypatch.setattr(ray_module, "RayWorker", RecordingWorker)
     with ExitStack() as fleets:
 
-        def opened(*free_mib: int, mps: bool = False, **resources: Any) -> RayFleet:
-            gpus = [
-                Gpu(id=name, uuid=f"GPU-{name}", name="A", memory_mib=LARGE, free_mib=free)
-                for name, free in zip(NAMES, free_mib, strict=False)
-            ]
-            machine = Machine(cpus=8, memory_mib=64_000, gpus=tuple(gpus), mps=mps)
-            monkeypatch.setattr(sweep, "this_machine", lambda: machine)
-            settings = [f"resources.{key}={value}" for key, value in resources.items()]
-            prepared = sweep.prepare(load_config(None, settings, config_dir=None))
+        def opened(*free_mib: int, **resources: Any) -> RayFleet:
+            prepared = planned(*free_mib, **resources)
             fleet = sweep.open_fleet(prepared, prepared.slots)
             assert isinstance(fleet, RayFleet)
             return fleets.enter_context(fleet)
@@ -133,10 +170,6 @@ def limits(fleet: RayFleet) -> list[tuple[str, list[Any]]]:
         assert device.environment["CUDA_VISIBLE_DEVICES"] == device.given, "the worker keeps what Ray has booked for it"
         assert device.environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     return [(device.given, device.calls[2:]) for device in devices]
-
-
-def booked() -> float:
-    return 2 - ray.available_resources().get("GPU", 0)
 
 
 def test_three_thirds_of_one_gpu(open_fleet: Any) -> None:
@@ -163,6 +196,7 @@ def test_a_whole_gpu_for_each_model_and_both_for_one(open_fleet: Any) -> None:
     assert limits(fleet) == [("3", [("GPU:3", [23_500])]), ("1", [("GPU:1", [23_500])])]
     assert fleet.devices[0].calls[:2] == [("intra", 2), ("inter", 2)]
     fleet.__exit__(None, None, None)
+    wait_until_free()
     fleet = open_fleet(LARGE, LARGE, num_gpus=2.0)
     assert [calls for _, calls in limits(fleet)] == [[("GPU:3", [23_500]), ("GPU:1", [23_500])]]
 
@@ -187,6 +221,19 @@ def test_as_many_on_each_gpu_as_its_memory_holds_and_a_worker_comes_back_to_its_
 def test_mps_is_told_the_same_share(open_fleet: Any) -> None:
     fleet = open_fleet(LARGE, num_gpus=0.25, mps=True)
     assert [device.environment["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] for device in fleet.devices.values()] == ["25"] * 4
+
+
+def test_auto_measures_the_models_and_packs_as_many_as_fit(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe's process is real; what it measures is host memory here, about 700 MiB."""
+    monkeypatch.setattr(ray_module, "RayWorker", CpuWorker)
+    prepared = planned(SMALL, max_concurrent=5, gpu_overhead_mib=1_000)
+    assert prepared.to_probe
+    measured = sweep.probe(prepared)
+    assert not measured.to_probe
+    needs = [need.memory_mib for need in measured.needs]
+    assert all(need is not None and 100 < need < 2_000 for need in needs), needs
+    assert [slot.allocation.gpu_memory_mib for slot in measured.slots] == [12_000 // 5 - 1_000] * 5
+    assert sweep.prepare(prepared.config).slots == measured.slots, "what is known is not measured again"
 
 
 def test_workers_that_ray_puts_elsewhere_are_refused(open_fleet: Any) -> None:
@@ -216,10 +263,10 @@ def test_ray_packs_as_it_is_simulated(cluster: str, asked: tuple[float, ...]) ->
 def test_ray_never_places_what_the_simulation_does_not(cluster: str) -> None:
     asked = (0.5, 0.25, 0.75, 0.5)
     assert place_as_ray(asked, 2) is None
-    workers = [ray.remote(RayWorker).options(num_gpus=share, num_cpus=0).remote() for share in asked[:3]]
-    ray.get([worker.gpus.remote() for worker in workers], timeout=60)
-    workers.append(ray.remote(RayWorker).options(num_gpus=asked[3], num_cpus=0).remote())
-    done, _ = ray.wait([workers[-1].gpus.remote()], timeout=3)
+    workers, done = [], []
+    for share in asked:
+        workers.append(ray.remote(RayWorker).options(num_gpus=share, num_cpus=0).remote())
+        done, _ = ray.wait([workers[-1].gpus.remote()], timeout=3 if len(workers) == len(asked) else 30)
     for worker in workers:
         ray.kill(worker)
     assert not done

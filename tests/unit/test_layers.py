@@ -32,11 +32,14 @@ LAYERS = {
     "console": 4,
     "machine": 4,
     "mps": 4,
+    "measurements": 4,
     "timings": 4,
     "signals": 4,
     "review": 5,
     "results": 5,
     "settle": 5,
+    "probe": 5,
+    "doctor": 5,
     "sweep": 5,
     "plan": 5,
     "cli": 5,
@@ -57,7 +60,7 @@ OWNERS = {
     "click": {"cli"},
 }
 ADAPTERS_THAT_MEET = {("fleet", "worker"), ("fleet", "placement"), ("tracking", "journal"), ("console", "progress")}
-ADAPTERS_THAT_MEET |= {("machine", "placement"), ("machine", "mps")}
+ADAPTERS_THAT_MEET |= {("machine", "placement"), ("machine", "mps"), ("timings", "measurements")}
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
 PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.lockstep"]
 
