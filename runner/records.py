@@ -160,6 +160,7 @@ class Allocation:
         gpu_overhead_mib: what the process is taken to need there beyond the limit, MiB.
         threads: TensorFlow's intra-op and inter-op threads. They change results in the last bits, so they are part of
             a trial's identity.
+        memory_mib: host memory that the process may take beyond what it has as a bare worker, MiB; None for no limit.
         mps_thread_percentage: the part of the GPU's multiprocessors that MPS lets it use; None without MPS.
     """
 
@@ -169,6 +170,7 @@ class Allocation:
     gpu_memory_mib: int | None = None
     gpu_overhead_mib: int = 0
     threads: int = 1
+    memory_mib: int | None = None
     mps_thread_percentage: int | None = None
 
 

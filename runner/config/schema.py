@@ -138,6 +138,7 @@ class Resources(Section):
     )
     gpu_memory_mib: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT} (MiB)")
     gpu_overhead_mib: Literal["auto"] | Natural = Field(default="auto", description=f"auto or {NATURAL} (MiB)")
+    memory_mib: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT} (MiB)")
     max_concurrent: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT}")
 
 

@@ -74,8 +74,11 @@ class LocalFleet:
 
 
 def _together(slots: Sequence[Slot]) -> Allocation:
-    """What one process may take that does the work of all: the overhead of a process is needed but once."""
-    first = slots[0].allocation
+    """What one process may take that does the work of all: the overhead of a process is needed but once.
+
+    It is the driver too, whose memory is not limited.
+    """
+    first = replace(slots[0].allocation, memory_mib=None)
     if first.gpu_memory_mib is None:
         return first
     limits = [slot.allocation.gpu_memory_mib or 0 for slot in slots if slot.allocation.gpus == first.gpus]

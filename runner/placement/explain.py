@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from runner.placement.host import WORKER_MIB, room_mib
 from runner.placement.machine import Gpu, Machine
 from runner.placement.packing import UNITS, units
 from runner.placement.shares import MARGIN_MIB
@@ -34,6 +35,9 @@ def over_committed(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
             problems.append(f"GPU {gpu.id}: {taken} > {gpu.free_mib} MiB free")
         if (parts := sum(min(units(slot.allocation.num_gpus), UNITS) for slot in on_it)) > UNITS:
             problems.append(f"GPU {gpu.id}: {parts / UNITS:g} > 1 GPU")
+    limited = [slot.allocation.memory_mib + WORKER_MIB for slot in slots if slot.allocation.memory_mib is not None]
+    if sum(limited) > room_mib(machine):
+        problems.append(f"{sum(limited)} > {room_mib(machine)} MiB of free host memory")
     cpus = sum(units(slot.allocation.num_cpus) for slot in slots)
     if cpus > machine.cpus * UNITS:
         problems.append(f"{cpus / UNITS:g} > {machine.cpus} CPUs")

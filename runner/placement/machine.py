@@ -54,4 +54,5 @@ class Request:
     num_cpus: float | Auto = "auto"
     gpu_memory_mib: int | Auto = "auto"
     gpu_overhead_mib: int | Auto = "auto"
+    memory_mib: int | Auto = "auto"
     max_concurrent: int | Auto = "auto"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -46,7 +47,10 @@ def configure(allocation: Allocation) -> Device:
     with _hidden(_OPTIONAL_IMPORTS):
         import keras  # noqa: F401
         import tensorflow as tf
-    return apply_limits(tf, allocation)
+    device = apply_limits(tf, allocation)
+    if allocation.memory_mib is not None:
+        _limit_memory(allocation.memory_mib)
+    return device
 
 
 def environment(allocation: Allocation) -> dict[str, str]:
@@ -103,6 +107,19 @@ def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
         threads=allocation.threads,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
     )
+
+
+def _limit_memory(more_mib: int) -> None:
+    """Refuses this process memory beyond what it has now and so much more; memory it shares with others is not counted.
+
+    TensorFlow's allocator then raises `ResourceExhaustedError`; code that does not expect it may end the process.
+
+    Source: getrlimit(2), RLIMIT_DATA
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (data_kib,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:"))
+    limit = data_kib * 1024 + more_mib * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def peak_memory_mib() -> float:

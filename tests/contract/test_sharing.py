@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,8 @@ from runner.errors import FleetError
 from runner.fleet.ray import RayFleet, RayWorker
 from runner.fleet.session import RaySession
 from runner.placement import Gpu, Machine, place_as_ray
-from runner.records import Allocation
+from runner.records import Allocation, Checked, Failure
+from runner.testing import FakeFleet
 from runner.worker import process
 
 ray = ray_module.ray
@@ -164,12 +166,13 @@ def open_fleet(planned: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def limits(fleet: RayFleet) -> list[tuple[str, list[Any]]]:
-    """For each slot CUDA_VISIBLE_DEVICES as Ray gave it, and the limits that TensorFlow was told."""
+    """For each slot the worker's CUDA_VISIBLE_DEVICES, and the limits that TensorFlow was told."""
     devices = [fleet.devices[slot] for slot in sorted(fleet.devices)]
     for device in devices:
-        assert device.environment["CUDA_VISIBLE_DEVICES"] == device.given, "the worker keeps what Ray has booked for it"
+        kept, given = (set(names.split(",")) for names in (device.environment["CUDA_VISIBLE_DEVICES"], device.given))
+        assert kept == given, "the worker has what Ray has booked for it"
         assert device.environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-    return [(device.given, device.calls[2:]) for device in devices]
+    return [(device.environment["CUDA_VISIBLE_DEVICES"], device.calls[2:]) for device in devices]
 
 
 def test_three_thirds_of_one_gpu(open_fleet: Any) -> None:
@@ -288,9 +291,48 @@ def test_a_gpu_that_tensorflow_does_not_see_is_an_error(open_fleet: Any, monkeyp
         open_fleet(LARGE, num_gpus=1.0)
 
 
+WIDE = """
+import keras, numpy as np
+def load_data():
+    x = np.ones((64, 1000), "float32")
+    return (x, x), (x, x)
+def build_model(units=1):
+    model = keras.Sequential([keras.layers.Dense(units), keras.layers.Dense(1000)])
+    model.compile("adam", "mse")
+    return model
+"""
+
+
+def test_a_model_beyond_its_host_memory_fails_and_the_next_one_does_not(
+    planned: Any, make_trial: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "wide.py").write_text(WIDE)
+    args = {"path": tmp_path / "wide.py", "data_params": (), "model_params": ("units",)}
+    large, small = (make_trial(id=str(units), params={"units": units}, **args) for units in (60_000, 10))
+    prepared = planned(num_gpus=0, memory_mib=400, max_concurrent=1)
+    with sweep.open_fleet(prepared, prepared.slots) as fleet:
+        refused = fleet.check([large])[large.id]
+        assert isinstance(refused, Failure)
+        assert "OOM when allocating tensor" in refused.message, refused
+        assert isinstance(fleet.check([small])[small.id], Checked)
+
+
+def test_workers_beyond_the_hosts_memory_are_ended(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = planned()
+    assert len(prepared.slots) == 8
+    prepared = replace(prepared, machine=replace(prepared.machine, free_memory_mib=5_024))
+    fleet = FakeFleet(slots=[slot.index for slot in prepared.slots])
+    checked = {"digits": replace(fleet.check(prepared.trials[:1])["000"], memory_mib=1_000.0)}
+    assert len(sweep.within_memory(prepared, checked, fleet).slots) == 3
+    assert fleet.slots == [0, 1, 2]
+    asked = replace(prepared, config=planned(max_concurrent=8).config)
+    assert sweep.within_memory(asked, checked, fleet) is asked
+
+
 LOGICAL = """
+from runner.testing import FakeFleet
 from runner.worker import process
-from runner.records import Allocation
+from runner.records import Allocation, Checked, Failure
 import tensorflow as tf
 class Cpus:
     def __getattr__(self, name):

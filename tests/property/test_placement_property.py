@@ -40,6 +40,7 @@ REQUESTS = st.builds(
     num_cpus=st.one_of(AUTO, st.sampled_from([0.07, 0.29, 0.5, 1.0, 1.5, 2.0, 64.0]), st.floats(1e-6, 200.0)),
     gpu_memory_mib=st.one_of(AUTO, st.integers(1, 90_000)),
     gpu_overhead_mib=st.one_of(AUTO, st.integers(0, 2_000)),
+    memory_mib=st.one_of(AUTO, st.integers(1, 90_000)),
     max_concurrent=st.one_of(AUTO, st.integers(1, 300)),
 )
 

@@ -60,6 +60,14 @@ def test_a_cpu_machine_packs_by_measured_memory_too() -> None:
     assert len(plan_slots(Request(max_concurrent=8), short, 9, need_mib=1_000)) == 8, "nor what is asked for"
 
 
+def test_a_limit_of_host_memory_is_planned_for_and_enforced() -> None:
+    short = Machine(cpus=8, memory_mib=24_000, free_memory_mib=5_024)
+    slots = plan_slots(Request(memory_mib=1_000), short, 9)
+    assert [slot.allocation.memory_mib for slot in slots] == [1_000, 1_000], "(5024 - 1024) // (1000 + 700)"
+    with pytest.raises(PlacementError, match=r"3 × \(1000 \+ 700 of a worker\) = 5100 > 4000 MiB .*memory_mib=633 or"):
+        plan_slots(Request(memory_mib=1_000, max_concurrent=3), short, 9)
+
+
 # --- GPUs -------------------------------------------------------------------------------------------------------------
 
 
