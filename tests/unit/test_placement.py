@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import PlacementError
-from runner.placement import Gpu, Machine, Request, explain, in_waves, match, needs_a_probe, plan_slots
+from runner.placement import Gpu, Machine, Request, explain, in_waves, match, needs_a_probe, place_as_ray, plan_slots
 from runner.records import Allocation, Slot
 
 TWO_CORES = Machine(cpus=2, memory_mib=24_000)
@@ -198,6 +198,12 @@ def test_one_model_may_fill_a_gpu_without_headroom() -> None:
 
 
 # --- what Ray does with them ------------------------------------------------------------------------------------------
+
+
+def test_ray_takes_the_gpu_with_the_least_room_and_whole_ones_first() -> None:
+    assert place_as_ray([0.5, 0.75, 0.2, 0.4], 2) == [(0,), (1,), (1,), (0,)]
+    assert place_as_ray([0.1, 2.0], 3) == [(0,), (1, 2)]
+    assert place_as_ray([0.1, 2.0], 2) is None
 
 
 def test_workers_are_matched_with_slots_by_where_ray_has_put_them() -> None:
