@@ -130,14 +130,16 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
 
 @_verb
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--probe", "with_probe", is_flag=True, help="Measure the memory of each distinct model first.")
 @_takes_config
-def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool) -> None:
+def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool, with_probe: bool) -> None:
     """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
     config = _load(arguments, config_dir, config_name)
     from runner import plan as planning
-    from runner.sweep import prepare
+    from runner.sweep import prepare, probe
 
-    made = planning.make_plan(prepare(config))
+    prepared = prepare(config)
+    made = planning.make_plan(probe(prepared) if with_probe else prepared)
     if as_json:
         click.echo(json.dumps(planning.as_json(made), indent=2, default=str))
     else:
@@ -239,11 +241,9 @@ def sync(sweep: str, tracking_uri: str | None) -> None:
 @click.option("--uri", help="MLflow tracking URI.  [default: that of the latest sweep, else sqlite:///mlflow.db]")
 def ui(port: int, uri: str | None) -> int:
     """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
-    from runner.review import list_sweeps
     from runner.ui import server_command, server_environment
 
-    sweeps = [] if uri else list_sweeps()
-    store = uri or (sweeps[0].sweep.tracking_uri if sweeps else "sqlite:///mlflow.db")
+    store = uri or _latest_uri()
     shown = without_credentials(store)
     if store.startswith(("http://", "https://")):
         click.echo(f"this store has a UI of its own: {shown}")
@@ -259,6 +259,36 @@ def ui(port: int, uri: str | None) -> int:
         process.terminate()
         process.wait()
         raise
+
+
+@_verb
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--uri", help="MLflow tracking URI.  [default: that of the latest sweep, else sqlite:///mlflow.db]")
+def doctor(as_json: bool, uri: str | None) -> int:
+    """Looks at GPUs, TensorFlow, MPS, Ray, MLflow's store and disks, and says what to do; exit code 2 if one fails."""
+    from dataclasses import asdict
+
+    from runner.doctor import examine, exit_code
+    from runner.review import SWEEPS
+
+    findings = examine(uri or _latest_uri(), SWEEPS)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        return exit_code(findings)
+    width = max(len(finding.part) for finding in findings)
+    for finding in findings:
+        colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.status]
+        click.echo(f"{click.style(f'{finding.status:4}', fg=colour)}  {finding.part:{width}}  {finding.found}")
+        if finding.advice:
+            click.echo(f"{'':{width + 8}}{finding.advice}")
+    return exit_code(findings)
+
+
+def _latest_uri() -> str:
+    from runner.review import list_sweeps
+
+    sweeps = list_sweeps()
+    return sweeps[0].sweep.tracking_uri if sweeps else "sqlite:///mlflow.db"
 
 
 def _load(arguments: Sequence[str], config_dir: Path | None, config_name: str) -> Config:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class RunnerError(Exception):
@@ -36,9 +37,18 @@ class ExperimentError(RunnerError):
 
 
 class PlacementError(RunnerError):
-    """The requested slots do not fit the machine; the message has the sum and the nearest request that fits."""
+    """The requested slots do not fit the machine; the message has the sum and the nearest request that fits.
+
+    Args:
+        message: complete.
+        nearest: changes of `resources`, each of which makes the request fit.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, nearest: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.nearest = tuple(nearest)
 
 
 class SweepNotFoundError(RunnerError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.errors import ExperimentError
+from runner.placement import explain
 from runner.records import Checked, Facts, Failure, Trial
 from runner.settle import steps_per_epoch, with_turns
 from runner.sweep import Prepared, check_members, choose_metric, open_fleet
@@ -78,6 +79,11 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "fleet": plan.prepared.config.fleet.kind,
         "machine": asdict(plan.prepared.machine),
         "slots": [{"index": slot.index, **asdict(slot.allocation)} for slot in plan.prepared.slots],
+        "sums": explain(plan.prepared.slots, plan.prepared.machine),
+        "models": [
+            {"first_trial": need.trial.id, "trials": need.trials, "memory_mib": need.memory_mib}
+            for need in plan.prepared.needs
+        ],
         "members": {name: _member_json(facts) for name, facts in plan.facts.items()},
         "trials": [
             {
@@ -101,21 +107,39 @@ def _member_json(facts: Facts) -> dict[str, Any]:
 def show(plan: Plan, console: Console) -> None:
     """Prints the plan for a person."""
     slot, count = plan.prepared.slots[0].allocation, len(plan.prepared.slots)
-    gpu = f"{slot.num_gpus:g} GPU under a limit of {slot.gpu_memory_mib} MiB" if slot.num_gpus else "no GPU"
+    limits = sorted({slot.allocation.gpu_memory_mib or 0 for slot in plan.prepared.slots})
+    limit = f"{limits[0]} to {limits[-1]}" if len(limits) > 1 else str(limits[0])
+    gpu = f"{slot.num_gpus:g} GPU under a limit of {limit} MiB" if slot.num_gpus else "no GPU"
     console.print(
         f"[bold]{plan.prepared.config.name}[/]: {len(plan.trials)} trials ranked by {plan.metric} ({plan.goal})"
     )
     console.print(
         f"{count} slots on the {plan.prepared.config.fleet.kind} fleet, each {slot.num_cpus:g} CPU, {slot.threads} "
-        f"TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}; memory per model: not measured",
+        f"TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}",
         highlight=False,
     )
+    for line in (*explain(plan.prepared.slots, plan.prepared.machine), *_needs(plan.prepared)):
+        console.print(f"  {line}", highlight=False)
     for name, facts in plan.facts.items():
         rows = "a stream" if facts.rows is None else f"{facts.rows} rows"
         how = facts.program + (f" ({facts.program_reason})" if facts.program_reason else "")
         console.print(f"{name}: {rows}, {facts.parameters} weights, program: {how}", highlight=False)
     console.print(_table(plan))
     console.print(f"{sum(p.steps for p in plan.trials)} steps, if no rule stops a trial early", highlight=False)
+
+
+def _needs(prepared: Prepared) -> Iterator[str]:
+    """What each distinct model takes; one line where nothing was measured."""
+    where = "GPU memory" if prepared.slots[0].allocation.gpus else "host memory"
+    if all(need.memory_mib is None for need in prepared.needs):
+        yield f"{where} per model: not measured (plan --probe measures it)"
+        return
+    for need in prepared.needs:
+        found = "not measured" if need.memory_mib is None else f"{need.memory_mib:.0f} MiB"
+        searched = [name for name in need.trial.searched if not isinstance(need.trial.settings.get(name), float)]
+        settings = " ".join(f"{name}={need.trial.settings.get(name)}" for name in searched if name != "seed")
+        trials = f"{need.trials} trial{'s' * (need.trials > 1)}"
+        yield f"{where} of {' '.join(filter(None, (need.trial.member, settings)))} ({trials}): {found}"
 
 
 def _table(plan: Plan) -> Table:

@@ -156,19 +156,28 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Allocation:
-    """A slot's share of a device: one record feeds Ray's request and TensorFlow's limits.
+    """A slot's share of a device: one record feeds Ray's request, TensorFlow's limits and MPS.
 
     Args:
         num_cpus: CPUs asked of Ray; may be a fraction.
         num_gpus: GPUs asked of Ray; may be a fraction.
-        gpu_memory_mib: TensorFlow's memory limit on the GPU, MiB; None without a GPU.
-        threads: TensorFlow's intra-op threads. Changes results in the last bits, so it is part of a trial's identity.
+        gpus: the GPUs it is planned for, by their names in CUDA_VISIBLE_DEVICES; one, unless `num_gpus` is above 1.
+        gpu_memory_mib: TensorFlow's memory limit on each of them, MiB; None without a GPU.
+        gpu_overhead_mib: what the process is taken to need there beyond the limit, MiB.
+        threads: TensorFlow's intra-op and inter-op threads. They change results in the last bits, so they are part of
+            a trial's identity.
+        memory_mib: host memory that the process may take beyond what it has as a bare worker, MiB; None for no limit.
+        mps_thread_percentage: the part of the GPU's multiprocessors that MPS lets it use; None without MPS.
     """
 
     num_cpus: float
     num_gpus: float = 0.0
+    gpus: tuple[str, ...] = ()
     gpu_memory_mib: int | None = None
+    gpu_overhead_mib: int = 0
     threads: int = 1
+    memory_mib: int | None = None
+    mps_thread_percentage: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,6 +268,7 @@ class Checked:
         metrics: names of the epoch metrics that the trial will report.
         step_s: seconds of one training step, measured.
         trace_s: seconds to trace and compile the step and to run it once.
+        memory_mib: peak of the GPU's allocator meanwhile, or without a GPU of the process' resident memory, MiB.
     """
 
     trial_id: str
@@ -266,6 +276,7 @@ class Checked:
     metrics: tuple[str, ...]
     step_s: float
     trace_s: float
+    memory_mib: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

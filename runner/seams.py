@@ -20,6 +20,12 @@ class Fleet(Protocol):
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """Builds each trial on a throw-away model, checks its data and tries one step; nothing of it stays."""
 
+    def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `check`, each trial on a worker that holds nothing else, so that `Checked.memory_mib` is its own."""
+
+    def retire(self, slot: int) -> None:
+        """Ends the slot's worker; the slot is not used again."""
+
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """Gives every trial in `work` (by slot) one turn, all slots at once, and waits for all: the barrier."""
 

@@ -18,7 +18,10 @@ from runner.console import watch
 from runner.errors import ConfigError, ExperimentError, FleetError
 from runner.journal import SqliteJournal, SweepStatus, locked
 from runner.machine import this_machine
-from runner.placement import Machine, Request, plan_slots
+from runner.measurements import MeasurementsFile
+from runner.placement import Machine, Request, needs_a_probe, plan_slots
+from runner.probe import CACHE as NEEDS
+from runner.probe import Need, Needs, is_complete, largest
 from runner.progress import Progress
 from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, versions, write_config
 from runner.records import Checked, Failure, Goal, Report, Slot, Trial, Verdict
@@ -35,13 +38,20 @@ _STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """Everything that is known before a worker exists."""
+    """Everything that is known before a worker exists.
+
+    Args:
+        needs: each distinct model, with what it takes where that was measured before.
+        to_probe: the slots follow from what the models take, and not all of them were measured.
+    """
 
     config: Config
     members: tuple[Member, ...]
     trials: tuple[Trial, ...]
     slots: tuple[Slot, ...]
     machine: Machine
+    needs: tuple[Need, ...] = ()
+    to_probe: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,10 +75,62 @@ def prepare(config: Config) -> Prepared:
         PlacementError: the slots do not fit the machine.
     """
     members = resolve_members(config)
-    trials, machine = propose_trials(members, config), this_machine()
-    request = Request(**config.resources.model_dump())
-    slots = plan_slots(request, machine, len(trials))
-    return Prepared(config=config, members=members, trials=trials, slots=slots, machine=machine)
+    trials, request = propose_trials(members, config), _request(config)
+    machine, known = _measured_machine(request)
+    needs = known.of(trials)
+    to_probe = needs_a_probe(request, machine) and not is_complete(needs)
+    slots = plan_slots(request, machine, len(trials), None if to_probe else largest(needs))
+    return Prepared(
+        config=config, members=members, trials=trials, slots=slots, machine=machine, needs=needs, to_probe=to_probe
+    )
+
+
+def probe(prepared: Prepared) -> Prepared:
+    """The same sweep once all its models are measured: each is built and trained for some steps.
+
+    On GPUs one worker has a whole one; without, as many workers as there are slots.
+    """
+    request = _request(prepared.config)
+    _, known = _measured_machine(request)
+    unknown = [need.trial for need in prepared.needs if need.memory_mib is None]
+    if not unknown:
+        return prepared
+    slots = prepared.slots
+    if any(slot.allocation.gpus for slot in slots):
+        slots = plan_slots(Request(max_concurrent=1), prepared.machine, 1)
+    with open_fleet(prepared, slots) as fleet:
+        for trial, found in zip(unknown, fleet.probe(unknown).values(), strict=True):
+            known.keep(trial, found)
+        if slots[0].allocation.gpus:
+            known.keep_overhead(prepared.machine, this_machine(), slots[0])
+    return replace(prepare(prepared.config), to_probe=False)
+
+
+def _request(config: Config) -> Request:
+    return Request(**config.resources.model_dump())
+
+
+def _measured_machine(request: Request) -> tuple[Machine, Needs]:
+    """The machine with what is known of it, and what is known of models on it."""
+    machine = this_machine()
+    device = machine.gpus[0].name if machine.gpus and request.num_gpus != 0 else "cpu"
+    known = Needs(MeasurementsFile(NEEDS.expanduser()), device, versions())
+    return replace(machine, gpu_overhead_mib=known.overhead_mib or machine.gpu_overhead_mib), known
+
+
+def within_memory(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> Prepared:
+    """The sweep on no more workers than the host's memory holds, by what the check has just measured.
+
+    Only where there is no GPU and `max_concurrent` is left open. Workers that are too many are ended.
+    """
+    request, slots = _request(prepared.config), prepared.slots
+    if slots[0].allocation.gpus or request.max_concurrent != "auto":
+        return prepared
+    need = max(check.memory_mib for check in checked.values())
+    holds = len(plan_slots(request, prepared.machine, len(prepared.trials), need or None))
+    for slot in slots[holds:]:
+        fleet.retire(slot.index)
+    return replace(prepared, slots=slots[:holds])
 
 
 def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
@@ -80,8 +142,7 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
         return LocalFleet(slots)
     from runner.fleet.ray import RayFleet
 
-    machine = prepared.machine
-    return RayFleet(slots, address=fleet.address, cpus=machine.cpus, gpus=len(machine.gpus))
+    return RayFleet(slots, address=fleet.address, cpus=prepared.machine.cpus)
 
 
 def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:
@@ -169,12 +230,16 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path, sec
     prepared = prepare(config)
     refuse_secrets(config, secrets)
     check_writable(root)
+    if prepared.to_probe:
+        console.print(f"measuring the memory of {len(prepared.needs)} models …", style="dim", highlight=False)
+        prepared = probe(prepared)
     console.print(_headline(prepared), highlight=False)
     if config.fleet.kind == "ray":
         preload(config.tracking.uri)  # Ray's start is mostly waiting; later this would take a worker's CPU
     with ExitStack() as records:
         with open_fleet(prepared, prepared.slots) as fleet:
             checked = check_members(prepared, fleet)
+            prepared = within_memory(prepared, checked, fleet)
             prepared = replace(prepared, trials=_settled(prepared, checked, fleet))
             metric, goal = choose_metric(prepared, checked)
             folder = new_folder(root, config.name)

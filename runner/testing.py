@@ -47,6 +47,15 @@ class FakeFleet:
             for trial in trials
         }
 
+    def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.probe`."""
+        return self.check(trials)
+
+    def retire(self, slot: int) -> None:
+        """As `Fleet.retire`."""
+        assert slot in self.slots
+        self.slots = [other for other in self.slots if other != slot]
+
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`.
 

@@ -137,6 +137,8 @@ class Resources(Section):
         default="auto", description="auto or a number above 0"
     )
     gpu_memory_mib: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT} (MiB)")
+    gpu_overhead_mib: Literal["auto"] | Natural = Field(default="auto", description=f"auto or {NATURAL} (MiB)")
+    memory_mib: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT} (MiB)")
     max_concurrent: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT}")
 
 

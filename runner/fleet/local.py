@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from runner.records import Checked, Export, Failure, Report, Slot, Trial, Work
+from runner.records import Allocation, Checked, Export, Failure, Report, Slot, Trial, Work
 
 if TYPE_CHECKING:
     from runner.worker.worker import Worker
@@ -15,7 +16,8 @@ class LocalFleet:
     """One worker with all trials.
 
     Args:
-        slots: as many trials live at once as there are slots; the first one's allocation sets the limits.
+        slots: as many trials live at once as there are slots. The first one's threads and GPUs are taken, and the
+            memory of all that are on the same GPUs.
     """
 
     def __init__(self, slots: Sequence[Slot]) -> None:
@@ -26,7 +28,7 @@ class LocalFleet:
     def __enter__(self) -> Self:
         from runner.worker import process
 
-        process.configure(self._slots[0].allocation)
+        process.configure(_together(self._slots))
         from runner.worker.worker import Worker
 
         self._worker = Worker()
@@ -39,6 +41,13 @@ class LocalFleet:
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`."""
         return {trial.id: self._open.check(trial, self._load(trial)) for trial in trials}
+
+    def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.probe`."""
+        return {trial.id: self._open.probe(trial, self._load(trial)) for trial in trials}
+
+    def retire(self, slot: int) -> None:
+        """This process is the worker of all slots: it stays."""
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`."""
@@ -62,3 +71,15 @@ class LocalFleet:
         if trial.data_key not in self._loaded:
             self._loaded[trial.data_key] = self._open.load(trial)
         return self._loaded[trial.data_key]
+
+
+def _together(slots: Sequence[Slot]) -> Allocation:
+    """What one process may take that does the work of all: the overhead of a process is needed but once.
+
+    It is the driver too, whose memory is not limited.
+    """
+    first = replace(slots[0].allocation, memory_mib=None)
+    if first.gpu_memory_mib is None:
+        return first
+    limits = [slot.allocation.gpu_memory_mib or 0 for slot in slots if slot.allocation.gpus == first.gpus]
+    return replace(first, gpu_memory_mib=sum(limits))

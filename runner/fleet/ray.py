@@ -16,10 +16,11 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from runner.errors import FleetError
 from runner.fleet.session import RaySession
+from runner.placement import gpus_used, in_waves, match
 from runner.records import Allocation, Checked, Export, Failure, FailureKind, Report, Slot, Trial, Work
 
 T = TypeVar("T")
@@ -30,17 +31,19 @@ _END_TIMEOUT_S = 10.0
 class RayWorker:
     """A `Worker` behind Ray's calls; data sets arrive as zero-copy arrays from the object store."""
 
-    def __init__(self, allocation: Allocation) -> None:
+    def gpus(self) -> tuple[str, ...]:
+        """The GPUs that Ray has given to this process."""
+        return tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
+
+    def start(self, allocation: Allocation) -> Any:
+        """Makes the process a worker within its limits; returns what it then found, a `Device`."""
         from runner.worker import process
 
-        self._device = process.configure(allocation)
+        device = process.configure(allocation)
         from runner.worker.worker import Worker
 
         self._worker = Worker()
-
-    def device(self) -> Any:
-        """What this process found after it had applied its allocation."""
-        return self._device
+        return device
 
     def load(self, trial: Trial) -> Any:
         """As `Worker.load`."""
@@ -49,6 +52,10 @@ class RayWorker:
     def check(self, trial: Trial, loaded: Any) -> Checked | Failure:
         """As `Worker.check`."""
         return self._worker.check(trial, loaded)
+
+    def probe(self, trial: Trial, loaded: Any) -> Checked | Failure:
+        """As `Worker.probe`."""
+        return self._worker.probe(trial, loaded)
 
     def advance(self, work: tuple[Work, ...], *loaded: Any) -> dict[str, Report | Failure]:
         """As `Worker.advance`."""
@@ -65,14 +72,13 @@ class RayFleet:
     Args:
         slots: one actor each.
         address: of a running Ray cluster; None starts one on this machine, for this sweep alone.
-        cpus: CPUs that a cluster started here may use.
-        gpus: GPUs that a cluster started here may use.
+        cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
     """
 
-    def __init__(self, slots: Sequence[Slot], *, address: str | None, cpus: int, gpus: int) -> None:
+    def __init__(self, slots: Sequence[Slot], *, address: str | None, cpus: int) -> None:
         self._slots = {slot.index: slot for slot in slots}
         self._address = address
-        self._session = RaySession(**_options(address, cpus, gpus))
+        self._session = RaySession(gpus_used(slots), **_options(address, cpus, len(gpus_used(slots))))
         self._actors: dict[int, Any] = {}
         self._devices: dict[int, Any] = {}
         self._loaded: dict[str, Any] = {}
@@ -80,10 +86,10 @@ class RayFleet:
     def __enter__(self) -> Self:
         self._session.__enter__()
         try:
-            for slot in self._slots:
-                self._actors[slot] = self._create(slot)
-            pending = {slot: actor.device.remote() for slot, actor in self._actors.items()}
-            self._devices = {slot: self._ready(slot, future) for slot, future in pending.items()}
+            pending: dict[int, Any] = {}
+            for wave in in_waves(list(self._slots.values())):
+                pending |= self._create(wave)
+            self._devices = {slot: self._ready(slot, future) for slot, future in sorted(pending.items())}
         except BaseException:
             self.__exit__()
             raise
@@ -114,6 +120,24 @@ class RayFleet:
             self.replace(slot)
         return found
 
+    def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.probe`; trials are spread over the workers."""
+        slots, futures = list(self._actors), {}
+        places = {trial.id: slots[index % len(slots)] for index, trial in enumerate(trials)}
+        for trial in trials:
+            actor = self._actors[places[trial.id]]
+            futures[trial.id] = actor.probe.remote(trial, self._load(actor, trial))
+        found = {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
+        for slot in {places[f.trial_id] for f in found.values() if isinstance(f, Failure) and f.kind == "worker"}:
+            self.replace(slot)
+        return found
+
+    def retire(self, slot: int) -> None:
+        """As `Fleet.retire`. Data that this worker has loaded is loaded anew."""
+        self._end(slot)
+        del self._slots[slot]
+        self._loaded.clear()
+
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`: all futures first, then all results."""
         futures = {}
@@ -138,18 +162,28 @@ class RayFleet:
         """As `Fleet.replace`. Data that the dead worker was to load is loaded anew."""
         self._end(slot)
         self._loaded.clear()
-        self._actors[slot] = self._create(slot)
-        self._devices[slot] = self._ready(slot, self._actors[slot].device.remote())
+        self._devices[slot] = self._ready(slot, self._create([self._slots[slot]])[slot])
 
     @property
     def devices(self) -> Mapping[int, Any]:
         """What each slot's worker found when it started."""
         return self._devices
 
-    def _create(self, slot: int) -> Any:
-        allocation = self._slots[slot].allocation
-        options = {"num_cpus": allocation.num_cpus, "num_gpus": allocation.num_gpus, "max_restarts": 0}
-        return ray.remote(RayWorker).options(**options).remote(allocation)
+    def _create(self, wave: Sequence[Slot]) -> dict[int, Any]:
+        """Starts workers for slots that are alike to Ray; which is whose is decided once Ray has put them on GPUs.
+
+        Returns:
+            The future device of each slot.
+        """
+        workers = [_actor(slot.allocation) for slot in wave]
+        places = {slot.index: index for index, slot in enumerate(wave)}
+        self._actors |= {slot: workers[place] for slot, place in places.items()}  # to be ended, whatever happens
+        if any(slot.allocation.gpus for slot in wave):
+            pending = [(slot.index, worker.gpus.remote()) for slot, worker in zip(wave, workers, strict=True)]
+            found = [self._ready(slot, future) for slot, future in pending]
+            places = _places(wave, found)
+        self._actors |= {slot: workers[place] for slot, place in places.items()}
+        return {slot.index: self._actors[slot.index].start.remote(slot.allocation) for slot in wave}
 
     def _ready(self, slot: int, future: Any) -> Any:
         try:
@@ -160,6 +194,8 @@ class RayFleet:
                 f"slot {slot}: no worker after {_START_TIMEOUT_S:.0f} s for {allocation.num_cpus:g} CPUs and "
                 f"{allocation.num_gpus:g} GPUs; Ray has {ray.available_resources()} free"
             ) from err
+        except RayTaskError as err:
+            raise FleetError(f"slot {slot}: {err.cause if isinstance(err.cause, FleetError) else err}") from err
         except RayError as err:
             raise FleetError(f"slot {slot}: the worker did not start: {err}") from err
 
@@ -178,6 +214,28 @@ class RayFleet:
             ray.kill(actor, no_restart=True)
         if device is not None and self._address is None:
             _wait_until_gone(device.pid)
+
+
+def _actor(allocation: Allocation) -> Any:
+    options = {"num_cpus": allocation.num_cpus, "num_gpus": allocation.num_gpus, "max_restarts": 0}
+    return ray.remote(RayWorker).options(**options).remote()
+
+
+def _places(wave: Sequence[Slot], found: Sequence[tuple[str, ...]]) -> dict[int, int]:
+    """Which of the workers is each slot's, by the GPUs that they got.
+
+    Raises:
+        FleetError: Ray has placed them otherwise than planned, so that a GPU could be over-committed.
+    """
+    chosen = match(wave, found)
+    if chosen is None:
+        planned = "; ".join(",".join(slot.allocation.gpus) for slot in wave)
+        raise FleetError(
+            f"{len(wave)} workers of {wave[0].allocation.num_gpus:g} GPU were planned for GPUs {planned}; Ray has put "
+            f"them on {'; '.join(map(','.join, found))}, where their memory limits may not fit; end what else uses "
+            "this Ray cluster's GPUs, or start the sweep without fleet.address"
+        )
+    return {slot.index: place for slot, place in zip(wave, chosen, strict=True)}
 
 
 def _options(address: str | None, cpus: int, gpus: int) -> dict[str, Any]:

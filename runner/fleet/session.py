@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
@@ -27,11 +28,12 @@ class RaySession:
     SIGTERM alone. The thread lives as long as the session: Linux ends Ray's processes with the thread that began them.
 
     Args:
+        gpus: names of the GPUs that a Ray started here is told of, in their order; others it does not see.
         options: of `ray.init`.
     """
 
-    def __init__(self, **options: Any) -> None:
-        self._options = options
+    def __init__(self, gpus: Sequence[str], **options: Any) -> None:
+        self._gpus, self._options = gpus, options
         self._started, self._closing = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ray-session", daemon=True)
@@ -59,7 +61,7 @@ class RaySession:
                 options = self._options
                 if options.get("address") == "local":  # another cluster has rules of its own
                     options = {**options, **ending.enter_context(private_cluster())}
-                with _lean():
+                with _lean(), _only(self._gpus):
                     ray.init(**options)
             except BaseException as err:  # raised again in the thread that waits
                 self._error = err
@@ -81,3 +83,18 @@ def _lean() -> Iterator[None]:
     finally:
         for name, method in replaced.items():
             setattr(Node, name, method)
+
+
+@contextmanager
+def _only(gpus: Sequence[str]) -> Iterator[None]:
+    """A Ray that starts meanwhile, and its workers, count these GPUs, the first of them as 0."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    try:
+        yield
+    finally:
+        if gpus:
+            os.environ.pop("CUDA_VISIBLE_DEVICES")
+        if gpus and before is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -24,8 +25,8 @@ class Device:
 
     Args:
         gpus: names of the GPUs that TensorFlow sees.
-        gpu_memory_mib: the memory limit in force; None without a GPU.
-        threads: TensorFlow's intra-op threads.
+        gpu_memory_mib: the memory limit in force on each; None without a GPU.
+        threads: TensorFlow's intra-op and inter-op threads.
         visible_devices: CUDA_VISIBLE_DEVICES as the process has it.
     """
 
@@ -40,25 +41,48 @@ def configure(allocation: Allocation) -> Device:
     """Imports TensorFlow and applies the allocation before it initialises its devices.
 
     Raises:
-        FleetError: TensorFlow was initialised before with other limits, so that these cannot be applied.
-
-    Source: https://www.tensorflow.org/guide/gpu#limiting_gpu_memory_growth
+        FleetError: the limits cannot be applied: TensorFlow sees no GPU, or was initialised before.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports its errors as exceptions too
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    if allocation.num_gpus == 0:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # without this TensorFlow would take every GPU there is
+    os.environ |= environment(allocation)
     with _hidden(_OPTIONAL_IMPORTS):
         import keras  # noqa: F401
         import tensorflow as tf
-    return apply_limits(tf, allocation)
+    device = apply_limits(tf, allocation)
+    if allocation.memory_mib is not None:
+        _limit_memory(allocation.memory_mib)
+    return device
+
+
+def environment(allocation: Allocation) -> dict[str, str]:
+    """What TensorFlow and CUDA read when they start.
+
+    Sources:
+        https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#cuda-environment-variables
+        https://docs.nvidia.com/deploy/mps/index.html#cuda-mps-active-thread-percentage
+    """
+    found = {
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),  # errors are exceptions too
+        "KERAS_BACKEND": "tensorflow",
+        # Without a share all GPUs are hidden: TensorFlow would take every one there is.
+        "CUDA_VISIBLE_DEVICES": ",".join(allocation.gpus) or "-1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the driver's library counts, with which the slots were planned
+    }
+    if allocation.mps_thread_percentage is not None:
+        found["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(allocation.mps_thread_percentage)
+    return found
 
 
 def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
-    """Sets threads and, on each visible GPU, the memory limit."""
+    """Sets threads and, on each GPU of the allocation, the memory limit.
+
+    Raises:
+        FleetError: as `configure`.
+
+    Source: https://www.tensorflow.org/guide/gpu#limiting_gpu_memory_growth
+    """
     try:
         tf.config.threading.set_intra_op_parallelism_threads(allocation.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(allocation.threads)
     except RuntimeError as err:
         have = tf.config.threading.get_intra_op_parallelism_threads()
         if have != allocation.threads:
@@ -66,7 +90,12 @@ def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
                 f"TensorFlow already runs with {have} intra-op threads in this process, the slot needs "
                 f"{allocation.threads}; start the sweep in a fresh process or use fleet.kind=ray"
             ) from err
-    gpus = tuple(tf.config.list_physical_devices("GPU")) if allocation.num_gpus else ()
+    gpus = tuple(tf.config.list_physical_devices("GPU")) if allocation.gpus else ()
+    if len(gpus) != len(allocation.gpus):
+        raise FleetError(
+            f"the slot has GPU {', '.join(allocation.gpus)}, TensorFlow sees {len(gpus)} GPUs; "
+            "python -m runner doctor tells why, resources.num_gpus=0 trains on the CPU"
+        )
     if allocation.gpu_memory_mib is not None:
         limit = tf.config.LogicalDeviceConfiguration(memory_limit=allocation.gpu_memory_mib)
         for gpu in gpus:
@@ -78,6 +107,19 @@ def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
         threads=allocation.threads,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
     )
+
+
+def _limit_memory(more_mib: int) -> None:
+    """Refuses this process memory beyond what it has now and so much more; memory it shares with others is not counted.
+
+    TensorFlow's allocator then raises `ResourceExhaustedError`; code that does not expect it may end the process.
+
+    Source: getrlimit(2), RLIMIT_DATA
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (data_kib,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:"))
+    limit = data_kib * 1024 + more_mib * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def peak_memory_mib() -> float:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from runner.data import Data
 from runner.records import Checked, Export, Failure, FailureKind, Report, Trial, Work
+from runner.worker import memory
 from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.code import Experiment
 from runner.worker.engine import Engines
@@ -36,10 +39,19 @@ class Worker:
         return _guarded("data", trial, lambda: self._load(trial))
 
     def check(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
-        """Builds the trial's model and tries one step; nothing of it stays."""
+        """Builds the trial's model and tries one step; nothing of it stays but what it traced."""
         if isinstance(loaded, Failure):
             return loaded
-        return _guarded("build", trial, lambda: self._rehearse(trial, loaded))
+        memory.reset_peak()
+        checked = _guarded("build", trial, lambda: self._rehearse(trial, loaded))
+        return checked if isinstance(checked, Failure) else replace(checked, memory_mib=memory.peak_mib())
+
+    def probe(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
+        """As `check`, with nothing left in memory of what was here before."""
+        self._residents.clear()
+        self._engines.release(())
+        gc.collect()
+        return self.check(trial, loaded)
 
     def advance(self, work: Sequence[Work], loaded: Sequence[Loaded]) -> dict[str, Report | Failure]:
         """One turn of each trial, one after another; trials that are not in `work` lose their seats."""

@@ -129,8 +129,13 @@ def test_a_plan_counts_what_the_sweep_then_does(record: Record, folder: Folder) 
     assert not folder.store.exists()
 
 
-def test_a_plan_of_three_models(tmp_path: Path) -> None:
-    plan = json.loads(make_folder(tmp_path).run("plan", "--json", "experiment=three_models", "fleet.kind=local").out)
+def test_a_plan_of_three_models_with_what_each_takes(tmp_path: Path) -> None:
+    command = ("plan", "--json", "--probe", "experiment=three_models", "fleet.kind=local")
+    plan = json.loads(make_folder(tmp_path).run(*command, env={"HOME": str(tmp_path)}).out)
+    assert [model["trials"] for model in plan["models"]] == [1, 1, 1]
+    assert all(100 < model["memory_mib"] < 5_000 for model in plan["models"])
+    assert plan["sums"][0].startswith("CPUs: 3 × ")
+    assert (tmp_path / ".cache/lockstep-runner/needs.json").exists()
     assert [trial["member"] for trial in plan["trials"]] == ["features32", "features64", "features16"]
     assert {(trial["rounds"], trial["steps"], trial["seed"]) for trial in plan["trials"]} == {(20, 100, 0)}
     assert len(plan["slots"]) == 3

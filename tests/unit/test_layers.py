@@ -32,12 +32,16 @@ LAYERS = {
     "tracking": 4,
     "console": 4,
     "machine": 4,
+    "mps": 4,
+    "measurements": 4,
     "timings": 4,
     "signals": 4,
     "review": 5,
     "recording": 5,
     "results": 5,
     "settle": 5,
+    "probe": 5,
+    "doctor": 5,
     "sweep": 5,
     "plan": 5,
     "ui": 5,
@@ -58,7 +62,8 @@ OWNERS = {
     "pynvml": {"machine"},
     "click": {"cli"},
 }
-ADAPTERS_THAT_MEET = {("fleet", "worker"), ("tracking", "journal"), ("machine", "placement"), ("console", "progress")}
+ADAPTERS_THAT_MEET = {("fleet", "worker"), ("fleet", "placement"), ("tracking", "journal"), ("console", "progress")}
+ADAPTERS_THAT_MEET |= {("machine", "placement"), ("machine", "mps"), ("timings", "measurements")}
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
 PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.lockstep"]
 

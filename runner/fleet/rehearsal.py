@@ -1,0 +1,25 @@
+"""Starts Ray as a sweep does, has it answer once, and ends it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import runner.fleet.ray  # noqa: F401  its settings of the environment come before Ray
+from runner.fleet.session import RaySession
+
+
+def main() -> None:
+    """Prints Ray's version and how long it took, as a line of JSON."""
+    import ray
+
+    began = time.monotonic()
+    options = {"address": "local", "include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    with RaySession((), num_cpus=1, num_gpus=0, **options):
+        ray.get(ray.remote(num_cpus=1)(lambda: None).remote(), timeout=60)
+        seconds = time.monotonic() - began
+    print(json.dumps({"ray": ray.__version__, "seconds": round(seconds, 1)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The plan's sums, for a person and for whoever checks them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from runner.placement.host import WORKER_MIB, room_mib
+from runner.placement.machine import Gpu, Machine
+from runner.placement.packing import UNITS, units
+from runner.placement.shares import MARGIN_MIB
+from runner.records import Slot
+
+
+def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
+    """A sum for each GPU that is used and one for the CPUs."""
+    lines = []
+    for gpu, on_it in _by_gpu(slots, machine):
+        terms = [
+            f"({slot.allocation.gpu_memory_mib} limit + {slot.allocation.gpu_overhead_mib} overhead)" for slot in on_it
+        ]
+        first = terms[0] if len(set(terms)) == 1 else ""
+        models = f"{len(terms)} × {first}" if first else " + ".join(terms)
+        total = _taken_mib(gpu, on_it)
+        lines.append(f"GPU {gpu.id} ({gpu.name}): {models} + {MARGIN_MIB} margin = {total} of {gpu.free_mib} MiB free")
+    each, cpus = slots[0].allocation.num_cpus, sum(slot.allocation.num_cpus for slot in slots)
+    lines.append(f"CPUs: {len(slots)} × {each:g} = {cpus:g} of {machine.cpus}")
+    return tuple(lines)
+
+
+def over_committed(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
+    """What is given away twice; nothing, for slots that were planned for this machine."""
+    problems = []
+    for gpu, on_it in _by_gpu(slots, machine):
+        if (taken := _taken_mib(gpu, on_it)) > gpu.free_mib:
+            problems.append(f"GPU {gpu.id}: {taken} > {gpu.free_mib} MiB free")
+        if (parts := sum(min(units(slot.allocation.num_gpus), UNITS) for slot in on_it)) > UNITS:
+            problems.append(f"GPU {gpu.id}: {parts / UNITS:g} > 1 GPU")
+    limited = [slot.allocation.memory_mib + WORKER_MIB for slot in slots if slot.allocation.memory_mib is not None]
+    if sum(limited) > room_mib(machine):
+        problems.append(f"{sum(limited)} > {room_mib(machine)} MiB of free host memory")
+    cpus = sum(units(slot.allocation.num_cpus) for slot in slots)
+    if cpus > machine.cpus * UNITS:
+        problems.append(f"{cpus / UNITS:g} > {machine.cpus} CPUs")
+    known = {gpu.id for gpu in machine.gpus}
+    unknown = {name for slot in slots for name in slot.allocation.gpus} - known
+    return (*problems, *(f"GPU {name} is none of this machine's" for name in sorted(unknown)))
+
+
+def _by_gpu(slots: Sequence[Slot], machine: Machine) -> Iterator[tuple[Gpu, list[Slot]]]:
+    for gpu in machine.gpus:
+        if on_it := [slot for slot in slots if gpu.id in slot.allocation.gpus]:
+            yield gpu, on_it
+
+
+def _taken_mib(gpu: Gpu, on_it: Sequence[Slot]) -> int:
+    each = [(slot.allocation.gpu_memory_mib or 0) + slot.allocation.gpu_overhead_mib for slot in on_it]
+    return sum(each) + MARGIN_MIB

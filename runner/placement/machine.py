@@ -1,0 +1,58 @@
+"""What there is to share, and what is asked of it: plain data that adapters and config fill in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Auto = Literal["auto"]
+
+GPU_OVERHEAD_MIB = 500
+"""Taken where nothing was measured: a CUDA context is 300 to 500 MiB, libraries included."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gpu:
+    """One GPU as the driver process found it; memory in MiB.
+
+    Args:
+        id: its name in CUDA_VISIBLE_DEVICES, which is also what Ray calls it: an index or a UUID.
+        free_mib: not taken by any process when it was looked at.
+    """
+
+    id: str
+    uuid: str
+    name: str
+    memory_mib: int
+    free_mib: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """What there is to share; memory in MiB.
+
+    Args:
+        free_memory_mib: host memory that could still be taken; None for all of it.
+        gpus: in the order of CUDA_VISIBLE_DEVICES, which is the order in which Ray counts them.
+        gpu_overhead_mib: what a process takes on a GPU beyond TensorFlow's limit.
+        mps: NVIDIA's MPS daemon runs, so that processes compute on a GPU at the same time.
+    """
+
+    cpus: int
+    memory_mib: int
+    free_memory_mib: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+    gpu_overhead_mib: int = GPU_OVERHEAD_MIB
+    mps: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the config asks for each slot (`resources`)."""
+
+    num_gpus: float | Auto = "auto"
+    num_cpus: float | Auto = "auto"
+    gpu_memory_mib: int | Auto = "auto"
+    gpu_overhead_mib: int | Auto = "auto"
+    memory_mib: int | Auto = "auto"
+    max_concurrent: int | Auto = "auto"

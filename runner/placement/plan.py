@@ -1,0 +1,118 @@
+"""Slots from resources: how many models fit side by side, and the share each gets. Pure arithmetic, with reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from runner.errors import PlacementError
+from runner.placement.gpus import Bank, banks_of, booked, share_in
+from runner.placement.host import cpus_of_each, models_on_cpus, most_by_cpus
+from runner.placement.machine import Machine, Request
+from runner.placement.refusal import Change, DoesNotFitError, nearest, written
+from runner.records import Allocation, Slot
+
+
+def plan_slots(request: Request, machine: Machine, trials: int, need_mib: float | None = None) -> tuple[Slot, ...]:
+    """Slots for as many models as fit, at most one for each trial, spread over the GPUs.
+
+    Threads, memory limit and MPS share depend on the request and the machine alone, never on the number of trials: a
+    trial gets the same ones, and so the same numbers, alone and in a sweep.
+
+    Args:
+        request: what is asked for.
+        machine: what there is.
+        trials: how many there are to train.
+        need_mib: what the largest model was measured to take, GPU memory or where there is no GPU host memory; None
+            where that is not known: `num_gpus: auto` then gives each model a GPU.
+
+    Raises:
+        PlacementError: the request cannot fit, with the sum and the nearest request that does.
+    """
+    try:
+        return _plan(request, machine, trials, need_mib)
+    except DoesNotFitError as err:
+
+        def fits(change: Change) -> bool:
+            try:
+                _plan(replace(request, **change), machine, trials, need_mib)
+            except DoesNotFitError:
+                return False
+            return True
+
+        instead = nearest(err.changes, fits)
+        raise PlacementError(f"{err}; set {' or '.join(map(written, instead))}", instead) from err
+
+
+def needs_a_probe(request: Request, machine: Machine) -> bool:
+    """Whether the slots follow from what a model takes on the GPU, which only a measurement can tell."""
+    return bool(machine.gpus) and request.num_gpus == "auto" and request.gpu_memory_mib == "auto"
+
+
+def _plan(request: Request, machine: Machine, trials: int, need_mib: float | None) -> tuple[Slot, ...]:
+    if request.num_gpus == 0 or (request.num_gpus == "auto" and not machine.gpus):
+        return _on_cpus(request, machine, trials, need_mib)
+    banks = banks_of(request, machine, need_mib)
+    wanted = _concurrency(request, machine, sum(bank.models for bank in banks))
+    num_cpus = cpus_of_each(request, wanted, machine.cpus)
+    planned = _spread([bank.models for bank in banks], wanted)
+    used = _spread(planned, max(1, min(wanted, trials)))
+    alone = sum(count > 0 for count in used) == 1
+    slots: list[Slot] = []
+    for bank, models, count in zip(banks, planned, used, strict=True):
+        if count:
+            share = share_in(request, models)
+            allocation = _allocation(machine, bank, models, share, num_cpus)
+            allocation = replace(allocation, num_gpus=booked(share, count, alone))
+            slots += [Slot(index=len(slots) + place, allocation=allocation) for place in range(count)]
+    return tuple(slots)
+
+
+def _on_cpus(request: Request, machine: Machine, trials: int, need_mib: float | None) -> tuple[Slot, ...]:
+    room = models_on_cpus(request, machine, need_mib)
+    wanted = room if request.max_concurrent == "auto" else request.max_concurrent
+    num_cpus = cpus_of_each(request, wanted, machine.cpus)
+    limit = None if request.memory_mib == "auto" else request.memory_mib
+    allocation = Allocation(num_cpus=num_cpus, threads=_threads(num_cpus), memory_mib=limit)
+    return tuple(Slot(index=index, allocation=allocation) for index in range(max(1, min(wanted, trials))))
+
+
+def _concurrency(request: Request, machine: Machine, room: int) -> int:
+    """How many models at a time share the GPUs."""
+    if request.max_concurrent == "auto":
+        # What follows from a measurement or a limit leaves a CPU to each; a share that is asked for need not.
+        bounded = request.num_cpus != "auto" or request.num_gpus == "auto"
+        return min(room, most_by_cpus(request, machine)) if bounded else room
+    if request.max_concurrent > room:
+        raise DoesNotFitError(
+            f"resources.max_concurrent={request.max_concurrent}: {room} model{'s' * (room != 1)} of this size fit on "
+            f"{len(machine.gpus)} GPU{'s' * (len(machine.gpus) != 1)}",
+            {"max_concurrent": room},
+        )
+    return request.max_concurrent
+
+
+def _spread(room: Sequence[int], models: int) -> list[int]:
+    """So many models over places with so much room, as evenly as it goes; earlier places first."""
+    counts = [0] * len(room)
+    for _ in range(min(models, sum(room))):
+        open_ = [index for index, most in enumerate(room) if counts[index] < most]
+        counts[min(open_, key=lambda index: counts[index])] += 1
+    return counts
+
+
+def _allocation(machine: Machine, bank: Bank, models: int, share: float, num_cpus: float) -> Allocation:
+    return Allocation(
+        num_cpus=num_cpus,
+        num_gpus=share,
+        gpus=tuple(gpu.id for gpu in bank.room.gpus),
+        gpu_memory_mib=bank.limit(models),
+        gpu_overhead_mib=bank.room.overhead_mib,
+        threads=_threads(num_cpus),
+        mps_thread_percentage=max(1, min(100, math.floor(share * 100 + 1e-9))) if machine.mps else None,
+    )
+
+
+def _threads(num_cpus: float) -> int:
+    return max(1, math.floor(num_cpus))

@@ -1,0 +1,35 @@
+"""What a model takes: the peak of the GPU's allocator, or of the process where there is no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from runner.worker.process import peak_memory_mib
+
+_MIB = 1024 * 1024
+_RESET = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"  # man 5 proc_pid_clear_refs
+
+
+def reset_peak() -> None:
+    """Begins a measurement. Where the kernel does not allow it, the process' peak stays that of its whole life."""
+    for gpu in tf.config.list_logical_devices("GPU"):
+        tf.config.experimental.reset_memory_stats(_short(gpu.name))
+    try:
+        _RESET.write_text(_RESET_PEAK, encoding="ascii")
+    except OSError:  # a container that mounts /proc read-only
+        return
+
+
+def peak_mib() -> float:
+    """The peak since the last reset, MiB: of the fullest GPU, else of the process' resident memory."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if not gpus:
+        return peak_memory_mib()
+    return max(float(tf.config.experimental.get_memory_info(_short(gpu.name))["peak"]) for gpu in gpus) / _MIB
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("/device:")

@@ -1,0 +1,118 @@
+"""What the machine is taken to have, with the driver's library and the MPS control program stood in for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runner.machine import free_memory_mib, gpus_of, this_machine
+from runner.mps import is_serving
+
+UUIDS = ["GPU-aaaa1111", "GPU-bbbb2222", "GPU-bbbb3333"]
+SLICE = "MIG-cccc"
+
+
+class NVMLError(Exception):
+    pass
+
+
+def nvml(starts: bool = True) -> Any:
+    def start() -> None:
+        if not starts:
+            raise NVMLError("driver not loaded")
+
+    def by_uuid(uuid: str) -> str:
+        if uuid != SLICE:
+            raise NVMLError("not found")
+        return uuid
+
+    return SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=start,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: len(UUIDS),
+        nvmlDeviceGetHandleByIndex=lambda index: UUIDS[index],
+        nvmlDeviceGetHandleByUUID=by_uuid,
+        nvmlDeviceGetUUID=lambda handle: handle,
+        nvmlDeviceGetName=lambda handle: "NVIDIA A10",
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=24_000 * 2**20, free=9_000 * 2**20, used=0),
+    )
+
+
+@pytest.fixture
+def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", nvml())
+
+
+@pytest.mark.usefixtures("three_gpus")
+@pytest.mark.parametrize(
+    ("visible", "found"),
+    [
+        (None, ["0", "1", "2"]),
+        ("2,0", ["2", "0"]),
+        ("GPU-bbbb3,0", ["GPU-bbbb3", "0"]),
+        (SLICE, [SLICE]),
+        ("0,7,1", ["0"]),
+        ("-1", []),
+        ("", []),
+        ("MIG-none,0", []),
+    ],
+)
+def test_gpus_are_those_that_cuda_shows_in_its_order(visible: str | None, found: list[str]) -> None:
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert [gpu.id for gpu in gpus_of(environ)] == found
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_gpus_memory_is_what_is_free_of_it() -> None:
+    (gpu,) = gpus_of({"CUDA_VISIBLE_DEVICES": "1"})
+    assert (gpu.uuid, gpu.memory_mib, gpu.free_mib) == (UUIDS[1], 24_000, 9_000)
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(starts=False))
+    assert gpus_of({}) == ()
+
+
+def test_this_machine_has_memory_and_cpus() -> None:
+    machine = this_machine()
+    assert 1 <= machine.cpus <= (os.cpu_count() or 0)
+    assert machine.free_memory_mib is not None
+    assert 0 < machine.free_memory_mib < machine.memory_mib
+
+
+@pytest.mark.parametrize(("limit", "free"), [("max", 8_000), ("4294967296", 3_072), ("1048576", 0), (None, 8_000)])
+def test_a_containers_limit_bounds_the_free_memory(tmp_path: Path, limit: str | None, free: int) -> None:
+    memory = tmp_path / "meminfo"
+    memory.write_text("MemTotal:  16000000 kB\nMemAvailable:    8192000 kB\n")
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(limit + "\n")
+        (tmp_path / "memory.current").write_text(f"{1024 * 2**20}\n")
+    assert free_memory_mib(memory, tmp_path) == free
+
+
+@pytest.mark.parametrize(
+    ("pipe", "script", "serving"),
+    [
+        (True, 'read line; test "$line" = get_server_list && echo 4711', True),
+        (True, "read line", True),  # a daemon that has no client yet has no server either
+        (True, "echo 'Cannot find MPS control daemon process'", False),
+        (True, "exit 1", False),
+        (False, "echo 4711", False),
+        (True, None, False),
+    ],
+)
+def test_mps_serves_where_its_daemon_answers(tmp_path: Path, pipe: bool, script: str | None, serving: bool) -> None:
+    if pipe:
+        (tmp_path / "control").touch()
+    if script is not None:
+        control = tmp_path / "nvidia-cuda-mps-control"
+        control.write_text(f"#!/bin/sh\n{script}\n")
+        control.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert is_serving({"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path), "PATH": path}) is serving
