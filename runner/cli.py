@@ -49,6 +49,7 @@ def _verb(function: Callable[..., Any]) -> Callable[..., Any]:
     def verb(debug: bool, **arguments: Any) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep talks to its own store and nobody else
         with StopSignals() as signals:
+            click.get_current_context().obj = signals
             try:
                 sys.exit(function(**arguments) or 0)
             except RunnerError as err:
@@ -108,7 +109,8 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
 
     console = _console()
     command = shlex.join(["python", "-m", "runner", *sys.argv[1:]])
-    outcome = run_sweep(config, console=console, command=command, root=SWEEPS)
+    signals = click.get_current_context().obj
+    outcome = run_sweep(config, console=console, command=command, root=SWEEPS, signals=signals)
     review = open_review(outcome.folder)
     print_results(review, console)
     overheads = overheads_of(outcome.folder)
@@ -117,6 +119,25 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     if profile:
         console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
     console.print(f"review in the browser:  {_ui_command(config.tracking.uri)}", highlight=False, soft_wrap=True)
+    if outcome.problem:
+        raise TrackingError(outcome.problem)
+    return outcome.exit_code
+
+
+@_verb
+@click.option("--retry-failed", is_flag=True, help="Trials that have failed go on where they failed.")
+@click.option("--more-epochs", type=click.IntRange(0), default=0, help="Train every trial this many epochs longer.")
+@_takes_sweep
+def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
+    """Goes on with a sweep that has ended in any way, in the same MLflow runs; SWEEP is as for `results`."""
+    from runner.results import print_results
+    from runner.resume import Asked, run_resume
+    from runner.review import find_sweep, open_review
+
+    console, signals = _console(), click.get_current_context().obj
+    asked = Asked(retry_failed=retry_failed, more_epochs=more_epochs)
+    outcome = run_resume(find_sweep(sweep), asked, console=console, signals=signals)
+    print_results(open_review(outcome.folder), console)
     if outcome.problem:
         raise TrackingError(outcome.problem)
     return outcome.exit_code

@@ -5,33 +5,30 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from runner import lockstep
 from runner.config import Config, Member, config_to_yaml, infer_goal, resolve_members
-from runner.console import watch
 from runner.errors import ConfigError, ExperimentError, FleetError
-from runner.journal import SqliteJournal, SweepRecord, SweepStatus
+from runner.journal import SqliteJournal, SweepRecord
 from runner.machine import this_machine
 from runner.placement import Machine, Request, plan_slots
 from runner.progress import Progress
-from runner.records import Checked, Failure, Goal, Report, Slot, Trial, Verdict
+from runner.records import Checked, Failure, Goal, Slot, Trial, Work
 from runner.schedule import Schedule, live_within
-from runner.seams import Fleet, Watcher
+from runner.seams import Fleet
 from runner.search.propose import propose_trials
 from runner.settle import CACHE, Settling
+from runner.signals import StopSignals
 from runner.timings import TimingsFile
-from runner.tracking import Projection, preload
+from runner.tracking import preload
+from runner.training import Outcome, Training, followed_by_mlflow, outcome, versions
 
 _STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
-_PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,19 +40,6 @@ class Prepared:
     trials: tuple[Trial, ...]
     slots: tuple[Slot, ...]
     machine: Machine
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How a sweep ended.
-
-    Args:
-        problem: what MLflow lacks and the journal keeps; empty for nothing.
-    """
-
-    folder: Path
-    exit_code: int
-    problem: str = ""
 
 
 def prepare(config: Config) -> Prepared:
@@ -79,10 +63,12 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
         from runner.fleet.local import LocalFleet
 
         return LocalFleet(slots)
+    from runner.fleet.patience import Patience
     from runner.fleet.ray import RayFleet
 
     machine = prepared.machine
-    return RayFleet(slots, address=fleet.address, cpus=machine.cpus, gpus=len(machine.gpus))
+    patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
+    return RayFleet(slots, address=fleet.address, cpus=machine.cpus, gpus=len(machine.gpus), patience=patience)
 
 
 def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:
@@ -152,7 +138,7 @@ def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[s
     return metric, infer_goal(metric) or "minimize"
 
 
-def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> Outcome:
+def run_sweep(config: Config, *, console: Console, command: str, root: Path, signals: StopSignals) -> Outcome:
     """Trains every trial and records it; returns when MLflow has everything too.
 
     Args:
@@ -160,6 +146,7 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
         console: where a person reads.
         command: the command line that repeats the sweep.
         root: folder of all sweeps.
+        signals: those that stop the program.
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
@@ -180,72 +167,34 @@ def run_sweep(config: Config, *, console: Console, command: str, root: Path) -> 
             journal = records.enter_context(SqliteJournal(folder, allocations))
             journal.create(_sweep_record(prepared, folder.name, metric, goal, command, began_s), prepared.trials)
             (folder / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
-            projection = records.enter_context(_followed_by_mlflow(folder, console))
+            projection = records.enter_context(followed_by_mlflow(folder, console))
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
-            try:
-                schedule = _schedule(prepared, checked)
-                _train(schedule, fleet, journal, projection, watch(console, progress))
-            finally:
-                console.print(f"sweep {folder.name}: sending the rest to MLflow …", style="dim", highlight=False)
-    failed = sum(row.state == "failed" for row in progress.rows.values())
-    return Outcome(folder=folder, exit_code=3 if failed else 0, problem=projection.problem or "")
-
-
-@contextmanager
-def _followed_by_mlflow(folder: Path, console: Console) -> Iterator[Projection]:
-    """MLflow follows the journal; what it lacks when an error or a signal ends the sweep is told in a line."""
-
-    def tell(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    projection = Projection(folder, on_warning=tell)
-    try:
-        with projection:
-            yield projection
-    except BaseException:
-        if projection.problem is not None:
-            tell(projection.problem)
-        raise
+            training = Training(
+                config=config, folder=folder, journal=journal, projection=projection, console=console, signals=signals
+            )
+            largest = max(check.facts.parameters for check in checked.values())
+            training.run(make_schedule(prepared, largest), fleet, progress)
+    return outcome(folder, progress, projection)
 
 
 def _settled(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> tuple[Trial, ...]:
     file, allocation = TimingsFile(CACHE.expanduser()), prepared.slots[0].allocation
-    settling = Settling(file, allocation, len(prepared.slots), _versions(), fleet.check)
+    settling = Settling(file, allocation, len(prepared.slots), versions(), fleet.check)
     return settling.settle(prepared.trials, checked)
 
 
-def _schedule(prepared: Prepared, checked: Mapping[str, Checked]) -> Schedule:
-    if prepared.config.schedule == "queue":
-        return Schedule(prepared.trials, prepared.slots)
-    largest = max(check.facts.parameters for check in checked.values())
-    live = live_within(prepared.machine.memory_mib * _STATES_SHARE, largest, len(prepared.trials))
-    return Schedule(prepared.trials, prepared.slots, live)
+def make_schedule(prepared: Prepared, parameters: int, begun: Mapping[str, Work] | None = None) -> Schedule:
+    """Trials queue or rotate, as the config says.
 
-
-def _train(schedule: Schedule, fleet: Fleet, journal: SqliteJournal, projection: Projection, view: Any) -> None:
-    status: SweepStatus = "failed"
-    try:
-        with view:
-            lockstep.run(schedule, fleet, journal, _Watchers(projection.notify, view))
-        status = "complete"
-    except KeyboardInterrupt:
-        status = "killed"
-        raise
-    finally:
-        journal.end(status)
-        projection.notify()
-
-
-@dataclass(frozen=True, slots=True)
-class _Watchers:
-    """Tells MLflow's thread that there is news, then the person."""
-
-    notify: Callable[[], None]
-    view: Watcher
-
-    def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
-        self.notify()
-        self.view.show(reports, verdicts)
+    Args:
+        prepared: the sweep.
+        parameters: weights of its largest model.
+        begun: the next turns of trials that an earlier driver has trained.
+    """
+    live = None
+    if prepared.config.schedule == "rotate":
+        live = live_within(prepared.machine.memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
+    return Schedule(prepared.trials, prepared.slots, live, begun)
 
 
 def _metrics_asked_for(member: Member) -> list[tuple[str, str]]:
@@ -286,18 +235,8 @@ def _sweep_record(
         command=command,
         tracking_uri=tracking.uri,
         mlflow_experiment=tracking.mlflow_experiment,
-        versions=_versions(),
+        versions=versions(),
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
 
 
 def _new_folder(root: Path, name: str) -> Path:

@@ -14,6 +14,7 @@ from runner import lockstep
 from runner.config import load_config
 from runner.journal import JournalReader
 from runner.overheads import summarize
+from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.seams import Fleet
 from runner.settle import Settling
@@ -47,7 +48,7 @@ def train_prepared(prepared: Prepared) -> Result:
         prepared = _settled(prepared, fleet)
         with open_journal(prepared, Path(folder)) as journal:
             checked = time.perf_counter()
-            lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, NullWatcher())
+            lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, NullWatcher())
             seconds = time.perf_counter() - began
         with JournalReader(Path(folder)) as reader:
             turns, barriers = reader.turns(), reader.barriers()

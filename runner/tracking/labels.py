@@ -17,6 +17,7 @@ MAX_KEY = 250  # characters; MLflow's own limits
 MAX_PARAM = 6000
 MAX_TAG = 8000
 NOTE = "mlflow.note.content"  # shown as a run's description
+ENDING_TAGS = ("failure", "stop.reason", "diverged")  # taken off a run that goes on
 RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -83,10 +84,13 @@ def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
     return {key: clip(value, MAX_TAG) for key, value in tags.items() if value}
 
 
-def ending_tags(trial: TrialRecord) -> dict[str, str]:
-    """Why a trial ended, where it did not simply complete."""
+def ending_tags(trial: TrialRecord, incidents: int) -> dict[str, str]:
+    """Why a trial ended, where it did not simply complete, and how often it has lost its worker."""
     key = "failure" if trial.status == "failed" else "stop.reason"
-    return {key: clip(trial.reason, MAX_TAG)} if trial.reason else {}
+    tags = {key: clip(trial.reason, MAX_TAG)} if trial.reason else {}
+    if trial.reason.startswith("diverged:"):
+        tags["diverged"] = "true"
+    return tags | ({"failures": str(incidents)} if incidents else {})
 
 
 def sweep_files(sweep: SweepRecord) -> dict[str, str]:

@@ -23,6 +23,9 @@ class RowOrder:
         self._rows, self._seed = rows, seed
         self._cached: tuple[int, Any] | None = None
 
+    def resume(self, step: int) -> None:
+        """Goes to where `step` batches have been drawn: nowhere, since every pass is computed from its number."""
+
     def of_pass(self, number: int) -> Any:
         """Row numbers of pass `number` in the order they are taken: `int64 [rows]`."""
         if self._cached is None or self._cached[0] != number:
@@ -89,6 +92,18 @@ class Stream:
         if self._iterator is None or (self.batches and step % self.batches == 0):
             self._iterator = iter(self._dataset)
         return self._iterator
+
+    def resume(self, step: int) -> None:
+        """Goes to where `step` batches have been drawn, in a pipeline that has not been drawn from yet.
+
+        As many iterators are made as there were passes, since each advances the seeds of a pipeline that reshuffles.
+        """
+        passes, skipped = divmod(step, self.batches) if self.batches else (0, step)
+        for _ in range(passes + (skipped > 0)):
+            self._iterator = iter(self._dataset)
+        with empty_is_an_error():
+            for _ in range(skipped):
+                next(self._iterator)
 
     def stretch(self, step: int, count: int) -> int:
         """How many of `count` steps from `step` the same iterator gives."""

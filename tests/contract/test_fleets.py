@@ -21,6 +21,7 @@ from runner.fleet.ray import RayFleet
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord
 from runner.placement import Machine, Request, plan_slots
 from runner.records import Allocation, Checked, Failure, Slot, Trial, Work
+from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.testing import NullWatcher
 
@@ -63,7 +64,7 @@ def run(fleet: Any, trials: list[Trial], folder: Path, slots: tuple[Slot, ...] =
     )
     with SqliteJournal(folder, {slot.index: slot.allocation for slot in slots}) as journal:
         journal.create(sweep, tuple(trials))
-        lockstep.run(Schedule(trials, slots), fleet, journal, NullWatcher())
+        lockstep.run(Schedule(trials, slots), Recovery(fleet, journal), journal, NullWatcher())
         journal.end("complete")
     with JournalReader(folder) as reader:
         rows = {(row.trial, row.key, row.step): row.value for row in reader.metrics()}

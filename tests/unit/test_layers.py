@@ -24,6 +24,7 @@ LAYERS = {
     "progress": 1,
     "seams": 2,
     "testing": 2,
+    "recovery": 3,
     "lockstep": 3,
     "worker": 4,
     "fleet": 4,
@@ -33,10 +34,13 @@ LAYERS = {
     "machine": 4,
     "timings": 4,
     "signals": 4,
+    "snapshots": 4,
     "review": 5,
     "results": 5,
     "settle": 5,
+    "training": 5,
     "sweep": 5,
+    "resume": 5,
     "plan": 5,
     "cli": 5,
     "__main__": 5,
@@ -47,7 +51,7 @@ OWNERS = {
     "keras": {"worker"},
     "ray": {"fleet"},
     "mlflow": {"tracking"},
-    "rich": {"console", "cli", "results", "sweep", "plan"},
+    "rich": {"console", "cli", "results", "sweep", "training", "resume", "plan"},
     "optuna": {"search"},
     "hydra": {"config"},
     "omegaconf": {"config"},
@@ -57,7 +61,7 @@ OWNERS = {
 }
 ADAPTERS_THAT_MEET = {("fleet", "worker"), ("tracking", "journal"), ("machine", "placement"), ("console", "progress")}
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
-PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.lockstep"]
+PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.recovery", "runner.lockstep"]
 
 
 def modules() -> list[tuple[str, Path]]:
