@@ -36,7 +36,7 @@ class SqliteJournal:
         self._connection: sqlite3.Connection | None = None
         self._began_s = 0.0
         self._committed_s: float | None = None
-        self._assigned: set[str] = set()
+        self._seats: set[tuple[int, str]] = set()
 
     def __enter__(self) -> Self:
         self._connection = connect(self._folder / FILE)
@@ -89,9 +89,8 @@ class SqliteJournal:
     def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
         """Notes that a round begins, and marks the trials that take their slot with it as running there."""
         self._began_s = self._clock()
-        seats = [(slot, item.trial.id) for slot, items in work.items() for item in items]
-        begun = [(slot, trial_id) for slot, trial_id in seats if trial_id not in self._assigned]
-        self._assigned = {trial_id for _, trial_id in seats}
+        seats = {(slot, item.trial.id) for slot, items in work.items() for item in items}
+        begun, self._seats = sorted(seats - self._seats), seats
         if not begun:
             return
         with transaction(self._open) as db:

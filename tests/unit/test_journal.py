@@ -1,14 +1,32 @@
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runner.errors import SweepNotFoundError
 from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect
-from runner.records import Allocation, Export, Facts, Failure, Report, Source, TrainSettings, Trial, Turn, Verdict, Work
+from runner.records import (
+    Allocation,
+    EarlyStopping,
+    Export,
+    Facts,
+    Failure,
+    Incident,
+    ReduceLROnPlateau,
+    Report,
+    Source,
+    TrainSettings,
+    Trial,
+    Turn,
+    Verdict,
+    Work,
+    to_json,
+)
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
 FACTS = Facts(
@@ -193,3 +211,50 @@ def test_an_unknown_trial_is_a_key_error(reader: JournalReader):
 def test_a_journal_that_is_not_open_says_so(tmp_path: Path):
     with pytest.raises(RuntimeError, match="context manager"):
         SqliteJournal(tmp_path, {}).end("complete")
+
+
+def test_reports_are_read_back_as_they_were_committed(journal: SqliteJournal, reader: JournalReader):
+    reports = [report(0, 0, 1, 0, 0.1 + 0.2), report(0, 1, 2, 1, math.inf, ended=True), report(0, 2, 3, 1, 0.25)]
+    for item in reports:
+        journal.commit({"000": item}, {"000": KEEP}, {})
+    assert reader.reports("000") == tuple(replace(item, facts=None) for item in reports)
+
+    journal.commit({"001": report(1, 0, 1, 0, math.nan)}, {"001": KEEP}, {})
+    (found,) = reader.reports("001")
+    assert math.isnan(found.running["loss"])
+
+
+def test_a_trial_is_rebuilt_from_its_record(reader: JournalReader):
+    assert tuple(Trial.of(found.record) for found in reader.trials()) == tuple(trial(number) for number in range(3))
+    rules = TrainSettings(early_stopping=EarlyStopping(patience=3), reduce_lr_on_plateau=ReduceLROnPlateau(factor=0.3))
+    ruled = replace(trial(0), train=rules)
+    assert Trial.of(json.loads(to_json(ruled))) == ruled
+
+
+def test_a_reopened_sweep_runs_again_and_repeats_turns_without_doubling_their_metrics(
+    journal: SqliteJournal, reader: JournalReader
+):
+    journal.assign({0: (Work(trial=trial(0), round=0),), 1: (Work(trial=trial(1), round=0),)})
+    journal.commit({"000": report(0, 0, 2, 1, 0.5, ended=True)}, {"000": Verdict(kind="fail", reason="export: no")}, {})
+    journal.end("killed")
+    before = reader.metrics()
+    longer = replace(trial(0), train=TrainSettings(epochs=7))
+    journal.reopen({"000": (longer, 0), "002": (trial(2), 0)})
+
+    assert (reader.sweep().status, reader.sweep().ended_ms) == ("running", None)
+    assert [found.status for found in reader.trials()] == ["running", "killed", "queued"]
+    again = reader.trial("000")
+    assert (again.reason, again.ended_ms, again.started_ms, again.settings["train.epochs"]) == ("", None, 42000, 7)
+    assert Trial.of(again.record) == longer
+    assert reader.reports("000") == ()
+    journal.assign({1: (Work(trial=trial(0), round=0),)})
+    assert reader.trial("000").slot == 1
+    journal.commit({"000": report(0, 0, 2, 1, 0.5, ended=True)}, {"000": COMPLETE}, {})
+    assert reader.metrics() == before
+    assert len(reader.reports("000")) == 1
+
+
+def test_incidents_are_counted(journal: SqliteJournal, reader: JournalReader):
+    for number in range(2):
+        journal.note(Incident(trial_id="001", round=number, kind="worker", message="died", noticed_s=1.5))
+    assert [reader.incidents(found.id) for found in reader.trials()] == [0, 2, 0]
