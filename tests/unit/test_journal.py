@@ -89,10 +89,15 @@ def test_an_assigned_trial_runs_in_its_slot_with_the_slots_allocation(journal: S
     assert reader.trial("001").status == "queued"
 
 
-def test_a_later_turn_does_not_begin_a_trial_again(journal: SqliteJournal, reader: JournalReader):
-    journal.assign({0: (Work(trial=trial(0), round=0),)})
-    journal.assign({1: (Work(trial=trial(0), round=1),)})
-    assert reader.trial("000").slot == 0
+def test_a_trial_that_goes_on_in_another_slot_has_begun_when_it_first_did(tmp_path: Path):
+    for now_s, slot in ((42.0, 0), (99.0, 1)):
+        slots = dict.fromkeys((0, 1), Allocation(num_cpus=1))
+        with SqliteJournal(tmp_path, slots, clock=iter([now_s] * 9).__next__) as journal:
+            if slot == 0:
+                journal.create(SWEEP, (trial(0),))
+            journal.assign({slot: (Work(trial=trial(0), round=slot),)})
+    with JournalReader(tmp_path) as reader:
+        assert (reader.trial("000").slot, reader.trial("000").started_ms) == (1, 42000)
 
 
 def test_a_commit_holds_running_and_epoch_metrics_on_their_own_axes(journal: SqliteJournal, reader: JournalReader):
