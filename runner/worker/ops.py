@@ -9,6 +9,12 @@ _STATEFUL_RANDOM = frozenset(
     {"Multinomial", "ParameterizedTruncatedNormal", "RandomGamma", "RandomPoisson", "RandomPoissonV2", "RandomShuffle"}
     | {"RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"}
 )
+# Of tf.data's kinds those that pass through what they are made of once.
+_ONCE_A_PASS = frozenset(
+    {"_TensorDataset", "_TensorSliceDataset", "_RangeDataset", "_ShuffleDataset", "_BatchDataset", "_ShardDataset"}
+    | {"_ParallelBatchDataset", "_PaddedBatchDataset", "_MapDataset", "_ParallelMapDataset", "_FilterDataset"}
+    | {"_PrefetchDataset", "_TakeDataset", "_SkipDataset", "_ZipDataset", "_OptionsDataset"}
+)
 _PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 
 
@@ -21,13 +27,23 @@ def graph_ops(concrete: Any) -> set[str]:
 
 def pipeline_ops(dataset: Any) -> set[str]:
     """The names of all ops in the functions of a `tf.data` pipeline: `map`, `filter`, `from_generator` and the like."""
-    ops: set[str] = set()
+    functions = [function for part in _parts(dataset) for function in part._functions()]
+    return {op for function in functions for op in graph_ops(function.function)}
+
+
+def seeded_by_iterators(dataset: Any) -> bool:
+    """Whether each new iterator advances the pipeline's seeds, and drawing from it does not.
+
+    So it is where a shuffle is not repeated within a pass (`repeat`, `interleave`, `cache` and the like).
+    """
+    return {type(part).__name__ for part in _parts(dataset)} <= _ONCE_A_PASS
+
+
+def _parts(dataset: Any) -> list[Any]:
     parts = [dataset]
     for part in parts:
         parts += part._inputs()
-        for function in part._functions():
-            ops |= graph_ops(function.function)
-    return ops
+    return parts
 
 
 def drawn_from_hidden_state(ops: set[str]) -> str:
