@@ -85,6 +85,11 @@ class SqliteJournal:
                     (_settings(trial), to_json(trial), trial.id),
                 )
                 db.execute("UPDATE projection SET model = 0 WHERE trial = ?", (trial.id,))
+            # Whatever end their runs show is no longer true, even if they come to the same one again.
+            db.executemany(
+                "UPDATE projection SET status = 'resumed' WHERE trial = ? AND status <> 'running'",
+                [("",), *((trial_id,) for trial_id in going_on)],
+            )
 
     def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
         """Notes that a round begins, and marks the trials that take their slot with it as running there."""

@@ -130,7 +130,7 @@ class Follower:
 
     def _reopen(self, trial_id: str, run_id: str, shown: str | None, status: str) -> None:
         """A run that MLflow shows as ended goes on: its sweep was resumed."""
-        if status == "running" and shown != "running":
+        if shown not in ("running", status):
             self._sink.reopen_run(run_id, labels.ENDING_TAGS)
             self._ledger.mark(trial_id, "status", "running")
 
