@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runner.config import config_to_yaml
 from runner.journal import JournalReader, SqliteJournal, SweepRecord
-from runner.sweep import Prepared
+from runner.preparation import Prepared
 
 
 def open_journal(prepared: Prepared, folder: Path, tracking_uri: str = "sqlite:///mlflow.db") -> SqliteJournal:

@@ -50,6 +50,7 @@ def _verb(function: Callable[..., Any]) -> Callable[..., Any]:
     def verb(debug: bool, **arguments: Any) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep talks to its own store and nobody else
         with StopSignals() as signals:
+            click.get_current_context().obj = signals
             try:
                 sys.exit(function(**arguments) or 0)
             except RunnerError as err:
@@ -110,7 +111,8 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     console = _console()
     secrets = secrets_of(os.environ)
     command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets.values())
-    outcome = run_sweep(config, console=console, command=command, root=SWEEPS, secrets=secrets)
+    signals = click.get_current_context().obj
+    outcome = run_sweep(config, console=console, command=command, root=SWEEPS, secrets=secrets, signals=signals)
     review = open_review(outcome.folder)
     print_results(review, console)
     overheads = overheads_of(outcome.folder)
@@ -129,6 +131,26 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
 
 
 @_verb
+@click.option("--retry-failed", is_flag=True, help="Trials that have failed go on where they failed.")
+@click.option("--more-epochs", type=click.IntRange(0), default=0, help="Train every trial this many epochs longer.")
+@_takes_sweep
+def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
+    """Goes on with a sweep that has ended in any way, in the same MLflow runs; SWEEP is as for `results`."""
+    from runner.results import print_results
+    from runner.resume import Asked, run_resume
+    from runner.review import find_sweep, open_review
+
+    console, signals = _console(), click.get_current_context().obj
+    asked = Asked(retry_failed=retry_failed, more_epochs=more_epochs)
+    secrets = secrets_of(os.environ)
+    outcome = run_resume(find_sweep(sweep), asked, console=console, secrets=secrets, signals=signals)
+    print_results(open_review(outcome.folder), console)
+    if outcome.problem:
+        raise TrackingError(outcome.problem)
+    return outcome.exit_code
+
+
+@_verb
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--probe", "with_probe", is_flag=True, help="Measure the memory of each distinct model first.")
 @_takes_config
@@ -136,7 +158,7 @@ def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as
     """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
     config = _load(arguments, config_dir, config_name)
     from runner import plan as planning
-    from runner.sweep import prepare, probe
+    from runner.preparation import prepare, probe
 
     prepared = prepare(config)
     made = planning.make_plan(probe(prepared) if with_probe else prepared)

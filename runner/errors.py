@@ -75,6 +75,12 @@ class JournalError(RunnerError):
     exit_code = 75
 
 
+class TooManyFailuresError(RunnerError):
+    """More trials have failed than the config allows; the sweep was stopped and can be resumed."""
+
+    exit_code = 3
+
+
 class TrackingError(RunnerError):
     """The tracking store did not take what the journal holds; the journal keeps it."""
 

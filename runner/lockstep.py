@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from runner.errors import TooManyFailuresError
 from runner.records import Export, Failure, Metrics, Report, Trial, Verdict, Work
+from runner.recovery import Recovery
 from runner.schedule import Schedule
-from runner.seams import Fleet, Journal, Watcher
+from runner.seams import Journal, Watcher
 from runner.search.stop import judge
 
 Round = Mapping[int, tuple[Work, ...]]
+Finished = Mapping[int, tuple[tuple[Trial, bool], ...]]
 
 
-def run(schedule: Schedule, fleet: Fleet, journal: Journal, watcher: Watcher) -> None:
-    """Trains every trial of the schedule to its end.
+def run(
+    schedule: Schedule,
+    recovery: Recovery,
+    journal: Journal,
+    watcher: Watcher,
+    *,
+    histories: Mapping[str, Iterable[Metrics]] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    max_failed_trials: int | None = None,
+) -> None:
+    """Trains every trial of the schedule to its end, or to where the sweep is to stop.
 
     What a person sees, and what MLflow gets, follows the journal: nobody acts on a round before it is durable.
 
+    Args:
+        schedule: whose turn it is.
+        recovery: the fleet.
+        journal: takes every round.
+        watcher: shown every round.
+        histories: the epochs' metrics of trials that an earlier driver has trained.
+        stopping: true once the sweep is to stop; the round is brought to an end, its interrupted turns unreported.
+        max_failed_trials: how many trials may fail; None for all.
+
     Raises:
         FleetError: a worker could not be replaced.
+        TooManyFailuresError: more trials have failed than may.
     """
-    histories: dict[str, list[Metrics]] = {}
-    while schedule.has_work():
+    past = {trial_id: list(history) for trial_id, history in (histories or {}).items()}
+    failed = 0
+    while schedule.has_work() and not stopping():
         work = schedule.next_round()
         journal.assign(work)
-        reports = fleet.advance(work)
-        verdicts = judge_all(work, reports, histories)
-        exports = fleet.export(_finished(work, verdicts))
-        verdicts |= failed_exports(exports)
+        reports = recovery.advance(work)
+        verdicts = judge_all(work, reports, past)
+        finished = _finished(work, verdicts)
+        exports = recovery.export(finished)
+        reports, verdicts = settle(reports, verdicts, finished, exports)
         journal.commit(reports, verdicts, exports)
         schedule.apply(verdicts)
         watcher.show(reports, verdicts)
-        _replace_dead_workers(work, {**reports, **exports}, fleet)
+        recovery.keep(schedule.live())
+        failed += _check_failed(verdicts, failed, max_failed_trials)
 
 
 def judge_all(
     work: Round, reports: Mapping[str, Report | Failure], histories: dict[str, list[Metrics]]
 ) -> dict[str, Verdict]:
-    """A verdict for every trial that had a turn; extends the histories by the epochs that ended."""
-    return {trial.id: _verdict(trial, reports[trial.id], histories.setdefault(trial.id, [])) for trial in _trials(work)}
+    """A verdict for every trial that has reported its turn; extends the histories by the epochs that ended."""
+    return {
+        trial.id: _verdict(trial, reports[trial.id], histories.setdefault(trial.id, []))
+        for trial in _trials(work)
+        if trial.id in reports
+    }
 
 
 def _verdict(trial: Trial, report: Report | Failure, history: list[Metrics]) -> Verdict:
@@ -49,33 +78,48 @@ def _verdict(trial: Trial, report: Report | Failure, history: list[Metrics]) -> 
     return judge(trial.train, history, report)
 
 
-def failed_exports(exports: Mapping[str, Export | Failure]) -> dict[str, Verdict]:
-    """The verdicts of trials whose model could not be kept: they have failed after all."""
-    return {trial_id: _failed(export) for trial_id, export in exports.items() if isinstance(export, Failure)}
+def settle(
+    reports: Mapping[str, Report | Failure],
+    verdicts: Mapping[str, Verdict],
+    finished: Finished,
+    exports: Mapping[str, Export | Failure],
+) -> tuple[dict[str, Report | Failure], dict[str, Verdict]]:
+    """What the journal is to have of the round, now that it is known which models could be kept.
+
+    A trial whose model could not be kept has failed after all. One whose model a stop has prevented is left out, as if
+    its turn had been interrupted.
+    """
+    missing = {trial.id for chosen in finished.values() for trial, _ in chosen} - exports.keys()
+    failures = {trial_id: _failed(export) for trial_id, export in exports.items() if isinstance(export, Failure)}
+    kept = {trial_id: verdict for trial_id, verdict in {**verdicts, **failures}.items() if trial_id not in missing}
+    return {trial_id: reports[trial_id] for trial_id in kept}, kept
 
 
 def _failed(failure: Failure) -> Verdict:
     return Verdict(kind="fail", reason=f"{failure.kind}: {failure.message}")
 
 
-def _finished(work: Round, verdicts: Mapping[str, Verdict]) -> dict[int, tuple[tuple[Trial, bool], ...]]:
+def _finished(work: Round, verdicts: Mapping[str, Verdict]) -> Finished:
     """Trials whose model is to be kept, by slot, each with whether its best weights are asked for."""
     chosen = {
         slot: tuple(
             (item.trial, verdicts[item.trial.id].restore_best)
             for item in items
-            if verdicts[item.trial.id].kind in ("complete", "stop")
+            if item.trial.id in verdicts and verdicts[item.trial.id].kind in ("complete", "stop")
         )
         for slot, items in work.items()
     }
     return {slot: trials for slot, trials in chosen.items() if trials}
 
 
-def _replace_dead_workers(work: Round, answers: Mapping[str, Report | Export | Failure], fleet: Fleet) -> None:
-    for slot, items in work.items():
-        failures = [answers[item.trial.id] for item in items]
-        if any(isinstance(failure, Failure) and failure.kind == "worker" for failure in failures):
-            fleet.replace(slot)
+def _check_failed(verdicts: Mapping[str, Verdict], before: int, limit: int | None) -> int:
+    now = [trial_id for trial_id, verdict in verdicts.items() if verdict.kind == "fail"]
+    if now and limit is not None and before + len(now) > limit:
+        raise TooManyFailuresError(
+            f"{before + len(now)} trials have failed, recovery.max_failed_trials={limit} may; the last were "
+            f"{', '.join(f'{trial_id} ({verdicts[trial_id].reason})' for trial_id in now)}"
+        )
+    return len(now)
 
 
 def _trials(work: Round) -> list[Trial]:

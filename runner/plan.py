@@ -10,11 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from runner.checking import check_members, choose_metric
 from runner.errors import ExperimentError
 from runner.placement import explain
+from runner.preparation import Prepared, open_fleet
 from runner.records import Checked, Facts, Failure, Trial
 from runner.settle import steps_per_epoch, with_turns
-from runner.sweep import Prepared, check_members, choose_metric, open_fleet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

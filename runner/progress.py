@@ -74,6 +74,17 @@ class Progress:
         while len(self._window) > 2 and now - self._window[1][0] >= _RATE_WINDOW_S:
             self._window.popleft()
 
+    def take_over(
+        self, trial_id: str, reports: Sequence[Report], state: State, steps_per_epoch: int | None = None
+    ) -> None:
+        """Takes in what an earlier driver has trained of a trial."""
+        row = self.rows[trial_id]
+        row.total_steps = None if steps_per_epoch is None else steps_per_epoch * row.trial.train.epochs
+        for report in reports:
+            self._take(row, report)
+        row.state, row.steps_per_s = state, None
+        self._steps_done = 0
+
     def steps_per_s(self) -> float | None:
         """Steps of all models together per second, over the last seconds."""
         if len(self._window) < 2:

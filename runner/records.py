@@ -6,8 +6,8 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, Self
 
 Params = Mapping[str, Any]
 Metrics = Mapping[str, float]
@@ -152,6 +152,22 @@ class Trial:
         }
         params = {"params.seed" if name == "seed" else name: value for name, value in self.params.items()}
         return {**params, **train, "seed": self.seed}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that its numbers depend on: equal digests train alike, for however many epochs."""
+        endless = replace(self, train=replace(self.train, epochs=0))
+        return hashlib.sha256(to_json(endless).encode()).hexdigest()
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """The trial whose `to_json` gave these plain values."""
+        train, source = dict(record["train"]), dict(record["source"])
+        rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
+        train |= {name: None if train[name] is None else rule(**train[name]) for name, rule in rules.items()}
+        source["files"] = tuple((name, text) for name, text in source["files"])
+        names = {name: tuple(record[name]) for name in ("data_params", "model_params", "searched")}
+        return cls(**{**record, **names, "source": Source(**source), "train": TrainSettings(**train)})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -325,7 +341,8 @@ class Report:
     facts: Facts | None = None
 
 
-FailureKind = Literal["data", "build", "train", "export", "worker"]
+FailureKind = Literal["data", "build", "train", "export", "snapshot", "worker", "hang"]
+_LOST: frozenset[FailureKind] = frozenset({"worker", "hang"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -333,13 +350,21 @@ class Failure:
     """A failed turn, as a value: it hides no sibling's report.
 
     Args:
-        kind: `data`, `build`, `train` or `export`: the experiment's own code failed there; `worker`: its process did.
+        kind: `data`, `build`, `train` or `export`: the experiment's own code failed there; `snapshot`: a snapshot does
+            not fit the rebuilt model; `worker`: the process died; `hang`: it took too long and was killed.
+        noticed_s: when a lost worker was noticed, seconds since the epoch; 0 for other kinds.
     """
 
     trial_id: str
     kind: FailureKind
     message: str
     traceback: str = ""
+    noticed_s: float = 0.0
+
+    @property
+    def lost_worker(self) -> bool:
+        """True where the process is gone and every seat in it: the slot needs a new worker."""
+        return self.kind in _LOST
 
 
 VerdictKind = Literal["keep", "complete", "stop", "fail"]
@@ -383,6 +408,53 @@ class Export:
     model: bytes
     weights: bytes
     test_metrics: Metrics = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """All that is needed to go on with a trial as if it had never been interrupted.
+
+    Args:
+        round: turns completed; a snapshot of an interrupted turn lies within turn number `round`.
+        step: optimizer steps done.
+        state: an `.npz` that needs no pickle; what is in it only workers know.
+    """
+
+    trial_id: str
+    round: int
+    step: int
+    state: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Incident:
+    """A trial has lost its worker.
+
+    Args:
+        round: the turn it happened in.
+        kind: as `Failure.kind`.
+        noticed_s: seconds since the epoch.
+    """
+
+    trial_id: str
+    round: int
+    kind: FailureKind
+    message: str
+    noticed_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """How a trial that has no seat gets one again, and its state.
+
+    Args:
+        snapshot: where to begin; None for the trial's beginning.
+        orders: the turns since then, to be repeated.
+    """
+
+    trial: Trial
+    snapshot: Snapshot | None
+    orders: tuple[Work, ...]
 
 
 def to_json(record: Any) -> str:

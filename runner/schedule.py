@@ -19,10 +19,18 @@ class Schedule:
         trials: in the order they are to begin.
         slots: where they may live.
         live: most trials that live at once; None for one in each slot.
+        begun: the next turns of trials that an earlier driver has trained.
     """
 
-    def __init__(self, trials: Iterable[Trial], slots: Sequence[Slot], live: int | None = None) -> None:
+    def __init__(
+        self,
+        trials: Iterable[Trial],
+        slots: Sequence[Slot],
+        live: int | None = None,
+        begun: Mapping[str, Work] | None = None,
+    ) -> None:
         self._waiting = deque(trials)
+        self._begun = dict(begun or {})
         places = max(1, math.ceil((live or len(slots)) / len(slots)))
         # Place by place over all slots, so that the first trials are spread.
         self._live: dict[tuple[int, int], Work | None] = {
@@ -37,18 +45,27 @@ class Schedule:
         """Every live trial's turn, by slot; empty places are filled first."""
         for place, work in self._live.items():
             if work is None and self._waiting:
-                self._live[place] = Work(trial=self._waiting.popleft(), round=0)
+                trial = self._waiting.popleft()
+                self._live[place] = self._begun.get(trial.id) or Work(trial=trial, round=0)
         turns: dict[int, tuple[Work, ...]] = {}
         for (_, slot), work in self._live.items():
             if work is not None:
                 turns[slot] = (*turns.get(slot, ()), work)
         return turns
 
+    def live(self) -> dict[int, tuple[Trial, ...]]:
+        """Trials that have begun and not ended, by slot."""
+        found: dict[int, tuple[Trial, ...]] = {}
+        for (_, slot), work in self._live.items():
+            if work is not None:
+                found[slot] = (*found.get(slot, ()), work.trial)
+        return found
+
     def apply(self, verdicts: Mapping[str, Verdict]) -> None:
         """Retires the trials that ended and carries the others' instructions into their next turn."""
         for place, work in self._live.items():
             if work is not None and work.trial.id in verdicts:
-                self._live[place] = _next_turn(work, verdicts[work.trial.id])
+                self._live[place] = next_turn(work, verdicts[work.trial.id])
 
 
 def live_within(budget_mib: float, parameters: int, trials: int) -> int:
@@ -66,7 +83,8 @@ def live_within(budget_mib: float, parameters: int, trials: int) -> int:
     return max(1, min(trials, math.floor(budget_mib / state_mib) if state_mib else trials))
 
 
-def _next_turn(work: Work, verdict: Verdict) -> Work | None:
+def next_turn(work: Work, verdict: Verdict) -> Work | None:
+    """The order that follows a turn and its verdict; None where the trial ends."""
     if verdict.ends:
         return None
     return Work(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self
 
-from runner.records import Checked, Export, Failure, Report, Trial, Verdict, Work
+from runner.records import Checked, Export, Failure, Incident, Replay, Report, Snapshot, Trial, Verdict, Work
 
 
 class Fleet(Protocol):
@@ -27,13 +27,28 @@ class Fleet(Protocol):
         """Ends the slot's worker; the slot is not used again."""
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
-        """Gives every trial in `work` (by slot) one turn, all slots at once, and waits for all: the barrier."""
+        """Gives every trial in `work` (by slot) one turn, all slots at once, and waits for all: the barrier.
+
+        A turn that `stop` has interrupted has no answer.
+        """
 
     def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
         """The models of seated trials by slot; `(trial, True)` asks for the kept best weights."""
 
+    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
+        """Snapshots of trials by slot; none of a trial that has no seat there."""
+
+    def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
+        """Gives trials a seat in their slot, one after another, where they were: the last repeated turn's report.
+
+        None where there was no turn to repeat, or `stop` has interrupted it.
+        """
+
     def replace(self, slot: int) -> None:
         """Ends the slot's worker for certain and starts a fresh one in its place."""
+
+    def stop(self) -> None:
+        """Lets every turn end at its next step, unreported. May be called from a signal's handler."""
 
 
 class Journal(Protocol):
@@ -49,6 +64,19 @@ class Journal(Protocol):
         exports: Mapping[str, Export | Failure],
     ) -> None:
         """Records one barrier, all of it or nothing."""
+
+    def note(self, incident: Incident) -> None:
+        """Records that a trial has lost its worker."""
+
+
+class Snapshots(Protocol):
+    """Where snapshots are kept."""
+
+    def write(self, trial: Trial, snapshot: Snapshot) -> None:
+        """Keeps it, whole or not at all, and drops those that are no longer needed."""
+
+    def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
+        """The newest of the trial that is whole and has at most so many turns completed."""
 
 
 class Watcher(Protocol):

@@ -1,26 +1,37 @@
-"""Ctrl-C and SIGTERM as one exception, and which of the two it was."""
+"""Ctrl-C and SIGTERM: the first ends the program in good order, the second at once."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
+_ECHO_S = 0.2  # a terminal and `timeout` may send one signal to the group and once more to the process
 
 
 class StopSignals:
-    """While open, SIGINT and SIGTERM raise KeyboardInterrupt in the main thread.
+    """While open, SIGINT and SIGTERM stop the program.
 
-    Of all exceptions that a signal may raise, Ray's blocking calls pass on this one alone.
+    The first raises KeyboardInterrupt in the main thread: of all exceptions that a signal may raise, Ray's blocking
+    calls pass on this one alone. Inside of `deferred` it is told instead. The second kills every process below this
+    one and ends it, without a word to anybody: what is on the disk is whole at any moment.
     """
 
     def __init__(self) -> None:
-        self._received = signal.SIGINT
+        self._received: signal.Signals | None = None
+        self._received_s = 0.0
+        self._tell: Callable[[], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._interrupt) for number in _STOPPING}
+        self._before = {number: signal.signal(number, self._stop) for number in _STOPPING}
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -28,10 +39,53 @@ class StopSignals:
             signal.signal(number, handler)
 
     @property
+    def requested(self) -> bool:
+        """True once a signal has come."""
+        return self._received is not None
+
+    @property
     def exit_code(self) -> int:
         """What a program ends with that such a signal stopped: 130 or 143."""
-        return 128 + self._received
+        return 128 + (self._received or signal.SIGINT)
 
-    def _interrupt(self, number: int, _: FrameType | None) -> NoReturn:
-        self._received = signal.Signals(number)
-        raise KeyboardInterrupt
+    @contextmanager
+    def deferred(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Inside, the first signal calls `tell`, in its handler, and whoever is inside asks `requested`."""
+        self._tell = tell
+        try:
+            yield
+        finally:
+            self._tell = None
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        now_s = time.monotonic()
+        if self._received is not None:
+            if now_s - self._received_s > _ECHO_S:
+                _end_at_once(128 + number)
+            return
+        self._received, self._received_s = signal.Signals(number), now_s
+        if self._tell is None:
+            raise KeyboardInterrupt
+        self._tell()
+
+
+def _end_at_once(exit_code: int) -> None:
+    """Ends every process below this one, parents first so that they start no other, and then this one."""
+    for pid in _descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    os.write(2, b"stopped at once by a second signal\n")
+    os._exit(exit_code)
+
+
+def _descendants(pid: int) -> list[int]:
+    """All processes below this one, each after its parent."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parent = int((folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(folder.name))
+    found = list(children.get(pid, []))
+    for child in found:
+        found += children.get(child, [])
+    return found

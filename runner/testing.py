@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
-from runner.records import Checked, Export, Facts, Failure, Metrics, Report, Trial, Turn, Verdict, Work
+from runner.records import (
+    Checked,
+    Export,
+    Facts,
+    Failure,
+    Incident,
+    Metrics,
+    Replay,
+    Report,
+    Snapshot,
+    Trial,
+    Turn,
+    Verdict,
+    Work,
+)
 
 Curve = Callable[[Trial, int], Metrics | Failure]
 """The metrics of a trial after an epoch (from 1), or why it fails there."""
@@ -23,22 +37,34 @@ class FakeFleet:
 
     Args:
         slots: numbers of the slots there are.
-        curve: what each trial reports.
+        curve: what each trial reports; a failure that loses the worker takes all seats of the slot with it.
+
+    Attributes:
+        seats: slot of each seated trial.
+        steps: steps done by each seated trial.
+        rounds: what each call of `advance` gave turns to.
+        received: all orders of `advance`.
+        restored: all trials that were brought back.
+        replaced: slots that got a new worker.
     """
 
     slots: Sequence[int]
     curve: Curve = falling_loss
     steps_per_epoch: int = 4
+    seats: dict[str, int] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
     rounds: list[dict[int, tuple[str, ...]]] = field(default_factory=list)
     received: list[Work] = field(default_factory=list)
+    restored: list[Replay] = field(default_factory=list)
     replaced: list[int] = field(default_factory=list)
+    _turns: dict[str, int] = field(default_factory=dict)
+    _lost: set[int] = field(default_factory=set)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.steps.clear()
+        self.seats.clear()
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`."""
@@ -60,36 +86,94 @@ class FakeFleet:
         """As `Fleet.advance`.
 
         Raises:
-            AssertionError: a slot that does not exist, a trial in two slots, or a round out of order.
+            AssertionError: a slot that does not exist or has lost its worker, a trial in two slots, or a round out of
+                order.
         """
-        assert set(work) <= set(self.slots), f"slots {sorted(work)} of {list(self.slots)}"
+        assert set(work) <= set(self.slots) - self._lost, f"slots {sorted(work)} of {list(self.slots)}"
         items = [item for items in work.values() for item in items]
         ids = [item.trial.id for item in items]
         assert len(ids) == len(set(ids)), f"a trial has two turns in one round: {ids}"
         self.rounds.append({slot: tuple(item.trial.id for item in items) for slot, items in work.items()})
         self.received += items
-        return {item.trial.id: self._turn(item) for item in items}
+        answers: dict[str, Report | Failure] = {}
+        for slot, chosen in work.items():
+            for trial_id in [i for i, s in self.seats.items() if s == slot and i not in ids]:
+                self._leave(trial_id)
+            for item in chosen:
+                if item.trial.id not in self.seats:
+                    self._sit(slot, item.trial, None)
+            found = {item.trial.id: self._turn(item) for item in chosen}
+            lost = next((f for f in found.values() if isinstance(f, Failure) and f.lost_worker), None)
+            answers |= self._lose(slot, found, lost) if lost else found
+        return answers
 
     def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
         """As `Fleet.export`; a model's bytes say whether the best was asked for."""
         exports = {}
-        for trials in work.values():
+        for slot, trials in work.items():
             for trial, best in trials:
-                assert trial.id in self.steps, f"trial {trial.id} is exported but was never seated"
+                assert self.seats.get(trial.id) == slot, f"trial {trial.id} is exported but not seated in slot {slot}"
                 exports[trial.id] = Export(trial_id=trial.id, model=b"best" if best else b"last", weights=b"w")
         return exports
+
+    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
+        """As `Fleet.snapshot`; a state is the trial's number of steps as text."""
+        seated = [trial.id for slot, trials in work.items() for trial in trials if self.seats.get(trial.id) == slot]
+        return {
+            i: Snapshot(trial_id=i, round=self._turns[i], step=self.steps[i], state=b"%d" % self.steps[i])
+            for i in seated
+        }
+
+    def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
+        """As `Fleet.restore`.
+
+        Raises:
+            AssertionError: a slot that has lost its worker, or orders that do not follow the snapshot.
+        """
+        assert set(work) <= set(self.slots) - self._lost, f"slots {sorted(work)} of {list(self.slots)}"
+        answers: dict[str, Report | Failure | None] = {}
+        for slot, replays in work.items():
+            found: dict[str, Report | Failure | None] = {}
+            for replay in replays:
+                self.restored.append(replay)
+                self._sit(slot, replay.trial, replay.snapshot)
+                turns = [self._turn(order) for order in replay.orders]
+                answer = found[replay.trial.id] = turns[-1] if turns else None
+                if isinstance(answer, Failure) and answer.lost_worker:
+                    found |= self._lose(slot, [r.trial.id for r in replays if r.trial.id not in found], answer)
+                    break
+            answers |= found
+        return answers
 
     def replace(self, slot: int) -> None:
         """As `Fleet.replace`."""
         assert slot in self.slots
+        self._lost.discard(slot)
         self.replaced.append(slot)
 
+    def stop(self) -> None:
+        """As `Fleet.stop`; a turn takes no time here."""
+
+    def _sit(self, slot: int, trial: Trial, snapshot: Snapshot | None) -> None:
+        self.seats[trial.id] = slot
+        self._turns[trial.id] = 0 if snapshot is None else snapshot.round
+        self.steps[trial.id] = 0 if snapshot is None else int(snapshot.state)
+
+    def _leave(self, trial_id: str) -> None:
+        del self.seats[trial_id]
+
+    def _lose(self, slot: int, unanswered: Iterable[str], failure: Failure) -> dict[str, Report | Failure]:
+        """The slot's worker is gone: its seats, and the answers that were still to come."""
+        self._lost.add(slot)
+        for trial_id in [i for i, s in self.seats.items() if s == slot]:
+            self._leave(trial_id)
+        return {trial_id: replace(failure, trial_id=trial_id) for trial_id in unanswered}
+
     def _turn(self, work: Work) -> Report | Failure:
-        trial, step = work.trial, self.steps.get(work.trial.id, 0)
-        turns_before = sum(item.trial.id == trial.id for item in self.received[:-1] if item is not work)
-        assert work.round == turns_before, f"trial {trial.id} has round {work.round} after {turns_before} turns"
+        trial, step, done = work.trial, self.steps[work.trial.id], self._turns[work.trial.id]
+        assert work.round == done, f"trial {trial.id} has round {work.round} after {done} turns"
         step += trial.train.steps_in_turn(self.steps_per_epoch, step)
-        self.steps[trial.id] = step
+        self.steps[trial.id], self._turns[trial.id] = step, done + 1
         metrics = self.curve(trial, -(-step // self.steps_per_epoch))
         if isinstance(metrics, Failure):
             return metrics
@@ -122,6 +206,7 @@ class FakeFleet:
 class MemoryJournal:
     """A journal in memory that checks its input."""
 
+    incidents: list[Incident] = field(default_factory=list)
     assigned: list[str] = field(default_factory=list)
     commits: list[tuple[Mapping[str, Report | Failure], Mapping[str, Verdict], Mapping[str, Export | Failure]]] = field(
         default_factory=list
@@ -129,7 +214,8 @@ class MemoryJournal:
 
     def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
         """As `Journal.assign`."""
-        self.assigned += [item.trial.id for items in work.values() for item in items if item.round == 0]
+        ids = [item.trial.id for items in work.values() for item in items]
+        self.assigned += [trial_id for trial_id in ids if trial_id not in self.assigned]
 
     def commit(
         self,
@@ -145,6 +231,28 @@ class MemoryJournal:
         assert set(reports) == set(verdicts), "every report has its verdict"
         assert set(reports) <= set(self.assigned), "a trial reports that was never assigned"
         self.commits.append((reports, verdicts, exports))
+
+    def note(self, incident: Incident) -> None:
+        """As `Journal.note`."""
+        assert incident.trial_id in self.assigned, "a trial lost its worker that was never assigned"
+        self.incidents.append(incident)
+
+
+@dataclass
+class MemorySnapshots:
+    """Snapshots in memory."""
+
+    written: list[Snapshot] = field(default_factory=list)
+
+    def write(self, trial: Trial, snapshot: Snapshot) -> None:
+        """As `Snapshots.write`."""
+        assert snapshot.trial_id == trial.id
+        self.written.append(snapshot)
+
+    def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
+        """As `Snapshots.newest`."""
+        fit = [snapshot for snapshot in self.written if snapshot.trial_id == trial.id and snapshot.round <= at_most]
+        return fit[-1] if fit else None
 
 
 class NullWatcher:

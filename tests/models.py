@@ -216,6 +216,10 @@ def build_lr_schedule() -> keras.Model:
     return _compile(_mlp(), keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 10), momentum=0.9))
 
 
+def build_gradient_accumulation() -> keras.Model:
+    return _compile(_mlp(), keras.optimizers.Adam(1e-2, gradient_accumulation_steps=4))
+
+
 def build_run_eagerly() -> keras.Model:
     return _compile(_mlp(), run_eagerly=True)
 
@@ -259,6 +263,7 @@ CASES: dict[str, Case] = {
     "masked_rnn": Case(build_masked_rnn, load_sequences),
     "ema_optimizer": Case(build_ema_optimizer, load_points),
     "lr_schedule": Case(build_lr_schedule, load_points),
+    "gradient_accumulation": Case(build_gradient_accumulation, load_points),
     "run_eagerly": Case(build_run_eagerly, load_points),
     "string_inputs": Case(build_string_inputs, load_strings),
     "cnn_batchnorm": Case(build_cnn_batchnorm, load_images),

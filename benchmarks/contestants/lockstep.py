@@ -11,13 +11,15 @@ from pathlib import Path
 from benchmarks.contestants import Result, Task
 from benchmarks.journals import epoch_losses, open_journal
 from runner import lockstep
+from runner.checking import check_members
 from runner.config import load_config
 from runner.journal import JournalReader
 from runner.overheads import summarize
+from runner.preparation import Prepared, open_fleet, prepare
+from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.seams import Fleet
 from runner.settle import Settling
-from runner.sweep import Prepared, check_members, open_fleet, prepare
 from runner.testing import NullWatcher
 from runner.timings import TimingsFile
 
@@ -47,7 +49,7 @@ def train_prepared(prepared: Prepared) -> Result:
         prepared = settled(prepared, fleet)
         with open_journal(prepared, Path(folder)) as journal:
             checked = time.perf_counter()
-            lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, NullWatcher())
+            lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, NullWatcher())
             seconds = time.perf_counter() - began
         with JournalReader(Path(folder)) as reader:
             turns, barriers = reader.turns(), reader.barriers()

@@ -13,10 +13,11 @@ from benchmarks.contestants.lockstep import prepare_task, settled
 from benchmarks.journals import open_journal
 from benchmarks.workloads import WORKLOADS
 from runner import lockstep
+from runner.preparation import Prepared, open_fleet
 from runner.records import Slot, Trial
+from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.seams import Fleet
-from runner.sweep import Prepared, open_fleet
 from runner.testing import NullWatcher
 
 
@@ -47,7 +48,7 @@ def _train(prepared: Prepared, fleet: Fleet, groups: list[tuple[tuple[Trial, ...
         journals = [stack.enter_context(open_journal(prepared, folder)) for folder in folders]
         began = time.perf_counter()
         runs = [
-            pool.submit(lockstep.run, Schedule(trials, slots), fleet, journal, NullWatcher())
+            pool.submit(lockstep.run, Schedule(trials, slots), Recovery(fleet, journal), journal, NullWatcher())
             for (trials, slots), journal in zip(groups, journals, strict=True)
         ]
         for run in runs:

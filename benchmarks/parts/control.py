@@ -14,9 +14,10 @@ from benchmarks.workloads import WORKLOADS
 from runner import lockstep
 from runner.config import load_config
 from runner.fleet import ray as ray_fleet
+from runner.preparation import Prepared, prepare
 from runner.records import Allocation, Report, Slot, Turn, Work
+from runner.recovery import Recovery
 from runner.schedule import Schedule
-from runner.sweep import Prepared, prepare
 from runner.testing import NullWatcher
 
 _METRICS = {f"metric_{index}": 0.5 for index in range(5)}
@@ -26,14 +27,16 @@ _WARM_ROUNDS = 5
 class NoopWorker:
     """In the place of `RayWorker`: no TensorFlow, no step, a report at once."""
 
-    def __init__(self, allocation: Allocation) -> None:
-        del allocation
+    def gpus(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
-    def device(self) -> Any:
+    def start(self, allocation: Allocation) -> Any:
         """A process that is ready."""
         import os
         from types import SimpleNamespace
 
+        del allocation
         return SimpleNamespace(pid=os.getpid())
 
     def load(self, trial: Any) -> None:
@@ -77,10 +80,10 @@ def measure(quick: bool) -> dict[str, float]:
 def _round_ms(workers: int, rounds: int) -> float:
     prepared = _prepared(workers, rounds + _WARM_ROUNDS)
     cpus = max(1, workers // 10)
-    with ray_fleet.RayFleet(prepared.slots, address=None, cpus=cpus, gpus=0) as fleet:
+    with ray_fleet.RayFleet(prepared.slots, address=None, cpus=cpus) as fleet:
         with tempfile.TemporaryDirectory() as folder, open_journal(prepared, Path(folder)) as journal:
             clock = _Clock()
-            lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, clock)
+            lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, clock)
     return 1000 * (clock.times[-2] - clock.times[_WARM_ROUNDS]) / (len(clock.times) - _WARM_ROUNDS - 2)
 
 

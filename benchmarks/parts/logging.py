@@ -14,9 +14,10 @@ from benchmarks.journals import open_journal
 from benchmarks.workloads import WORKLOADS
 from runner import lockstep
 from runner.journal import FILE
+from runner.preparation import Prepared, open_fleet
+from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.seams import Fleet
-from runner.sweep import Prepared, open_fleet
 from runner.testing import NullWatcher
 from runner.tracking import Projection, preload
 
@@ -58,11 +59,11 @@ def _train(prepared: Prepared, fleet: Fleet, uri: str | None) -> tuple[float, in
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with open_journal(prepared, folder, uri or "sqlite:///none.db") as journal:
-            following = nullcontext() if uri is None else Projection(folder)
+            following = nullcontext() if uri is None else Projection(folder, uri)
             with following as projection:
                 watcher = NullWatcher() if projection is None else _Notifier(projection)
                 began = time.perf_counter()
-                lockstep.run(Schedule(prepared.trials, prepared.slots), fleet, journal, watcher)
+                lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, watcher)
                 seconds = time.perf_counter() - began
                 journal.end("complete")
         return seconds, _rows(folder)
@@ -93,14 +94,14 @@ def _idle_rows_per_s(quick: bool) -> float:
         with open_journal(prepared, folder, uri):
             pass
         _fill(folder, rows)
-        with Projection(folder):
+        with Projection(folder, uri):
             pass  # creates the store and all runs, and sends everything
         with sqlite3.connect(folder / "mlflow.db") as store:
             sent = store.execute("SELECT count(*) FROM metrics").fetchone()[0]
         assert sent == rows, f"{sent} of {rows} rows arrived"
         _fill(folder, rows)
         began = time.perf_counter()
-        with Projection(folder):
+        with Projection(folder, uri):
             pass
         return rows / (time.perf_counter() - began)
 

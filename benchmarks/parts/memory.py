@@ -7,8 +7,8 @@ from pathlib import Path
 
 from runner.config import load_config
 from runner.fleet.ray import RayFleet
+from runner.preparation import prepare
 from runner.records import Work
-from runner.sweep import prepare
 
 EXPERIMENT = Path(__file__).with_name("big_array.py")
 
@@ -26,7 +26,7 @@ def _used_mib(workers: int, mib: int) -> float:
     cpus = f"resources.num_cpus={os.cpu_count() / workers:g}"  # type: ignore[operator]
     config = load_config(str(EXPERIMENT), [seeds, cpus, f"params.mib={mib}", "train.batch_size=4096"], config_dir=None)
     prepared = prepare(config)
-    with RayFleet(prepared.slots, address=None, cpus=prepared.machine.cpus, gpus=0) as fleet:
+    with RayFleet(prepared.slots, address=None, cpus=prepared.machine.cpus) as fleet:
         work = {
             slot.index: (Work(trial=trial, round=0),)
             for slot, trial in zip(prepared.slots, prepared.trials, strict=True)

@@ -11,8 +11,9 @@ from benchmarks.journals import open_journal
 from benchmarks.workloads import WORKLOADS
 from runner import lockstep
 from runner.journal import JournalReader
+from runner.preparation import open_fleet
+from runner.recovery import Recovery
 from runner.schedule import Schedule
-from runner.sweep import open_fleet
 from runner.testing import NullWatcher
 
 
@@ -27,7 +28,7 @@ def _swap_share(workload: str, epochs: int) -> float:
         prepared = settled(prepared, fleet)
         schedule = Schedule(prepared.trials, prepared.slots, live=16)
         with open_journal(prepared, Path(name)) as journal:
-            lockstep.run(schedule, fleet, journal, NullWatcher())
+            lockstep.run(schedule, Recovery(fleet, journal), journal, NullWatcher())
         with JournalReader(Path(name)) as reader:
             turns = [turn for turn in reader.turns() if turn["round"] > 0]  # the first also seats
     return float(sum(t["swap_s"] for t in turns) / sum(t["ended_s"] - t["started_s"] for t in turns))

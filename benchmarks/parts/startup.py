@@ -59,7 +59,7 @@ def _ray() -> None:
     from runner.fleet.session import RaySession
 
     began = time.perf_counter()
-    with RaySession(**ray_fleet._options(None, 2, 0)):
+    with RaySession((), **ray_fleet._options(None, 2, 0)):
         print("ray_start_s", time.perf_counter() - began)
         import ray
 
@@ -76,8 +76,8 @@ def _ray() -> None:
 def _worker() -> None:
     """What a worker does until its first round is over."""
     from runner.config import load_config
+    from runner.preparation import prepare
     from runner.records import Allocation, Work
-    from runner.sweep import prepare
     from runner.worker import process
 
     began = time.perf_counter()

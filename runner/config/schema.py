@@ -24,6 +24,7 @@ MODE = "auto (by the metric's name), min or max"
 METRIC = "the name of an epoch metric, such as val_loss"
 COUNT = "a whole number above 0"
 NATURAL = "a whole number, 0 or above"
+SECONDS = "a number above 0 (seconds)"
 
 
 def _gpu_share(value: float) -> float:
@@ -34,6 +35,7 @@ def _gpu_share(value: float) -> float:
 
 Count = Annotated[int, Field(gt=0, le=2**31)]
 Natural = Annotated[int, Field(ge=0, le=2**31)]
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
 GpuShare = Annotated[float, Field(ge=0, le=1024), AfterValidator(_gpu_share)]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 Sampler = Literal["auto", "grid", "random", "points"]
@@ -154,6 +156,16 @@ class Fleet(Section):
 
     kind: Literal["ray", "local"] = Field(default="ray", description="ray or local")
     address: Text | None = Field(default=None, description="a Ray address, or null for this machine")
+    first_turn_timeout_s: Seconds = Field(default=600.0, description=SECONDS)
+    turn_timeout_s: Seconds = Field(default=30.0, description=SECONDS)
+
+
+class Recovery(Section):
+    """What becomes of trials that lose their worker, or their sweep."""
+
+    snapshot_every_s: Seconds | None = Field(default=60.0, description=f"{SECONDS}, or null")
+    max_failures: Natural = Field(default=3, description=NATURAL)
+    max_failed_trials: Natural | None = Field(default=None, description=f"{NATURAL}, or null")
 
 
 class Config(Section):
@@ -174,6 +186,7 @@ class Config(Section):
     resources: Resources = Field(default_factory=lambda: Resources(), description="a section")
     tracking: Tracking = Field(default_factory=lambda: Tracking(), description="a section")
     fleet: Fleet = Field(default_factory=lambda: Fleet(), description="a section")
+    recovery: Recovery = Field(default_factory=lambda: Recovery(), description="a section")
     schedule: Literal["queue", "rotate"] = Field(default="queue", description="queue or rotate")
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
         default=0, description=f"a whole number from 0 to {MAX_SEED}"

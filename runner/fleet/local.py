@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from runner.records import Allocation, Checked, Export, Failure, Report, Slot, Trial, Work
+from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
 
 if TYPE_CHECKING:
     from runner.worker.worker import Worker
@@ -58,8 +58,22 @@ class LocalFleet:
         """As `Fleet.export`."""
         return {trial.id: self._open.export(trial, best) for trials in work.values() for trial, best in trials}
 
+    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
+        """As `Fleet.snapshot`."""
+        return self._open.snapshot([trial for trials in work.values() for trial in trials])
+
+    def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
+        """As `Fleet.restore`."""
+        replays = [replay for replays in work.values() for replay in replays]
+        return {replay.trial.id: self._open.restore(replay, self._load(replay.trial)) for replay in replays}
+
     def replace(self, slot: int) -> None:
         """This process is the worker: it cannot have died."""
+
+    def stop(self) -> None:
+        """As `Fleet.stop`."""
+        if self._worker is not None:
+            self._worker.stop()
 
     @property
     def _open(self) -> Worker:

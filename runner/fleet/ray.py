@@ -6,9 +6,8 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 # Read by Ray when it is imported. Undocumented, so tests watch them: a local cluster listens on loopback alone, and
 # SIGTERM is left to Python (Ray would print a stack trace and abort).
@@ -19,13 +18,15 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from runner.errors import FleetError
+from runner.fleet.calls import Call, Lost, gather
+from runner.fleet.patience import Patience
+from runner.fleet.processes import send, wait_until_gone
 from runner.fleet.session import RaySession
 from runner.placement import gpus_used, in_waves, match
-from runner.records import Allocation, Checked, Export, Failure, FailureKind, Report, Slot, Trial, Work
+from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
 
-T = TypeVar("T")
 _START_TIMEOUT_S = 180.0
-_END_TIMEOUT_S = 10.0
+_STOP = signal.SIGUSR1  # tells a worker to interrupt its turn: a call would wait until the turn is over
 
 
 class RayWorker:
@@ -43,6 +44,7 @@ class RayWorker:
         from runner.worker.worker import Worker
 
         self._worker = Worker()
+        signal.signal(_STOP, lambda *_: self._worker.stop())
         return device
 
     def load(self, trial: Trial) -> Any:
@@ -65,6 +67,14 @@ class RayWorker:
         """As `Worker.export`."""
         return self._worker.export(trial, best)
 
+    def snapshot(self, trials: tuple[Trial, ...]) -> dict[str, Snapshot | Failure]:
+        """As `Worker.snapshot`."""
+        return self._worker.snapshot(trials)
+
+    def restore(self, replay: Replay, loaded: Any) -> Report | Failure | None:
+        """As `Worker.restore`."""
+        return self._worker.restore(replay, loaded)
+
 
 class RayFleet:
     """Workers as Ray actors.
@@ -73,15 +83,21 @@ class RayFleet:
         slots: one actor each.
         address: of a running Ray cluster; None starts one on this machine, for this sweep alone.
         cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
+        patience: how long a worker may take.
     """
 
-    def __init__(self, slots: Sequence[Slot], *, address: str | None, cpus: int) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], *, address: str | None, cpus: int, patience: Patience | None = None
+    ) -> None:
         self._slots = {slot.index: slot for slot in slots}
         self._address = address
         self._session = RaySession(gpus_used(slots), **_options(address, cpus, len(gpus_used(slots))))
         self._actors: dict[int, Any] = {}
         self._devices: dict[int, Any] = {}
         self._loaded: dict[str, Any] = {}
+        self._patience = patience or Patience()
+        self._stopped_s: float | None = None
+        self._busy: set[int] = set()  # slots that had not answered when a stop ended the waiting
 
     def __enter__(self) -> Self:
         self._session.__enter__()
@@ -107,30 +123,16 @@ class RayFleet:
 
         What a worker has traced in a check it need not trace for the first trial of that architecture.
         """
-        slots, futures = list(self._actors), {}
-        places = {trial.id: slots[index % len(slots)] for index, trial in enumerate(trials)}
-        for trial in trials:
-            actor = self._actors[places[trial.id]]
-            futures[trial.id] = actor.check.remote(trial, self._load(actor, trial))
+        calls = self._spread("check", trials)
+        slots = list(self._actors)
         for index, slot in enumerate(slots[len(trials) :]):
             trial = trials[index % len(trials)]
-            self._actors[slot].check.remote(trial, self._load(self._actors[slot], trial))
-        found = {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
-        for slot in {places[f.trial_id] for f in found.values() if isinstance(f, Failure) and f.kind == "worker"}:
-            self.replace(slot)
-        return found
+            self._call(slot, "check", trial, load=[trial], limit_s=self._patience.first_s)
+        return self._tried(trials, calls)
 
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`; trials are spread over the workers."""
-        slots, futures = list(self._actors), {}
-        places = {trial.id: slots[index % len(slots)] for index, trial in enumerate(trials)}
-        for trial in trials:
-            actor = self._actors[places[trial.id]]
-            futures[trial.id] = actor.probe.remote(trial, self._load(actor, trial))
-        found = {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
-        for slot in {places[f.trial_id] for f in found.values() if isinstance(f, Failure) and f.kind == "worker"}:
-            self.replace(slot)
-        return found
+        return self._tried(trials, self._spread("probe", trials))
 
     def retire(self, slot: int) -> None:
         """As `Fleet.retire`. Data that this worker has loaded is loaded anew."""
@@ -139,24 +141,59 @@ class RayFleet:
         self._loaded.clear()
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
-        """As `Fleet.advance`: all futures first, then all results."""
-        futures = {}
+        """As `Fleet.advance`; a worker that takes too long is killed."""
+        calls = {}
         for slot, items in work.items():
-            actor = self._actors[slot]
-            futures[slot] = actor.advance.remote(items, *(self._load(actor, item.trial) for item in items))
+            trials = [item.trial for item in items]
+            limit_s = self._patience.limit_s(trials)
+            calls[slot] = self._call(slot, "advance", items, load=trials, limit_s=limit_s)
         reports: dict[str, Report | Failure] = {}
-        for slot, future in futures.items():
-            reports |= _values([item.trial for item in work[slot]], future)
+        for slot, answer in self._gather(calls).items():
+            found = {i.trial.id: answer.of(i.trial) for i in work[slot]} if isinstance(answer, Lost) else answer
+            reports |= found
+        self._learn(reports)
         return reports
 
     def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
         """As `Fleet.export`."""
-        futures = {
-            trial.id: self._actors[slot].export.remote(trial, best)
-            for slot, trials in work.items()
-            for trial, best in trials
-        }
-        return {trial_id: _value(trial_id, "worker", future) for trial_id, future in futures.items()}
+        calls, trials = {}, {}
+        for slot, chosen in work.items():
+            for place, (trial, best) in enumerate(chosen, start=1):
+                trials[trial.id] = trial
+                limit_s = self._patience.first_s * place
+                calls[trial.id] = self._call(slot, "export", trial, best, limit_s=limit_s)
+        return {trial_id: _value(trials[trial_id], answer) for trial_id, answer in self._gather(calls).items()}
+
+    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
+        """As `Fleet.snapshot`."""
+        first_s = self._patience.first_s
+        calls = {slot: self._call(slot, "snapshot", trials, limit_s=first_s) for slot, trials in work.items()}
+        found: dict[str, Snapshot | Failure] = {}
+        for slot, answer in self._gather({slot: c for slot, c in calls.items() if slot not in self._busy}).items():
+            found |= {trial.id: answer.of(trial) for trial in work[slot]} if isinstance(answer, Lost) else answer
+        return found
+
+    def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
+        """As `Fleet.restore`."""
+        calls, trials = {}, {}
+        for slot, replays in work.items():
+            limit_s = 0.0
+            for replay in replays:
+                trial = trials[replay.trial.id] = replay.trial
+                limit_s += self._patience.first_s + len(replay.orders) * self._patience.limit_s([trial])
+                self._patience.forget(trial)
+                calls[trial.id] = self._call(slot, "restore", replay, load=[trial], limit_s=limit_s)
+        answers = self._gather(calls)
+        reports = {trial_id: _value(trials[trial_id], answer) for trial_id, answer in answers.items()}
+        self._learn(reports)
+        return reports
+
+    def stop(self) -> None:
+        """As `Fleet.stop`. Workers on other machines cannot be told; their turns are given up instead."""
+        self._stopped_s = time.monotonic()
+        if self._address is None:
+            for device in list(self._devices.values()):
+                send(device.pid, _STOP)
 
     def replace(self, slot: int) -> None:
         """As `Fleet.replace`. Data that the dead worker was to load is loaded anew."""
@@ -199,6 +236,39 @@ class RayFleet:
         except RayError as err:
             raise FleetError(f"slot {slot}: the worker did not start: {err}") from err
 
+    def _call(self, slot: int, name: str, *arguments: Any, limit_s: float, load: Sequence[Trial] = ()) -> Call:
+        """Calls the slot's worker; the data of `load` follows the arguments."""
+        actor = self._actors.get(slot)
+        if actor is None:
+            return Call(slot=slot, future=None, limit_s=limit_s)
+        loaded = [self._load(actor, trial) for trial in load]
+        return Call(slot=slot, future=getattr(actor, name).remote(*arguments, *loaded), limit_s=limit_s)
+
+    def _spread(self, name: str, trials: Sequence[Trial]) -> dict[str, Call]:
+        """Calls the workers in turn, a trial each; one that has several is given the time for all of them."""
+        slots, calls = list(self._actors), {}
+        for index, trial in enumerate(trials):
+            slot, place = slots[index % len(slots)], 1 + index // len(slots)
+            calls[trial.id] = self._call(slot, name, trial, load=[trial], limit_s=self._patience.first_s * place)
+        return calls
+
+    def _tried(self, trials: Sequence[Trial], calls: Mapping[str, Call]) -> dict[str, Checked | Failure]:
+        """What the trials' checks found; workers that were lost are replaced."""
+        answers = self._gather(calls)
+        for slot in {calls[trial_id].slot for trial_id, answer in answers.items() if isinstance(answer, Lost)}:
+            self.replace(slot)
+        return {trial.id: _value(trial, answers[trial.id]) for trial in trials if trial.id in answers}
+
+    def _gather(self, calls: Mapping[Any, Call]) -> dict[Any, Any]:
+        answers = gather(calls, self._end, lambda: self._stopped_s)
+        self._busy |= {call.slot for key, call in calls.items() if key not in answers}
+        return answers
+
+    def _learn(self, reports: Mapping[str, Report | Failure | None]) -> None:
+        for report in reports.values():
+            if isinstance(report, Report):
+                self._patience.learn(report)
+
     def _load(self, actor: Any, trial: Trial) -> Any:
         """The trial's data as a future, loaded by this worker where no other has begun to."""
         if trial.data_key not in self._loaded:
@@ -213,7 +283,7 @@ class RayFleet:
         with contextlib.suppress(RayActorError):
             ray.kill(actor, no_restart=True)
         if device is not None and self._address is None:
-            _wait_until_gone(device.pid)
+            wait_until_gone(device.pid)
 
 
 def _actor(allocation: Allocation) -> Any:
@@ -245,46 +315,5 @@ def _options(address: str | None, cpus: int, gpus: int) -> dict[str, Any]:
     return {**quiet, "address": "local", "include_dashboard": False, "num_cpus": cpus, "num_gpus": gpus}
 
 
-def _values(trials: Sequence[Trial], future: Any) -> dict[str, Report | Failure]:
-    try:
-        reports: dict[str, Report | Failure] = ray.get(future)
-    except RayError as err:
-        return {trial.id: _worker_failure(trial.id, "worker", err) for trial in trials}
-    return reports
-
-
-def _value(trial_id: str, kind: FailureKind, future: Any) -> Any:
-    try:
-        return ray.get(future)
-    except RayError as err:
-        return _worker_failure(trial_id, kind, err)
-
-
-def _worker_failure(trial_id: str, kind: FailureKind, err: RayError) -> Failure:
-    first_line = str(err).strip().splitlines()[0] if str(err).strip() else ""
-    return Failure(trial_id=trial_id, kind=kind, message=f"{type(err).__name__}: {first_line}", traceback=str(err))
-
-
-def _wait_until_gone(pid: int, timeout_s: float = _END_TIMEOUT_S, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Waits for a process of this machine to end, and after a tenth of the time kills it.
-
-    Raises:
-        FleetError: it is still there.
-    """
-    began = time.monotonic()
-    while _is_running(pid):
-        waited = time.monotonic() - began
-        if waited > timeout_s:
-            raise FleetError(f"worker process {pid} did not end within {timeout_s:.0f} s after it was killed")
-        if waited > timeout_s / 10:  # Ray cannot do it any more, where a signal has ended its own processes too
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        sleep(0.01)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"  # a zombie holds nothing; its parent may be gone
+def _value(trial: Trial, answer: Any) -> Any:
+    return answer.of(trial) if isinstance(answer, Lost) else answer

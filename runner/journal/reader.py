@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from runner.errors import JournalError, SweepNotFoundError
 from runner.journal.schema import FILE, ROUND_PREFIX, MetricRow, SweepRecord, TrialRecord, connect
+from runner.records import Report, Turn
 
 
 class JournalReader:
@@ -91,6 +92,34 @@ class JournalReader:
         query = f"SELECT * FROM metric WHERE seq > ? {where} ORDER BY seq LIMIT ?"
         rows = self._connection.execute(query, (after_seq, *values, limit))
         return tuple(MetricRow(**{**row, "value": _number(row["value"])}) for row in rows)
+
+    def reports(self, trial_id: str) -> tuple[Report, ...]:
+        """What the trial has reported, turn by turn, as it was committed."""
+        values: dict[str, dict[int, dict[str, float]]] = {"round": {}, "epoch": {}}
+        for row in self.metrics(trial_id):
+            running = row.key.startswith(ROUND_PREFIX)
+            of_step = values["round" if running else "epoch"].setdefault(row.step, {})
+            of_step[row.key.removeprefix(ROUND_PREFIX) if running else row.key] = row.value
+        query, reports, epoch = "SELECT * FROM turn WHERE trial = ? ORDER BY round", [], 0
+        for row in self._connection.execute(query, (trial_id,)):
+            turn = Turn(**{name: row[name] for name in Turn.__dataclass_fields__})
+            ended, epoch = row["epoch"] > epoch, row["epoch"]
+            report = Report(
+                trial_id=trial_id,
+                round=row["round"],
+                step=row["step"],
+                epoch=epoch,
+                running=values["round"].get(row["step"], {}),
+                epoch_metrics=values["epoch"].get(epoch, {}) if ended else None,
+                turn=turn,
+            )
+            reports.append(report)
+        return tuple(reports)
+
+    def incidents(self, trial_id: str) -> int:
+        """How often the trial has lost its worker."""
+        row = self._connection.execute("SELECT count(*) FROM incident WHERE trial = ?", (trial_id,)).fetchone()
+        return int(row[0])
 
     def turns(self) -> tuple[dict[str, Any], ...]:
         """Every turn, by its columns in `schema.SCHEMA`, with the trial's slot."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.records import Goal
+
 FILE = "journal.db"
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
 Status = Literal["queued", "running", "complete", "stopped", "failed", "killed"]
@@ -41,6 +43,10 @@ CREATE TABLE metric (
     step INTEGER NOT NULL, value REAL, timestamp_ms INTEGER NOT NULL, UNIQUE (trial, key, step)
 );
 CREATE INDEX metric_of_trial ON metric (trial);
+CREATE TABLE incident (
+    number INTEGER PRIMARY KEY, trial TEXT NOT NULL REFERENCES trial(id), round INTEGER NOT NULL, kind TEXT NOT NULL,
+    message TEXT NOT NULL, noticed_s REAL NOT NULL
+);
 CREATE TABLE model (trial TEXT PRIMARY KEY REFERENCES trial(id), file TEXT, weights TEXT NOT NULL);
 CREATE TABLE projection (
     store TEXT NOT NULL, trial TEXT NOT NULL, run_id TEXT NOT NULL, metric_seq INTEGER NOT NULL DEFAULT 0,
@@ -64,7 +70,7 @@ class SweepRecord:
     name: str
     created_ms: int
     metric: str
-    goal: str
+    goal: Goal
     config: str
     command: str
     tracking_uri: str

@@ -15,7 +15,7 @@ from typing import Self
 from runner.errors import JournalError
 from runner.journal.files import sync_folder, write_durably
 from runner.journal.schema import FILE, ROUND_PREFIX, SCHEMA, Status, SweepRecord, SweepStatus, connect, transaction
-from runner.records import Allocation, Export, Failure, Report, Trial, Verdict, Work, to_json
+from runner.records import Allocation, Export, Failure, Incident, Report, Trial, Verdict, Work, to_json
 
 _ENDED: dict[str, Status] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
 
@@ -44,6 +44,7 @@ class SqliteJournal:
         self._connection: sqlite3.Connection | None = None
         self._began_s = 0.0
         self._committed_s: float | None = None
+        self._seats: set[tuple[int, str]] = set()
 
     def __enter__(self) -> Self:
         with _writing(self._folder):
@@ -69,22 +70,48 @@ class SqliteJournal:
                 db.execute(statement)
             db.execute(f"INSERT INTO sweep ({', '.join(row)}) VALUES ({_marks(row)})", tuple(row.values()))
             for position, trial in enumerate(trials):
-                settings = json.dumps(trial.settings, default=str)
                 db.execute(
                     "INSERT INTO trial (id, position, member, settings, record) VALUES (?, ?, ?, ?, ?)",
-                    (trial.id, position, trial.member, settings, to_json(trial)),
+                    (trial.id, position, trial.member, _settings(trial), to_json(trial)),
                 )
 
+    def reopen(self, going_on: Mapping[str, tuple[Trial, int]]) -> None:
+        """The sweep runs again: some trials have not ended after all. Once, by a new driver.
+
+        Their records are written anew, for they may have been given more epochs; MLflow will be sent their models
+        again. Of turns that are to be repeated the metrics stay, with their timestamps.
+
+        Args:
+            going_on: the trials by id, each with how many of its turns count.
+        """
+        with transaction(self._open) as db:
+            db.execute("UPDATE sweep SET status = 'running', ended_ms = NULL")
+            for trial, turns in going_on.values():
+                db.execute("DELETE FROM turn WHERE trial = ? AND round >= ?", (trial.id, turns))
+                db.execute(
+                    "UPDATE trial SET status = CASE WHEN started_ms IS NULL THEN 'queued' ELSE 'running' END, "
+                    "reason = '', traceback = '', ended_ms = NULL, settings = ?, record = ? WHERE id = ?",
+                    (_settings(trial), to_json(trial), trial.id),
+                )
+                db.execute("UPDATE projection SET model = 0 WHERE trial = ?", (trial.id,))
+            # Whatever end their runs show is no longer true, even if they come to the same one again.
+            db.executemany(
+                "UPDATE projection SET status = 'resumed' WHERE trial = ? AND status <> 'running'",
+                [("",), *((trial_id,) for trial_id in going_on)],
+            )
+
     def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
-        """Notes that a round begins, and marks the trials whose first turn this is as running in their slot."""
+        """Notes that a round begins, and marks the trials that take their slot with it as running there."""
         self._began_s = self._clock()
-        begun = [(slot, item.trial.id) for slot, items in work.items() for item in items if item.round == 0]
+        seats = {(slot, item.trial.id) for slot, items in work.items() for item in items}
+        begun, self._seats = sorted(seats - self._seats), seats
         if not begun:
             return
         with self._transaction() as db:
             for slot, trial_id in begun:
                 db.execute(
-                    "UPDATE trial SET status = 'running', slot = ?, allocation = ?, started_ms = ? WHERE id = ?",
+                    "UPDATE trial SET status = 'running', slot = ?, allocation = ?, "
+                    "started_ms = coalesce(started_ms, ?) WHERE id = ?",
                     (slot, to_json(self._allocations[slot]), self._now_ms(), trial_id),
                 )
 
@@ -117,6 +144,14 @@ class SqliteJournal:
             db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute("INSERT INTO barrier (began_s, reported_s) VALUES (?, ?)", (self._began_s, reported_s))
         self._committed_s = self._clock()
+
+    def note(self, incident: Incident) -> None:
+        """Records that a trial has lost its worker."""
+        with transaction(self._open) as db:
+            db.execute(
+                "INSERT INTO incident (trial, round, kind, message, noticed_s) VALUES (?, ?, ?, ?, ?)",
+                astuple(incident),
+            )
 
     def end(self, status: SweepStatus) -> None:
         """Closes the sweep; trials still running or queued take its end as theirs."""
@@ -181,6 +216,10 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from err
 
 
+def _settings(trial: Trial) -> str:
+    return json.dumps(trial.settings, default=str)
+
+
 def _marks(row: Mapping[str, object]) -> str:
     return ", ".join("?" * len(row))
 
@@ -207,8 +246,9 @@ def _insert_test_metrics(db: sqlite3.Connection, export: Export, timestamp_ms: i
 def _insert_metrics(
     db: sqlite3.Connection, trial_id: str, rows: list[tuple[str, int, float]], timestamp_ms: int
 ) -> None:
-    # sqlite has no NaN: it is stored as NULL and read back as NaN.
+    # sqlite has no NaN: it is stored as NULL and read back as NaN. Rows of a turn that a new driver repeats stand
+    # already; `turn` itself takes no turn twice.
     db.executemany(
-        "INSERT INTO metric (trial, key, step, value, timestamp_ms) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO metric (trial, key, step, value, timestamp_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(trial_id, key, step, None if math.isnan(value) else value, timestamp_ms) for key, step, value in rows],
     )

@@ -38,7 +38,7 @@ def judge(train: TrainSettings, history: Sequence[Metrics], report: Report) -> V
 
 def _diverged(train: TrainSettings, history: Sequence[Metrics], report: Report) -> Verdict:
     """The last weights are lost: without best ones, kept after an earlier epoch, the trial has failed."""
-    reason = f"loss is {report.running.get('loss')} after step {report.step}"
+    reason = f"diverged: loss is {report.running.get('loss')} after step {report.step}"
     earlier = history[:-1] if report.epoch_metrics is not None else history
     best, _ = _early_stopping(train.early_stopping, earlier)
     if train.early_stopping is not None and train.early_stopping.restore_best and best is not None:

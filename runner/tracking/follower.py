@@ -127,8 +127,8 @@ class Follower:
 
     def _reopen(self, trial_id: str, run_id: str, shown: str | None, status: str) -> None:
         """A run that MLflow shows as ended goes on: its sweep was resumed."""
-        if status == "running" and shown != "running":
-            self._sink.reopen_run(run_id)
+        if shown not in ("running", status):
+            self._sink.reopen_run(run_id, labels.ENDING_TAGS)
             self._ledger.mark(trial_id, "status", "running")
 
     # --- metrics ------------------------------------------------------------------------------------------------------
@@ -175,7 +175,8 @@ class Follower:
             self._send_model(trial, due.run_id)
         if trial.traceback:
             self._sink.log_texts(due.run_id, {"traceback.txt": trial.traceback})
-        self._sink.set_tags(due.run_id, labels.ending_tags(trial, self._ledger.seconds(due.id)))
+        seconds, incidents = self._ledger.seconds(due.id), self._ledger.journal.incidents(due.id)
+        self._sink.set_tags(due.run_id, labels.ending_tags(trial, seconds, incidents))
         self._sink.end_run(due.run_id, labels.RUN_STATUS[trial.status], trial.ended_ms or 0)
         self._ledger.mark(due.id, "status", trial.status)
         return True

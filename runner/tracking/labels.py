@@ -18,6 +18,7 @@ MAX_KEY = 250  # characters; MLflow's own limits
 MAX_PARAM = 6000
 MAX_TAG = 8000
 NOTE = "mlflow.note.content"  # shown as a run's description
+ENDING_TAGS = ("failure", "stop.reason", "diverged")  # taken off a run that goes on
 RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -84,11 +85,14 @@ def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
     return {key: clip(value, MAX_TAG) for key, value in tags.items() if value}
 
 
-def ending_tags(trial: TrialRecord, seconds: Mapping[str, float]) -> dict[str, str]:
-    """Where a trial's time went, and why it ended, where it did not simply complete."""
-    key = "failure" if trial.status == "failed" else "stop.reason"
-    times = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()}
-    return {**times, key: clip(trial.reason, MAX_TAG)} if trial.reason else times
+def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int) -> dict[str, str]:
+    """Where its time went, why it ended where it did not simply complete, and how often it has lost its worker."""
+    tags = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()}
+    if trial.reason:
+        tags["failure" if trial.status == "failed" else "stop.reason"] = clip(trial.reason, MAX_TAG)
+    if trial.reason.startswith("diverged:"):
+        tags["diverged"] = "true"
+    return tags | ({"failures": str(incidents)} if incidents else {})
 
 
 def sweep_files(sweep: SweepRecord) -> dict[str, str]:

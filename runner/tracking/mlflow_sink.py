@@ -178,7 +178,8 @@ class MlflowSink:
             model = earlier[0] if earlier else client.create_logged_model(experiment_id, name, run_id, params=params)
             client.log_model_artifacts(model.model_id, str(folder))
             client.finalize_logged_model(model.model_id, "READY")
-            if not client.get_run(run_id).outputs.model_outputs:
+            outputs = client.get_run(run_id).outputs.model_outputs
+            if model.model_id not in {output.model_id for output in outputs}:  # a sweep that goes on may log another
                 client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
         return str(model.model_id)
 
@@ -188,10 +189,12 @@ class MlflowSink:
         with mapped():
             client.set_terminated(run_id, status, end_ms)
 
-    def reopen_run(self, run_id: str) -> None:
-        """Shows a run as running again, for a sweep that goes on."""
+    def reopen_run(self, run_id: str, stale: Sequence[str] = ()) -> None:
+        """Shows a run as running again, for a sweep that goes on; takes off the tags that told how it had ended."""
         client, _ = self._client
         with mapped():
+            for key in client.get_run(run_id).data.tags.keys() & set(stale):
+                client.delete_tag(run_id, key)
             client.update_run(run_id, status="RUNNING")
 
     @property

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FLUSH_S = 1.0  # at most one flush in this time, however often it is notified
 _DRAIN_POLL_S = 0.1
+_AFTER_SIGNAL_S = 3.0  # most seconds to drain when a person waits for the end; `resume` sends the rest
 _LONGEST_PAUSE_S = 30.0
 
 
@@ -89,6 +90,8 @@ class Projection:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         assert self._thread is not None
+        if isinstance(error, KeyboardInterrupt):
+            self._timeout_s = min(self._timeout_s, _AFTER_SIGNAL_S)
         self._deadline_s = monotonic() + self._timeout_s
         self._closing.set()
         self._wake.set()

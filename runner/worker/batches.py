@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from runner.worker.ops import seeded_by_iterators
+
 
 class RowOrder:
     """The order in which each pass takes the rows: one trial's place in arrays.
@@ -22,6 +24,9 @@ class RowOrder:
     def __init__(self, rows: int, seed: int | None) -> None:
         self._rows, self._seed = rows, seed
         self._cached: tuple[int, Any] | None = None
+
+    def resume(self, step: int) -> None:
+        """Goes to where `step` batches have been drawn: nowhere, since every pass is computed from its number."""
 
     def of_pass(self, number: int) -> Any:
         """Row numbers of pass `number` in the order they are taken: `int64 [rows]`."""
@@ -81,7 +86,7 @@ class Stream:
     def __init__(self, dataset: Any, batches: int | None) -> None:
         self._dataset = (dataset if batches else dataset.repeat()).prefetch(tf.data.AUTOTUNE)
         self.batches = batches
-        self.element_spec = dataset.element_spec
+        self._seeded_by_iterators = seeded_by_iterators(dataset)
         self._iterator: Any = None
 
     def iterator(self, step: int) -> Any:
@@ -89,6 +94,25 @@ class Stream:
         if self._iterator is None or (self.batches and step % self.batches == 0):
             self._iterator = iter(self._dataset)
         return self._iterator
+
+    def resume(self, step: int) -> None:
+        """Goes to where `step` batches have been drawn, in a pipeline that has not been drawn from yet.
+
+        As many iterators are made as there were passes, since each advances the seeds of a pipeline that reshuffles.
+        """
+        passes, skipped = divmod(step, self.batches) if self.batches else (0, step)
+        for _ in range(passes):
+            self._iterator = iter(self._dataset)
+            if not self._seeded_by_iterators:
+                self._skip(self.batches or 0)
+        if skipped:
+            self._iterator = iter(self._dataset)
+            self._skip(skipped)
+
+    def _skip(self, count: int) -> None:
+        with empty_is_an_error():
+            for _ in range(count):
+                next(self._iterator)
 
     def stretch(self, step: int, count: int) -> int:
         """How many of `count` steps from `step` the same iterator gives."""

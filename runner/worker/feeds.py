@@ -13,6 +13,7 @@ from runner.records import TrainSettings
 from runner.worker import keras_private
 from runner.worker.arrays import ArrayData, ArraySplit
 from runner.worker.batches import RowOrder, Rows, Stream
+from runner.worker.ops import pipeline_inexact
 from runner.worker.program import Program, StepFunction, rows_program, stream_program
 from runner.worker.tensors import as_tensor
 
@@ -27,6 +28,7 @@ class Feed(Protocol):
         rows: training rows; None where unknown.
         validation_rows: validation rows; None for none or unknown.
         steps_per_epoch: optimizer steps an epoch.
+        inexact: why the batches may not come again as they came; empty where they do.
         place: where the trial is in its training data; given to its program.
         splits: the splits there are.
     """
@@ -34,6 +36,7 @@ class Feed(Protocol):
     rows: int | None
     validation_rows: int | None
     steps_per_epoch: int
+    inexact: str
     place: Any
     splits: frozenset[str]
 
@@ -69,6 +72,8 @@ class Resident:
 
 class ArrayFeed:
     """Batches gathered by index from arrays in memory."""
+
+    inexact = ""
 
     def __init__(self, resident: Resident, train: TrainSettings, seed: int) -> None:
         data = resident.data
@@ -110,6 +115,7 @@ class StreamFeed:
         self.steps_per_epoch = train.steps_per_epoch or batches or _refuse_unknown_length()
         self.rows: int | None = None
         self.validation_rows: int | None = None
+        self.inexact = pipeline_inexact(dataset)
         self.place = Stream(dataset, batches)
         self.splits = frozenset(name for name in SPLITS if getattr(data, name) is not None)
         self._data, self._pipeline = data, dataset

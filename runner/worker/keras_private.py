@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src.backend.common import global_state
+from keras.src.random import seed_generator
 from keras.src.trainers.data_adapters import data_adapter_utils, tf_dataset_adapter
 
 from runner.worker.seeds import set_seeds
@@ -110,6 +111,34 @@ class Globals:
             self._trackers = _swap_trackers(outside)
             outside_settings.apply()
             _set_random_states(outside_random)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomState:
+    """The random states of a trial's own global state.
+
+    Args:
+        python: as `random.getstate`.
+        numpy: as `numpy.random.get_state`.
+        keras: of the generator that unseeded `keras.random` draws from; None before it has been used.
+    """
+
+    python: Any
+    numpy: Any
+    keras: np.ndarray[Any, Any] | None
+
+    @classmethod
+    def current(cls) -> RandomState:
+        """As they are now, in the active `Globals`."""
+        generator = global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+        seeds = None if generator is None else np.array(keras.ops.convert_to_numpy(generator.state))
+        return cls(*_random_states(), seeds)
+
+    def apply(self) -> None:
+        """Makes them the current ones, in the active `Globals`."""
+        if self.keras is not None:
+            seed_generator.global_seed_generator().state.assign(self.keras)  # one that is made now draws from Python's
+        _set_random_states((self.python, self.numpy))
 
 
 def _swap_trackers(trackers: tuple[Any, Any]) -> tuple[Any, Any]:

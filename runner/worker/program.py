@@ -6,7 +6,7 @@ losses, metrics, weights and custom steps are the model's, and the numbers those
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -14,12 +14,8 @@ import tensorflow as tf
 
 from runner.records import ProgramKind
 from runner.worker.batches import RowOrder, Rows, Stream, empty_is_an_error
+from runner.worker.ops import drawn_from_hidden_state, graph_ops
 
-# Ops that draw from TensorFlow's hidden random state, which no snapshot can hold.
-_STATEFUL_RANDOM = frozenset(
-    {"Multinomial", "ParameterizedTruncatedNormal", "RandomGamma", "RandomPoisson", "RandomPoissonV2", "RandomShuffle"}
-    | {"RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal"}
-)
 _SCALAR = tf.TensorSpec([], tf.int64)
 _UNEXAMINED = "run_eagerly: the steps' Python code is not examined for TensorFlow's hidden random state"
 _EAGER = "the model is compiled with run_eagerly=True"
@@ -32,11 +28,13 @@ class Program(Protocol):
         kind: as `Facts.program`.
         reason: why it is not "round"; empty where it is.
         inexact: what keeps a repetition from being exact; empty for nothing.
+        captured: the variables that the traced step uses; empty where there is no trace.
     """
 
     kind: ProgramKind
     reason: str
     inexact: str
+    captured: Sequence[Any]
 
     def run(self, place: Any, step: int, count: int) -> Any:
         """Runs `count` steps and returns the last one's logs.
@@ -86,7 +84,7 @@ class RoundProgram:
     def __init__(self, step: StepFunction, rows: Rows) -> None:
         self._step, self._rows = step, rows
         concrete = step.trace(rows.spec(rows.batch_size if step.xla else None))
-        self.inexact = _stateful_random(concrete)
+        self.inexact, self.captured = drawn_from_hidden_state(graph_ops(concrete)), concrete.graph.variables
         self._initial_logs = _zeros_like_logs(concrete.structured_outputs)
         self._in_loop = rows.full_batches if step.xla else rows.batches
         order = tf.TensorSpec([rows.rows if step.xla else None], tf.int64)
@@ -128,7 +126,7 @@ class StreamProgram:
     def __init__(self, step: StepFunction, element_spec: Any) -> None:
         self._step = step
         concrete = step.trace(element_spec)
-        self.inexact = _stateful_random(concrete)
+        self.inexact, self.captured = drawn_from_hidden_state(graph_ops(concrete)), concrete.graph.variables
         self._initial_logs = _zeros_like_logs(concrete.structured_outputs)
         signature = [tf.data.IteratorSpec(element_spec), _SCALAR]
         self._loop = tf.function(self._trace_loop, autograph=False, input_signature=signature)
@@ -165,6 +163,7 @@ class PlainProgram:
     def __init__(self, step: StepFunction, reason: str, draw: Callable[[Any, int], Any]) -> None:
         self._step, self.reason, self._draw = step, reason, draw
         self.inexact = _UNEXAMINED if step.eager else ""
+        self.captured: Sequence[Any] = ()
 
     def run(self, place: Any, step: int, count: int) -> Any:
         """As `Program.run`."""
@@ -211,11 +210,3 @@ def _zeros_like_logs(outputs: Any) -> Any:
     if not all(isinstance(leaf, tf.Tensor) and leaf.shape.is_fully_defined() for leaf in leaves):
         raise _NotCompilableError("the step returns logs of no fixed shape")
     return keras.tree.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), outputs)
-
-
-def _stateful_random(concrete: Any) -> str:
-    definition = concrete.graph.as_graph_def()
-    ops = [node.op for node in definition.node]
-    ops += [node.op for function in definition.library.function for node in function.node_def]
-    found = sorted(_STATEFUL_RANDOM.intersection(ops))
-    return f"{', '.join(found)} draws from TensorFlow's hidden random state; use keras.random instead" if found else ""

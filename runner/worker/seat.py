@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
-from runner.records import Checked, Export, Facts, Report, Trial, Turn, Work
-from runner.worker import keras_private
+from runner.records import Checked, Export, Facts, Report, Snapshot, Trial, Turn, Work
+from runner.worker import keras_private, snapshot
 from runner.worker.code import Experiment
 from runner.worker.engine import Built, Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
@@ -43,7 +43,8 @@ class Seat:
         self.trial = trial
         self._experiment = experiment
         self._globals = keras_private.Globals(trial.seed, experiment.settings)
-        self._step = 0
+        self._step, self._round = 0, 0
+        self._turn_end: int | None = None  # of a turn that was interrupted
         self._seconds_per_step: float | None = None
         self._best: list[np.ndarray[Any, Any]] | None = None
         with self._globals.active(), experiment.active():
@@ -87,18 +88,28 @@ class Seat:
                 return seconds / count
             count *= 2
 
-    def advance(self, work: Work) -> Report:
-        """One turn: at most a round of steps, never past the epoch's end; validation at its end where due."""
+    def advance(self, work: Work, stopping: Callable[[], bool] = lambda: False) -> Report | None:
+        """One turn: at most a round of steps, never past the epoch's end; validation at its end where due.
+
+        Args:
+            work: the order; a turn that was interrupted is continued, and its order was obeyed when it began.
+            stopping: asked between two calls; the turn is interrupted where it is true.
+
+        Returns:
+            None for a turn that was interrupted.
+        """
         started = time.time()
         with self._active() as swap_s:
-            self._obey(work)
-            if self._step % self._feed.steps_per_epoch == 0:
-                self._engine.model.reset_metrics()
-            compute_s, logs = self._run(self.trial.train.steps_in_turn(self._feed.steps_per_epoch, self._step))
+            if self._turn_end is None:
+                self._begin_turn(work)
+            compute_s, logs = self._run(stopping)
+            if self._turn_end is not None:
+                return None
             running = keras_private.epoch_logs(self._engine.model, logs)
             evaluate_s, epoch_metrics = 0.0, None
             if self._step % self._feed.steps_per_epoch == 0:
                 evaluate_s, epoch_metrics = self._end_epoch(running)
+        self._round = work.round + 1
         turn = Turn(
             pid=os.getpid(),
             started_s=started,
@@ -135,6 +146,38 @@ class Seat:
                 weights=_as_npz(model.get_weights()),
                 test_metrics=test_metrics,
             )
+
+    def snapshot(self) -> Snapshot:
+        """All that a seat built anew needs to go on from here."""
+        with self._active():
+            arrays: dict[str, Any] = {**snapshot.read(self._roles())}
+            if self._best is not None:
+                arrays["best"] = self._best
+            state = snapshot.SeatState(
+                round=self._round,
+                step=self._step,
+                turn_end=self._turn_end,
+                arrays=arrays,
+                randomness=keras_private.RandomState.current(),
+            )
+        return Snapshot(trial_id=self.trial.id, round=self._round, step=self._step, state=snapshot.pack(state))
+
+    def restore(self, content: bytes) -> None:
+        """Puts a fresh seat where the snapshot was taken.
+
+        Raises:
+            ValueError: the snapshot is of another model.
+        """
+        state = snapshot.unpack(content)
+        with self._active():
+            snapshot.write(self._roles(), state.arrays)
+            self._feed.place.resume(state.step)
+            state.randomness.apply()
+        self._round, self._step, self._turn_end = state.round, state.step, state.turn_end
+        self._best = list(state.arrays["best"]) if "best" in state.arrays else None
+
+    def _roles(self) -> dict[str, list[Any]]:
+        return snapshot.variables_by_role(self._engine.model, self._engine.program.captured)
 
     def leave(self) -> None:
         """Gives the engine up; the state is gone."""
@@ -188,29 +231,34 @@ class Seat:
             parameters=int(model.count_params()),
             program=program.kind,
             program_reason=program.reason,
-            inexact=program.inexact,
+            inexact="; ".join(filter(None, (program.inexact, self._feed.inexact))),
             summary="\n".join(lines),
             loadable=is_plain_keras(model),
             signature=signature_of(model),
         )
 
-    def _obey(self, work: Work) -> None:
+    def _begin_turn(self, work: Work) -> None:
         if work.keep_best:
             self._best = self._engine.model.get_weights()
         if work.learning_rate is not None:
             self._engine.model.optimizer.learning_rate = work.learning_rate
+        if self._step % self._feed.steps_per_epoch == 0:
+            self._engine.model.reset_metrics()
+        self._turn_end = self._step + self.trial.train.steps_in_turn(self._feed.steps_per_epoch, self._step)
 
-    def _run(self, count: int) -> tuple[float, Any]:
-        """Runs `count` steps in calls of about `_CALL_S`; returns the seconds and the last step's logs."""
-        began, logs, left = time.perf_counter(), None, count
-        while left > 0:
+    def _run(self, stopping: Callable[[], bool]) -> tuple[float, Any]:
+        """Steps to the turn's end in calls of about `_CALL_S`; returns the seconds and the last step's logs."""
+        assert self._turn_end is not None
+        began, logs = time.perf_counter(), None
+        while self._step < self._turn_end and not stopping():
             size = 1 if self._seconds_per_step is None else max(1, int(_CALL_S / self._seconds_per_step))
-            size = min(size, left)
+            size = min(size, self._turn_end - self._step)
             call_began = time.perf_counter()
             logs = keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, self._step, size))
             self._seconds_per_step = (time.perf_counter() - call_began) / size
             self._step += size
-            left -= size
+        if self._step == self._turn_end:
+            self._turn_end = None
         return time.perf_counter() - began, logs
 
     def _end_epoch(self, running: dict[str, float]) -> tuple[float, dict[str, float]]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from runner.data import Data
-from runner.records import Checked, Export, Failure, FailureKind, Report, Trial, Work
+from runner.records import Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
 from runner.worker import memory
 from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.code import Experiment
@@ -33,6 +33,7 @@ class Worker:
         self._residents: dict[str, Resident] = {}
         self._engines = Engines()
         self._seats: dict[str, Seat] = {}
+        self._stopping = False
 
     def load(self, trial: Trial) -> Loaded:
         """Loads the trial's data for all trials with the same `data_key`."""
@@ -54,20 +55,68 @@ class Worker:
         return self.check(trial, loaded)
 
     def advance(self, work: Sequence[Work], loaded: Sequence[Loaded]) -> dict[str, Report | Failure]:
-        """One turn of each trial, one after another; trials that are not in `work` lose their seats."""
+        """One turn of each trial, one after another; trials that are not in `work` lose their seats.
+
+        A turn that `stop` interrupts has no answer.
+        """
         for trial_id in self._seats.keys() - {item.trial.id for item in work}:
             self._seats.pop(trial_id).leave()
         kept = {item.trial.data_key for item in work}
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
         self._engines.release(kept)
-        return {item.trial.id: self._turn(item, data) for item, data in zip(work, loaded, strict=True)}
+        answers = {item.trial.id: self._turn(item, data) for item, data in zip(work, loaded, strict=True)}
+        return {trial_id: answer for trial_id, answer in answers.items() if answer is not None}
+
+    def stop(self) -> None:
+        """Interrupts the turn that runs at its next step, and all later ones. May be called from a signal's handler."""
+        self._stopping = True
+
+    def snapshot(self, trials: Sequence[Trial]) -> dict[str, Snapshot | Failure]:
+        """Snapshots of those that are seated here."""
+        seated = [trial for trial in trials if trial.id in self._seats]
+        return {trial.id: _guarded("snapshot", trial, self._seats[trial.id].snapshot) for trial in seated}
+
+    def restore(self, replay: Replay, loaded: Loaded) -> Report | Failure | None:
+        """Seats the trial anew, puts its snapshot's state in place and repeats the turns since then.
+
+        Returns:
+            The last turn's report; None where there was no turn to repeat, or `stop` interrupted it.
+        """
+        trial, snapshot, report = replay.trial, replay.snapshot, None
+        if trial.id in self._seats:
+            self._seats.pop(trial.id).leave()
+        seat = self._seat(trial, loaded)
+        if isinstance(seat, Failure):
+            return seat
+        if snapshot is not None:
+            refused = _guarded("snapshot", trial, lambda: seat.restore(snapshot.state))
+            if refused is not None:
+                self._seats.pop(trial.id).leave()
+                return refused
+        for work in replay.orders:
+            report = self._turn(work, loaded)
+            if not isinstance(report, Report):
+                break
+        return report
 
     def export(self, trial: Trial, best: bool) -> Export | Failure:
         """The seated trial's model; `best` asks for the kept best weights."""
         return _guarded("export", trial, lambda: self._seats[trial.id].export(best))
 
-    def _turn(self, work: Work, loaded: Loaded) -> Report | Failure:
+    def _turn(self, work: Work, loaded: Loaded) -> Report | Failure | None:
         trial = work.trial
+        if self._stopping and trial.id not in self._seats:
+            return None
+        seat = self._seat(trial, loaded)
+        if isinstance(seat, Failure):
+            return seat
+        report = _guarded("train", trial, lambda: seat.advance(work, lambda: self._stopping))
+        if isinstance(report, Failure):
+            self._seats.pop(trial.id).leave()
+        return report
+
+    def _seat(self, trial: Trial, loaded: Loaded) -> Seat | Failure:
+        """The trial's seat, a new one where it has none."""
         if isinstance(loaded, Failure):
             return Failure(trial_id=trial.id, kind=loaded.kind, message=loaded.message, traceback=loaded.traceback)
         if trial.id not in self._seats:
@@ -75,10 +124,7 @@ class Worker:
             if isinstance(seat, Failure):
                 return seat
             self._seats[trial.id] = seat
-        report = _guarded("train", trial, lambda: self._seats[trial.id].advance(work))
-        if isinstance(report, Failure):
-            self._seats.pop(trial.id).leave()
-        return report
+        return self._seats[trial.id]
 
     def _rehearse(self, trial: Trial, loaded: ArrayData | None) -> Checked:
         seat = self._sit(trial, loaded)

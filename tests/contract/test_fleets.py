@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,15 @@ import pytest
 
 from runner import lockstep
 from runner.fleet.local import LocalFleet
+from runner.fleet.patience import Patience
+from runner.fleet.processes import is_running
 from runner.fleet.ray import RayFleet
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord
 from runner.placement import Machine, Request, plan_slots
-from runner.records import Checked, Failure, Slot, Trial, Work
+from runner.records import Checked, Failure, ReduceLROnPlateau, Replay, Slot, Snapshot, Trial, Work
+from runner.recovery import Recovery
 from runner.schedule import Schedule
+from runner.snapshots import SnapshotStore
 from runner.testing import NullWatcher
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -43,8 +50,10 @@ def fleet(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(f"{request.param}_fleet")
 
 
-def run(fleet: Any, trials: list[Trial], folder: Path, slots: tuple[Slot, ...] = SLOTS) -> dict[str, Any]:
-    """Runs a whole queue; returns what the journal has: trials, metric rows, turns."""
+def run(
+    fleet: Any, trials: list[Trial], folder: Path, slots: tuple[Slot, ...] = SLOTS, watcher: Any = None
+) -> dict[str, Any]:
+    """Runs a whole queue, with snapshots at every barrier; returns what the journal has: trials, metric rows, turns."""
     folder.mkdir()
     sweep = SweepRecord(
         id="s",
@@ -60,12 +69,19 @@ def run(fleet: Any, trials: list[Trial], folder: Path, slots: tuple[Slot, ...] =
     )
     with SqliteJournal(folder, {slot.index: slot.allocation for slot in slots}) as journal:
         journal.create(sweep, tuple(trials))
-        lockstep.run(Schedule(trials, slots), fleet, journal, NullWatcher())
+        recovery = Recovery(fleet, journal, SnapshotStore(folder, {}, pytest.fail), every_s=1e-9)
+        lockstep.run(Schedule(trials, slots), recovery, journal, watcher or NullWatcher())
         journal.end("complete")
     with JournalReader(folder) as reader:
         rows = {(row.trial, row.key, row.step): row.value for row in reader.metrics()}
         weights = {t.id: (folder / t.weights).read_bytes() if t.weights else None for t in reader.trials()}
-        return {"trials": {t.id: t for t in reader.trials()}, "rows": rows, "turns": reader.turns(), "weights": weights}
+        return {
+            "trials": {trial.id: trial for trial in reader.trials()},
+            "rows": rows,
+            "turns": reader.turns(),
+            "weights": weights,
+            "incidents": {trial.id: reader.incidents(trial.id) for trial in reader.trials()},
+        }
 
 
 def of_trial(result: dict[str, Any], trial_id: str) -> tuple[dict[Any, float], bytes]:
@@ -218,6 +234,70 @@ def test_a_killed_worker_fails_its_trial_alone_and_its_slot_lives_again(
     assert ray_fleet.devices[0].pid != victim
     again = ray_fleet.advance({0: (Work(trial=trials[0], round=0),)})
     assert not isinstance(again["000"], Failure), again
+
+
+class Killer:
+    """Sends a signal to a slot's worker in the middle of the turn that follows a round."""
+
+    def __init__(self, fleet: RayFleet, number: signal.Signals, after_round: int) -> None:
+        self._fleet, self._number, self._rounds = fleet, number, itertools.count()
+        self._after_round = after_round
+        self.victim: int | None = None
+
+    def show(self, *_: Any) -> None:
+        if next(self._rounds) == self._after_round:
+            self.victim = self._fleet.devices[0].pid
+            threading.Timer(0.1, os.kill, (self.victim, self._number)).start()
+
+
+def test_a_worker_that_dies_or_hangs_in_its_turn_changes_no_number_of_any_trial(
+    make_trial: Any, ray_fleet: RayFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = ReduceLROnPlateau(monitor="loss", patience=0, factor=0.5)
+    settings = {"epochs": 4, "batch_size": 1, "steps_per_epoch": 1500, "reduce_lr_on_plateau": rule}
+
+    def results(name: str, number: int, killer: Killer | None = None) -> list[Any]:
+        """Ids tell the runs apart: a worker keeps the seats of the last one."""
+        trials = [make_trial("dropout_mlp", id=f"{number}{i}", seed=i, **settings) for i in range(2)]
+        found = run(ray_fleet, trials, tmp_path / name, watcher=killer)
+        assert found["incidents"] == {f"{number}0": int(killer is not None), f"{number}1": 0}
+        return [of_trial(found, trial.id) for trial in trials]
+
+    expected = results("undisturbed", 1)
+    monkeypatch.setattr(ray_fleet, "_patience", Patience(first_s=60.0, later_s=1.0))
+    for run_number, number in enumerate((signal.SIGKILL, signal.SIGSTOP), start=2):
+        killer = Killer(ray_fleet, number, after_round=1)
+        assert results(number.name, run_number, killer) == expected
+        assert killer.victim is not None
+        assert not is_running(killer.victim)
+
+
+def test_a_trial_is_restored_in_another_slot(make_trial: Any, fleet: Any) -> None:
+    trials = [make_trial("dropout_mlp", id=f"{i:03}", seed=i, epochs=4) for i in range(2)]
+    first, second = ({slot: (Work(trial=trials[slot], round=n),) for slot in range(2)} for n in range(2))
+    fleet.advance(first)
+    snapshots = fleet.snapshot({slot: (trials[slot], make_trial(id="009")) for slot in range(2)})
+    assert set(snapshots) == {"000", "001"}, "of trials that have a seat"
+    expected = fleet.advance(second)
+
+    replays = {1 - s: (Replay(trial=trials[s], snapshot=snapshots[trials[s].id], orders=second[s]),) for s in range(2)}
+    found = fleet.restore(replays)
+    assert {i: report.epoch_metrics for i, report in found.items()} == {
+        i: report.epoch_metrics for i, report in expected.items()
+    }
+    bare = fleet.restore({0: (Replay(trial=trials[1], snapshot=snapshots["001"], orders=()),)})
+    assert bare == {"001": None}
+
+
+def test_a_stop_interrupts_turns_at_a_step(make_trial: Any, local_fleet: LocalFleet) -> None:
+    trial = make_trial("run_eagerly", epochs=1, batch_size=1, steps_per_epoch=5000)
+    threading.Timer(2.0, local_fleet.stop).start()
+    began = time.monotonic()
+    assert local_fleet.advance({0: (Work(trial=trial, round=0),)}) == {}
+    assert time.monotonic() - began < 6.0
+    snapshot = local_fleet.snapshot({0: (trial,)})["000"]
+    assert isinstance(snapshot, Snapshot)
+    assert (snapshot.round, 0 < snapshot.step < 5000) == (0, True)
 
 
 def test_everything_listens_on_loopback_alone(ray_fleet: RayFleet) -> None:

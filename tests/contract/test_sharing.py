@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import runner.fleet.ray as ray_module  # sets Ray's environment, so it comes before Ray
-from runner import sweep
+from runner import preparation
 from runner.config import load_config
 from runner.errors import FleetError
 from runner.fleet.ray import RayFleet, RayWorker
@@ -135,17 +135,17 @@ def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
     """A sweep as `sweep` plans it, from a command line and a machine."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(ray_module, "RaySession", JoinedSession)
-    monkeypatch.setattr(sweep, "NEEDS", tmp_path / "needs.json")
+    monkeypatch.setattr(preparation, "NEEDS", tmp_path / "needs.json")
 
-    def plan(*free_mib: int, mps: bool = False, **resources: Any) -> sweep.Prepared:
+    def plan(*free_mib: int, mps: bool = False, **resources: Any) -> preparation.Prepared:
         gpus = [
             Gpu(id=name, uuid=f"GPU-{name}", name="A", memory_mib=LARGE, free_mib=free)
             for name, free in zip(NAMES, free_mib, strict=False)
         ]
         machine = Machine(cpus=8, memory_mib=64_000, gpus=tuple(gpus), mps=mps)
-        monkeypatch.setattr(sweep, "this_machine", lambda: machine)
+        monkeypatch.setattr(preparation, "this_machine", lambda: machine)
         settings = [f"resources.{key}={value}" for key, value in resources.items()]
-        return sweep.prepare(load_config(None, settings, config_dir=None))
+        return preparation.prepare(load_config(None, settings, config_dir=None))
 
     return plan
 
@@ -158,7 +158,7 @@ def open_fleet(planned: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
         def opened(*free_mib: int, **resources: Any) -> RayFleet:
             prepared = planned(*free_mib, **resources)
-            fleet = sweep.open_fleet(prepared, prepared.slots)
+            fleet = preparation.open_fleet(prepared, prepared.slots)
             assert isinstance(fleet, RayFleet)
             return fleets.enter_context(fleet)
 
@@ -231,17 +231,17 @@ def test_auto_measures_the_models_and_packs_as_many_as_fit(planned: Any, monkeyp
     monkeypatch.setattr(ray_module, "RayWorker", CpuWorker)
     prepared = planned(SMALL, max_concurrent=5, gpu_overhead_mib=1_000)
     assert prepared.to_probe
-    measured = sweep.probe(prepared)
+    measured = preparation.probe(prepared)
     assert not measured.to_probe
     needs = [need.memory_mib for need in measured.needs]
     assert all(need is not None and 100 < need < 2_000 for need in needs), needs
     assert [slot.allocation.gpu_memory_mib for slot in measured.slots] == [12_000 // 5 - 1_000] * 5
-    assert sweep.prepare(prepared.config).slots == measured.slots, "what is known is not measured again"
+    assert preparation.prepare(prepared.config).slots == measured.slots, "what is known is not measured again"
 
 
 def test_a_ray_of_the_sweeps_own_is_told_of_the_gpus_it_uses_alone(planned: Any) -> None:
     prepared = planned(700, LARGE, num_gpus=0.5)
-    session = sweep.open_fleet(prepared, prepared.slots)._session  # type: ignore[attr-defined]
+    session = preparation.open_fleet(prepared, prepared.slots)._session  # type: ignore[attr-defined]
     assert (session.gpus, session.options["num_gpus"]) == (("1",), 1)
 
 
@@ -316,7 +316,7 @@ def test_a_model_beyond_its_host_memory_fails_and_the_next_one_does_not(
     args = {"path": tmp_path / "wide.py", "data_params": (), "model_params": ("units",)}
     large, small = (make_trial(id=str(units), params={"units": units}, **args) for units in (25_000, 10))
     prepared = planned(num_gpus=0, memory_mib=250, max_concurrent=1)
-    with sweep.open_fleet(prepared, prepared.slots) as fleet:
+    with preparation.open_fleet(prepared, prepared.slots) as fleet:
         refused = fleet.check([large])[large.id]
         assert isinstance(refused, Failure)
         assert "OOM when allocating tensor" in refused.message, refused
@@ -329,10 +329,10 @@ def test_workers_beyond_the_hosts_memory_are_ended(planned: Any, monkeypatch: py
     prepared = replace(prepared, machine=replace(prepared.machine, free_memory_mib=5_024))
     fleet = FakeFleet(slots=[slot.index for slot in prepared.slots])
     checked = {"digits": replace(fleet.check(prepared.trials[:1])["000"], memory_mib=1_000.0)}
-    assert len(sweep.within_memory(prepared, checked, fleet).slots) == 3
+    assert len(preparation.within_memory(prepared, checked, fleet).slots) == 3
     assert fleet.slots == [0, 1, 2]
     asked = replace(prepared, config=planned(max_concurrent=8).config)
-    assert sweep.within_memory(asked, checked, fleet) is asked
+    assert preparation.within_memory(asked, checked, fleet) is asked
 
 
 LOGICAL = """

@@ -16,7 +16,15 @@ EPOCHS = 2
 CASES = [
     *("functional", "subclassed", "custom_train_step", "dict_inputs", "two_inputs", "two_outputs"),
     *("sample_weights", "class_weights", "mixed_float16", "masked_rnn", "ema_optimizer", "lr_schedule"),
-    *("run_eagerly", "string_inputs", "cnn_batchnorm", "dropout_mlp", "unseeded_random", "dataset_input"),
+    *(
+        "gradient_accumulation",
+        "run_eagerly",
+        "string_inputs",
+        "cnn_batchnorm",
+        "dropout_mlp",
+        "unseeded_random",
+        "dataset_input",
+    ),
 ]
 # Without steps_per_epoch `fit` makes two iterators at each epoch's end and drops one, which advances the seeds of a
 # pipeline that reshuffles; with it one a pass, as here.

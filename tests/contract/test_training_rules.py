@@ -13,6 +13,7 @@ from runner import lockstep
 from runner.fleet.local import LocalFleet
 from runner.journal import JournalReader, SqliteJournal, SweepRecord
 from runner.records import Allocation, EarlyStopping, ReduceLROnPlateau, Report, Slot, Trial, Work
+from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.testing import NullWatcher
 
@@ -51,7 +52,7 @@ def run(trial: Trial, folder: Path) -> tuple[list[dict[str, float]], list[Any], 
     )
     with LocalFleet([SLOT]) as fleet, SqliteJournal(folder, {0: SLOT.allocation}) as journal:
         journal.create(sweep, (trial,))
-        lockstep.run(Schedule([trial], [SLOT]), fleet, journal, NullWatcher())
+        lockstep.run(Schedule([trial], [SLOT]), Recovery(fleet, journal), journal, NullWatcher())
     with JournalReader(folder) as reader:
         record = reader.trial(trial.id)
         history: dict[int, dict[str, float]] = {}

@@ -41,7 +41,7 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
         send(running.process.pid, number)  # type: ignore[operator]
         ended = running.finish(128 + number)
     print(f"ended {time.monotonic() - began:.1f} s after the signal")
-    assert time.monotonic() - began < 40.0
+    assert time.monotonic() - began < 10.0
     assert ended.err.endswith("stopped by a signal\n")
     assert "Traceback" not in ended.everything
     assert "SIGTERM" not in ended.everything, "Ray's own handler prints a stack trace"
@@ -53,6 +53,9 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
     record = read_journal(sweep)
     assert record.sweep.status == "killed"
     assert {trial.status for trial in record.trials.values()} == {"killed"}
+    kept = {path.parent.name: int(path.name) for path in sweep.glob("snapshots/*/*")}
+    last = {trial: max(t["round"] for t in record.turns if t["trial"] == trial) for trial in ("000", "001")}
+    assert kept == {trial: number + 1 for trial, number in last.items()}, "nothing has to be repeated"
     tracked = Tracked(folder, record.sweep.id)
     assert tracked.parent.info.status == "KILLED"
     assert set(tracked.children) == {"000", "001"}
@@ -77,3 +80,23 @@ def test_a_signal_while_workers_start_leaves_nothing(folder: Folder, number: int
     assert not members_of_group(running.process.pid)
     assert not folder.sweeps
     assert not folder.store.exists()
+
+
+def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder: Folder) -> None:
+    arguments = ("train.epochs=2", "train.steps_per_epoch=20000", "train.batch_size=1", "params.units=32")
+    with folder.start("sweep", *arguments, "params.dropout=0", "params.learning_rate=0.001,0.002") as running:
+        running.read_until("000 round 1 ")
+        family = running.descendants()
+        pids = [psutil.Process(process.pid) for process in family if "RayWorker" in "".join(process.cmdline())]
+        for process in pids:
+            process.suspend()  # a worker that does not answer keeps the first signal waiting
+        os.killpg(running.process.pid, signal.SIGINT)
+        time.sleep(1.0)
+        began = time.monotonic()
+        os.killpg(running.process.pid, signal.SIGINT)
+        ended = running.finish(130)
+        assert time.monotonic() - began < 2.0
+    assert "stopped at once by a second signal" in ended.err
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    (sweep,) = folder.sweeps
+    assert read_journal(sweep).sweep.status == "running", "as after a power cut: `resume` goes on"

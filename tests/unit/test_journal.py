@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import sqlite3
@@ -14,7 +15,23 @@ import pytest
 from runner.errors import JournalError, SweepBusyError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect, locked, write_durably
 from runner.overheads import summarize
-from runner.records import Allocation, Export, Facts, Failure, Report, Source, TrainSettings, Trial, Turn, Verdict, Work
+from runner.records import (
+    Allocation,
+    EarlyStopping,
+    Export,
+    Facts,
+    Failure,
+    Incident,
+    ReduceLROnPlateau,
+    Report,
+    Source,
+    TrainSettings,
+    Trial,
+    Turn,
+    Verdict,
+    Work,
+    to_json,
+)
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
 FACTS = Facts(
@@ -77,10 +94,15 @@ def test_an_assigned_trial_runs_in_its_slot_with_the_slots_allocation(journal: S
     assert reader.trial("001").status == "queued"
 
 
-def test_a_later_turn_does_not_begin_a_trial_again(journal: SqliteJournal, reader: JournalReader):
-    journal.assign({0: (Work(trial=trial(0), round=0),)})
-    journal.assign({1: (Work(trial=trial(0), round=1),)})
-    assert reader.trial("000").slot == 0
+def test_a_trial_that_goes_on_in_another_slot_has_begun_when_it_first_did(tmp_path: Path):
+    for now_s, slot in ((42.0, 0), (99.0, 1)):
+        slots = dict.fromkeys((0, 1), Allocation(num_cpus=1))
+        with SqliteJournal(tmp_path, slots, clock=iter([now_s] * 9).__next__) as journal:
+            if slot == 0:
+                journal.create(SWEEP, (trial(0),))
+            journal.assign({slot: (Work(trial=trial(0), round=slot),)})
+    with JournalReader(tmp_path) as reader:
+        assert (reader.trial("000").slot, reader.trial("000").started_ms) == (1, 42000)
 
 
 def test_a_commit_holds_running_and_epoch_metrics_on_their_own_axes(journal: SqliteJournal, reader: JournalReader):
@@ -291,3 +313,50 @@ def test_a_clock_that_jumps_back_leaves_no_end_before_its_beginning(tmp_path: Pa
         assert (reader.sweep().ended_ms or 0) >= reader.sweep().created_ms
         assert first.metrics["val_loss"] == 3.0, "the last epoch's, whatever the clock said"
         assert summarize(reader.sweep().created_ms / 1000, reader.turns(), reader.barriers()) is not None
+
+
+def test_reports_are_read_back_as_they_were_committed(journal: SqliteJournal, reader: JournalReader):
+    reports = [report(0, 0, 1, 0, 0.1 + 0.2), report(0, 1, 2, 1, math.inf, ended=True), report(0, 2, 3, 1, 0.25)]
+    for item in reports:
+        journal.commit({"000": item}, {"000": KEEP}, {})
+    assert reader.reports("000") == tuple(replace(item, facts=None) for item in reports)
+
+    journal.commit({"001": report(1, 0, 1, 0, math.nan)}, {"001": KEEP}, {})
+    (found,) = reader.reports("001")
+    assert math.isnan(found.running["loss"])
+
+
+def test_a_trial_is_rebuilt_from_its_record(reader: JournalReader):
+    assert tuple(Trial.of(found.record) for found in reader.trials()) == tuple(trial(number) for number in range(3))
+    rules = TrainSettings(early_stopping=EarlyStopping(patience=3), reduce_lr_on_plateau=ReduceLROnPlateau(factor=0.3))
+    ruled = replace(trial(0), train=rules)
+    assert Trial.of(json.loads(to_json(ruled))) == ruled
+
+
+def test_a_reopened_sweep_runs_again_and_repeats_turns_without_doubling_their_metrics(
+    journal: SqliteJournal, reader: JournalReader
+):
+    journal.assign({0: (Work(trial=trial(0), round=0),), 1: (Work(trial=trial(1), round=0),)})
+    journal.commit({"000": report(0, 0, 2, 1, 0.5, ended=True)}, {"000": Verdict(kind="fail", reason="export: no")}, {})
+    journal.end("killed")
+    before = reader.metrics()
+    longer = replace(trial(0), train=TrainSettings(epochs=7))
+    journal.reopen({"000": (longer, 0), "002": (trial(2), 0)})
+
+    assert (reader.sweep().status, reader.sweep().ended_ms) == ("running", None)
+    assert [found.status for found in reader.trials()] == ["running", "killed", "queued"]
+    again = reader.trial("000")
+    assert (again.reason, again.ended_ms, again.started_ms, again.settings["train.epochs"]) == ("", None, 42000, 7)
+    assert Trial.of(again.record) == longer
+    assert reader.reports("000") == ()
+    journal.assign({1: (Work(trial=trial(0), round=0),)})
+    assert reader.trial("000").slot == 1
+    journal.commit({"000": report(0, 0, 2, 1, 0.5, ended=True)}, {"000": COMPLETE}, {})
+    assert reader.metrics() == before
+    assert len(reader.reports("000")) == 1
+
+
+def test_incidents_are_counted(journal: SqliteJournal, reader: JournalReader):
+    for number in range(2):
+        journal.note(Incident(trial_id="001", round=number, kind="worker", message="died", noticed_s=1.5))
+    assert [reader.incidents(found.id) for found in reader.trials()] == [0, 2, 0]

@@ -25,6 +25,7 @@ LAYERS = {
     "progress": 1,
     "seams": 2,
     "testing": 2,
+    "recovery": 3,
     "lockstep": 3,
     "worker": 4,
     "fleet": 4,
@@ -36,13 +37,18 @@ LAYERS = {
     "measurements": 4,
     "timings": 4,
     "signals": 4,
+    "snapshots": 4,
     "review": 5,
     "recording": 5,
     "results": 5,
     "settle": 5,
     "probe": 5,
     "doctor": 5,
+    "training": 5,
+    "preparation": 5,
+    "checking": 5,
     "sweep": 5,
+    "resume": 5,
     "plan": 5,
     "ui": 5,
     "cli": 5,
@@ -54,7 +60,7 @@ OWNERS = {
     "keras": {"worker"},
     "ray": {"fleet"},
     "mlflow": {"tracking"},
-    "rich": {"console", "cli", "results", "sweep", "plan"},
+    "rich": {"console", "cli", "results", "sweep", "training", "resume", "plan"},
     "optuna": {"search"},
     "hydra": {"config"},
     "omegaconf": {"config"},
@@ -65,7 +71,7 @@ OWNERS = {
 ADAPTERS_THAT_MEET = {("fleet", "worker"), ("fleet", "placement"), ("tracking", "journal"), ("console", "progress")}
 ADAPTERS_THAT_MEET |= {("machine", "placement"), ("machine", "mps"), ("timings", "measurements")}
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
-PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.lockstep"]
+PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.recovery", "runner.lockstep"]
 
 
 def modules() -> list[tuple[str, Path]]:

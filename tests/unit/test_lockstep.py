@@ -6,6 +6,7 @@ from typing import Any
 
 from runner import lockstep
 from runner.records import Allocation, EarlyStopping, Failure, Metrics, ReduceLROnPlateau, Report, Slot, Trial, Verdict
+from runner.recovery import Recovery
 from runner.schedule import Schedule, live_within
 from runner.testing import FakeFleet, MemoryJournal, NullWatcher, falling_loss
 
@@ -13,7 +14,7 @@ from runner.testing import FakeFleet, MemoryJournal, NullWatcher, falling_loss
 def run(trials: list[Trial], slots: int = 2, curve: Any = falling_loss) -> tuple[FakeFleet, MemoryJournal]:
     fleet, journal = FakeFleet(range(slots), curve), MemoryJournal()
     places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
-    lockstep.run(Schedule(trials, places), fleet, journal, NullWatcher())
+    lockstep.run(Schedule(trials, places), Recovery(fleet, journal), journal, NullWatcher())
     return fleet, journal
 
 
@@ -49,7 +50,7 @@ def test_a_failed_trial_is_recorded_and_its_sibling_goes_on(make_trial: Any) -> 
     assert fleet.replaced == []
 
 
-def test_a_dead_worker_is_replaced_before_the_next_round(make_trial: Any) -> None:
+def test_a_trial_that_loses_its_worker_again_and_again_fails_and_its_slot_takes_the_next(make_trial: Any) -> None:
     def curve(trial: Trial, epoch: int) -> Metrics | Failure:
         if trial.id == "001":
             return Failure(trial_id="001", kind="worker", message="ActorDiedError")
@@ -57,7 +58,7 @@ def test_a_dead_worker_is_replaced_before_the_next_round(make_trial: Any) -> Non
 
     fleet, _ = run([make_trial(id=f"{i:03}", epochs=2) for i in range(3)], curve=curve)
 
-    assert fleet.replaced == [1]
+    assert fleet.replaced == [1] * 4, "three times it is brought back"
     assert fleet.rounds[1][1] == ("002",)
 
 
@@ -92,7 +93,7 @@ def test_a_reduced_learning_rate_reaches_the_next_turn(make_trial: Any) -> None:
 def test_a_loss_that_is_not_finite_fails_the_trial_and_keeps_its_row(make_trial: Any) -> None:
     _, journal = run([make_trial(epochs=3)], slots=1, curve=lambda *_: {"loss": float("nan")})
     reports, verdicts, exports = journal.commits[0]
-    assert (verdicts["000"].kind, verdicts["000"].reason) == ("fail", "loss is nan after step 4")
+    assert (verdicts["000"].kind, verdicts["000"].reason) == ("fail", "diverged: loss is nan after step 4")
     assert isinstance(reports["000"], Report)
     assert not exports
 
@@ -115,15 +116,16 @@ def test_a_model_that_cannot_be_exported_fails_its_trial_and_a_worker_that_died_
 
     fleet, journal = Broken(range(1)), MemoryJournal()
     slots = [Slot(index=0, allocation=Allocation(num_cpus=1))]
-    lockstep.run(Schedule([make_trial(epochs=1)], slots), fleet, journal, NullWatcher())
+    lockstep.run(Schedule([make_trial(epochs=1)], slots), Recovery(fleet, journal), journal, NullWatcher())
     assert journal.commits[0][1]["000"] == Verdict(kind="fail", reason="worker: died")
-    assert fleet.replaced == [0]
+    assert fleet.replaced == [0] * 4
 
 
 def rotate(trials: list[Trial], slots: int, live: int) -> FakeFleet:
     fleet = FakeFleet(range(slots))
     places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
-    lockstep.run(Schedule(trials, places, live), fleet, MemoryJournal(), NullWatcher())
+    journal = MemoryJournal()
+    lockstep.run(Schedule(trials, places, live), Recovery(fleet, journal), journal, NullWatcher())
     return fleet
 
 

@@ -184,11 +184,13 @@ def test_hyperparameters_with_such_words_are_not(project: Path, setting: str) ->
 def test_a_config_with_a_secret_of_the_environment_is_refused_before_anything_starts(project: Path) -> None:
     from rich.console import Console
 
+    from runner.signals import StopSignals
     from runner.sweep import run_sweep
 
     config = load_config("a.py", ["params.path=hunter22hunter"], config_dir=None)
+    secrets, signals = {"MY_TOKEN": "hunter22hunter"}, StopSignals()
     with pytest.raises(ConfigError, match="has the value of MY_TOKEN in it") as error:
-        run_sweep(config, console=Console(), command="", root=Path("sweeps"), secrets={"MY_TOKEN": "hunter22hunter"})
+        run_sweep(config, console=Console(), command="", root=Path("sweeps"), secrets=secrets, signals=signals)
     assert "hunter22" not in str(error.value)
     assert not Path("sweeps").exists()
 

@@ -1,0 +1,92 @@
+"""Whether members can be trained, and what ranks their trials: asked of real models before the first round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runner.config import Member, infer_goal
+from runner.errors import ConfigError, ExperimentError, FleetError
+from runner.preparation import Prepared
+from runner.records import Checked, Failure, Goal, Trial
+from runner.seams import Fleet
+
+
+def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:
+    """Tries each member's first trial, and where that fails its last: a mistake in both is the member's own.
+
+    Args:
+        prepared: the sweep.
+        fleet: open.
+
+    Returns:
+        What the check found, by member.
+
+    Raises:
+        ExperimentError: a member cannot be trained.
+    """
+    of_member: dict[str, list[Trial]] = {}
+    for trial in prepared.trials:
+        of_member.setdefault(trial.member, []).append(trial)
+    results = fleet.check([trials[0] for trials in of_member.values()])
+    again = [trials[-1] for trials in of_member.values() if isinstance(results[trials[0].id], Failure) and trials[1:]]
+    results = {**results, **(fleet.check(again) if again else {})}
+    checked: dict[str, Checked] = {}
+    failures: list[tuple[Trial, Failure]] = []
+    for member, trials in of_member.items():
+        outcomes = [results[trial.id] for trial in (trials[0], trials[-1]) if trial.id in results]
+        passed = [outcome for outcome in outcomes if isinstance(outcome, Checked)]
+        if passed:
+            checked[member] = passed[0]
+        else:
+            failures.append((trials[0], next(o for o in outcomes if isinstance(o, Failure))))
+    if failures and all(failure.kind == "worker" for _, failure in failures):
+        raise FleetError("\n".join(_describe(trial, failure) for trial, failure in failures))
+    if failures:
+        raise ExperimentError(
+            "\n".join(_describe(trial, failure) for trial, failure in failures),
+            "\n".join(failure.traceback for _, failure in failures),
+        )
+    return checked
+
+
+def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[str, Goal]:
+    """The metric that ranks the trials, once it is known what they produce.
+
+    Raises:
+        ConfigError: a metric or monitor that is asked for is never produced.
+    """
+    problems = []
+    for member in prepared.members:
+        produced = checked[member.name].metrics
+        for key, name in _metrics_asked_for(member):
+            if name.startswith("val_") and member.train.epochs % member.train.validate_every:
+                problems.append(
+                    f"{key}: {name!r} is not known of the last epoch, whose weights the model has; "
+                    f"train.validate_every={member.train.validate_every} must divide train.epochs={member.train.epochs}"
+                )
+            if name not in produced:
+                problems.append(
+                    f"{key}: {name!r} is never produced by {member.source.path}; it has {', '.join(produced)}"
+                )
+    if problems:
+        raise ConfigError(problems)
+    first = prepared.members[0]
+    if first.metric is not None:
+        return first.metric, first.goal
+    everywhere = all("val_loss" in check.metrics for check in checked.values())
+    metric = "val_loss" if everywhere else "loss"
+    return metric, infer_goal(metric) or "minimize"
+
+
+def _metrics_asked_for(member: Member) -> list[tuple[str, str]]:
+    train = member.train
+    rules = {"early_stopping": train.early_stopping, "reduce_lr_on_plateau": train.reduce_lr_on_plateau}
+    asked = [(f"train.{key}.monitor", rule.monitor) for key, rule in rules.items() if rule is not None]
+    return asked + ([("search.metric", member.metric)] if member.metric is not None else [])
+
+
+def _describe(trial: Trial, failure: Failure) -> str:
+    what = {"data": "load_data", "build": "build_model or its first step", "worker": "the worker"}
+    settings = ", ".join(f"{name}={trial.settings[name]!r}" for name in trial.searched)
+    where = f"{trial.source.path}: {what.get(failure.kind, failure.kind)} failed"
+    return f"{where}{f' with {settings}' if settings else ''}: {failure.message}"

@@ -1,0 +1,232 @@
+"""Trials outlive their workers: a lost one is seated anew from its newest snapshot and repeats the turns since then.
+
+Training is deterministic, so the repeated turns give what they gave before, and the turn that was lost gives what it
+would have given. Siblings never notice. Where there is no snapshot a trial is repeated from its beginning.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from runner.records import Export, Failure, Incident, Metrics, Replay, Report, Snapshot, Trial, Verdict, Work
+from runner.schedule import next_turn
+from runner.seams import Fleet, Journal, Snapshots
+from runner.search.stop import judge
+
+Round = Mapping[int, tuple[Work, ...]]
+Answers = Mapping[str, Report | Export | Failure | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Past:
+    """What a trial has been through.
+
+    Args:
+        history: the metrics of its epochs.
+        orders: of its turns so far.
+        verdict: the last one; None before the first turn has ended.
+    """
+
+    history: tuple[Metrics, ...]
+    orders: tuple[Work, ...]
+    verdict: Verdict | None
+
+    @property
+    def next_turn(self) -> Work | None:
+        """The order that comes next; None where the trial has ended, or has not begun."""
+        return None if self.verdict is None else next_turn(self.orders[-1], self.verdict)
+
+
+def retrace(trial: Trial, reports: Sequence[Report]) -> Past:
+    """The verdicts and orders that followed these reports: they depend on nothing else."""
+    history: list[Metrics] = []
+    orders: list[Work] = []
+    order: Work | None = Work(trial=trial, round=0)
+    verdict = None
+    for report in reports:
+        if order is None:
+            raise ValueError(f"trial {trial.id} has turns after the one that ended it, round {orders[-1].round}")
+        if report.epoch_metrics is not None:
+            history.append(report.epoch_metrics)
+        verdict = judge(trial.train, history, report)
+        orders.append(order)
+        order = next_turn(order, verdict)
+    return Past(history=tuple(history), orders=tuple(orders), verdict=verdict)
+
+
+class Recovery:
+    """The fleet as the loop sees it: one that loses no trial.
+
+    Args:
+        fleet: open.
+        journal: told of every incident.
+        snapshots: where they are kept; None for nowhere: every recovery begins at the trial's beginning.
+        every_s: seconds between two snapshots of all live trials; None for none but at a stop.
+        max_failures: how often a trial may lose its worker before it is given up.
+        stopping: true once the sweep is to stop: nothing is brought back any more.
+        tell: told of snapshots that cannot be taken.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        journal: Journal,
+        snapshots: Snapshots | None = None,
+        *,
+        every_s: float | None = None,
+        max_failures: int = 3,
+        stopping: Callable[[], bool] = lambda: False,
+        tell: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fleet, self._journal, self._snapshots = fleet, journal, snapshots
+        self._every_s, self._max_failures = every_s, max_failures
+        self._stopping, self._tell, self._clock = stopping, tell, clock
+        self._saved_s = clock()
+        self._live: Round = {}
+        self._orders: dict[str, list[Work]] = {}
+        self._seated: set[str] = set()
+        self._failed: set[str] = set()  # in this round, by their own code or once too often with their worker
+        self._losses: Counter[str] = Counter()
+        self._refused: set[str] = set()  # trials whose snapshots do not fit their models
+
+    def take_over(self, trial_id: str, orders: Sequence[Work]) -> None:
+        """A trial that has had these turns under an earlier driver, and has no seat yet."""
+        self._orders[trial_id] = list(orders)
+
+    def advance(self, work: Round) -> dict[str, Report | Failure]:
+        """As `Fleet.advance`; trials without a seat are brought back first, those that lose theirs afterwards."""
+        self._begin_round(work)
+        turns = _chosen(work, lambda item: item.trial.id in self._seated or item.round == 0)
+        reports: dict[str, Report | Failure | None] = dict(self._fleet.advance(turns)) if turns else {}
+        self._take(turns, reports, one_by_one=False)
+        reports |= self._bring_back()
+        return {trial_id: r for trial_id, r in reports.items() if r is not None and self._counts(trial_id, r)}
+
+    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> dict[str, Export | Failure]:
+        """As `Fleet.export`; where a worker dies over it, its trials are brought back and it is tried again."""
+        exports: dict[str, Export | Failure] = {}
+        todo = work
+        while todo:
+            exports |= self._fleet.export(todo)
+            ids = {trial.id for chosen in todo.values() for trial, _ in chosen}
+            self._take(_chosen(self._live, lambda item: item.trial.id in ids), exports, one_by_one=True)  # noqa: B023
+            self._bring_back()
+            lost = {trial_id for trial_id in ids & exports.keys() if not self._counts(trial_id, exports[trial_id])}
+            todo = {} if self._stopping() else _with_trials(todo, lost)
+        return {trial_id: export for trial_id, export in exports.items() if self._counts(trial_id, export)}
+
+    def keep(self, live: Mapping[int, tuple[Trial, ...]]) -> None:
+        """Takes snapshots of the trials that live on, where it is time for it or the sweep is to stop."""
+        due = self._every_s is not None and self._clock() - self._saved_s >= self._every_s
+        if self._snapshots is None or not live or not (due or self._stopping()):
+            return
+        trials = {trial.id: trial for chosen in live.values() for trial in chosen}
+        for trial_id, found in self._fleet.snapshot(live).items():
+            if isinstance(found, Snapshot):
+                self._snapshots.write(trials[trial_id], found)
+            elif not found.lost_worker:  # a lost one is noticed in the next round
+                self._tell(f"trial {trial_id}: no snapshot could be taken ({found.message}); it goes on without")
+        self._saved_s = self._clock()
+
+    def _begin_round(self, work: Round) -> None:
+        here = {item.trial.id for item in _items(work)}
+        for trial_id in {item.trial.id for item in _items(self._live)} - here:
+            self._orders.pop(trial_id, None)
+        for item in _items(work):
+            self._orders.setdefault(item.trial.id, []).append(item)
+        self._live, self._seated, self._failed = work, self._seated & here, set()
+
+    def _bring_back(self) -> dict[str, Report | Failure | None]:
+        """Seats every live trial that has no seat, until each has one or has failed."""
+        answers: dict[str, Report | Failure | None] = {}
+        while not self._stopping() and (absent := _chosen(self._live, self._is_absent)):
+            found = self._fleet.restore({slot: tuple(map(self._replay, items)) for slot, items in absent.items()})
+            self._take(absent, found, one_by_one=True)
+            answers |= found
+        return answers
+
+    def _is_absent(self, item: Work) -> bool:
+        return item.trial.id not in self._seated | self._failed
+
+    def _replay(self, item: Work) -> Replay:
+        trial, snapshot = item.trial, None
+        if self._snapshots is not None and trial.id not in self._refused:
+            snapshot = self._snapshots.newest(trial, at_most=item.round)
+        begin = 0 if snapshot is None else snapshot.round
+        return Replay(trial=trial, snapshot=snapshot, orders=tuple(self._orders[trial.id][begin:]))
+
+    def _take(self, work: Round, answers: Answers, one_by_one: bool) -> None:
+        """Who has a seat after these answers, who has failed, and which slots need a new worker."""
+        for slot, items in work.items():
+            for item in items:
+                self._take_one(item, answers)
+            lost = [item for item in items if _is_lost(answers.get(item.trial.id))]
+            if lost:
+                self._lose(slot, lost, certain=one_by_one or len(items) == 1, answers=answers)
+
+    def _take_one(self, item: Work, answers: Answers) -> None:
+        answer = answers.get(item.trial.id)
+        if not isinstance(answer, Failure):
+            self._seated |= {item.trial.id} & answers.keys()
+        elif answer.kind == "snapshot":
+            self._refused.add(item.trial.id)
+            self._tell(f"trial {item.trial.id}: {answer.message}; it is trained again from its beginning")
+        elif not answer.lost_worker:
+            self._failed.add(item.trial.id)
+
+    def _lose(self, slot: int, lost: Sequence[Work], certain: bool, answers: Answers) -> None:
+        """The slot's worker is gone, and every seat in it.
+
+        Of trials that a worker has one after another the first without an answer is to blame; of several that it has
+        in one call nobody can tell, until they are brought back one after another.
+        """
+        for item in lost:
+            self._note(item, answers[item.trial.id])
+        if certain:
+            guilty = lost[0].trial.id
+            self._losses[guilty] += 1
+            if self._losses[guilty] > self._max_failures:
+                self._failed.add(guilty)
+        self._seated -= {item.trial.id for item in self._live[slot]}
+        self._fleet.replace(slot)
+
+    def _note(self, item: Work, failure: object) -> None:
+        assert isinstance(failure, Failure)
+        incident = Incident(
+            trial_id=item.trial.id,
+            round=item.round,
+            kind=failure.kind,
+            message=failure.message,
+            noticed_s=failure.noticed_s,
+        )
+        self._journal.note(incident)
+
+    def _counts(self, trial_id: str, answer: Report | Export | Failure) -> bool:
+        """Whether an answer is the trial's last word in this round: a lost worker alone is not."""
+        return not _is_lost(answer) or trial_id in self._failed
+
+
+def _items(work: Round) -> list[Work]:
+    return [item for items in work.values() for item in items]
+
+
+def _chosen(work: Round, choose: Callable[[Work], bool]) -> dict[int, tuple[Work, ...]]:
+    """The items for which `choose` holds, by slot; slots without any are left out."""
+    chosen = {slot: tuple(filter(choose, items)) for slot, items in work.items()}
+    return {slot: items for slot, items in chosen.items() if items}
+
+
+def _with_trials(
+    work: Mapping[int, tuple[tuple[Trial, bool], ...]], ids: set[str]
+) -> dict[int, tuple[tuple[Trial, bool], ...]]:
+    chosen = {slot: tuple(pair for pair in pairs if pair[0].id in ids) for slot, pairs in work.items()}
+    return {slot: pairs for slot, pairs in chosen.items() if pairs}
+
+
+def _is_lost(answer: object) -> bool:
+    return isinstance(answer, Failure) and answer.lost_worker

@@ -1,0 +1,145 @@
+"""Snapshots on disk: whole or not at all, and every byte verified before it is used.
+
+`sweeps/ID/snapshots/TRIAL/ROUND/` holds `state.npz` and `manifest.json`. The manifest says whose state it is and what
+the file must hash to, and ends with a hash of itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.records import Snapshot, Trial
+
+FOLDER = "snapshots"
+_STATE, _MANIFEST = "state.npz", "manifest.json"
+_GENERATIONS = 2
+_FORMAT = 1
+
+
+class SnapshotStore:
+    """A sweep's snapshots; two of each trial are kept.
+
+    Args:
+        folder: the sweep's folder; its name is the sweep's id.
+        versions: of the packages that a state depends on; recorded.
+        on_warning: told of snapshots that cannot be written, and of those that are not what they were.
+    """
+
+    def __init__(self, folder: Path, versions: Mapping[str, str], on_warning: Callable[[str], None]) -> None:
+        self._sweep, self._root = folder.name, folder / FOLDER
+        self._versions, self._on_warning = dict(versions), on_warning
+
+    def write(self, trial: Trial, snapshot: Snapshot) -> None:
+        """As `Snapshots.write`; where the disk does not take it the one before stays."""
+        folder = self._root / trial.id
+        try:
+            partial, final = folder / f".{snapshot.round}.partial", folder / _name(snapshot.round)
+            for leftover in (partial, final):
+                shutil.rmtree(leftover, ignore_errors=True)
+            partial.mkdir(parents=True, mode=0o700)
+            _write(partial / _STATE, snapshot.state)
+            _write(partial / _MANIFEST, self._manifest(trial, snapshot))
+            _sync(partial)
+            partial.rename(final)
+            _sync(folder)
+        except OSError as err:
+            self._on_warning(f"{folder}: the snapshot of round {snapshot.round} could not be written: {err}")
+            return
+        for old in _generations(folder)[_GENERATIONS:]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
+        """As `Snapshots.newest`; each that is damaged or foreign is told, and the one before it tried."""
+        for folder in _generations(self._root / trial.id):
+            try:
+                snapshot = self._read(folder, trial)
+            except _UnusableError as err:
+                self._on_warning(f"{folder}: this snapshot is not used: {err}")
+                continue
+            if snapshot.round <= at_most:
+                return snapshot
+        return None
+
+    def _manifest(self, trial: Trial, snapshot: Snapshot) -> bytes:
+        return _signed(
+            {
+                "format": _FORMAT,
+                "sweep": self._sweep,
+                "trial": trial.id,
+                "record": trial.digest,
+                "round": snapshot.round,
+                "step": snapshot.step,
+                "size": len(snapshot.state),
+                "sha256": hashlib.sha256(snapshot.state).hexdigest(),
+                "versions": self._versions,
+            }
+        )
+
+    def _read(self, folder: Path, trial: Trial) -> Snapshot:
+        try:
+            manifest, state = (folder / _MANIFEST).read_bytes(), (folder / _STATE).read_bytes()
+        except OSError as err:
+            raise _UnusableError(f"{err.strerror}: {Path(err.filename).name}") from err
+        said = _verified(manifest)
+        for key, expected in (("format", _FORMAT), ("sweep", self._sweep), ("trial", trial.id)):
+            if said.get(key) != expected:
+                raise _UnusableError(f"its {key} is {said.get(key)!r}, not {expected!r}")
+        if said.get("record") != trial.digest:
+            raise _UnusableError("it is of a trial with other settings or other code")
+        if folder.name != _name(said["round"]):
+            raise _UnusableError(f"its round is {said['round']}")
+        if said["size"] != len(state) or said["sha256"] != hashlib.sha256(state).hexdigest():
+            raise _UnusableError(f"{_STATE} is not what was written")
+        return Snapshot(trial_id=trial.id, round=said["round"], step=said["step"], state=state)
+
+
+class _UnusableError(Exception):
+    """A snapshot is not what it was when it was written, or not this trial's; the message says why."""
+
+
+def _signed(values: Mapping[str, object]) -> bytes:
+    text = json.dumps(values, sort_keys=True)
+    return json.dumps({**values, "digest": hashlib.sha256(text.encode()).hexdigest()}, sort_keys=True).encode()
+
+
+def _verified(manifest: bytes) -> dict[str, Any]:
+    """The manifest's values; only the very bytes that `_signed` made are taken."""
+    try:
+        values: dict[str, Any] = json.loads(manifest)
+        values.pop("digest")
+    except (ValueError, KeyError, AttributeError, TypeError) as err:
+        raise _UnusableError(f"{_MANIFEST} is damaged") from err
+    if _signed(values) != manifest:
+        raise _UnusableError(f"{_MANIFEST} is not what was written")
+    return values
+
+
+def _name(number: object) -> str:
+    return f"{number:08}" if isinstance(number, int) else ""
+
+
+def _generations(folder: Path) -> list[Path]:
+    """A trial's snapshots, newest first; those that were never finished are left out."""
+    names = sorted((path.name for path in folder.glob("[0-9]*")), reverse=True) if folder.is_dir() else []
+    return [folder / name for name in names]
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

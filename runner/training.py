@@ -1,0 +1,148 @@
+"""Trains what a journal has been opened for: the part that a new sweep and a resumed one have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from runner import lockstep
+from runner.config import Config
+from runner.console import watch
+from runner.journal import SqliteJournal, SweepStatus
+from runner.progress import Progress
+from runner.recording import versions
+from runner.records import Failure, Report, Verdict
+from runner.recovery import Past, Recovery
+from runner.schedule import Schedule
+from runner.seams import Fleet, Watcher
+from runner.signals import StopSignals
+from runner.snapshots import SnapshotStore
+from runner.tracking import Projection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a sweep ended.
+
+    Args:
+        problem: what MLflow lacks and the journal keeps; empty for nothing.
+    """
+
+    folder: Path
+    exit_code: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What a sweep is trained with.
+
+    Args:
+        folder: the sweep's.
+        journal: open, and it has the sweep.
+        projection: open; follows the journal.
+        signals: those that stop the program.
+        masked: takes secrets out of what is shown.
+        pasts: of trials that an earlier driver has trained.
+    """
+
+    config: Config
+    folder: Path
+    journal: SqliteJournal
+    projection: Projection
+    console: Console
+    signals: StopSignals
+    masked: Callable[[str], str]
+    pasts: Mapping[str, Past] = field(default_factory=dict)
+
+    def run(self, schedule: Schedule, fleet: Fleet, progress: Progress) -> None:
+        """Trains every trial of the schedule to its end, and closes the sweep in the journal.
+
+        Raises:
+            RunnerError: the infrastructure failed, or too many trials.
+            KeyboardInterrupt: a signal ended the sweep, with snapshots of all trials.
+        """
+        status: SweepStatus = "failed"
+        try:
+            with watch(self.console, progress) as view, self.signals.deferred(fleet.stop):
+                self._train(schedule, fleet, view)
+            status = "killed" if schedule.has_work() else "complete"
+            if self.signals.requested:
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            status = "killed" if schedule.has_work() else "complete"
+            raise
+        finally:
+            self.journal.end(status)
+            self.projection.notify()
+            name = self.folder.name
+            self.console.print(f"sweep {name}: sending the rest to MLflow …", style="dim", highlight=False)
+
+    def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:
+        settings = self.config.recovery
+        recovery = Recovery(
+            fleet,
+            self.journal,
+            SnapshotStore(self.folder, versions(), self._tell),
+            every_s=settings.snapshot_every_s,
+            max_failures=settings.max_failures,
+            stopping=lambda: self.signals.requested,
+            tell=self._tell,
+        )
+        for trial_id, past in self.pasts.items():
+            recovery.take_over(trial_id, past.orders)
+        lockstep.run(
+            schedule,
+            recovery,
+            self.journal,
+            _Watchers(self.projection.notify, view, self.masked),
+            histories={trial_id: past.history for trial_id, past in self.pasts.items()},
+            stopping=lambda: self.signals.requested,
+            max_failed_trials=settings.max_failed_trials,
+        )
+
+    def _tell(self, text: str) -> None:
+        self.console.print(self.masked(text), markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def followed_by_mlflow(folder: Path, uri: str, console: Console) -> Iterator[Projection]:
+    """MLflow follows the journal; what it lacks when an error or a signal ends the sweep is told in a line."""
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    projection = Projection(folder, uri, on_warning=tell)
+    try:
+        with projection:
+            yield projection
+    except BaseException:
+        if projection.problem is not None:
+            tell(projection.problem)
+        raise
+
+
+def outcome(folder: Path, progress: Progress, projection: Projection) -> Outcome:
+    """How the sweep ended, once MLflow has had its time."""
+    failed = sum(row.state == "failed" for row in progress.rows.values())
+    return Outcome(folder=folder, exit_code=3 if failed else 0, problem=projection.problem or "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Watchers:
+    """Tells MLflow's thread that there is news, then the person, whose terminal may be a file: no secrets."""
+
+    notify: Callable[[], None]
+    view: Watcher
+    masked: Callable[[str], str]
+
+    def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
+        self.notify()
+        self.view.show({key: self._shown(report) for key, report in reports.items()}, verdicts)
+
+    def _shown(self, report: Report | Failure) -> Report | Failure:
+        return replace(report, message=self.masked(report.message)) if isinstance(report, Failure) else report

@@ -1,0 +1,128 @@
+"""A seat's state as bytes and back: arrays by role and order in one `.npz`, the rest as JSON text. No pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from runner.worker.keras_private import RandomState
+
+_META = "meta"
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeatState:
+    """What a seat has that its trial's code does not build anew.
+
+    Args:
+        round: turns completed.
+        step: optimizer steps done.
+        turn_end: the step at which an interrupted turn ends; None between two turns.
+        arrays: values by role, in the order of `variables_by_role`; role "best" is there where weights were kept.
+        randomness: of the trial's own global state.
+    """
+
+    round: int
+    step: int
+    turn_end: int | None
+    arrays: Mapping[str, Sequence[Array]]
+    randomness: RandomState
+
+
+def variables_by_role(model: Any, captured: Sequence[Any]) -> dict[str, list[Any]]:
+    """Every variable that training changes, by role; names differ from build to build, roles and order do not.
+
+    Args:
+        model: built and compiled.
+        captured: variables of the traced step, among them some that Keras' lists may lack.
+    """
+    known = {
+        "trainable": list(model.trainable_variables),
+        "non_trainable": list(model.non_trainable_variables),  # seed generators among them
+        "optimizer": list(model.optimizer.variables) if model.optimizer else [],
+        "metrics": list(model.metrics_variables),
+    }
+    ids = {id(getattr(variable, "value", variable)) for role in known.values() for variable in role}
+    return {**known, "captured": [variable for variable in captured if id(variable) not in ids]}
+
+
+def read(roles: Mapping[str, Sequence[Any]]) -> dict[str, list[Array]]:
+    """The variables' values."""
+    return {
+        role: [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        for role, variables in roles.items()
+    }
+
+
+def write(roles: Mapping[str, Sequence[Any]], arrays: Mapping[str, Sequence[Array]]) -> None:
+    """Makes the values the variables'.
+
+    Raises:
+        ValueError: they are of another model, naming the role and what differs; nothing was assigned.
+    """
+    for role, variables in roles.items():
+        have, want = [value.shape for value in arrays.get(role, ())], [tuple(variable.shape) for variable in variables]
+        if have != want:
+            raise ValueError(
+                f"the snapshot has {len(have)} {role} variables of shapes {have}, the rebuilt model {len(want)} of "
+                f"{want}; variables that are created while training cannot be restored from a snapshot"
+            )
+    for role, variables in roles.items():
+        for variable, value in zip(variables, arrays[role], strict=True):
+            # numpy knows bfloat16 and the like by their size only.
+            variable.assign(value.view(_dtype(variable)) if value.dtype.kind == "V" else value)
+
+
+def pack(state: SeatState) -> bytes:
+    """The state as the bytes of an `.npz`."""
+    arrays: dict[str, Any] = {
+        f"{role}/{index}": value for role, values in state.arrays.items() for index, value in enumerate(values)
+    }
+    random, (name, keys, *position) = state.randomness, state.randomness.numpy
+    arrays["random/numpy"] = keys
+    if random.keras is not None:
+        arrays["random/keras"] = random.keras
+    meta = {
+        "round": state.round,
+        "step": state.step,
+        "turn_end": state.turn_end,
+        "counts": {role: len(values) for role, values in state.arrays.items()},
+        "python": random.python,
+        "numpy": [name, *position],
+    }
+    arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def unpack(content: bytes) -> SeatState:
+    """The inverse of `pack`."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        meta = json.loads(file[_META].tobytes())
+        version, internal, gauss = meta["python"]
+        name, *position = meta["numpy"]
+        return SeatState(
+            round=meta["round"],
+            step=meta["step"],
+            turn_end=meta["turn_end"],
+            arrays={
+                role: [file[f"{role}/{index}"] for index in range(count)] for role, count in meta["counts"].items()
+            },
+            randomness=RandomState(
+                python=(version, tuple(internal), gauss),
+                numpy=(name, file["random/numpy"], *position),
+                keras=file["random/keras"] if "random/keras" in file.files else None,
+            ),
+        )
+
+
+def _dtype(variable: Any) -> Any:
+    return keras.ops.convert_to_numpy(variable).dtype

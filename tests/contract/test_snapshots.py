@@ -1,0 +1,182 @@
+"""A trial goes on from its snapshot, in a worker that has never seen it, as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runner.records import Export, Failure, Replay, Report, Snapshot, Trial, Work
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
+CASES = [
+    *("functional", "subclassed", "custom_train_step", "dict_inputs", "two_inputs", "two_outputs"),
+    *("sample_weights", "class_weights", "mixed_float16", "masked_rnn", "ema_optimizer", "lr_schedule"),
+    *("gradient_accumulation", "run_eagerly", "string_inputs", "cnn_batchnorm", "dropout_mlp", "unseeded_random"),
+    *("dataset_input",),
+]
+
+
+def orders(trial: Trial, rounds: int, **with_round_1: Any) -> tuple[Work, ...]:
+    """The driver's orders."""
+    return tuple(Work(trial=trial, round=number, **(with_round_1 if number == 1 else {})) for number in range(rounds))
+
+
+def advance(worker: Any, work: Work) -> Report:
+    report = worker.advance([work], [worker.load(work.trial)])[work.trial.id]
+    assert isinstance(report, Report), report
+    return report
+
+
+def numbers(report: Report) -> tuple[Any, ...]:
+    return report.round, report.step, report.epoch, report.running, report.epoch_metrics
+
+
+def weights(worker: Any, trial: Trial) -> tuple[bytes, bytes]:
+    """The last ones, and the kept best ones."""
+    exports = [worker.export(trial, best) for best in (False, True)]
+    assert all(isinstance(export, Export) for export in exports), exports
+    return exports[0].weights, exports[1].weights
+
+
+class Whole:
+    """An undisturbed run: every turn's numbers, a snapshot after each, the final weights."""
+
+    def __init__(self, trial: Trial, work: tuple[Work, ...]) -> None:
+        from runner.worker.worker import Worker
+
+        self.trial, self.work = trial, work
+        self.reports: list[Any] = []
+        self.snapshots: list[Snapshot] = []
+        worker = Worker()
+        for item in work:
+            self.reports.append(numbers(advance(worker, item)))
+            self.snapshots.append(worker.snapshot([trial])[trial.id])
+        self.weights = weights(worker, trial)
+
+    def check_that_it_goes_on(self, worker: Any, snapshot: Snapshot | None) -> None:
+        """From the snapshot to the end in that worker, the first turn as part of the restoration."""
+        begin = 0 if snapshot is None else snapshot.round
+        replay = Replay(trial=self.trial, snapshot=snapshot, orders=self.work[begin : begin + 1])
+        first = worker.restore(replay, worker.load(self.trial))
+        assert isinstance(first, Report), first
+        reports = [first, *(advance(worker, item) for item in self.work[begin + 1 :])]
+        assert list(map(numbers, reports)) == self.reports[begin:]
+        assert weights(worker, self.trial) == self.weights
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_restored_trial_gives_the_same_numbers_from_an_epochs_end_and_from_its_middle(
+    case: str, make_trial: Any
+) -> None:
+    """Rounds of two steps in epochs of three: restored after 5 steps, and after 3."""
+    from runner.worker.worker import Worker
+
+    trial = make_trial(case, epochs=2, steps_per_round=2, seed=3)
+    rate = {} if case == "lr_schedule" else {"learning_rate": 0.02}
+    whole = Whole(trial, orders(trial, 4, keep_best=True, **rate))
+    assert [snapshot.step for snapshot in whole.snapshots] == [2, 3, 5, 6]
+    worker = Worker()
+    whole.check_that_it_goes_on(worker, whole.snapshots[2])
+    whole.check_that_it_goes_on(worker, whole.snapshots[1])
+
+
+def test_every_model_has_its_row() -> None:
+    from models import CASES as BUILDERS
+
+    assert set(CASES) == set(BUILDERS)
+
+
+def test_an_interrupted_turn_is_finished_by_the_worker_that_takes_it_over(make_trial: Any) -> None:
+    from runner.worker.worker import Worker
+
+    trial = make_trial("dropout_mlp", epochs=3, seed=3)
+    whole = Whole(trial, orders(trial, 3, keep_best=True, learning_rate=0.02))
+    worker, answers = Worker(), itertools.chain([False], itertools.repeat(True))
+    advance(worker, whole.work[0])
+    seat = worker._seats[trial.id]
+    seat._seconds_per_step = 1.0  # so that a step is a call
+    assert seat.advance(whole.work[1], lambda: next(answers)) is None
+    snapshot = worker.snapshot([trial])[trial.id]
+    assert (snapshot.round, 3 < snapshot.step < 6) == (1, True)
+    whole.check_that_it_goes_on(Worker(), snapshot)
+
+    worker.stop()
+    assert worker.advance(whole.work[1:2], [worker.load(trial)]) == {}
+    assert worker.advance([Work(trial=make_trial(id="001"), round=0)], [worker.load(trial)]) == {}, "not even seated"
+
+
+PIPELINE = """
+import keras, numpy as np, tensorflow as tf
+from runner import Data
+X = np.arange(70, dtype="float32")[:, None] / 70
+def load_data():
+    data = tf.data.Dataset.from_tensor_slices((X, X[:, 0]))
+    return Data(train={pipeline})
+def build_model():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+"""
+PIPELINES = {
+    "shuffled_without_a_seed": ("data.shuffle(70).batch(16)", ""),
+    "not_reshuffled": ("data.shuffle(70, seed=1, reshuffle_each_iteration=False).batch(16)", ""),
+    "of_unknown_length": ("data.filter(lambda x, y: y > 0.1).shuffle(20).batch(16)", ""),
+    "shuffled_twice": ("data.shuffle(9).repeat(2).map(lambda x, y: (x + 1, y)).shuffle(9).batch(16)", ""),
+    "python": (
+        "data.from_generator(lambda: zip(X, X[:, 0]), output_signature=data.element_spec).batch(16)",
+        "Python code",
+    ),
+    "random": ("data.map(lambda x, y: (x + tf.random.normal([1]), y)).batch(16)", "RandomStandardNormal draws from"),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_is_continued_where_it_was_or_said_to_be_inexact(name: str, make_trial: Any, tmp_path: Path) -> None:
+    """Epochs of four steps over passes of five batches or nine."""
+    from runner.worker.worker import Worker
+
+    pipeline, inexact = PIPELINES[name]
+    path = tmp_path / "pipeline.py"
+    path.write_text(PIPELINE.format(pipeline=pipeline), encoding="utf-8")
+    trial = make_trial(path=path, params={}, epochs=4, steps_per_epoch=4, steps_per_round=3, seed=5)
+    if inexact:
+        facts = advance(Worker(), Work(trial=trial, round=0)).facts
+        assert facts is not None
+        assert inexact in facts.inexact
+        return
+    whole = Whole(trial, orders(trial, 8))
+    worker = Worker()
+    for snapshot in (whole.snapshots[6], whole.snapshots[2], None):
+        whole.check_that_it_goes_on(worker, snapshot)
+
+
+def test_a_snapshot_of_another_model_is_refused_and_tells_what_differs(make_trial: Any) -> None:
+    from runner.worker.worker import Worker
+
+    trial = make_trial("functional", epochs=1)
+    worker = Worker()
+    advance(worker, Work(trial=trial, round=0))
+    snapshot = worker.snapshot([trial])[trial.id]
+    other = make_trial("cnn_batchnorm", epochs=1)
+    failure = worker.restore(Replay(trial=other, snapshot=snapshot, orders=()), worker.load(other))
+    assert isinstance(failure, Failure)
+    assert failure.kind == "snapshot"
+    assert "4 trainable variables of shapes [(8, 8), (8,), (8, 3), (3,)], the rebuilt model 6" in failure.message
+    assert worker.snapshot([other]) == {}, "it has no seat"
+
+
+def test_a_state_needs_no_pickle(make_trial: Any) -> None:
+    from runner.worker.worker import Worker
+
+    trial = make_trial("unseeded_random", epochs=1)
+    worker = Worker()
+    advance(worker, Work(trial=trial, round=0))
+    with np.load(io.BytesIO(worker.snapshot([trial])[trial.id].state), allow_pickle=False) as file:
+        roles = {name.split("/")[0] for name in file.files if file[name] is not None}
+    assert roles == {"trainable", "optimizer", "metrics", "captured", "random", "meta"}

@@ -1,0 +1,70 @@
+"""How long a worker may take, from what its turns have taken so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.fleet.patience import Patience
+from runner.records import Report, Trial, Turn
+from runner.testing import FakeFleet
+
+
+def learn(patience: Patience, trial: Trial, seconds: list[float], epochs: list[int], steps: list[int]) -> None:
+    facts = FakeFleet([0])._facts()
+    for number, (took_s, epoch, step) in enumerate(zip(seconds, epochs, steps, strict=True)):
+        turn = Turn(pid=1, started_s=100.0, ended_s=100.0 + took_s, compute_s=0.0)
+        found = facts if number == 0 else None
+        report = Report(
+            trial_id=trial.id,
+            round=number,
+            step=step,
+            epoch=epoch,
+            running={},
+            epoch_metrics=None,
+            turn=turn,
+            facts=found,
+        )
+        patience.learn(report)
+
+
+@pytest.fixture
+def patience() -> Patience:
+    return Patience(first_s=600.0, later_s=30.0)
+
+
+def test_a_first_turn_has_the_long_limit_and_those_of_a_slot_add_up(patience: Patience, make_trial: Any) -> None:
+    assert patience.limit_s([make_trial()]) == 600.0
+    assert patience.limit_s([make_trial(), make_trial(id="001")]) == 1200.0
+
+
+def test_later_turns_have_ten_medians_and_never_less_than_the_least(patience: Patience, make_trial: Any) -> None:
+    trial = make_trial(steps_per_round=2)
+    learn(patience, trial, [1.0, 1.0, 9.0], [0, 1, 1], [2, 4, 6])
+    assert patience.limit_s([trial]) == 30.0
+    learn(patience, trial, [8.0, 9.0, 9.0], [2, 2, 3], [8, 10, 12])
+    assert patience.limit_s([trial]) == 85.0
+
+
+def test_a_turn_with_a_long_validation_does_not_make_the_next_a_hang(patience: Patience, make_trial: Any) -> None:
+    trial = make_trial(steps_per_round=2)
+    learn(patience, trial, [1.0, 200.0, 1.0, 1.0], [0, 1, 1, 1], [2, 4, 6, 6])
+    assert patience.limit_s([trial]) == 400.0
+
+
+def test_the_first_turn_that_validates_has_the_long_limit(patience: Patience, make_trial: Any) -> None:
+    trial = make_trial(steps_per_round=1, validate_every=2)
+    limits = []
+    for step in range(1, 9):
+        learn(patience, trial, [1.0], [step // 4], [step])
+        limits.append(patience.limit_s([trial]))
+    assert limits == [30.0] * 6 + [600.0, 30.0]
+
+
+def test_a_trial_that_lost_its_seat_begins_again_with_the_long_limit(patience: Patience, make_trial: Any) -> None:
+    trial = make_trial()
+    learn(patience, trial, [1.0], [1], [4])
+    assert patience.limit_s([trial]) == 30.0
+    patience.forget(trial)
+    assert patience.limit_s([trial]) == 600.0

@@ -1,0 +1,278 @@
+"""Lost workers over fakes: who is brought back from where, who is to blame, what the journal sees."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from runner import lockstep
+from runner.errors import TooManyFailuresError
+from runner.records import (
+    Allocation,
+    EarlyStopping,
+    Export,
+    Failure,
+    Metrics,
+    ReduceLROnPlateau,
+    Report,
+    Slot,
+    Snapshot,
+    Trial,
+    Work,
+)
+from runner.recovery import Recovery, retrace
+from runner.schedule import Schedule
+from runner.testing import FakeFleet, MemoryJournal, MemorySnapshots, NullWatcher, falling_loss
+
+Curve = Callable[[Trial, int], Metrics | Failure]
+
+
+def dying(trial_id: str, epochs: list[int], kind: Any = "worker", then: Curve = falling_loss) -> Curve:
+    """A trial that loses its worker once in each of these epochs."""
+    left = list(epochs)
+
+    def curve(trial: Trial, epoch: int) -> Metrics | Failure:
+        if trial.id == trial_id and epoch in left:
+            left.remove(epoch)
+            return Failure(trial_id=trial_id, kind=kind, message="died", noticed_s=7.0)
+        return then(trial, epoch)
+
+    return curve
+
+
+@dataclasses.dataclass
+class Sweep:
+    """A run over fakes."""
+
+    fleet: FakeFleet
+    journal: MemoryJournal
+    snapshots: MemorySnapshots
+
+    def numbers(self) -> list[list[tuple[Any, ...]]]:
+        """What the journal has of each barrier, without times."""
+        return [sorted(map(_numbers, reports.values())) for reports, _, _ in self.journal.commits]
+
+
+def _numbers(report: Report | Failure) -> tuple[Any, ...]:
+    if isinstance(report, Failure):
+        return report.trial_id, report.kind
+    return report.trial_id, report.round, report.step, report.running["loss"]
+
+
+def run(
+    trials: list[Trial],
+    curve: Curve = falling_loss,
+    slots: int = 2,
+    live: int | None = None,
+    fleet: FakeFleet | None = None,
+    begun: Mapping[str, list[Report]] | None = None,
+    stop_after: int | None = None,
+    max_failed_trials: int | None = None,
+    **settings: Any,
+) -> Sweep:
+    """Runs a sweep in which snapshots are due at every barrier."""
+    fleet = fleet or FakeFleet(range(slots), curve)
+    journal, snapshots = MemoryJournal(), MemorySnapshots()
+    settings = {"every_s": 0.5, "clock": iter(range(10_000)).__next__, **settings}
+
+    def stopping() -> bool:
+        return stop_after is not None and len(journal.commits) >= stop_after
+
+    recovery = Recovery(fleet, journal, snapshots, stopping=stopping, **settings)
+    pasts = {trial.id: retrace(trial, (begun or {})[trial.id]) for trial in trials if trial.id in (begun or {})}
+    for trial_id, past in pasts.items():
+        recovery.take_over(trial_id, past.orders)
+    turns = {trial_id: past.next_turn for trial_id, past in pasts.items() if past.next_turn is not None}
+    places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
+    lockstep.run(
+        Schedule(trials, places, live, turns),
+        recovery,
+        journal,
+        NullWatcher(),
+        histories={trial_id: past.history for trial_id, past in pasts.items()},
+        stopping=stopping,
+        max_failed_trials=max_failed_trials,
+    )
+    return Sweep(fleet, journal, snapshots)
+
+
+@pytest.mark.parametrize("kind", ["worker", "hang"])
+@pytest.mark.parametrize("every_s", [0.5, None])
+def test_a_trial_that_loses_its_worker_reports_in_the_same_round_as_if_nothing_had_been(
+    make_trial: Any, kind: str, every_s: float | None
+) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=4) for i in range(2)]
+    expected = run(trials).numbers()
+    sweep = run(trials, dying("001", [3], kind), every_s=every_s)
+
+    assert sweep.numbers() == expected
+    assert sweep.fleet.replaced == [1]
+    (replay,) = sweep.fleet.restored
+    assert replay.trial.id == "001"
+    assert [order.round for order in replay.orders] == ([2] if every_s else [0, 1, 2])
+    assert [(i.trial_id, i.round, i.kind, i.noticed_s) for i in sweep.journal.incidents] == [("001", 2, kind, 7.0)]
+
+
+def test_siblings_have_no_turn_while_a_trial_is_brought_back(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=4) for i in range(2)]
+    sweep = run(trials, dying("001", [1, 2, 3]))
+    assert [order.round for order in sweep.fleet.received if order.trial.id == "000"] == [0, 1, 2, 3]
+    assert {replay.trial.id for replay in sweep.fleet.restored} == {"001"}
+
+
+def test_orders_are_repeated_with_the_turns(make_trial: Any) -> None:
+    losses = [3.0, 2.0, 4.0, 4.0, 4.0]
+    rules = {
+        "early_stopping": EarlyStopping(monitor="loss", mode="min", patience=9),
+        "reduce_lr_on_plateau": ReduceLROnPlateau(monitor="loss", mode="min", patience=1, factor=0.5),
+    }
+    trial = make_trial(epochs=5, **rules)
+
+    def curve(_: Trial, epoch: int) -> Metrics:
+        return {"loss": losses[epoch - 1], "learning_rate": 0.1}
+
+    sweep = run([trial], dying("000", [5], then=curve), slots=1, every_s=None)
+    (replay,) = sweep.fleet.restored
+    assert list(replay.orders) == sweep.fleet.received
+    assert [order.keep_best for order in replay.orders] == [False, True, True, False, False]
+    assert [order.learning_rate for order in replay.orders] == [None, None, None, 0.05, 0.05]
+
+
+def test_what_follows_from_the_reports_is_what_was_ordered(make_trial: Any) -> None:
+    trial = make_trial(epochs=6, early_stopping=EarlyStopping(monitor="loss", mode="min", patience=2))
+    losses = [3.0, 1.0, 2.0, float("inf")]
+    sweep = run([trial], lambda _, epoch: {"loss": losses[epoch - 1]}, slots=1)
+    reports = [reports["000"] for reports, _, _ in sweep.journal.commits]
+    for count in range(len(reports) + 1):
+        past = retrace(trial, reports[:count])  # type: ignore[arg-type]
+        assert list(past.orders) == sweep.fleet.received[:count]
+        if count:
+            assert past.verdict == sweep.journal.commits[count - 1][1]["000"]
+        expected = sweep.fleet.received[count] if 0 < count < len(reports) else None
+        assert past.next_turn == expected
+
+
+def test_of_rotating_trials_all_are_brought_back_and_the_one_that_kills_the_worker_is_given_up(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=3) for i in range(3)]
+
+    def curve(trial: Trial, epoch: int) -> Metrics | Failure:
+        if trial.id == "001" and epoch == 2:
+            return Failure(trial_id="001", kind="worker", message="died")
+        return falling_loss(trial, epoch)
+
+    sweep = run(trials, curve, slots=1, live=3, max_failures=1)
+    verdicts = {trial_id: v for _, found, _ in sweep.journal.commits for trial_id, v in found.items() if v.ends}
+    assert {trial_id: verdict.kind for trial_id, verdict in verdicts.items()} == {
+        "000": "complete",
+        "001": "fail",
+        "002": "complete",
+    }
+    assert verdicts["001"].reason == "worker: died"
+    healthy = [[row for row in rows if row[0] != "001"] for rows in sweep.numbers()]
+    assert healthy == [[row for row in rows if row[0] != "001"] for rows in run(trials, slots=1, live=3).numbers()]
+
+
+def test_a_model_that_dies_with_its_worker_is_exported_from_another(make_trial: Any) -> None:
+    class Fragile(FakeFleet):
+        deaths = 1
+
+        def export(self, work: Any) -> Mapping[str, Export | Failure]:
+            if self.deaths and 1 in work:
+                self.deaths -= 1
+                lost = [trial.id for trial, _ in work[1]]
+                failure = Failure(trial_id="", kind="worker", message="died")
+                healthy = {slot: chosen for slot, chosen in work.items() if slot != 1}
+                return {**super().export(healthy), **self._lose(1, lost, failure)}  # type: ignore[dict-item]
+            return super().export(work)
+
+    trials = [make_trial(id=f"{i:03}", epochs=2) for i in range(2)]
+    sweep = run(trials, fleet=Fragile(range(2)))
+    _, verdicts, exports = sweep.journal.commits[-1]
+    assert {trial_id: verdict.kind for trial_id, verdict in verdicts.items()} == {"000": "complete", "001": "complete"}
+    assert all(isinstance(export, Export) for export in exports.values())
+    assert [replay.trial.id for replay in sweep.fleet.restored] == ["001"]
+
+
+def test_a_snapshot_that_does_not_fit_its_model_is_done_without(make_trial: Any) -> None:
+    class Changed(FakeFleet):
+        def restore(self, work: Any) -> Any:
+            refused = [r.trial.id for replays in work.values() for r in replays if r.snapshot is not None]
+            if refused:
+                return {i: Failure(trial_id=i, kind="snapshot", message="other shapes") for i in refused}
+            return super().restore(work)
+
+    told: list[str] = []
+    trials = [make_trial(id="000", epochs=3)]
+    sweep = run(trials, slots=1, fleet=Changed(range(1), dying("000", [3])), tell=told.append)
+    assert sweep.numbers() == run(trials, slots=1).numbers()
+    assert [[order.round for order in replay.orders] for replay in sweep.fleet.restored] == [[0, 1, 2]]
+    assert told == ["trial 000: other shapes; it is trained again from its beginning"]
+
+
+def test_a_trial_that_an_earlier_driver_has_trained_goes_on_where_it_was(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=4) for i in range(2)]
+    whole = run(trials)
+    begun = {
+        trial.id: [reports[trial.id] for reports, _, _ in whole.journal.commits[:2] if trial.id in reports]
+        for trial in trials
+    }
+    sweep = run(trials, begun=begun)  # type: ignore[arg-type]
+    assert sweep.numbers() == whole.numbers()[2:]
+    assert [(r.trial.id, [o.round for o in r.orders]) for r in sweep.fleet.restored] == [
+        ("000", [0, 1, 2]),
+        ("001", [0, 1, 2]),
+    ]
+
+
+def test_snapshots_are_taken_of_all_live_trials_when_the_time_has_come(make_trial: Any) -> None:
+    clock = iter([0.0, 10.0, 61.0, 62.0, 90.0, 122.0, 123.0])
+    trials = [make_trial(id="000", epochs=5), make_trial(id="001", epochs=9)]
+    sweep = run(trials, every_s=60.0, clock=lambda: next(clock, 130.0))
+    assert [(s.trial_id, s.round) for s in sweep.snapshots.written] == [("000", 2), ("001", 2), ("000", 4), ("001", 4)]
+
+
+def test_a_stop_leaves_snapshots_of_all_live_trials_and_reports_no_interrupted_turn(make_trial: Any) -> None:
+    class Interrupted(FakeFleet):
+        def advance(self, work: Any) -> Any:
+            answers = super().advance(work)
+            return {i: a for i, a in answers.items() if i != "001" or len(self.rounds) < 2}
+
+    trials = [make_trial(id=f"{i:03}", epochs=4) for i in range(2)]
+    sweep = run(trials, fleet=Interrupted(range(2)), stop_after=2, every_s=None)
+    assert [sorted(reports) for reports, _, _ in sweep.journal.commits] == [["000", "001"], ["000"]]
+    assert {snapshot.trial_id for snapshot in sweep.snapshots.written} == {"000", "001"}
+
+
+def test_a_trial_whose_model_a_stop_has_prevented_has_not_ended() -> None:
+    report, verdict = object(), lockstep.Verdict(kind="complete")
+    finished = {0: ((type("T", (), {"id": "000"}), False),)}
+    assert lockstep.settle({"000": report}, {"000": verdict}, finished, {}) == ({}, {})  # type: ignore[arg-type,dict-item]
+
+
+def test_too_many_failed_trials_stop_the_sweep_after_their_barrier(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=2) for i in range(4)]
+
+    def failing(trial: Trial, epoch: int) -> Metrics | Failure:
+        if trial.id == "003":
+            return falling_loss(trial, epoch)
+        return Failure(trial_id=trial.id, kind="train", message="boom")
+
+    fleet = FakeFleet(range(1), failing)
+    with pytest.raises(TooManyFailuresError, match=r"2 trials have failed, recovery.max_failed_trials=1 may; .*001"):
+        run(trials, slots=1, fleet=fleet, max_failed_trials=1)
+    assert [order.trial.id for order in fleet.received] == ["000", "001"]
+
+
+def test_a_state_taken_in_the_middle_of_a_turn_belongs_to_that_turn(make_trial: Any) -> None:
+    trial = make_trial(epochs=2)
+    fleet, journal, snapshots = FakeFleet(range(1)), MemoryJournal(), MemorySnapshots()
+    journal.assigned.append("000")
+    snapshots.written.append(Snapshot(trial_id="000", round=1, step=4, state=b"4"))
+    recovery = Recovery(fleet, journal, snapshots)
+    recovery.take_over("000", [Work(trial=trial, round=0)])
+    report = recovery.advance({0: (Work(trial=trial, round=1),)})["000"]
+    assert isinstance(report, Report)
+    assert (report.round, report.step) == (1, 8)
