@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from runner.records import Failure, FailureKind, Trial
 
 K = TypeVar("K")
-_POLL_S = 0.25  # a signal's handler runs between two polls
+_POLL_S = 0.25  # a signal's handler runs, and a dead worker is noticed, between two polls
 _AFTER_STOP_S = 3.0  # what has not answered then is given up: it may be building a model
 
 
@@ -68,11 +68,10 @@ def gather(
     answers: dict[K, Any | Lost] = {}
     pending = dict(calls)
     while pending:
-        for key, call in list(pending.items()):
-            answer = _answer(call, time.monotonic() - began_s)
-            if answer is not None:
-                answers[key] = answer
-                del pending[key]
+        found = {**_overdue(pending, time.monotonic() - began_s), **_answered(pending)}
+        for key, answer in found.items():
+            answers[key] = answer.value if isinstance(answer, _Value) else answer
+            call = pending.pop(key)
             if isinstance(answer, Lost):
                 end(call.slot)
         stopped = stopped_s()
@@ -80,8 +79,8 @@ def gather(
             break
         if pending:
             first_s = min(call.limit_s for call in pending.values()) - (time.monotonic() - began_s)
-            ray.wait([call.future for call in pending.values()], timeout=max(0.0, min(first_s, _POLL_S)))
-    return {key: answer.value if isinstance(answer, _Value) else answer for key, answer in answers.items()}
+            _wait(list(pending.values()), max(0.0, min(first_s, _POLL_S)))
+    return answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +88,41 @@ class _Value:
     value: Any
 
 
-def _answer(call: Call, waited_s: float) -> _Value | Lost | None:
-    """What has come of a call; None where nothing has yet."""
-    if call.future is None:
-        return Lost(kind="worker", message="its worker had ended before", noticed_s=time.time())
-    ready, _ = ray.wait([call.future], timeout=0)
-    if ready:
-        try:
-            return _Value(ray.get(call.future))
-        except RayError as err:
-            first_line = (str(err).strip().splitlines() or [""])[0]
-            message = f"{type(err).__name__}: {first_line}"
-            return Lost(kind="worker", message=message, traceback=str(err), noticed_s=time.time())
-    if waited_s > call.limit_s:
-        message = f"no answer within {call.limit_s:.0f} s; its worker was killed"
-        return Lost(kind="hang", message=message, noticed_s=time.time())
-    return None
+def _answered(pending: Mapping[K, Call]) -> dict[K, _Value | Lost]:
+    """What has come of the calls so far."""
+    ready = _wait(list(pending.values()), 0.0)
+    found: dict[K, _Value | Lost] = {}
+    for key, call in pending.items():
+        if call.future is None:
+            found[key] = Lost(kind="worker", message="its worker had ended before", noticed_s=time.time())
+        elif call.future in ready:
+            found[key] = _answer(call.future)
+    return found
+
+
+def _wait(calls: Sequence[Call], timeout_s: float) -> set[Any]:
+    """The futures that are there within the time; one call for all of them, as Ray's cost is by the call."""
+    futures = [call.future for call in calls if call.future is not None]
+    return set(ray.wait(futures, num_returns=len(futures), timeout=timeout_s)[0]) if futures else set()
+
+
+def _answer(future: Any) -> _Value | Lost:
+    try:
+        return _Value(ray.get(future))
+    except RayError as err:
+        first_line = (str(err).strip().splitlines() or [""])[0]
+        message = f"{type(err).__name__}: {first_line}"
+        return Lost(kind="worker", message=message, traceback=str(err), noticed_s=time.time())
+
+
+def _overdue(pending: Mapping[K, Call], waited_s: float) -> dict[K, Lost]:
+    """Calls whose time is over."""
+    return {
+        key: Lost(
+            kind="hang",
+            message=f"no answer within {call.limit_s:.0f} s; its worker was killed",
+            noticed_s=time.time(),
+        )
+        for key, call in pending.items()
+        if waited_s > call.limit_s
+    }
