@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.sweeps import EXPERIMENT, overrides
+from benchmarks.programs import EXPERIMENT, overrides
 
 PARTS = ("control", "startup", "barrier", "logging", "rotation", "memory")
 
@@ -87,10 +87,10 @@ def all_cases() -> list[Case]:
         *_compute_bound("W4", 1, 2),
         *_compute_bound("W8", 4, 3),
         _sweep("runner", "-m", "runner", "sweep", str(EXPERIMENT), *overrides()),
-        _sweep("fit", "-m", "benchmarks.sweeps.fit"),
-        _sweep("tuned fit", "-m", "benchmarks.sweeps.fit", "tuned"),
-        _sweep("Ray Tune", "-m", "benchmarks.sweeps.tune"),
-        _sweep("KerasTuner", "-m", "benchmarks.sweeps.keras_tuner", repeats=1),
+        _sweep("fit", "-m", "benchmarks.programs.fit"),
+        _sweep("tuned fit", "-m", "benchmarks.programs.fit", "tuned"),
+        _sweep("Ray Tune", "-m", "benchmarks.programs.tune"),
+        _sweep("KerasTuner", "-m", "benchmarks.programs.keras_tuner", repeats=1),
         *(_part(name, quick=False) for name in PARTS),
     ]
 
