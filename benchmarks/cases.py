@@ -58,7 +58,7 @@ def _compute_bound(workload: str, epochs: int, models: int) -> list[Case]:
     return [
         _train(workload, "runner", models, epochs),
         *_sequential(workload, epochs, xla_repeats=1),
-        _train(workload, "processes", models, epochs),
+        _train(workload, "processes", models, epochs, 3),
         _train(workload, "interleaved", models, epochs, 1),
     ]
 
