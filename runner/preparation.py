@@ -17,6 +17,7 @@ from runner.schedule import Schedule, live_within
 from runner.seams import Fleet
 from runner.search.propose import propose_trials
 from runner.settle import CACHE, Settling
+from runner.shares import Shares
 from runner.timings import TimingsFile
 
 _STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
@@ -139,3 +140,8 @@ def make_schedule(prepared: Prepared, parameters: int, begun: Mapping[str, Work]
     if prepared.config.schedule == "rotate":
         live = live_within(prepared.machine.memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
     return Schedule(prepared.trials, prepared.slots, live, begun)
+
+
+def make_shares(prepared: Prepared) -> Shares | None:
+    """The slots' shares, which can grow; None where all models are in this process, which has no limit for each."""
+    return Shares(prepared.slots, prepared.machine) if prepared.config.fleet.kind == "ray" else None

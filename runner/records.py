@@ -195,6 +195,11 @@ class Allocation:
     memory_mib: int | None = None
     mps_thread_percentage: int | None = None
 
+    @property
+    def memory_limit_mib(self) -> int | None:
+        """The limit that a model may run into: of GPU memory where it has a GPU, else of host memory."""
+        return self.gpu_memory_mib if self.gpus else self.memory_mib
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
@@ -341,8 +346,8 @@ class Report:
     facts: Facts | None = None
 
 
-FailureKind = Literal["data", "build", "train", "export", "snapshot", "worker", "hang"]
-_LOST: frozenset[FailureKind] = frozenset({"worker", "hang"})
+FailureKind = Literal["data", "build", "train", "export", "snapshot", "oom", "worker", "hang"]
+_LOST: frozenset[FailureKind] = frozenset({"oom", "worker", "hang"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -351,7 +356,8 @@ class Failure:
 
     Args:
         kind: `data`, `build`, `train` or `export`: the experiment's own code failed there; `snapshot`: a snapshot does
-            not fit the rebuilt model; `worker`: the process died; `hang`: it took too long and was killed.
+            not fit the rebuilt model; `oom`: out of memory, of which the process told or was killed; `worker`: the
+            process died; `hang`: it took too long and was killed.
         noticed_s: when a lost worker was noticed, seconds since the epoch; 0 for other kinds.
     """
 
@@ -363,7 +369,7 @@ class Failure:
 
     @property
     def lost_worker(self) -> bool:
-        """True where the process is gone and every seat in it: the slot needs a new worker."""
+        """True where the process is gone or not to be used again, and every seat in it: the slot needs a new worker."""
         return self.kind in _LOST
 
 

@@ -17,7 +17,7 @@ from runner.errors import ConfigError, PlacementError
 from runner.journal import JournalReader, SqliteJournal, Status, SweepRecord, TrialRecord, locked
 from runner.machine import this_machine
 from runner.placement import Request, plan_slots
-from runner.preparation import Prepared, make_schedule, open_fleet
+from runner.preparation import Prepared, make_schedule, make_shares, open_fleet
 from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Trial
@@ -127,7 +127,7 @@ def run_resume(
                 projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console))
                 training = Training(
                     config=config, folder=folder, journal=journal, projection=projection, console=console,
-                    signals=signals, masked=masked, pasts=standing.pasts,
+                    signals=signals, masked=masked, shares=make_shares(prepared), pasts=standing.pasts,
                 )  # fmt: skip
                 training.run(_schedule(prepared, standing), fleet, progress)
     return outcome(folder, progress, projection)
@@ -171,7 +171,9 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
         PlacementError: this machine cannot give them.
     """
     machine, request = this_machine(), Request(**config.resources.model_dump())
-    had = next((record.allocation for record in standing.records if record.allocation is not None), None)
+    # The smallest: a slot's share has grown where a trial ran out of memory.
+    given = [record.allocation for record in standing.records if record.allocation is not None]
+    had = min(given, key=lambda allocation: float(allocation["num_gpus"]), default=None)
     if had is not None:
         share = had["num_gpus"] if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
         request = replace(request, num_cpus=had["num_cpus"], num_gpus=share)

@@ -52,7 +52,10 @@ class Lost:
 
 
 def gather(
-    calls: Mapping[K, Call], end: Callable[[int], None], stopped_s: Callable[[], float | None]
+    calls: Mapping[K, Call],
+    end: Callable[[int], None],
+    stopped_s: Callable[[], float | None],
+    want_of_memory: Callable[[int, RayError], str | None],
 ) -> dict[K, Any | Lost]:
     """Waits for all answers.
 
@@ -60,6 +63,7 @@ def gather(
         calls: what is waited for.
         end: ends a slot's worker for certain; called for those that died, hang, or lost what they depend on.
         stopped_s: when the fleet was told to stop, on the monotonic clock; None where it was not.
+        want_of_memory: what says that a slot's worker was lost for want of memory; None where nothing does.
 
     Returns:
         The answers; none for calls that were given up after a stop.
@@ -69,7 +73,7 @@ def gather(
     pending = dict(calls)
     while pending:
         for key, call in list(pending.items()):
-            answer = _answer(call, time.monotonic() - began_s)
+            answer = _answer(call, time.monotonic() - began_s, want_of_memory)
             if answer is not None:
                 answers[key] = answer
                 del pending[key]
@@ -89,7 +93,7 @@ class _Value:
     value: Any
 
 
-def _answer(call: Call, waited_s: float) -> _Value | Lost | None:
+def _answer(call: Call, waited_s: float, want_of_memory: Callable[[int, RayError], str | None]) -> _Value | Lost | None:
     """What has come of a call; None where nothing has yet."""
     if call.future is None:
         return Lost(kind="worker", message="its worker had ended before", noticed_s=time.time())
@@ -99,8 +103,10 @@ def _answer(call: Call, waited_s: float) -> _Value | Lost | None:
             return _Value(ray.get(call.future))
         except RayError as err:
             first_line = (str(err).strip().splitlines() or [""])[0]
-            message = f"{type(err).__name__}: {first_line}"
-            return Lost(kind="worker", message=message, traceback=str(err), noticed_s=time.time())
+            message, hunger = f"{type(err).__name__}: {first_line}", want_of_memory(call.slot, err)
+            kind: FailureKind = "worker" if hunger is None else "oom"
+            message = message if hunger is None else f"{hunger}; {message}"
+            return Lost(kind=kind, message=message, traceback=str(err), noticed_s=time.time())
     if waited_s > call.limit_s:
         message = f"no answer within {call.limit_s:.0f} s; its worker was killed"
         return Lost(kind="hang", message=message, noticed_s=time.time())

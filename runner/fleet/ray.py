@@ -19,6 +19,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 
 from runner.errors import FleetError
 from runner.fleet.calls import Call, Lost, gather
+from runner.fleet.deaths import KernelKills, want_of_memory
 from runner.fleet.patience import Patience
 from runner.fleet.processes import send, wait_until_gone
 from runner.fleet.session import RaySession
@@ -43,7 +44,7 @@ class RayWorker:
         device = process.configure(allocation)
         from runner.worker.worker import Worker
 
-        self._worker = Worker()
+        self._worker = Worker(allocation.memory_mib)
         signal.signal(_STOP, lambda *_: self._worker.stop())
         return device
 
@@ -97,6 +98,7 @@ class RayFleet:
         self._loaded: dict[str, Any] = {}
         self._patience = patience or Patience()
         self._stopped_s: float | None = None
+        self._kernel = KernelKills()
         self._busy: set[int] = set()  # slots that had not answered when a stop ended the waiting
 
     def __enter__(self) -> Self:
@@ -195,9 +197,11 @@ class RayFleet:
             for device in list(self._devices.values()):
                 send(device.pid, _STOP)
 
-    def replace(self, slot: int) -> None:
+    def replace(self, slot: int, allocation: Allocation | None = None) -> None:
         """As `Fleet.replace`. Data that the dead worker was to load is loaded anew."""
         self._end(slot)
+        if allocation is not None:
+            self._slots[slot] = Slot(index=slot, allocation=allocation)
         self._loaded.clear()
         self._devices[slot] = self._ready(slot, self._create([self._slots[slot]])[slot])
 
@@ -255,14 +259,25 @@ class RayFleet:
     def _tried(self, trials: Sequence[Trial], calls: Mapping[str, Call]) -> dict[str, Checked | Failure]:
         """What the trials' checks found; workers that were lost are replaced."""
         answers = self._gather(calls)
-        for slot in {calls[trial_id].slot for trial_id, answer in answers.items() if isinstance(answer, Lost)}:
+        found = {trial.id: _value(trial, answers[trial.id]) for trial in trials if trial.id in answers}
+        lost = {trial_id for trial_id, value in found.items() if isinstance(value, Failure) and value.lost_worker}
+        for slot in {calls[trial_id].slot for trial_id in lost}:
             self.replace(slot)
-        return {trial.id: _value(trial, answers[trial.id]) for trial in trials if trial.id in answers}
+        return found
 
     def _gather(self, calls: Mapping[Any, Call]) -> dict[Any, Any]:
-        answers = gather(calls, self._end, lambda: self._stopped_s)
+        answers = gather(calls, self._end, lambda: self._stopped_s, self._want_of_memory)
+        self._kernel.mark()
         self._busy |= {call.slot for key, call in calls.items() if key not in answers}
         return answers
+
+    def _want_of_memory(self, slot: int, err: RayError) -> str | None:
+        """What says that the slot's worker was lost for want of memory. On other machines only Ray can tell."""
+        device = self._devices.get(slot)
+        if device is None or self._address is not None:
+            return want_of_memory(err, None, None, limited=False)
+        limited = self._slots[slot].allocation.memory_mib is not None
+        return want_of_memory(err, device.pid, self._kernel, limited)
 
     def _learn(self, reports: Mapping[str, Report | Failure | None]) -> None:
         for report in reports.values():

@@ -38,7 +38,7 @@ class SqliteJournal:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
-        self._allocations = allocations
+        self._allocations = dict(allocations)
         self._redact = redact
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
@@ -147,10 +147,18 @@ class SqliteJournal:
 
     def note(self, incident: Incident) -> None:
         """Records that a trial has lost its worker."""
-        with transaction(self._open) as db:
+        with self._transaction() as db:
             db.execute(
                 "INSERT INTO incident (trial, round, kind, message, noticed_s) VALUES (?, ?, ?, ?, ?)",
                 astuple(incident),
+            )
+
+    def resize(self, slot: int, allocation: Allocation) -> None:
+        """Records that a slot has another share from now on, and the trials that are in it."""
+        self._allocations[slot] = allocation
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE trial SET allocation = ? WHERE slot = ? AND status = 'running'", (to_json(allocation), slot)
             )
 
     def end(self, status: SweepStatus) -> None:

@@ -33,3 +33,16 @@ def peak_mib() -> float:
 
 def _short(name: str) -> str:
     return name.removeprefix("/device:")
+
+
+def gpu_limit_and_free_mib() -> tuple[float, float] | None:
+    """TensorFlow's memory limit on the fullest GPU and what is free of it, MiB; None without a limited GPU."""
+    found = []
+    for device, logical in zip(
+        tf.config.list_physical_devices("GPU"), tf.config.list_logical_devices("GPU"), strict=False
+    ):
+        (settings, *_) = tf.config.get_logical_device_configuration(device) or [None]
+        if settings is not None and settings.memory_limit is not None:
+            used = tf.config.experimental.get_memory_info(_short(logical.name))["current"] / _MIB
+            found.append((float(settings.memory_limit), max(0.0, settings.memory_limit - used)))
+    return min(found, key=lambda limit_and_free: limit_and_free[1], default=None)

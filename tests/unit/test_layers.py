@@ -27,6 +27,7 @@ LAYERS = {
     "testing": 2,
     "recovery": 3,
     "lockstep": 3,
+    "shares": 3,
     "worker": 4,
     "fleet": 4,
     "journal": 4,
