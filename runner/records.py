@@ -184,6 +184,7 @@ class Allocation:
             a trial's identity.
         memory_mib: host memory that the process may take beyond what it has as a bare worker, MiB; None for no limit.
         mps_thread_percentage: the part of the GPU's multiprocessors that MPS lets it use; None without MPS.
+        node: the machine, by what Ray calls it; empty for this one.
     """
 
     num_cpus: float
@@ -194,6 +195,7 @@ class Allocation:
     threads: int = 1
     memory_mib: int | None = None
     mps_thread_percentage: int | None = None
+    node: str = ""
 
     @property
     def memory_limit_mib(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from runner.placement import Growth, Machine, enlarge
 from runner.records import Allocation, Slot
@@ -13,12 +13,12 @@ class Shares:
 
     Args:
         slots: as planned.
-        machine: that they were planned for, as it was then.
+        machines: that they were planned for, as they were then, by what Ray calls them.
     """
 
-    def __init__(self, slots: Sequence[Slot], machine: Machine) -> None:
+    def __init__(self, slots: Sequence[Slot], machines: Mapping[str, Machine]) -> None:
         self._slots = {slot.index: slot for slot in slots}
-        self._machine = machine
+        self._machines = machines
 
     def grow(self, hungry: Collection[int], busy: Collection[int]) -> Growth:
         """Larger shares for hungry slots, where they can be had; from now on they are these slots' own.
@@ -27,7 +27,14 @@ class Shares:
             hungry: slots whose memory did not suffice.
             busy: slots that have a trial. The others are never used again.
         """
-        growth = enlarge(tuple(self._slots.values()), hungry, {*busy, *hungry}, self._machine)
+        allocations: dict[int, Allocation] = {}
+        retired: list[int] = []
+        for node, machine in self._machines.items():
+            here = [slot for slot in self._slots.values() if slot.allocation.node == node]
+            found = enlarge(here, hungry, {*busy, *hungry}, machine)
+            allocations |= found.allocations
+            retired += found.retired
+        growth = Growth(allocations=allocations, retired=tuple(retired))
         for slot in growth.retired:
             del self._slots[slot]
         for slot, allocation in growth.allocations.items():

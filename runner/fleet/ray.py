@@ -16,6 +16,7 @@ os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runner.errors import FleetError
 from runner.fleet.calls import Call, Lost, gather
@@ -105,7 +106,7 @@ class RayFleet:
         self._session.__enter__()
         try:
             pending: dict[int, Any] = {}
-            for wave in in_waves(list(self._slots.values())):
+            for wave in _waves(list(self._slots.values())):
                 pending |= self._create(wave)
             self._devices = {slot: self._ready(slot, future) for slot, future in sorted(pending.items())}
         except BaseException:
@@ -297,12 +298,40 @@ class RayFleet:
             return
         with contextlib.suppress(RayActorError):
             ray.kill(actor, no_restart=True)
-        if device is not None and self._address is None:
+        if device is None:
+            return
+        if not self._slots[slot].allocation.node:
             wait_until_gone(device.pid)
+        else:
+            _confirm_end(self._slots[slot].allocation.node, device.pid)
+
+
+def _waves(slots: Sequence[Slot]) -> list[list[Slot]]:
+    """As `in_waves`, node by node: Ray is told on which node each worker is to be, and picks the GPU there."""
+    nodes = dict.fromkeys(slot.allocation.node for slot in slots)
+    return [wave for node in nodes for wave in in_waves([slot for slot in slots if slot.allocation.node == node])]
+
+
+def _confirm_end(node: str, pid: int) -> None:
+    """Waits for a process of another node to end. Where the node has died nobody can tell, nor use it again.
+
+    Raises:
+        FleetError: it is still there.
+    """
+    strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(wait_until_gone)
+    try:
+        ray.get(task.remote(pid), timeout=_START_TIMEOUT_S)
+    except RayTaskError as err:
+        raise FleetError(f"node {node[:8]}: {err.cause if isinstance(err.cause, FleetError) else err}") from err
+    except RayError:  # the node is gone, and its processes with it
+        return
 
 
 def _actor(allocation: Allocation) -> Any:
     options = {"num_cpus": allocation.num_cpus, "num_gpus": allocation.num_gpus, "max_restarts": 0}
+    if allocation.node:
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(allocation.node, soft=False)
     return ray.remote(RayWorker).options(**options).remote()
 
 

@@ -56,7 +56,10 @@ def test_a_trial_beyond_its_limit_goes_on_under_a_larger_one_and_one_beyond_that
     trials: Any, ray_fleet: RayFleet, tmp_path: Path
 ) -> None:
     """Its sibling has one worker, and the numbers that it has alone."""
-    found = run(ray_fleet, trials({"000": 10_000, "001": 8}), tmp_path / "a", SLOTS, shares=Shares(SLOTS, MACHINE))
+    found = run(
+        ray_fleet, trials({"000": 10_000, "001": 8}), tmp_path / "a", SLOTS, shares=Shares(SLOTS, {"": MACHINE})
+    )
+    assert {name: trial.reason for name, trial in found["trials"].items()} == {"000": "", "001": ""}
     assert {name: trial.status for name, trial in found["trials"].items()} == {"000": "complete", "001": "complete"}
     assert found["incidents"] == {"000": 1, "001": 0}
     assert found["trials"]["000"].allocation["memory_mib"] == LIMIT + 700

@@ -41,7 +41,7 @@ def test_shares_grow_within_the_machine_and_find_their_places(
         slots: tuple[Slot, ...] = plan_slots(request, machine, 64)
     except PlacementError:
         return
-    shares, planned = Shares(slots, machine), {slot.index: slot.allocation for slot in slots}
+    shares, planned = Shares(slots, {"": machine}), {slot.index: slot.allocation for slot in slots}
     left = used = list(planned)
     for busy_choice, hungry_choice in rounds:
         busy = [slot for slot in used if busy_choice[slot % 64]]

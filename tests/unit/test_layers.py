@@ -47,6 +47,7 @@ LAYERS = {
     "doctor": 5,
     "training": 5,
     "preparation": 5,
+    "cluster": 5,
     "checking": 5,
     "sweep": 5,
     "resume": 5,

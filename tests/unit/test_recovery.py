@@ -298,7 +298,7 @@ def hungry_above(limits: Callable[[str], int | None], needs: Mapping[str, int]) 
 def run_on_gpu(trials: list[Trial], needs: Mapping[str, int], **request: Any) -> Sweep:
     """A sweep on one GPU, a trial a slot."""
     slots = plan_slots(Request(**request), GPU, len(trials))
-    shares = Shares(slots, GPU)
+    shares = Shares(slots, {"": GPU})
 
     def limit(trial_id: str) -> int | None:
         return shares.of(fleet.seats[trial_id]).gpu_memory_mib
