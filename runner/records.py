@@ -312,6 +312,7 @@ class Turn:
         seat_s: seconds spent to build and trace the model (first turn only).
         swap_s: seconds spent to put the trial's variables in place of another's.
         memory_mib: peak resident memory of the worker's process, MiB.
+        gpu_memory_mib: peak of TensorFlow's allocator on the fullest GPU in this turn, MiB; 0 without a GPU.
     """
 
     pid: int
@@ -322,6 +323,7 @@ class Turn:
     seat_s: float = 0.0
     swap_s: float = 0.0
     memory_mib: float = 0.0
+    gpu_memory_mib: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

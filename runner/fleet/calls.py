@@ -53,7 +53,7 @@ class Lost:
 
 def gather(
     calls: Mapping[K, Call],
-    end: Callable[[int], None],
+    end: Callable[[int], object],
     stopped_s: Callable[[], float | None],
     want_of_memory: Callable[[int, RayError], str | None],
 ) -> dict[K, Any | Lost]:

@@ -10,9 +10,9 @@ import runner.fleet.ray  # noqa: F401  its settings of the environment come befo
 
 import ray  # isort: skip
 from ray.exceptions import GetTimeoutError, RayError  # isort: skip
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # isort: skip
 
 from runner.errors import FleetError
+from runner.fleet.nodes import call_on
 from runner.fleet.session import RaySession
 
 T = TypeVar("T")
@@ -46,14 +46,8 @@ def survey(address: str, ask: Callable[[], T]) -> tuple[Node[T], ...]:
     """
     with RaySession((), address=address, log_to_driver=False, logging_level="ERROR"):
         alive = [node for node in ray.nodes() if node["Alive"]]
-        calls = [(node, _call(node["NodeID"], ask)) for node in alive]
+        calls = [(node, call_on(node["NodeID"], ask)) for node in alive]
         return tuple(_node(node, call) for node, call in calls)
-
-
-def _call(node: str, ask: Callable[[], T]) -> Any:
-    """The future of a call on a node; it books nothing there."""
-    strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(ask).remote()
 
 
 def _node(node: dict[str, Any], call: Any) -> Node[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -19,63 +18,17 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runner.errors import FleetError
+from runner.fleet.actor import STOP, RayWorker
 from runner.fleet.calls import Call, Lost, gather
 from runner.fleet.deaths import KernelKills, want_of_memory
+from runner.fleet.nodes import wait_on
 from runner.fleet.patience import Patience
-from runner.fleet.processes import send, wait_until_gone
+from runner.fleet.processes import send, wait_until_free, wait_until_gone
 from runner.fleet.session import RaySession
 from runner.placement import gpus_used, in_waves, match
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
 
 _START_TIMEOUT_S = 180.0
-_STOP = signal.SIGUSR1  # tells a worker to interrupt its turn: a call would wait until the turn is over
-
-
-class RayWorker:
-    """A `Worker` behind Ray's calls; data sets arrive as zero-copy arrays from the object store."""
-
-    def gpus(self) -> tuple[str, ...]:
-        """The GPUs that Ray has given to this process."""
-        return tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
-
-    def start(self, allocation: Allocation) -> Any:
-        """Makes the process a worker within its limits; returns what it then found, a `Device`."""
-        from runner.worker import process
-
-        device = process.configure(allocation)
-        from runner.worker.worker import Worker
-
-        self._worker = Worker(allocation.memory_mib)
-        signal.signal(_STOP, lambda *_: self._worker.stop())
-        return device
-
-    def load(self, trial: Trial) -> Any:
-        """As `Worker.load`."""
-        return self._worker.load(trial)
-
-    def check(self, trial: Trial, loaded: Any) -> Checked | Failure:
-        """As `Worker.check`."""
-        return self._worker.check(trial, loaded)
-
-    def probe(self, trial: Trial, loaded: Any) -> Checked | Failure:
-        """As `Worker.probe`."""
-        return self._worker.probe(trial, loaded)
-
-    def advance(self, work: tuple[Work, ...], *loaded: Any) -> dict[str, Report | Failure]:
-        """As `Worker.advance`."""
-        return self._worker.advance(work, loaded)
-
-    def export(self, trial: Trial, best: bool) -> Export | Failure:
-        """As `Worker.export`."""
-        return self._worker.export(trial, best)
-
-    def snapshot(self, trials: tuple[Trial, ...]) -> dict[str, Snapshot | Failure]:
-        """As `Worker.snapshot`."""
-        return self._worker.snapshot(trials)
-
-    def restore(self, replay: Replay, loaded: Any) -> Report | Failure | None:
-        """As `Worker.restore`."""
-        return self._worker.restore(replay, loaded)
 
 
 class RayFleet:
@@ -96,6 +49,7 @@ class RayFleet:
         self._session = RaySession(gpus_used(slots), **_options(address, cpus, len(gpus_used(slots))))
         self._actors: dict[int, Any] = {}
         self._devices: dict[int, Any] = {}
+        self._ended: dict[int, int] = {}  # the last process of each slot that has ended
         self._loaded: dict[str, Any] = {}
         self._patience = patience or Patience()
         self._stopped_s: float | None = None
@@ -106,7 +60,7 @@ class RayFleet:
         self._session.__enter__()
         try:
             pending: dict[int, Any] = {}
-            for wave in _waves(list(self._slots.values())):
+            for wave in in_waves(list(self._slots.values())):
                 pending |= self._create(wave)
             self._devices = {slot: self._ready(slot, future) for slot, future in sorted(pending.items())}
         except BaseException:
@@ -196,13 +150,17 @@ class RayFleet:
         self._stopped_s = time.monotonic()
         if self._address is None:
             for device in list(self._devices.values()):
-                send(device.pid, _STOP)
+                send(device.pid, STOP)
 
     def replace(self, slot: int, allocation: Allocation | None = None) -> None:
         """As `Fleet.replace`. Data that the dead worker was to load is loaded anew."""
-        self._end(slot)
+        pid = self._end(slot)
         if allocation is not None:
             self._slots[slot] = Slot(index=slot, allocation=allocation)
+        share = self._slots[slot].allocation
+        if share.gpus and pid is not None:
+            share_mib = (share.gpu_memory_mib or 0) + share.gpu_overhead_mib
+            wait_on(share.node, wait_until_free, share.gpus, share_mib, pid)
         self._loaded.clear()
         self._devices[slot] = self._ready(slot, self._create([self._slots[slot]])[slot])
 
@@ -291,41 +249,24 @@ class RayFleet:
             self._loaded[trial.data_key] = actor.load.remote(trial)
         return self._loaded[trial.data_key]
 
-    def _end(self, slot: int) -> None:
-        """Kills the worker and waits until its process is gone, and with it what it held on the device."""
+    def _end(self, slot: int) -> int | None:
+        """Kills the worker and waits until its process is gone, and with it what it held on the device.
+
+        Returns:
+            The process that was ended here or earlier in this slot; None where there was none.
+        """
         actor, device = self._actors.pop(slot, None), self._devices.pop(slot, None)
         if actor is None:
-            return
+            return self._ended.get(slot)
         with contextlib.suppress(RayActorError):
             ray.kill(actor, no_restart=True)
-        if device is None:
-            return
-        if not self._slots[slot].allocation.node:
-            wait_until_gone(device.pid)
-        else:
-            _confirm_end(self._slots[slot].allocation.node, device.pid)
-
-
-def _waves(slots: Sequence[Slot]) -> list[list[Slot]]:
-    """As `in_waves`, node by node: Ray is told on which node each worker is to be, and picks the GPU there."""
-    nodes = dict.fromkeys(slot.allocation.node for slot in slots)
-    return [wave for node in nodes for wave in in_waves([slot for slot in slots if slot.allocation.node == node])]
-
-
-def _confirm_end(node: str, pid: int) -> None:
-    """Waits for a process of another node to end. Where the node has died nobody can tell, nor use it again.
-
-    Raises:
-        FleetError: it is still there.
-    """
-    strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(wait_until_gone)
-    try:
-        ray.get(task.remote(pid), timeout=_START_TIMEOUT_S)
-    except RayTaskError as err:
-        raise FleetError(f"node {node[:8]}: {err.cause if isinstance(err.cause, FleetError) else err}") from err
-    except RayError:  # the node is gone, and its processes with it
-        return
+        if device is not None:
+            self._ended[slot] = device.pid
+            allocation = self._slots[slot].allocation
+            wait_on(allocation.node, wait_until_gone, device.pid)
+            if allocation.gpus:
+                wait_on(allocation.node, wait_until_free, allocation.gpus, 0, device.pid)
+        return self._ended.get(slot)
 
 
 def _actor(allocation: Allocation) -> Any:

@@ -71,7 +71,7 @@ OWNERS = {
     "click": {"cli"},
 }
 ADAPTERS_THAT_MEET = {("fleet", "worker"), ("fleet", "placement"), ("tracking", "journal"), ("console", "progress")}
-ADAPTERS_THAT_MEET |= {("machine", "placement"), ("machine", "mps"), ("timings", "measurements")}
+ADAPTERS_THAT_MEET |= {("fleet", "machine"), ("machine", "placement"), ("machine", "mps"), ("timings", "measurements")}
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
 PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.recovery", "runner.lockstep"]
 
