@@ -108,7 +108,7 @@ class RayFleet:
         for slot, answer in self._gather(calls).items():
             found = {i.trial.id: answer.of(i.trial) for i in work[slot]} if isinstance(answer, Lost) else answer
             reports |= found
-        self._learn(reports)
+        self._patience.learn_all(reports.values())
         return reports
 
     def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
@@ -142,7 +142,7 @@ class RayFleet:
                 calls[trial.id] = self._call(slot, "restore", replay, load=[trial], limit_s=limit_s)
         answers = self._gather(calls)
         reports = {trial_id: _value(trials[trial_id], answer) for trial_id, answer in answers.items()}
-        self._learn(reports)
+        self._patience.learn_all(reports.values())
         return reports
 
     def stop(self) -> None:
@@ -233,15 +233,11 @@ class RayFleet:
     def _want_of_memory(self, slot: int, err: RayError) -> str | None:
         """What says that the slot's worker was lost for want of memory. On other machines only Ray can tell."""
         device = self._devices.get(slot)
-        if device is None or self._address is not None:
-            return want_of_memory(err, None, None, limited=False)
         limited = self._slots[slot].allocation.memory_mib is not None
-        return want_of_memory(err, device.pid, self._kernel, limited)
-
-    def _learn(self, reports: Mapping[str, Report | Failure | None]) -> None:
-        for report in reports.values():
-            if isinstance(report, Report):
-                self._patience.learn(report)
+        if self._address is not None:
+            return want_of_memory(err, None, None, limited)
+        pid = self._ended.get(slot) if device is None else device.pid  # ended over an earlier one of its calls
+        return want_of_memory(err, pid, self._kernel, limited)
 
     def _load(self, actor: Any, trial: Trial) -> Any:
         """The trial's data as a future, loaded by this worker where no other has begun to."""

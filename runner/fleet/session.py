@@ -62,7 +62,7 @@ class RaySession:
                 options = self._options
                 if options.get("address") == "local":  # another cluster has rules of its own
                     options = {**options, **ending.enter_context(private_cluster())}
-                with _lean(), _only(self._gpus), _reachable(options.get("address") != "local"):
+                with _lean(), _only(self._gpus), _reachable(_is_elsewhere(options["address"])):
                     ray.init(**options)
             except BaseException as err:  # raised again in the thread that waits
                 self._error = err
@@ -105,6 +105,8 @@ def _only(gpus: Sequence[str]) -> Iterator[None]:
 def _reachable(by_others: bool) -> Iterator[None]:
     """Meanwhile Ray takes this machine's address in the network for its own, not loopback: a cluster's nodes call back.
 
+    A cluster that is itself on loopback is not found there.
+
     Source: `get_node_ip_address` in Ray's `_private/services.py`.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
@@ -113,3 +115,9 @@ def _reachable(by_others: bool) -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _is_elsewhere(address: str) -> bool:
+    """Whether an address of `ray.init` may be that of a cluster with other machines in it."""
+    host = address.rpartition(":")[0]
+    return address != "local" and not host.startswith("127.") and host not in ("localhost", "[::1]", "::1")

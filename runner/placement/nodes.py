@@ -30,27 +30,27 @@ def plan_on_nodes(
     Raises:
         PlacementError: the request fits none of them, or asks for more models than fit on all.
     """
-    rooms, problems = _rooms(request, _alike(request, machines), need_mib)
-    if len(machines) == 1 or not rooms:
-        request_of = dict.fromkeys(machines, request)
-        if len(machines) > 1:
-            raise PlacementError("; ".join(f"node {_short(node)}: {problem}" for node, problem in problems.items()))
-        used = [trials]
-    else:
-        most, wanted = sum(rooms.values()), request.max_concurrent
-        if wanted != "auto" and wanted > most:
-            each = ", ".join(f"{room} on {_short(node)}" for node, room in rooms.items())
-            message = f"resources.max_concurrent={wanted}: {most} models fit on the cluster ({each})"
-            raise PlacementError(f"{message}; set resources.max_concurrent={most}", ({"max_concurrent": most},))
-        planned = spread([*rooms.values()], most if wanted == "auto" else wanted)
-        used = spread(planned, max(1, min(trials, sum(planned))))
-        request_of = {
-            node: request if wanted == "auto" else replace(request, max_concurrent=max(1, count))
-            for node, count in zip(rooms, planned, strict=True)
-        }
+    if len(machines) == 1:
+        return _planned(dict.fromkeys(machines, (request, trials)), machines, need_mib)
+    rooms = _rooms(request, _alike(request, machines), need_mib)
+    most, wanted = sum(rooms.values()), request.max_concurrent
+    if wanted != "auto" and wanted > most:
+        each = ", ".join(f"{room} on {_short(node)}" for node, room in rooms.items())
+        message = f"resources.max_concurrent={wanted}: {most} models fit on the cluster ({each})"
+        raise PlacementError(f"{message}; set resources.max_concurrent={most}", ({"max_concurrent": most},))
+    planned = spread([*rooms.values()], most if wanted == "auto" else wanted)
+    used = spread(planned, max(1, min(trials, sum(planned))))
+    asked = [request if wanted == "auto" else replace(request, max_concurrent=max(1, count)) for count in planned]
+    return _planned(dict(zip(rooms, zip(asked, used, strict=True), strict=True)), machines, need_mib)
+
+
+def _planned(
+    asked: Mapping[str, tuple[Request, int]], machines: Mapping[str, Machine], need_mib: float | None
+) -> tuple[Slot, ...]:
+    """The slots of each machine, for so many trials there."""
     slots: list[Slot] = []
-    for (node, asked), count in zip(request_of.items(), used, strict=True):
-        for slot in plan_slots(asked, machines[node], count, need_mib) if count else ():
+    for node, (request, trials) in asked.items():
+        for slot in plan_slots(request, machines[node], trials, need_mib) if trials else ():
             slots.append(Slot(index=len(slots), allocation=replace(slot.allocation, node=node)))
     return tuple(slots)
 
@@ -60,18 +60,22 @@ def _alike(request: Request, machines: Mapping[str, Machine]) -> Mapping[str, Ma
     return with_gpus if with_gpus and request.num_gpus == "auto" else machines
 
 
-def _rooms(
-    request: Request, machines: Mapping[str, Machine], need_mib: float | None
-) -> tuple[dict[str, int], dict[str, PlacementError]]:
-    """How many models each machine holds, and why the others hold none."""
+def _rooms(request: Request, machines: Mapping[str, Machine], need_mib: float | None) -> dict[str, int]:
+    """How many models each machine holds; those that hold none are left out.
+
+    Raises:
+        PlacementError: none holds any, with the reason of each.
+    """
     rooms: dict[str, int] = {}
-    problems: dict[str, PlacementError] = {}
+    problems: list[str] = []
     for node, machine in machines.items():
         try:
             rooms[node] = len(plan_slots(replace(request, max_concurrent="auto"), machine, _ANY_NUMBER, need_mib))
         except PlacementError as err:
-            problems[node] = err
-    return rooms, problems
+            problems.append(f"node {_short(node)}: {err}")
+    if not rooms:
+        raise PlacementError("; ".join(problems))
+    return rooms
 
 
 def _short(node: str) -> str:

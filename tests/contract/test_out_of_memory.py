@@ -111,3 +111,35 @@ def test_a_worker_that_the_kernel_ends_for_its_memory_is_out_of_memory(
     assert failure.kind == "oom"
     assert failure.message.startswith("the kernel's out-of-memory killer has ended 1 process here"), failure
     assert not isinstance(reports["011"], Failure)
+
+
+TENSOR = "OOM when allocating tensor with shape[500,{}] and type {} on /device:GPU:0 by allocator GPU_0_bfc"
+
+
+@pytest.mark.parametrize(
+    ("text", "asked_mib"),
+    [
+        (TENSOR.format(2097152, "float"), 4000),
+        (TENSOR.format(2097152, "half"), 2000),
+        ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1073741824 bytes.", 1024),
+        ("Graph execution error: failed to allocate memory", None),
+    ],
+)
+def test_tensorflows_words_for_no_memory(tensorflow: Any, text: str, asked_mib: int | None) -> None:
+    from runner.worker import oom
+
+    err = tensorflow.errors.ResourceExhaustedError(None, None, text)
+    wrapped = RuntimeError("Exception encountered when calling Dense.call()")
+    wrapped.__cause__ = err
+    for each in (err, wrapped):
+        assert oom.is_out_of_memory(each)
+        assert oom.asked_mib(each) == asked_mib
+
+
+def test_other_things_that_run_out_are_no_memory(tensorflow: Any) -> None:
+    from runner.worker import oom
+
+    full = tensorflow.errors.ResourceExhaustedError(None, None, "/tmp/x; No space left on device")
+    assert not oom.is_out_of_memory(full)
+    assert not oom.is_out_of_memory(ValueError("out of memory units"))
+    assert oom.is_out_of_memory(MemoryError())

@@ -61,7 +61,7 @@ def train(folder: Folder, *settings: str) -> Record:
     (folder.path / "widths.py").write_text("WIDTH = 2\n")
     (folder.path / "small.py").write_text(EXPERIMENT)
     with folder.start("sweep", "small.py", *SETTINGS, *settings) as running:
-        running.read_until("starting workers")
+        running.read_until("starting workers", 60.0)
         if "fleet.kind=local" not in settings:  # what workers cannot find here must have come through Ray
             (folder.path / "widths.py").unlink()
             (folder.path / "small.py").unlink()
