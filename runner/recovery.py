@@ -231,7 +231,9 @@ class Recovery:
                 self._journal.resize(slot, allocation)
 
     def _remedy(self, slot: int, growth: Growth) -> str:
-        limit = None if self._shares is None else self._shares.of(slot).memory_limit_mib
+        if self._shares is None:
+            return "tried again"
+        limit = self._shares.of(slot).memory_limit_mib
         if slot in growth.allocations:
             return f"tried again under a larger limit of {limit} MiB"
         if limit is None:
