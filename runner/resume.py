@@ -12,12 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from runner.cluster import machines_of
 from runner.config import Config, load_config
 from runner.errors import ConfigError, PlacementError
 from runner.journal import JournalReader, SqliteJournal, Status, SweepRecord, TrialRecord, locked
-from runner.machine import this_machine
-from runner.placement import Request, plan_slots
-from runner.preparation import Prepared, make_schedule, open_fleet
+from runner.placement import Request, plan_on_nodes
+from runner.preparation import Prepared, make_schedule, make_shares, open_fleet
 from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Trial
@@ -127,7 +127,7 @@ def run_resume(
                 projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console))
                 training = Training(
                     config=config, folder=folder, journal=journal, projection=projection, console=console,
-                    signals=signals, masked=masked, pasts=standing.pasts,
+                    signals=signals, masked=masked, shares=make_shares(prepared), pasts=standing.pasts,
                 )  # fmt: skip
                 training.run(_schedule(prepared, standing), fleet, progress)
     return outcome(folder, progress, projection)
@@ -170,13 +170,15 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
     Raises:
         PlacementError: this machine cannot give them.
     """
-    machine, request = this_machine(), Request(**config.resources.model_dump())
-    had = next((record.allocation for record in standing.records if record.allocation is not None), None)
+    machines, request = machines_of(config), Request(**config.resources.model_dump())
+    # The smallest: a slot's share has grown where a trial ran out of memory.
+    given = [record.allocation for record in standing.records if record.allocation is not None]
+    had = min(given, key=lambda allocation: float(allocation["num_gpus"]), default=None)
     if had is not None:
         share = had["num_gpus"] if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
         request = replace(request, num_cpus=had["num_cpus"], num_gpus=share)
     try:
-        slots = plan_slots(request, machine, len(standing.left))
+        slots = plan_on_nodes(request, machines, len(standing.left))
     except PlacementError as err:
         raise PlacementError(f"this machine cannot give the slots that the sweep was trained in: {err}") from err
     if had is not None:
@@ -186,7 +188,7 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
                 f"the sweep was trained with {had['threads']} threads{' on a GPU' * bool(had['gpus'])} a trial; this "
                 f"machine would give {now.threads}{' on a GPU' * bool(now.gpus)}, and other numbers"
             )
-    return Prepared(config=config, members=(), trials=standing.left, slots=slots, machine=machine)
+    return Prepared(config=config, members=(), trials=standing.left, slots=slots, machines=machines)
 
 
 def _schedule(prepared: Prepared, standing: Standing) -> Schedule:

@@ -13,6 +13,8 @@ from ray.exceptions import RayError
 from runner.records import Failure, FailureKind, Trial
 
 K = TypeVar("K")
+WantOfMemory = Callable[[int, RayError], str | None]
+"""Whether a slot's worker was lost for want of memory: what is known of it."""
 _POLL_S = 0.25  # a signal's handler runs, and a dead worker is noticed, between two polls
 _AFTER_STOP_S = 3.0  # what has not answered then is given up: it may be building a model
 
@@ -52,7 +54,10 @@ class Lost:
 
 
 def gather(
-    calls: Mapping[K, Call], end: Callable[[int], None], stopped_s: Callable[[], float | None]
+    calls: Mapping[K, Call],
+    end: Callable[[int], object],
+    stopped_s: Callable[[], float | None],
+    want_of_memory: WantOfMemory,
 ) -> dict[K, Any | Lost]:
     """Waits for all answers.
 
@@ -60,6 +65,7 @@ def gather(
         calls: what is waited for.
         end: ends a slot's worker for certain; called for those that died, hang, or lost what they depend on.
         stopped_s: when the fleet was told to stop, on the monotonic clock; None where it was not.
+        want_of_memory: what says that a slot's worker was lost for want of memory; None where nothing does.
 
     Returns:
         The answers; none for calls that were given up after a stop.
@@ -68,7 +74,7 @@ def gather(
     answers: dict[K, Any | Lost] = {}
     pending = dict(calls)
     while pending:
-        found = {**_overdue(pending, time.monotonic() - began_s), **_answered(pending)}
+        found = {**_overdue(pending, time.monotonic() - began_s), **_answered(pending, want_of_memory)}
         for key, answer in found.items():
             answers[key] = answer.value if isinstance(answer, _Value) else answer
             call = pending.pop(key)
@@ -88,25 +94,19 @@ class _Value:
     value: Any
 
 
-def _answered(pending: Mapping[K, Call]) -> dict[K, _Value | Lost]:
+def _answered(pending: Mapping[K, Call], want_of_memory: WantOfMemory) -> dict[K, _Value | Lost]:
     """What has come of the calls so far."""
     ready = _wait(list(pending.values()), 0.0)
-    answers = _values([call.future for call in pending.values() if call.future in ready])
-    found: dict[K, _Value | Lost] = {}
-    for key, call in pending.items():
-        if call.future is None:
-            found[key] = Lost(kind="worker", message="its worker had ended before", noticed_s=time.time())
-        elif call.future in ready:
-            found[key] = answers[call.future]
-    return found
-
-
-def _values(ready: Sequence[Any]) -> dict[Any, _Value | Lost]:
-    """The answers that are there, in one call to Ray where none of them is an error."""
+    there = {key: call for key, call in pending.items() if call.future in ready}
+    found: dict[K, _Value | Lost] = dict.fromkeys(
+        (key for key, call in pending.items() if call.future is None),
+        Lost(kind="worker", message="its worker had ended before", noticed_s=time.time()),
+    )
     try:
-        return dict(zip(ready, map(_Value, ray.get(list(ready))), strict=True))
+        values = ray.get([call.future for call in there.values()])  # one call where none of them is an error
     except RayError:
-        return {future: _answer(future) for future in ready}
+        return found | {key: _answer(call, want_of_memory) for key, call in there.items()}
+    return found | dict(zip(there, map(_Value, values), strict=True))
 
 
 def _wait(calls: Sequence[Call], timeout_s: float) -> set[Any]:
@@ -115,13 +115,15 @@ def _wait(calls: Sequence[Call], timeout_s: float) -> set[Any]:
     return set(ray.wait(futures, num_returns=len(futures), timeout=timeout_s)[0]) if futures else set()
 
 
-def _answer(future: Any) -> _Value | Lost:
+def _answer(call: Call, want_of_memory: WantOfMemory) -> _Value | Lost:
     try:
-        return _Value(ray.get(future))
+        return _Value(ray.get(call.future))
     except RayError as err:
         first_line = (str(err).strip().splitlines() or [""])[0]
-        message = f"{type(err).__name__}: {first_line}"
-        return Lost(kind="worker", message=message, traceback=str(err), noticed_s=time.time())
+        message, hunger = f"{type(err).__name__}: {first_line}", want_of_memory(call.slot, err)
+        kind: FailureKind = "worker" if hunger is None else "oom"
+        message = message if hunger is None else f"{hunger}; {message}"
+        return Lost(kind=kind, message=message, traceback=str(err), noticed_s=time.time())
 
 
 def _overdue(pending: Mapping[K, Call], waited_s: float) -> dict[K, Lost]:

@@ -326,7 +326,7 @@ def test_a_model_beyond_its_host_memory_fails_and_the_next_one_does_not(
 def test_workers_beyond_the_hosts_memory_are_ended(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = planned()
     assert len(prepared.slots) == 8
-    prepared = replace(prepared, machine=replace(prepared.machine, free_memory_mib=5_024))
+    prepared = replace(prepared, machines={"": replace(prepared.machine, free_memory_mib=5_024)})
     fleet = FakeFleet(slots=[slot.index for slot in prepared.slots])
     checked = {"digits": replace(fleet.check(prepared.trials[:1])["000"], memory_mib=1_000.0)}
     assert len(preparation.within_memory(prepared, checked, fleet).slots) == 3
