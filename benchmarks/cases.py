@@ -77,9 +77,9 @@ def all_cases() -> list[Case]:
     return [
         *(_train("W1", "runner", models, 8, None if models == 8 else 1) for models in (1, 2, 4, 8, 16)),
         *_sequential("W1", 8),
-        _train("W1", "interleaved", 2, 3, 1),
-        _train("W1", "processes", 8, 2, 1),
-        _train("W1", "processes, XLA", 8, 2, 1),
+        _train("W1", "interleaved", 2, 8, 1),
+        _train("W1", "processes", 8, 8, 1),
+        _train("W1", "processes, XLA", 8, 8, 1),
         _train("W1", "Ray Tune", 8, 8),
         *_compute_bound("W2", 4, 2),
         *(_train("W2", "runner", models, 4, 1) for models in (4, 8)),

@@ -59,7 +59,7 @@ def prepare(config: Config) -> Prepared:
     """
     members = resolve_members(config)
     trials, request = propose_trials(members, config), _request(config)
-    machines, known = _measured(machines_of(config), request)
+    machines, known = measured(machines_of(config), request)
     needs = known.of(trials)
     to_probe = any(needs_a_probe(request, machine) for machine in machines.values()) and not is_complete(needs)
     slots = plan_on_nodes(request, machines, len(trials), None if to_probe else largest(needs))
@@ -74,7 +74,7 @@ def probe(prepared: Prepared) -> Prepared:
     On GPUs one worker has a whole one; without, as many workers as there are slots.
     """
     request = _request(prepared.config)
-    _, known = _measured(prepared.machines, request)
+    _, known = measured(prepared.machines, request)
     unknown = [need.trial for need in prepared.needs if need.memory_mib is None]
     if not unknown:
         return prepared
@@ -93,7 +93,7 @@ def _request(config: Config) -> Request:
     return Request(**config.resources.model_dump())
 
 
-def _measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:
+def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:
     """The machines with what is known of their kind, and what is known of models on it."""
     gpus = [gpu for machine in machines.values() for gpu in machine.gpus]
     device = gpus[0].name if gpus and request.num_gpus != 0 else "cpu"
@@ -148,16 +148,16 @@ def settled(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) ->
     return settling.settle(prepared.trials, checked)
 
 
-def make_schedule(prepared: Prepared, parameters: int, begun: Mapping[str, Work] | None = None) -> Schedule:
+def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:
     """Trials queue or rotate, as the config says.
 
     Args:
         prepared: the sweep.
-        parameters: weights of its largest model.
+        parameters: weights of its largest model; None where none is known: then as many live as there are slots.
         begun: the next turns of trials that an earlier driver has trained.
     """
     live = None
-    if prepared.config.schedule == "rotate":
+    if prepared.config.schedule == "rotate" and parameters is not None:
         memory_mib = sum(machine.memory_mib for machine in prepared.machines.values())
         live = live_within(memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
     return Schedule(prepared.trials, prepared.slots, live, begun)

@@ -222,6 +222,8 @@ class Recovery:
         for items in lost.values():
             for item in items:
                 self._note(item, answers[item.trial.id])
+        if self._stopping():
+            return
         for slot in growth.retired:
             self._fleet.retire(slot)
         for slot in lost:

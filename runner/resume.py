@@ -17,7 +17,8 @@ from runner.config import Config, load_config
 from runner.errors import ConfigError, PlacementError
 from runner.journal import JournalReader, SqliteJournal, Status, SweepRecord, TrialRecord, locked
 from runner.placement import Request, plan_on_nodes
-from runner.preparation import Prepared, make_schedule, make_shares, open_fleet
+from runner.preparation import Prepared, make_schedule, make_shares, measured, open_fleet
+from runner.probe import largest
 from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Trial
@@ -170,15 +171,18 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
     Raises:
         PlacementError: this machine cannot give them.
     """
-    machines, request = machines_of(config), Request(**config.resources.model_dump())
+    request = Request(**config.resources.model_dump())
+    machines, known = measured(machines_of(config), request)
     # The smallest: a slot's share has grown where a trial ran out of memory.
     given = [record.allocation for record in standing.records if record.allocation is not None]
     had = min(given, key=lambda allocation: float(allocation["num_gpus"]), default=None)
     if had is not None:
         share = had["num_gpus"] if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
-        request = replace(request, num_cpus=had["num_cpus"], num_gpus=share)
+        had_slots = len({record.slot for record in standing.records if record.slot is not None})
+        most = had_slots if request.max_concurrent == "auto" else request.max_concurrent
+        request = replace(request, num_cpus=had["num_cpus"], num_gpus=share, max_concurrent=most)
     try:
-        slots = plan_on_nodes(request, machines, len(standing.left))
+        slots = plan_on_nodes(request, machines, len(standing.left), largest(known.of(standing.left)))
     except PlacementError as err:
         raise PlacementError(f"this machine cannot give the slots that the sweep was trained in: {err}") from err
     if had is not None:
@@ -192,9 +196,10 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
 
 
 def _schedule(prepared: Prepared, standing: Standing) -> Schedule:
-    largest = max((record.facts["parameters"] for record in standing.records if record.facts is not None), default=0)
+    known = [record.facts["parameters"] for record in standing.records if record.facts is not None]
+    parameters = max(known) if known else None
     turns = {trial_id: past.next_turn for trial_id, past in standing.pasts.items()}
-    return make_schedule(prepared, largest, {trial_id: turn for trial_id, turn in turns.items() if turn is not None})
+    return make_schedule(prepared, parameters, {trial_id: turn for trial_id, turn in turns.items() if turn is not None})
 
 
 def _progress(standing: Standing) -> Progress:

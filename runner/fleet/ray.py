@@ -51,6 +51,7 @@ class RayFleet:
         self._devices: dict[int, Any] = {}
         self._ended: dict[int, int] = {}  # the last process of each slot that has ended
         self._loaded: dict[str, Any] = {}
+        self._proven: set[str] = set()  # data that a trial has trained on: it is in the object store
         self._patience = patience or Patience()
         self._stopped_s: float | None = None
         self._kernel = KernelKills()
@@ -92,22 +93,24 @@ class RayFleet:
         return self._tried(trials, self._spread("probe", trials))
 
     def retire(self, slot: int) -> None:
-        """As `Fleet.retire`. Data that this worker has loaded is loaded anew."""
+        """As `Fleet.retire`."""
         self._end(slot)
         del self._slots[slot]
-        self._loaded.clear()
+        self._forget_unproven()
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`; a worker that takes too long is killed."""
         calls = {}
         for slot, items in work.items():
             trials = [item.trial for item in items]
-            limit_s = self._patience.limit_s(trials)
+            loading_s = self._patience.first_s * any(trial.data_key not in self._loaded for trial in trials)
+            limit_s = self._patience.limit_s(trials) + loading_s
             calls[slot] = self._call(slot, "advance", items, load=trials, limit_s=limit_s)
         reports: dict[str, Report | Failure] = {}
         for slot, answer in self._gather(calls).items():
             found = {i.trial.id: answer.of(i.trial) for i in work[slot]} if isinstance(answer, Lost) else answer
             reports |= found
+            self._proven |= {i.trial.data_key for i in work[slot] if isinstance(found.get(i.trial.id), Report)}
         self._patience.learn_all(reports.values())
         return reports
 
@@ -153,7 +156,7 @@ class RayFleet:
                 send(device.pid, STOP)
 
     def replace(self, slot: int, allocation: Allocation | None = None) -> None:
-        """As `Fleet.replace`. Data that the dead worker was to load is loaded anew."""
+        """As `Fleet.replace`."""
         pid = self._end(slot)
         if allocation is not None:
             self._slots[slot] = Slot(index=slot, allocation=allocation)
@@ -161,7 +164,7 @@ class RayFleet:
         if share.gpus and pid is not None:
             share_mib = (share.gpu_memory_mib or 0) + share.gpu_overhead_mib
             wait_on(share.node, wait_until_free, share.gpus, share_mib, pid)
-        self._loaded.clear()
+        self._forget_unproven()
         self._devices[slot] = self._ready(slot, self._create([self._slots[slot]])[slot])
 
     @property
@@ -238,6 +241,10 @@ class RayFleet:
             return want_of_memory(err, None, None, limited)
         pid = self._ended.get(slot) if device is None else device.pid  # ended over an earlier one of its calls
         return want_of_memory(err, pid, self._kernel, limited)
+
+    def _forget_unproven(self) -> None:
+        """Data that a worker which has ended may not have loaded to the end is loaded anew."""
+        self._loaded = {key: future for key, future in self._loaded.items() if key in self._proven}
 
     def _load(self, actor: Any, trial: Trial) -> Any:
         """The trial's data as a future, loaded by this worker where no other has begun to."""

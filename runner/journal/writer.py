@@ -94,8 +94,9 @@ class SqliteJournal:
         Args:
             going_on: the trials by id, each with how many of its turns count.
         """
-        with transaction(self._open) as db:
+        with self._transaction() as db:
             db.execute("UPDATE sweep SET status = 'running', ended_ms = NULL")
+            db.execute("UPDATE barrier SET committed_s = reported_s WHERE committed_s IS NULL")  # no time passed there
             for trial, turns in going_on.values():
                 db.execute("DELETE FROM turn WHERE trial = ? AND round >= ?", (trial.id, turns))
                 db.execute(

@@ -66,7 +66,8 @@ class Worker:
         A turn that `stop` interrupts has no answer. Nor has one that follows a turn which has run out of memory: the
         process may be unusable.
         """
-        for trial_id in self._seats.keys() - {item.trial.id for item in work}:
+        staying = {item.trial.id for item in work if item.round > 0}  # a trial that begins has no seat, whatever its id
+        for trial_id in self._seats.keys() - staying:
             self._seats.pop(trial_id).leave()
         kept = {item.trial.data_key for item in work}
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
