@@ -23,8 +23,18 @@ def reset_peak() -> None:
 
 
 def peak_mib() -> float:
-    """The peak since the last reset, MiB: of the fullest GPU, else of the process' resident memory."""
-    return gpu_peak_mib() if tf.config.list_logical_devices("GPU") else peak_memory_mib()
+    """The peak since the last reset, MiB: of the fullest GPU, else of the process' own resident memory.
+
+    Arrays that workers share lie in the node's memory once, however many map them: they are not the process' own.
+    """
+    if tf.config.list_logical_devices("GPU"):
+        return gpu_peak_mib()
+    return max(0.0, peak_memory_mib() - _shared_mib())
+
+
+def _shared_mib() -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssShmem:")) / 1024
 
 
 def reset_gpu_peak() -> None:
