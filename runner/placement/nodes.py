@@ -31,7 +31,7 @@ def plan_on_nodes(
         PlacementError: the request fits none of them, or asks for more models than fit on all.
     """
     if len(machines) == 1:
-        return _planned(dict.fromkeys(machines, (request, trials)), machines, need_mib)
+        return _planned(dict.fromkeys(machines, (request, max(1, trials))), machines, need_mib)
     rooms = _rooms(request, _alike(request, machines), need_mib)
     most, wanted = sum(rooms.values()), request.max_concurrent
     if wanted != "auto" and wanted > most:

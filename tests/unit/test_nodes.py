@@ -28,6 +28,11 @@ def test_models_are_spread_over_nodes_as_far_as_each_holds_them() -> None:
     assert nodes_of(Request(num_cpus=2), machines) == ["b"]
 
 
+def test_there_is_a_slot_even_where_nothing_is_left_to_train() -> None:
+    assert nodes_of(Request(), {"": LARGE}, trials=0) == [""]
+    assert nodes_of(Request(), {"a": SMALL, "b": LARGE}, trials=0) == ["a"]
+
+
 def test_each_nodes_gpus_are_its_own() -> None:
     slots = plan_on_nodes(Request(num_gpus=0.5), {"a": WITH_GPU, "b": WITH_GPU}, 9)
     assert [(slot.allocation.node, slot.allocation.gpus) for slot in slots] == [
