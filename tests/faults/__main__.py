@@ -45,7 +45,7 @@ def main(
                     unclean |= not made.clean or not made.struck
                     _tell(name, made, lab)
                     with results.open("a", encoding="utf-8") as file:
-                        file.write(made.to_json() + "\n")
+                        file.write(made.to_json(name) + "\n")
     if results.exists():
         made_so_far = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
         click.echo(table(made_so_far))

@@ -15,8 +15,6 @@ from typing import Any
 
 from faults.injection import Injection, injected
 
-LOG = "driver.log"
-
 
 def environment() -> dict[str, str]:
     """Of processes that are started: they find this package, wherever they work."""
@@ -56,19 +54,25 @@ class Forks:
 
         self._context = multiprocessing.get_context("fork")
 
-    def start(self, folder: Path, arguments: Sequence[str], injection: Injection | None) -> Any:
-        """A process of its own that drives, with `folder` as its working directory."""
-        process = self._context.Process(target=_child, args=(folder, arguments, injection))
+    def start(self, folder: Path, log: Path, arguments: Sequence[str], injection: Injection | None) -> Any:
+        """A process of its own that drives, with `folder` as its working directory; what it prints goes to `log`."""
+        process = self._context.Process(target=_child, args=(folder, log, arguments, injection))
         process.start()
         return process
 
 
-def _child(folder: Path, arguments: Sequence[str], injection: Injection | None) -> None:
+def print_to(log: Path) -> None:
+    """Standard output and standard error of this process go there from now on."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _child(folder: Path, log: Path, arguments: Sequence[str], injection: Injection | None) -> None:
     os.setsid()
     os.chdir(folder)
-    log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    print_to(log)
     sys.exit(drive(arguments, injection))
 
 

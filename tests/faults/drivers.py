@@ -36,7 +36,7 @@ def killed_at(point: str) -> Callable[[Lab, int], Try]:
         if struck:
             code = lab.fork(project, ["resume"])
             trouble.expect(code == 0, f"resume ended with {code}")
-        return lab.judge(f"driver killed {point}", seed, project, trouble, began_s, wanted=wanted, struck=struck)
+        return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
 
     return attempt
 
@@ -52,8 +52,7 @@ def process_killed_at(point: str) -> Callable[[Lab, int], Try]:
         if struck:
             code = run_process(project, ["resume"], trouble)
             trouble.expect(code == 0, f"resume ended with {code}")
-        name = f"driver killed {point}, with Ray"
-        return lab.judge(name, seed, project, trouble, began_s, wanted=wanted, struck=struck)
+        return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
 
     return attempt
 

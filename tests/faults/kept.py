@@ -17,7 +17,7 @@ from unittest import mock
 
 import ray
 
-from faults.driver import LOG, drive, environment
+from faults.driver import drive, environment, print_to
 from faults.injection import Injection
 from runner.fleet.ray import RayFleet
 
@@ -52,15 +52,20 @@ class Kept:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True,
         )  # fmt: skip
 
-    def drive(self, folder: Path, arguments: Sequence[str], injection: Injection | None) -> int:
+    def drive(self, folder: Path, log: Path, arguments: Sequence[str], injection: Injection | None) -> int:
         """Runs a verb; returns the exit code."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        request = {"folder": str(folder), "arguments": list(arguments), "injection": injection and injection.to_json()}
+        request = {
+            "folder": str(folder),
+            "log": str(log),
+            "arguments": list(arguments),
+            "injection": injection and injection.to_json(),
+        }
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the process that keeps Ray has ended; see {folder / LOG}")
+            raise RuntimeError(f"the process that keeps Ray has ended; see {log}")
         return int(answer)
 
     def close(self) -> None:
@@ -85,10 +90,7 @@ def main() -> None:
         for line in sys.stdin:
             request = json.loads(line)
             os.chdir(request["folder"])
-            log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            os.close(log)
+            print_to(Path(request["log"]))
             injection = request["injection"]
             print(drive(request["arguments"], Injection(**json.loads(injection)) if injection else None), file=answers)
     with contextlib.ExitStack() as ending:

@@ -1,4 +1,4 @@
-"""What every fault needs: drivers, references that nothing has disturbed, and a try from its beginning to its judgement."""
+"""What every fault needs: drivers, sweeps that nothing has disturbed, and a try's judgement."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from faults.driver import LOG, Forks, environment
+from faults.driver import Forks, environment
 from faults.injection import Injection
 from faults.kept import Kept
 from faults.outcome import Finding, Outcome, compare
@@ -30,7 +30,6 @@ class Try:
     """One injected fault and what came of it.
 
     Args:
-        fault: its name.
         struck: it has happened; a try whose fault came too late counts for nothing.
         seconds: from the driver's start to the judgement.
         left: processes that were left behind.
@@ -38,7 +37,6 @@ class Try:
         differences: what differs from the undisturbed sweep, and what else went wrong.
     """
 
-    fault: str
     seed: int
     struck: bool
     seconds: float
@@ -53,8 +51,13 @@ class Try:
     def clean(self) -> bool:
         return not (self.lost or self.doubled or self.siblings or self.left or self.differences)
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
+    def standing_for(self, times: int) -> Try:
+        """The same for a try that has injected its fault so often."""
+        return replace(self, times=times)
+
+    def to_json(self, fault: str) -> str:
+        """A line for the file of all tries, with the fault's name."""
+        return json.dumps({"fault": fault, **asdict(self)})
 
 
 @dataclass
@@ -105,7 +108,8 @@ class Lab:
     def project(self, where: Path | None = None) -> Project:
         """A fresh folder for one try."""
         self._folders += 1
-        return Project(where or self.root / f"try-{self._folders:04}", self.store)
+        name = f"try-{self._folders:04}"
+        return Project(where or self.root / name, self.store, self.root / f"{name}.log")
 
     def reference(self, *settings: str) -> Outcome:
         """What the sweep comes to where nothing disturbs it; trained once by each set of settings."""
@@ -120,13 +124,16 @@ class Lab:
 
     def fork(self, project: Project, arguments: Sequence[str], injection: Injection | None = None) -> int:
         """Drives in a forked process to its end; its exit code, or minus the signal that killed it."""
-        child = self.forks.start(project.path, arguments, injection)
+        child = self.start_fork(project, arguments, injection)
         child.join()
         return int(child.exitcode)
 
+    def start_fork(self, project: Project, arguments: Sequence[str], injection: Injection | None = None) -> Any:
+        """The same, not waited for."""
+        return self.forks.start(project.path, project.log_file, arguments, injection)
+
     def judge(
         self,
-        fault: str,
         seed: int,
         project: Project,
         trouble: Trouble,
@@ -139,14 +146,14 @@ class Lab:
         """Compares, and forgets the folder of a try that went well."""
         if not struck:
             project.remove()
-            return Try(fault=fault, seed=seed, struck=False, seconds=time.monotonic() - began_s)
+            return Try(seed=seed, struck=False, seconds=time.monotonic() - began_s)
         found: Finding | None = None
         try:
             found = compare(wanted, project.outcome(), victims)
         except Exception as err:
             trouble.texts.append(f"nothing to compare: {err!r}")
         made = Try(
-            fault=fault, seed=seed, struck=True, seconds=time.monotonic() - began_s, left=trouble.left,
+            seed=seed, struck=True, seconds=time.monotonic() - began_s, left=trouble.left,
             lost=found.lost if found else len(wanted.journal), doubled=found.doubled if found else 0,
             siblings=len(found.siblings) if found else 0,
             differences=(*trouble.texts, *(found.differences if found else ())),
@@ -161,7 +168,7 @@ class Lab:
 def start_process(project: Project, arguments: Sequence[str], injection: Injection | None = None) -> Any:
     """A driver as a person starts it, in a session of its own."""
     command = [sys.executable, "-m", "faults.driver", injection.to_json() if injection else "", *arguments]
-    with (project.path / LOG).open("ab") as log:
+    with project.log_file.open("ab") as log:
         return subprocess.Popen(
             command, cwd=project.path, env=environment(), stdout=log, stderr=log, start_new_session=True
         )

@@ -145,7 +145,7 @@ def _read_store(
         runs: dict[str, list[tuple[str, tuple[tuple[str, str], ...]]]] = {}
         for run, status in db.execute("SELECT run_uuid, status FROM runs"):
             if run in ours:
-                shown = _stable(ours[run]) + (("params", str(params[run])), ("models", str(models[run])))
+                shown = (*_stable(ours[run]), ("params", str(params[run])), ("models", str(models[run])))
                 runs.setdefault(ours[run].get("trial.id", ""), []).append((status, shown))
     return rows, runs
 

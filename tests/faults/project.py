@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -39,15 +39,15 @@ class Project:
     Args:
         path: does not exist yet, or is empty.
         store: a store to begin with.
+        log_file: what the drivers print goes there; elsewhere, since a full disk would take it ill.
     """
 
-    def __init__(self, path: Path, store: Path | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, store: Path, log_file: Path) -> None:
+        self.path, self.log_file = path, log_file
         path.mkdir(parents=True, exist_ok=True)
         shutil.copy(EXPERIMENT, path)
-        if store is not None:
-            with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(self.store)) as target:
-                source.backup(target)
+        with closing(sqlite3.connect(store)) as source, closing(sqlite3.connect(self.store)) as target:
+            source.backup(target)
 
     @property
     def store(self) -> Path:
@@ -67,14 +67,33 @@ class Project:
     @property
     def log(self) -> str:
         """What the drivers have printed."""
-        file = self.path / "driver.log"
-        return file.read_text(encoding="utf-8") if file.exists() else ""
+        return self.log_file.read_text(encoding="utf-8") if self.log_file.exists() else ""
+
+    def barriers(self) -> int:
+        """How many rounds the journal has; 0 where there is none yet."""
+        try:
+            return self._count(self.sweep / "journal.db", "barrier")
+        except (ValueError, OSError, sqlite3.Error):
+            return 0
+
+    def incidents(self) -> int:
+        """How often a trial has lost its worker."""
+        return self._count(self.sweep / "journal.db", "incident")
+
+    def rows_in_store(self) -> int:
+        """How many metric values MLflow has."""
+        return self._count(self.store, "metrics")
+
+    def _count(self, file: Path, table: str) -> int:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=30.0)) as db:
+            return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
     def outcome(self) -> Outcome:
         return read_outcome(self.sweep, self.store)
 
     def remove(self) -> None:
         shutil.rmtree(self.path)
+        self.log_file.unlink(missing_ok=True)
 
 
 def sweep_arguments(*more: str) -> list[str]:
@@ -99,24 +118,14 @@ def _members(group: int) -> list[int]:
     return found
 
 
-def eventually(question: object, within_s: float, pause_s: float = 0.02) -> None:
+def eventually(question: Callable[[], bool], within_s: float, pause_s: float = 0.02) -> None:
     """Waits until it is so.
 
     Raises:
         TimeoutError: it is not so in time.
     """
-    assert callable(question)
     deadline_s = time.monotonic() + within_s
     while not question():
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"not within {within_s:g} s")
         time.sleep(pause_s)
-
-
-def rows_in_journal(project: Project, least: Sequence[int] = (1,)) -> bool:
-    """Whether the journal has at least so many barriers."""
-    try:
-        with closing(sqlite3.connect(f"file:{project.sweep / 'journal.db'}?mode=ro", uri=True)) as db:
-            return int(db.execute("SELECT count(*) FROM barrier").fetchone()[0]) >= least[0]
-    except (ValueError, OSError, sqlite3.Error):
-        return False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from faults import drivers, workers
+from faults import damage, drivers, mishaps, outages, signals, workers
 from faults.lab import Lab, Try
 
 
@@ -31,4 +32,20 @@ FAULTS: dict[str, Fault] = {
         for p in drivers.POINTS
     },
     **{f"{p}, SIGKILL": Fault(attempt=workers.killed_at(p), times=20) for p in workers.POINTS},
+    "worker mid-step, SIGSTOP": Fault(attempt=workers.stopped, times=3),
+    "hang": Fault(attempt=mishaps.hang, times=3),
+    "raylet killed": Fault(attempt=workers.raylet_killed, times=3),
+    "NaN loss": Fault(attempt=mishaps.not_finite, times=3),
+    "out of memory": Fault(attempt=mishaps.out_of_memory, times=3),
+    "store locked 5 s": Fault(attempt=outages.store_locked(5), times=3),
+    "store locked 19 s": Fault(attempt=outages.store_locked(19), times=3, quick=0),
+    "store locked 60 s": Fault(attempt=outages.store_locked(60), times=3, quick=0),
+    "tracking server down 10 s": Fault(attempt=outages.server_down(10), times=3),
+    "tracking server down 120 s": Fault(attempt=outages.server_down(120), times=3, quick=0),
+    "full disk": Fault(attempt=outages.full_disk, times=3),
+    **{f"snapshot {how}": Fault(attempt=damage.damaged(how), times=3) for how in damage.DAMAGES},
+    "snapshot with a flipped bit": Fault(attempt=damage.bits_flipped, times=1),  # a thousand of them
+    "SIGINT": Fault(attempt=signals.signalled(signal.SIGINT, 1), times=3),
+    "SIGINT twice": Fault(attempt=signals.signalled(signal.SIGINT, 2), times=3),
+    "SIGTERM": Fault(attempt=signals.signalled(signal.SIGTERM, 1), times=3),
 }

@@ -1,7 +1,7 @@
 """What the fault suite's sweeps train: small models with Dropout and BatchNormalization, and steps that can go wrong.
 
 `mishap` names what befalls a trial's training once, at the step that the file `MISHAP` in the working directory gives:
-`hang`, `nan` or `oom`. Without that file nothing does: then it trains like its undisturbed self.
+`hang`, `diverge` or `oom`. Without that file nothing does: then it trains like its undisturbed self.
 """
 
 from __future__ import annotations
@@ -66,6 +66,6 @@ def _strikes(kind: str, step: int) -> bool:
     file = HERE / "MISHAP"
     if not file.exists() or step != int(file.read_text()):
         return False
-    if kind != "nan":
+    if kind != "diverge":
         file.unlink()
     return True

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 
 from faults.injection import Injection
-from faults.lab import Lab, Trouble, Try
-from faults.project import Project, sweep_arguments
+from faults.lab import Lab, Trouble, Try, run_process
+from faults.project import sweep_arguments
 
 # At most the how many-th call it is; snapshots depend on the clock.
+_INFRASTRUCTURE = 75
 POINTS = {"worker mid-step": 32, "worker mid-snapshot": 4}
 
 
@@ -26,12 +25,34 @@ def killed_at(point: str) -> Callable[[Lab, int], Try]:
         injection = Injection(point=point, number=number, seed=chance.randrange(2**32), slot=slot)
         code = lab.kept.drive(project.path, sweep_arguments("fleet.kind=ray"), injection)
         trouble.expect(code == 0, f"the sweep ended with {code}")
-        struck = project.struck and _incidents(project) > 0
-        return lab.judge(f"{point}, SIGKILL", seed, project, trouble, began_s, wanted=wanted, struck=struck)
+        struck = project.struck and project.incidents() > 0
+        return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
 
     return attempt
 
 
-def _incidents(project: Project) -> int:
-    with closing(sqlite3.connect(project.sweep / "journal.db")) as db:
-        return int(db.execute("SELECT count(*) FROM incident").fetchone()[0])
+def stopped(lab: Lab, seed: int) -> Try:
+    """SIGSTOP in the middle of a turn: the worker is killed at its deadline."""
+    began_s, chance, wanted = time.monotonic(), random.Random(seed), lab.reference()
+    project, trouble = lab.project(), Trouble()
+    injection = Injection(
+        point="worker mid-step", number=chance.randint(5, 15), seed=chance.randrange(2**32), slot=chance.randrange(2),
+        kind="SIGSTOP",
+    )  # fmt: skip
+    code = run_process(project, sweep_arguments("fleet.turn_timeout_s=5"), trouble, injection)
+    trouble.expect(code == 0, f"the sweep ended with {code}")
+    struck = project.incidents() > 0
+    return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
+
+
+def raylet_killed(lab: Lab, seed: int) -> Try:
+    """Without Ray's own process there are no workers: the sweep ends with a line, and `resume` goes on."""
+    began_s, chance, wanted = time.monotonic(), random.Random(seed), lab.reference()
+    project, trouble = lab.project(), Trouble()
+    injection = Injection(point="raylet", number=chance.randint(1, 32), seed=chance.randrange(2**32))
+    code = run_process(project, sweep_arguments(), trouble, injection)
+    trouble.expect(code == _INFRASTRUCTURE, f"the sweep ended with {code}")
+    trouble.expect("Traceback" not in project.log, "there is a traceback")
+    code = run_process(project, ["resume"], trouble)
+    trouble.expect(code == 0, f"resume ended with {code}")
+    return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=project.struck)
