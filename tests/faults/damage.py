@@ -18,7 +18,7 @@ from runner.snapshots import FOLDER, SnapshotStore
 
 FLIPS = 1000
 _TRIALS = ("000", "001")  # both live in the rounds after which the driver is killed
-_ROUNDS = (9, 15)
+_ROUNDS = (8, 11)
 Damage = Callable[[Path, random.Random], None]
 
 

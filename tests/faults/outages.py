@@ -32,7 +32,7 @@ def store_locked(seconds: float) -> Callable[[Lab, int], Try]:
     def attempt(lab: Lab, seed: int) -> Try:
         began_s, wanted = time.monotonic(), lab.reference()
         project, trouble = lab.project(), Trouble()
-        child = lab.forks.start(project.path, sweep_arguments(*LOCAL), None)
+        child = lab.start_fork(project, sweep_arguments(*LOCAL))
         _wait_for_round(project, random.Random(seed))
         with closing(sqlite3.connect(project.store, timeout=30.0, isolation_level=None)) as lock:
             lock.execute("BEGIN EXCLUSIVE")
@@ -53,9 +53,7 @@ def server_down(seconds: float) -> Callable[[Lab, int], Try]:
         began_s, wanted = time.monotonic(), lab.reference()
         project, trouble, port = lab.project(), Trouble(), _free_port()
         with _server(project, port):
-            child = lab.forks.start(
-                project.path, sweep_arguments(*LOCAL, f"tracking.uri=http://127.0.0.1:{port}"), None
-            )
+            child = lab.start_fork(project, sweep_arguments(*LOCAL, f"tracking.uri=http://127.0.0.1:{port}"))
             _wait_for_round(project, random.Random(seed))
         struck = child.is_alive()
         time.sleep(seconds)

@@ -23,7 +23,7 @@ def killed_at(point: str) -> Callable[[Lab, int], Try]:
         project, trouble = lab.project(), Trouble()
         number, slot = chance.randint(1, POINTS[point]), chance.randrange(2)
         injection = Injection(point=point, number=number, seed=chance.randrange(2**32), slot=slot)
-        code = lab.kept.drive(project.path, sweep_arguments("fleet.kind=ray"), injection)
+        code = lab.kept.drive(project.path, project.log_file, sweep_arguments("fleet.kind=ray"), injection)
         trouble.expect(code == 0, f"the sweep ended with {code}")
         struck = project.struck and project.incidents() > 0
         return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
