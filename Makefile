@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui test bench bench-quick lint format lock clean
+.PHONY: help setup sweep ui test faults bench bench-quick lint format lock clean
 PYTHON ?= python3
 ARGS ?=
 
@@ -16,6 +16,9 @@ ui: .venv/.ready  ## Review sweeps in the MLflow UI on 127.0.0.1
 
 test: .venv/.ready  ## Run the tests: make test ARGS=tests/unit
 	.venv/bin/python -m pytest $(ARGS)
+
+faults: .venv/.ready  ## Inject faults, compare with an undisturbed sweep, print a table: make faults ARGS="--quick"
+	PYTHONPATH=tests .venv/bin/python -m faults $(ARGS)
 
 bench: .venv/.ready  ## Measure the runner beside what else there is, an hour: make bench ARGS="W1 W7"
 	.venv/bin/python -m benchmarks $(ARGS)

@@ -31,6 +31,7 @@ def killed_at(point: str) -> Callable[[Lab, int], Try]:
         project, trouble = lab.project(), Trouble()
         code = lab.fork(project, sweep_arguments(*LOCAL), _injection(point, chance))
         struck = code == KILLED
+        trouble.expect(code in (0, KILLED), f"the sweep ended with {code}")
         if struck and chance.random() < 0.25:
             lab.fork(project, ["resume"], _injection(point, chance))
         if struck:
@@ -49,6 +50,7 @@ def process_killed_at(point: str) -> Callable[[Lab, int], Try]:
         project, trouble = lab.project(), Trouble()
         code = run_process(project, sweep_arguments(), trouble, _injection(point, chance))
         struck = code == KILLED
+        trouble.expect(code in (0, KILLED), f"the sweep ended with {code}")
         if struck:
             code = run_process(project, ["resume"], trouble)
             trouble.expect(code == 0, f"resume ended with {code}")

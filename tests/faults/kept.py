@@ -26,10 +26,12 @@ class KeptFleet(RayFleet):
     """Opened once; each sweep's own opening and closing are passed over."""
 
     opened = False
+    home = Path.cwd()
 
     def __enter__(self) -> Self:
         if not self.opened:
-            super().__enter__()
+            with contextlib.chdir(self.home):  # the workers', too: the sweep's own folder will be removed
+                super().__enter__()
             self.opened = True
         # The trials of the sweep before have the names of the next one's.
         ray.get([actor.advance.remote(()) for actor in self._actors.values()])
@@ -44,12 +46,17 @@ class KeptFleet(RayFleet):
 
 
 class Kept:
-    """The process that keeps Ray, as seen from the suite."""
+    """The process that keeps Ray, as seen from the suite.
 
-    def __init__(self) -> None:
+    Args:
+        home: a folder that stays.
+    """
+
+    def __init__(self, home: Path) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "faults.kept"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), cwd=home,
+            start_new_session=True,
         )  # fmt: skip
 
     def drive(self, folder: Path, log: Path, arguments: Sequence[str], injection: Injection | None) -> int:

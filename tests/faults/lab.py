@@ -95,7 +95,7 @@ class Lab:
 
     @cached_property
     def kept(self) -> Kept:
-        return Kept()
+        return Kept(self.root)
 
     @cached_property
     def store(self) -> Path:
@@ -144,7 +144,7 @@ class Lab:
         struck: bool,
     ) -> Try:
         """Compares, and forgets the folder of a try that went well."""
-        if not struck:
+        if not struck and not trouble.texts:
             project.remove()
             return Try(seed=seed, struck=False, seconds=time.monotonic() - began_s)
         found: Finding | None = None
