@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui test test-gpu bench bench-quick lint format lock clean
+.PHONY: help setup sweep ui test test-gpu faults bench bench-quick lint format lock clean
 PYTHON ?= python3
 ARGS ?=
 
@@ -19,6 +19,9 @@ test: .venv/.ready  ## Run the tests: make test ARGS=tests/unit
 
 test-gpu: .venv/.ready  ## Run the tests that need an NVIDIA GPU; skips them with the reason elsewhere
 	.venv/bin/python -m pytest tests/gpu -m gpu -n 0 -rs $(ARGS)
+
+faults: .venv/.ready  ## Inject faults, compare with an undisturbed sweep, print a table: make faults ARGS="--quick"
+	PYTHONPATH=tests .venv/bin/python -m faults $(ARGS)
 
 bench: .venv/.ready  ## Measure the runner beside what else there is, an hour: make bench ARGS="W1 W7"
 	.venv/bin/python -m benchmarks $(ARGS)

@@ -1,0 +1,206 @@
+"""What is done to a driver from within: the n-th call at a seam of the program is where the fault strikes.
+
+The program itself knows nothing of this: its functions are wrapped in the process that the suite starts.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+STRUCK = Path("struck")  # in the sweep's working directory: the fault has happened
+Act = Callable[..., None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Injection:
+    """One fault in one driver.
+
+    Args:
+        point: a name of `POINTS`.
+        number: at the how many-th call it strikes, from 1.
+        seed: of whatever else is left to chance.
+        slot: whose worker, where it is a worker's fault.
+        kind: what befalls that worker, a signal's name.
+    """
+
+    point: str
+    number: int
+    seed: int = 0
+    slot: int = 0
+    kind: str = "SIGKILL"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+@contextmanager
+def injected(injection: Injection | None) -> Iterator[None]:
+    """Inside, the fault will strike."""
+    with ExitStack() as patches:
+        if injection is not None:
+            POINTS[injection.point](injection, patches)
+        yield
+
+
+def _kill_driver(*_: Any, **__: Any) -> None:
+    STRUCK.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wrap(patches: ExitStack, owner: Any, name: str, number: int, before: Act | None, after: Act | None) -> None:
+    """The `number`-th call of a function, counted over all threads, has something done before or after it."""
+    original, lock, calls = getattr(owner, name), threading.Lock(), 0
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        with lock:
+            calls += 1
+            here = calls == number
+        if here and before is not None:
+            before(*args, **kwargs)
+        result = original(*args, **kwargs)
+        if here and after is not None:
+            after(*args, **kwargs)
+        return result
+
+    patches.enter_context(mock.patch.object(owner, name, wrapped))
+
+
+# --- the driver -------------------------------------------------------------------------------------------------------
+
+
+def _before_commit(injection: Injection, patches: ExitStack) -> None:
+    from runner.journal import SqliteJournal
+
+    _wrap(patches, SqliteJournal, "commit", injection.number, _kill_driver, None)
+
+
+def _within_commit(injection: Injection, patches: ExitStack) -> None:
+    """In the open transaction, some of its rows written."""
+    from runner.journal import SqliteJournal
+
+    _wrap(patches, SqliteJournal, "_apply_verdict", injection.number, _kill_driver, None)
+
+
+def _after_commit(injection: Injection, patches: ExitStack) -> None:
+    from runner.journal import SqliteJournal
+
+    _wrap(patches, SqliteJournal, "commit", injection.number, None, _kill_driver)
+
+
+def _between_metrics_and_tags(injection: Injection, patches: ExitStack) -> None:
+    """MLflow has rows that the ledger does not know of, or has a trial's rows and not yet its tags."""
+    from runner.tracking.mlflow_sink import MlflowSink
+
+    if random.Random(injection.seed).random() < 0.5:
+        _wrap(patches, MlflowSink, "log_metrics", injection.number, None, _kill_driver)
+    else:
+        _wrap(patches, MlflowSink, "set_tags", injection.number, _kill_driver, None)
+
+
+def _mid_snapshot(injection: Injection, patches: ExitStack) -> None:
+    """A part of a file is written; or both files, and the folder is not yet renamed."""
+    from runner import snapshots
+
+    chance = random.Random(injection.seed)
+
+    def write_a_part(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[: chance.randrange(len(content))])
+        _kill_driver()
+
+    if chance.random() < 0.75:
+        _wrap(patches, snapshots, "_write", injection.number, write_a_part, None)
+    else:
+        _wrap(patches, snapshots, "_sync", injection.number, _kill_driver, None)
+
+
+def _while_flushing(injection: Injection, patches: ExitStack) -> None:
+    """All is trained, and the rest is on its way to MLflow: its n-th call from there on."""
+    from runner.journal import SqliteJournal
+    from runner.tracking import mlflow_sink
+
+    def arm(*_: Any, **__: Any) -> None:
+        _wrap(patches, mlflow_sink, "mapped", injection.number, _kill_driver, None)
+
+    _wrap(patches, SqliteJournal, "end", 1, None, arm)
+
+
+def _full_disk(injection: Injection, patches: ExitStack) -> None:
+    """Nothing fits on the working directory's disk any more, but for a few pages."""
+    from runner.journal import SqliteJournal
+
+    def fill(*_: Any, **__: Any) -> None:
+        free = os.statvfs(".").f_bavail * os.statvfs(".").f_bsize
+        keep = random.Random(injection.seed).randrange(64 * 1024)
+        STRUCK.touch()
+        Path("filler").write_bytes(b"\0" * max(0, free - keep))
+
+    _wrap(patches, SqliteJournal, "commit", injection.number, fill, None)
+
+
+# --- workers ----------------------------------------------------------------------------------------------------------
+
+
+def _strike_worker(injection: Injection, most_s: float) -> Act:
+    """Sends the worker its signal a moment later, while it works."""
+
+    def strike(fleet: Any, *_: Any) -> None:
+        after_s = random.Random(injection.seed).uniform(0.0, most_s)
+        number = signal.Signals[injection.kind]
+        STRUCK.touch()
+        threading.Timer(after_s, os.kill, (fleet.devices[injection.slot].pid, number)).start()
+
+    return strike
+
+
+def _worker_mid_step(injection: Injection, patches: ExitStack) -> None:
+    from runner.fleet.ray import RayFleet
+
+    _wrap(patches, RayFleet, "advance", injection.number, _strike_worker(injection, most_s=0.015), None)
+
+
+def _worker_mid_snapshot(injection: Injection, patches: ExitStack) -> None:
+    from runner.fleet.ray import RayFleet
+
+    _wrap(patches, RayFleet, "snapshot", injection.number, _strike_worker(injection, most_s=0.006), None)
+
+
+def _raylet(injection: Injection, patches: ExitStack) -> None:
+    """Ray's own process dies, and with it every worker."""
+    import psutil
+
+    from runner.fleet.ray import RayFleet
+
+    def strike(*_: Any) -> None:
+        (raylet,) = [process for process in psutil.Process().children(recursive=True) if process.name() == "raylet"]
+        STRUCK.touch()
+        threading.Timer(random.Random(injection.seed).uniform(0.0, 0.015), raylet.kill).start()
+
+    _wrap(patches, RayFleet, "advance", injection.number, strike, None)
+
+
+POINTS: dict[str, Callable[[Injection, ExitStack], None]] = {
+    "before commit": _before_commit,
+    "within commit": _within_commit,
+    "after commit": _after_commit,
+    "between metrics and tags": _between_metrics_and_tags,
+    "mid-snapshot": _mid_snapshot,
+    "while flushing": _while_flushing,
+    "full disk": _full_disk,
+    "worker mid-step": _worker_mid_step,
+    "worker mid-snapshot": _worker_mid_snapshot,
+    "raylet": _raylet,
+}

@@ -1,0 +1,51 @@
+"""Every fault, and how often it is tried."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from faults import damage, drivers, mishaps, outages, signals, workers
+from faults.lab import Lab, Try
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One kind of fault.
+
+    Args:
+        attempt: injects it once, with a seed.
+        times: how often in a full run.
+        quick: how often in a quick one; 0 for what takes minutes.
+    """
+
+    attempt: Callable[[Lab, int], Try]
+    times: int
+    quick: int = 1
+
+
+FAULTS: dict[str, Fault] = {
+    **{f"driver killed {p}": Fault(attempt=drivers.killed_at(p), times=20) for p in drivers.POINTS},
+    **{
+        f"driver killed {p}, with Ray": Fault(attempt=drivers.process_killed_at(p), times=3, quick=0)
+        for p in drivers.POINTS
+    },
+    **{f"{p}, SIGKILL": Fault(attempt=workers.killed_at(p), times=20) for p in workers.POINTS},
+    "worker mid-step, SIGSTOP": Fault(attempt=workers.stopped, times=3),
+    "hang": Fault(attempt=mishaps.hang, times=3),
+    "raylet killed": Fault(attempt=workers.raylet_killed, times=3),
+    "NaN loss": Fault(attempt=mishaps.not_finite, times=3),
+    "out of memory": Fault(attempt=mishaps.out_of_memory, times=3),
+    "store locked 5 s": Fault(attempt=outages.store_locked(5), times=3),
+    "store locked 19 s": Fault(attempt=outages.store_locked(19), times=3, quick=0),
+    "store locked 60 s": Fault(attempt=outages.store_locked(60), times=3, quick=0),
+    "tracking server down 10 s": Fault(attempt=outages.server_down(10), times=3),
+    "tracking server down 120 s": Fault(attempt=outages.server_down(120), times=3, quick=0),
+    "full disk": Fault(attempt=outages.full_disk, times=3),
+    **{f"snapshot {how}": Fault(attempt=damage.damaged(how), times=3) for how in damage.DAMAGES},
+    "snapshot with a flipped bit": Fault(attempt=damage.bits_flipped, times=1),  # a thousand of them
+    "SIGINT": Fault(attempt=signals.signalled(signal.SIGINT, 1), times=3),
+    "SIGINT twice": Fault(attempt=signals.signalled(signal.SIGINT, 2), times=3),
+    "SIGTERM": Fault(attempt=signals.signalled(signal.SIGTERM, 1), times=3),
+}
