@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runner.cluster import machines_of
@@ -14,7 +14,7 @@ from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_n
 from runner.probe import CACHE as NEEDS
 from runner.probe import Need, Needs, is_complete, largest
 from runner.recording import versions
-from runner.records import Checked, Slot, Trial, Work
+from runner.records import Checked, Failure, Slot, Trial, Work
 from runner.schedule import Schedule, live_within
 from runner.seams import Fleet
 from runner.search.propose import propose_trials
@@ -80,13 +80,34 @@ def probe(prepared: Prepared) -> Prepared:
         return prepared
     slots = prepared.slots
     if any(slot.allocation.gpus for slot in slots):
-        slots = plan_on_nodes(Request(max_concurrent=1), prepared.machines, 1)
+        emptiest = {node: _with_emptiest_gpu(machine) for node, machine in prepared.machines.items()}
+        slots = plan_on_nodes(Request(max_concurrent=1), emptiest, 1)
     with open_fleet(prepared, slots) as fleet:
-        for trial, found in zip(unknown, fleet.probe(unknown).values(), strict=True):
+        for trial, found in _probed(unknown, fleet):
             known.keep(trial, found)
         if slots[0].allocation.gpus and "" in prepared.machines:
             known.keep_overhead(prepared.machines[""], this_machine(), slots[0])
     return replace(prepare(prepared.config), to_probe=False)
+
+
+def unmeasured(prepared: Prepared) -> Iterator[str]:
+    """What a person should know of models that the probe could not measure."""
+    for need in prepared.needs:
+        if need.memory_mib is None:
+            yield f"trial {need.trial.id}: its model could not be measured, so that each trial gets a GPU of its own"
+
+
+def _with_emptiest_gpu(machine: Machine) -> Machine:
+    return replace(machine, gpus=tuple(sorted(machine.gpus, key=lambda gpu: -gpu.free_mib)[:1]))
+
+
+def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Checked | Failure]]:
+    """What each trial takes; those that have lost their worker are tried again alone: another may be to blame."""
+    found = fleet.probe(trials)
+    for trial in trials:
+        answer = found[trial.id]
+        lost = isinstance(answer, Failure) and answer.lost_worker
+        yield trial, fleet.probe([trial])[trial.id] if lost and len(trials) > 1 else answer
 
 
 def _request(config: Config) -> Request:

@@ -14,7 +14,17 @@ from rich.console import Console
 from runner.checking import check_members, choose_metric
 from runner.config import Config
 from runner.journal import SqliteJournal, locked
-from runner.preparation import Prepared, make_schedule, make_shares, open_fleet, prepare, probe, settled, within_memory
+from runner.preparation import (
+    Prepared,
+    make_schedule,
+    make_shares,
+    open_fleet,
+    prepare,
+    probe,
+    settled,
+    unmeasured,
+    within_memory,
+)
 from runner.progress import Progress
 from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, write_config
 from runner.redaction import redact
@@ -47,6 +57,8 @@ def run_sweep(
     if prepared.to_probe:
         console.print(f"measuring the memory of {len(prepared.needs)} models …", style="dim", highlight=False)
         prepared = probe(prepared)
+        for text in unmeasured(prepared):
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print(_headline(prepared), highlight=False)
     if config.fleet.kind == "ray":
         preload(config.tracking.uri)  # Ray's start is mostly waiting; later this would take a worker's CPU

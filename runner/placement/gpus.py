@@ -46,7 +46,8 @@ def banks_of(request: Request, machine: Machine, need_mib: float | None) -> list
         banks = [_by_need(room, need_mib) for room in rooms]
     else:
         each = 1 if request.max_concurrent == "auto" else math.ceil(request.max_concurrent / len(rooms))
-        banks = [_unmeasured(room, each) for room in rooms]
+        most = max(room.limit_of_one_in(1) for room in rooms)
+        banks = [_unmeasured(room, each, most) for room in rooms]
     if not any(bank.models for bank in banks):
         raise _no_room(request, rooms, need_mib)
     return banks
@@ -109,9 +110,10 @@ def _by_need(room: Room, need_mib: float) -> Bank:
     return Bank(room=room, models=max(alone, room.holds(limit_for(need_mib))), limit=room.limit_of_one_in)
 
 
-def _unmeasured(room: Room, models: int) -> Bank:
-    """One model, or as many as are asked for."""
-    return Bank(room=room, models=min(models, room.holds(1)), limit=room.limit_of_one_in)
+def _unmeasured(room: Room, models: int, most_mib: int) -> Bank:
+    """One model, or as many as are asked for; none where others have left less than half of the emptiest GPU's room."""
+    least = max(1, most_mib // 2) if room.limit_of_one_in(1) < most_mib else 1
+    return Bank(room=room, models=min(models, room.holds(least)), limit=room.limit_of_one_in)
 
 
 def _no_room(request: Request, rooms: Sequence[Room], need_mib: float | None) -> DoesNotFitError:

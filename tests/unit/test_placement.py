@@ -217,3 +217,8 @@ def test_slots_of_different_shares_are_created_in_waves() -> None:
     slots = plan_slots(Request(gpu_memory_mib=7_000), machine(24_256, 12_256), trials=9)
     assert shares(slots) == [(0.3333, ("0",), 7_000)] * 3 + [(1.0, ("1",), 7_000)]
     assert [[slot.index for slot in wave] for wave in in_waves(slots)] == [[0, 1, 2], [3]]
+
+
+def test_a_gpu_that_others_have_nearly_filled_is_left_out_until_models_are_measured() -> None:
+    slots = plan_slots(Request(), machine(900, 24_256), trials=4)
+    assert [slot.allocation.gpus for slot in slots] == [("1",)]
