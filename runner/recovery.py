@@ -226,11 +226,10 @@ class Recovery:
             return
         for slot in growth.retired:
             self._fleet.retire(slot)
-        for slot in lost:
-            allocation = growth.allocations.get(slot)
-            self._fleet.replace(slot, allocation)
-            if allocation is not None:
-                self._journal.resize(slot, allocation)
+        if lost:
+            self._fleet.replace({slot: growth.allocations.get(slot) for slot in lost})
+        for slot in lost.keys() & growth.allocations.keys():
+            self._journal.resize(slot, growth.allocations[slot])
 
     def _remedy(self, slot: int, growth: Growth) -> str:
         if self._shares is None:

@@ -56,8 +56,12 @@ class Fleet(Protocol):
         None where there was no turn to repeat, or `stop` has interrupted it.
         """
 
-    def replace(self, slot: int, allocation: Allocation | None = None) -> None:
-        """Ends the slot's worker for certain and starts a fresh one in its place, from now on with this share."""
+    def replace(self, shares: Mapping[int, Allocation | None]) -> None:
+        """Ends these slots' workers for certain and starts fresh ones in their places.
+
+        Args:
+            shares: what each slot has from now on; None for what it has had.
+        """
 
     def stop(self) -> None:
         """Lets every turn end at its next step, unreported. May be called from a signal's handler."""

@@ -148,13 +148,12 @@ class FakeFleet:
             answers |= found
         return answers
 
-    def replace(self, slot: int, allocation: Allocation | None = None) -> None:
+    def replace(self, shares: Mapping[int, Allocation | None]) -> None:
         """As `Fleet.replace`."""
-        assert slot in self.slots
-        self._lost.discard(slot)
-        self.replaced.append(slot)
-        if allocation is not None:
-            self.resized[slot] = allocation
+        assert shares.keys() <= set(self.slots)
+        self._lost -= shares.keys()
+        self.replaced += shares
+        self.resized |= {slot: allocation for slot, allocation in shares.items() if allocation is not None}
 
     def stop(self) -> None:
         """As `Fleet.stop`; a turn takes no time here."""

@@ -60,10 +60,7 @@ class RayFleet:
     def __enter__(self) -> Self:
         self._session.__enter__()
         try:
-            pending: dict[int, Any] = {}
-            for wave in in_waves(list(self._slots.values())):
-                pending |= self._create(wave)
-            self._devices = {slot: self._ready(slot, future) for slot, future in sorted(pending.items())}
+            self._start(list(self._slots.values()))
         except BaseException:
             self.__exit__()
             raise
@@ -155,22 +152,30 @@ class RayFleet:
             for device in list(self._devices.values()):
                 send(device.pid, STOP)
 
-    def replace(self, slot: int, allocation: Allocation | None = None) -> None:
-        """As `Fleet.replace`."""
-        pid = self._end(slot)
-        if allocation is not None:
-            self._slots[slot] = Slot(index=slot, allocation=allocation)
-        share = self._slots[slot].allocation
-        if share.gpus and pid is not None:
-            share_mib = (share.gpu_memory_mib or 0) + share.gpu_overhead_mib
-            wait_on(share.node, wait_until_free, share.gpus, share_mib, pid)
+    def replace(self, shares: Mapping[int, Allocation | None]) -> None:
+        """As `Fleet.replace`. Together, as Ray may put workers that are alike in each other's places."""
+        for slot, allocation in shares.items():
+            pid = self._end(slot)
+            if allocation is not None:
+                self._slots[slot] = Slot(index=slot, allocation=allocation)
+            share = self._slots[slot].allocation
+            if share.gpus and pid is not None:
+                share_mib = (share.gpu_memory_mib or 0) + share.gpu_overhead_mib
+                wait_on(share.node, wait_until_free, share.gpus, share_mib, pid)
         self._forget_unproven()
-        self._devices[slot] = self._ready(slot, self._create([self._slots[slot]])[slot])
+        self._start([self._slots[slot] for slot in shares])
 
     @property
     def devices(self) -> Mapping[int, Any]:
         """What each slot's worker found when it started."""
         return self._devices
+
+    def _start(self, slots: Sequence[Slot]) -> None:
+        """Starts these slots' workers, all that Ray can place at once together."""
+        pending: dict[int, Any] = {}
+        for wave in in_waves(slots):
+            pending |= self._create(wave)
+        self._devices |= {slot: self._ready(slot, future) for slot, future in sorted(pending.items())}
 
     def _create(self, wave: Sequence[Slot]) -> dict[int, Any]:
         """Starts workers for slots that are alike to Ray; which is whose is decided once Ray has put them on GPUs.
@@ -223,8 +228,8 @@ class RayFleet:
         answers = self._gather(calls)
         found = {trial.id: _value(trial, answers[trial.id]) for trial in trials if trial.id in answers}
         lost = {trial_id for trial_id, value in found.items() if isinstance(value, Failure) and value.lost_worker}
-        for slot in {calls[trial_id].slot for trial_id in lost}:
-            self.replace(slot)
+        if lost:
+            self.replace(dict.fromkeys(calls[trial_id].slot for trial_id in lost))
         return found
 
     def _gather(self, calls: Mapping[Any, Call]) -> dict[Any, Any]:

@@ -235,7 +235,7 @@ def test_a_killed_worker_fails_its_trial_alone_and_its_slot_lives_again(
     assert reports["000"].kind == "worker"
     assert not isinstance(reports["001"], Failure)
 
-    ray_fleet.replace(0)
+    ray_fleet.replace({0: None})
     assert ray_fleet.devices[0].pid != victim
     again = ray_fleet.advance({0: (Work(trial=trials[0], round=0),)})
     assert not isinstance(again["000"], Failure), again

@@ -218,8 +218,8 @@ def test_as_many_on_each_gpu_as_its_memory_holds_and_a_worker_comes_back_to_its_
     before = limits(fleet)
     assert before == [("3", [("GPU:3", [7_000])])] * 3 + [("1", [("GPU:1", [7_000])])]
     assert booked() == pytest.approx(1.9999)
-    for slot in (3, 1):
-        fleet.replace(slot)
+    for slots in ([3], [1], [0, 2, 3]):  # of several lost together Ray may swap the places
+        fleet.replace(dict.fromkeys(slots))
         assert limits(fleet) == before
 
 

@@ -65,7 +65,7 @@ def test_a_model_beyond_its_limit_is_out_of_memory_and_its_neighbour_does_not_no
         assert failure.kind == "oom"
         assert "of a limit of 1000 MiB of GPU memory" in failure.message
         after = turn(fleet, [small], 1)["000"]
-        fleet.replace(0)
+        fleet.replace({0: None})
         alone = turn(fleet, [small])["000"], turn(fleet, [small], 1)["000"]
         for with_neighbour, by_itself in zip((found["000"], after), alone, strict=True):
             assert isinstance(with_neighbour, Report)
