@@ -16,6 +16,7 @@ from typing import Any, Self
 from unittest import mock
 
 import ray
+from ray.exceptions import RayActorError
 
 from faults.driver import drive, environment, print_to
 from faults.injection import Injection
@@ -33,9 +34,12 @@ class KeptFleet(RayFleet):
             with contextlib.chdir(self.home):  # the workers', too: the sweep's own folder will be removed
                 super().__enter__()
             self.opened = True
-        # The trials of the sweep before have the names of the next one's.
-        ray.get([actor.advance.remote(()) for actor in self._actors.values()])
         self._loaded.clear()
+        for slot, actor in list(self._actors.items()):
+            try:  # the trials of the sweep before have the names of the next one's
+                ray.get(actor.advance.remote(()))
+            except RayActorError:  # killed when its slot had no more work
+                self.replace(slot)
         return self
 
     def __exit__(self, *exc: object) -> None:
