@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui test faults bench bench-quick lint format lock clean
+.PHONY: help setup sweep ui test test-gpu faults bench bench-quick lint format lock clean
 PYTHON ?= python3
 ARGS ?=
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready  ## Create .venv with the locked packages; does nothing where that is done
 
@@ -16,6 +16,9 @@ ui: .venv/.ready  ## Review sweeps in the MLflow UI on 127.0.0.1
 
 test: .venv/.ready  ## Run the tests: make test ARGS=tests/unit
 	.venv/bin/python -m pytest $(ARGS)
+
+test-gpu: .venv/.ready  ## Run the tests that need an NVIDIA GPU; skips them with the reason elsewhere
+	.venv/bin/python -m pytest tests/gpu -m gpu -n 0 -rs $(ARGS)
 
 faults: .venv/.ready  ## Inject faults, compare with an undisturbed sweep, print a table: make faults ARGS="--quick"
 	PYTHONPATH=tests .venv/bin/python -m faults $(ARGS)

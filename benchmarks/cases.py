@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.sweeps import EXPERIMENT, overrides
+from benchmarks.programs import EXPERIMENT, overrides
 
 PARTS = ("control", "startup", "barrier", "logging", "rotation", "memory")
 
@@ -58,7 +58,7 @@ def _compute_bound(workload: str, epochs: int, models: int) -> list[Case]:
     return [
         _train(workload, "runner", models, epochs),
         *_sequential(workload, epochs, xla_repeats=1),
-        _train(workload, "processes", models, epochs),
+        _train(workload, "processes", models, epochs, 3),
         _train(workload, "interleaved", models, epochs, 1),
     ]
 
@@ -77,9 +77,9 @@ def all_cases() -> list[Case]:
     return [
         *(_train("W1", "runner", models, 8, None if models == 8 else 1) for models in (1, 2, 4, 8, 16)),
         *_sequential("W1", 8),
-        _train("W1", "interleaved", 2, 3, 1),
-        _train("W1", "processes", 8, 2, 1),
-        _train("W1", "processes, XLA", 8, 2, 1),
+        _train("W1", "interleaved", 2, 8, 1),
+        _train("W1", "processes", 8, 8, 1),
+        _train("W1", "processes, XLA", 8, 8, 1),
         _train("W1", "Ray Tune", 8, 8),
         *_compute_bound("W2", 4, 2),
         *(_train("W2", "runner", models, 4, 1) for models in (4, 8)),
@@ -87,10 +87,10 @@ def all_cases() -> list[Case]:
         *_compute_bound("W4", 1, 2),
         *_compute_bound("W8", 4, 3),
         _sweep("runner", "-m", "runner", "sweep", str(EXPERIMENT), *overrides()),
-        _sweep("fit", "-m", "benchmarks.sweeps.fit"),
-        _sweep("tuned fit", "-m", "benchmarks.sweeps.fit", "tuned"),
-        _sweep("Ray Tune", "-m", "benchmarks.sweeps.tune"),
-        _sweep("KerasTuner", "-m", "benchmarks.sweeps.keras_tuner", repeats=1),
+        _sweep("fit", "-m", "benchmarks.programs.fit"),
+        _sweep("tuned fit", "-m", "benchmarks.programs.fit", "tuned"),
+        _sweep("Ray Tune", "-m", "benchmarks.programs.tune"),
+        _sweep("KerasTuner", "-m", "benchmarks.programs.keras_tuner", repeats=1),
         *(_part(name, quick=False) for name in PARTS),
     ]
 

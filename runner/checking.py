@@ -87,6 +87,7 @@ def _metrics_asked_for(member: Member) -> list[tuple[str, str]]:
 
 def _describe(trial: Trial, failure: Failure) -> str:
     what = {"data": "load_data", "build": "build_model or its first step", "worker": "the worker"}
+    what["oom"] = "its first step, or what comes before it,"
     settings = ", ".join(f"{name}={trial.settings[name]!r}" for name in trial.searched)
     where = f"{trial.source.path}: {what.get(failure.kind, failure.kind)} failed"
     return f"{where}{f' with {settings}' if settings else ''}: {failure.message}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,20 @@ from runner.placement import Gpu, Machine
 _MIB = 1024 * 1024
 _MEMORY = Path("/proc/meminfo")
 _CONTAINER = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuUse:
+    """What a GPU's memory is used for now.
+
+    Args:
+        free_mib: taken by no process, MiB.
+        processes: MiB by the ids of the processes that compute there, as the driver counts them: in a container these
+            may be other numbers. 0 where the driver does not say.
+    """
+
+    free_mib: int
+    processes: Mapping[int, int]
 
 
 def this_machine() -> Machine:
@@ -66,6 +81,29 @@ def gpus_of(environ: Mapping[str, str]) -> tuple[Gpu, ...]:
         return tuple(_gpu(pynvml, name, handle) for name, handle in handles)
     finally:
         pynvml.nvmlShutdown()
+
+
+def gpu_use(names: Iterable[str]) -> dict[str, GpuUse]:
+    """The use of GPUs by their names in CUDA_VISIBLE_DEVICES; none of those that the driver does not show."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return {}
+    try:
+        return {name: _use(pynvml, handle) for name, handle in _visible(pynvml, ",".join(names))}
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _use(pynvml: Any, handle: Any) -> GpuUse:
+    try:
+        found = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except pynvml.NVMLError:  # a part of a GPU may not tell its processes
+        found = []
+    processes = {int(process.pid): (process.usedGpuMemory or 0) // _MIB for process in found}
+    return GpuUse(free_mib=pynvml.nvmlDeviceGetMemoryInfo(handle).free // _MIB, processes=processes)
 
 
 def _visible(pynvml: Any, visible: str | None) -> list[tuple[str, Any]]:

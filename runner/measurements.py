@@ -7,6 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ class MeasurementsFile:
         return self._read().get(key)
 
     def put(self, key: str, values: Mapping[str, Any]) -> None:
-        """Keeps a measurement."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        """Keeps a measurement; where that is impossible it is measured again the next time."""
         partial = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        partial.write_text(json.dumps({**self._read(), key: dict(values)}, indent=1), encoding="utf-8")
-        partial.replace(self._path)
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps({**self._read(), key: dict(values)}, indent=1), encoding="utf-8")
+            partial.replace(self._path)
 
     def _read(self) -> dict[str, Any]:
         try:

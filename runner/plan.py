@@ -12,8 +12,7 @@ from rich.table import Table
 
 from runner.checking import check_members, choose_metric
 from runner.errors import ExperimentError
-from runner.placement import explain
-from runner.preparation import Prepared, open_fleet
+from runner.preparation import Prepared, open_fleet, sums
 from runner.records import Checked, Facts, Failure, Trial
 from runner.settle import steps_per_epoch, with_turns
 
@@ -79,8 +78,9 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "goal": plan.goal,
         "fleet": plan.prepared.config.fleet.kind,
         "machine": asdict(plan.prepared.machine),
+        "nodes": {node: asdict(machine) for node, machine in plan.prepared.machines.items() if node},
         "slots": [{"index": slot.index, **asdict(slot.allocation)} for slot in plan.prepared.slots],
-        "sums": explain(plan.prepared.slots, plan.prepared.machine),
+        "sums": sums(plan.prepared),
         "models": [
             {"first_trial": need.trial.id, "trials": need.trials, "memory_mib": need.memory_mib}
             for need in plan.prepared.needs
@@ -119,7 +119,7 @@ def show(plan: Plan, console: Console) -> None:
         f"TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}",
         highlight=False,
     )
-    for line in (*explain(plan.prepared.slots, plan.prepared.machine), *_needs(plan.prepared)):
+    for line in (*sums(plan.prepared), *_needs(plan.prepared)):
         console.print(f"  {line}", highlight=False)
     for name, facts in plan.facts.items():
         rows = "a stream" if facts.rows is None else f"{facts.rows} rows"

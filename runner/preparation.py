@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from runner.cluster import machines_of
 from runner.config import Config, Member, resolve_members
 from runner.machine import this_machine
 from runner.measurements import MeasurementsFile
-from runner.placement import Machine, Request, needs_a_probe, plan_slots
+from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes
 from runner.probe import CACHE as NEEDS
 from runner.probe import Need, Needs, is_complete, largest
 from runner.recording import versions
@@ -17,6 +19,7 @@ from runner.schedule import Schedule, live_within
 from runner.seams import Fleet
 from runner.search.propose import propose_trials
 from runner.settle import CACHE, Settling
+from runner.shares import Shares
 from runner.timings import TimingsFile
 
 _STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
@@ -27,6 +30,7 @@ class Prepared:
     """Everything that is known before a worker exists.
 
     Args:
+        machines: this one under the empty name, or a cluster's nodes by what Ray calls them.
         needs: each distinct model, with what it takes where that was measured before.
         to_probe: the slots follow from what the models take, and not all of them were measured.
     """
@@ -35,26 +39,32 @@ class Prepared:
     members: tuple[Member, ...]
     trials: tuple[Trial, ...]
     slots: tuple[Slot, ...]
-    machine: Machine
+    machines: Mapping[str, Machine]
     needs: tuple[Need, ...] = ()
     to_probe: bool = False
 
+    @property
+    def machine(self) -> Machine:
+        """The machine; of a cluster the first."""
+        return next(iter(self.machines.values()))
+
 
 def prepare(config: Config) -> Prepared:
-    """Members, trials and slots; no TensorFlow, no Ray.
+    """Members, trials and slots; no TensorFlow, and Ray only to ask a cluster for its nodes.
 
     Raises:
         ConfigError: experiment files, parameters or search do not fit together.
         PlacementError: the slots do not fit the machine.
+        FleetError: the cluster of `fleet.address` cannot be used.
     """
     members = resolve_members(config)
     trials, request = propose_trials(members, config), _request(config)
-    machine, known = _measured_machine(request)
+    machines, known = measured(machines_of(config), request)
     needs = known.of(trials)
-    to_probe = needs_a_probe(request, machine) and not is_complete(needs)
-    slots = plan_slots(request, machine, len(trials), None if to_probe else largest(needs))
+    to_probe = any(needs_a_probe(request, machine) for machine in machines.values()) and not is_complete(needs)
+    slots = plan_on_nodes(request, machines, len(trials), None if to_probe else largest(needs))
     return Prepared(
-        config=config, members=members, trials=trials, slots=slots, machine=machine, needs=needs, to_probe=to_probe
+        config=config, members=members, trials=trials, slots=slots, machines=machines, needs=needs, to_probe=to_probe
     )
 
 
@@ -64,18 +74,18 @@ def probe(prepared: Prepared) -> Prepared:
     On GPUs one worker has a whole one; without, as many workers as there are slots.
     """
     request = _request(prepared.config)
-    _, known = _measured_machine(request)
+    _, known = measured(prepared.machines, request)
     unknown = [need.trial for need in prepared.needs if need.memory_mib is None]
     if not unknown:
         return prepared
     slots = prepared.slots
     if any(slot.allocation.gpus for slot in slots):
-        slots = plan_slots(Request(max_concurrent=1), prepared.machine, 1)
+        slots = plan_on_nodes(Request(max_concurrent=1), prepared.machines, 1)
     with open_fleet(prepared, slots) as fleet:
         for trial, found in zip(unknown, fleet.probe(unknown).values(), strict=True):
             known.keep(trial, found)
-        if slots[0].allocation.gpus:
-            known.keep_overhead(prepared.machine, this_machine(), slots[0])
+        if slots[0].allocation.gpus and "" in prepared.machines:
+            known.keep_overhead(prepared.machines[""], this_machine(), slots[0])
     return replace(prepare(prepared.config), to_probe=False)
 
 
@@ -83,12 +93,15 @@ def _request(config: Config) -> Request:
     return Request(**config.resources.model_dump())
 
 
-def _measured_machine(request: Request) -> tuple[Machine, Needs]:
-    """The machine with what is known of it, and what is known of models on it."""
-    machine = this_machine()
-    device = machine.gpus[0].name if machine.gpus and request.num_gpus != 0 else "cpu"
+def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:
+    """The machines with what is known of their kind, and what is known of models on it."""
+    gpus = [gpu for machine in machines.values() for gpu in machine.gpus]
+    device = gpus[0].name if gpus and request.num_gpus != 0 else "cpu"
     known = Needs(MeasurementsFile(NEEDS.expanduser()), device, versions())
-    return replace(machine, gpu_overhead_mib=known.overhead_mib or machine.gpu_overhead_mib), known
+    return {
+        node: replace(machine, gpu_overhead_mib=known.overhead_mib or machine.gpu_overhead_mib)
+        for node, machine in machines.items()
+    }, known
 
 
 def within_memory(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> Prepared:
@@ -100,10 +113,17 @@ def within_memory(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fle
     if slots[0].allocation.gpus or request.max_concurrent != "auto":
         return prepared
     need = max(check.memory_mib for check in checked.values())
-    holds = len(plan_slots(request, prepared.machine, len(prepared.trials), need or None))
-    for slot in slots[holds:]:
-        fleet.retire(slot.index)
-    return replace(prepared, slots=slots[:holds])
+    room = Counter(
+        slot.allocation.node for slot in plan_on_nodes(request, prepared.machines, len(prepared.trials), need or None)
+    )
+    kept = []
+    for slot in slots:
+        if room[slot.allocation.node]:
+            room[slot.allocation.node] -= 1
+            kept.append(slot)
+        else:
+            fleet.retire(slot.index)
+    return replace(prepared, slots=tuple(kept))
 
 
 def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
@@ -117,7 +137,8 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
     from runner.fleet.ray import RayFleet
 
     patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
-    return RayFleet(slots, address=fleet.address, cpus=prepared.machine.cpus, patience=patience)
+    cpus = sum(machine.cpus for machine in prepared.machines.values())
+    return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience)
 
 
 def settled(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> tuple[Trial, ...]:
@@ -127,15 +148,30 @@ def settled(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) ->
     return settling.settle(prepared.trials, checked)
 
 
-def make_schedule(prepared: Prepared, parameters: int, begun: Mapping[str, Work] | None = None) -> Schedule:
+def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:
     """Trials queue or rotate, as the config says.
 
     Args:
         prepared: the sweep.
-        parameters: weights of its largest model.
+        parameters: weights of its largest model; None where none is known: then as many live as there are slots.
         begun: the next turns of trials that an earlier driver has trained.
     """
     live = None
-    if prepared.config.schedule == "rotate":
-        live = live_within(prepared.machine.memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
+    if prepared.config.schedule == "rotate" and parameters is not None:
+        memory_mib = sum(machine.memory_mib for machine in prepared.machines.values())
+        live = live_within(memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
     return Schedule(prepared.trials, prepared.slots, live, begun)
+
+
+def make_shares(prepared: Prepared) -> Shares | None:
+    """The slots' shares, which can grow; None where all models are in this process, which has no limit for each."""
+    return Shares(prepared.slots, prepared.machines) if prepared.config.fleet.kind == "ray" else None
+
+
+def sums(prepared: Prepared) -> tuple[str, ...]:
+    """What is given away on each machine, written out."""
+    lines: list[str] = []
+    for node, machine in prepared.machines.items():
+        if here := [slot for slot in prepared.slots if slot.allocation.node == node]:
+            lines += [f"node {node[:8]}: {line}" if node else line for line in explain(here, machine)]
+    return tuple(lines)

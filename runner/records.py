@@ -184,6 +184,7 @@ class Allocation:
             a trial's identity.
         memory_mib: host memory that the process may take beyond what it has as a bare worker, MiB; None for no limit.
         mps_thread_percentage: the part of the GPU's multiprocessors that MPS lets it use; None without MPS.
+        node: the machine, by what Ray calls it; empty for this one.
     """
 
     num_cpus: float
@@ -194,6 +195,12 @@ class Allocation:
     threads: int = 1
     memory_mib: int | None = None
     mps_thread_percentage: int | None = None
+    node: str = ""
+
+    @property
+    def memory_limit_mib(self) -> int | None:
+        """The limit that a model may run into: of GPU memory where it has a GPU, else of host memory."""
+        return self.gpu_memory_mib if self.gpus else self.memory_mib
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -305,6 +312,7 @@ class Turn:
         seat_s: seconds spent to build and trace the model (first turn only).
         swap_s: seconds spent to put the trial's variables in place of another's.
         memory_mib: peak resident memory of the worker's process, MiB.
+        gpu_memory_mib: peak of TensorFlow's allocator on the fullest GPU in this turn, MiB; 0 without a GPU.
     """
 
     pid: int
@@ -315,6 +323,7 @@ class Turn:
     seat_s: float = 0.0
     swap_s: float = 0.0
     memory_mib: float = 0.0
+    gpu_memory_mib: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -341,8 +350,8 @@ class Report:
     facts: Facts | None = None
 
 
-FailureKind = Literal["data", "build", "train", "export", "snapshot", "worker", "hang"]
-_LOST: frozenset[FailureKind] = frozenset({"worker", "hang"})
+FailureKind = Literal["data", "build", "train", "export", "snapshot", "oom", "worker", "hang"]
+_LOST: frozenset[FailureKind] = frozenset({"oom", "worker", "hang"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -351,7 +360,8 @@ class Failure:
 
     Args:
         kind: `data`, `build`, `train` or `export`: the experiment's own code failed there; `snapshot`: a snapshot does
-            not fit the rebuilt model; `worker`: the process died; `hang`: it took too long and was killed.
+            not fit the rebuilt model; `oom`: out of memory, of which the process told or was killed; `worker`: the
+            process died; `hang`: it took too long and was killed.
         noticed_s: when a lost worker was noticed, seconds since the epoch; 0 for other kinds.
     """
 
@@ -363,7 +373,7 @@ class Failure:
 
     @property
     def lost_worker(self) -> bool:
-        """True where the process is gone and every seat in it: the slot needs a new worker."""
+        """True where the process is gone or not to be used again, and every seat in it: the slot needs a new worker."""
         return self.kind in _LOST
 
 

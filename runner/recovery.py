@@ -9,15 +9,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from runner.placement import Growth
 from runner.records import Export, Failure, Incident, Metrics, Replay, Report, Snapshot, Trial, Verdict, Work
 from runner.schedule import next_turn
 from runner.seams import Fleet, Journal, Snapshots
 from runner.search.stop import judge
+from runner.shares import Shares
 
+A = TypeVar("A")
 Round = Mapping[int, tuple[Work, ...]]
 Answers = Mapping[str, Report | Export | Failure | None]
+_MAX_OUT_OF_MEMORY = 1  # what repeats with a new worker, and a larger share where there is one, is the trial's own
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +70,8 @@ class Recovery:
         journal: told of every incident.
         snapshots: where they are kept; None for nowhere: every recovery begins at the trial's beginning.
         every_s: seconds between two snapshots of all live trials; None for none but at a stop.
-        max_failures: how often a trial may lose its worker before it is given up.
+        max_failures: how often a trial may lose its worker before it is given up; for want of memory at most once.
+        shares: what the slots have, and how it can grow; None for shares that are what they are.
         stopping: true once the sweep is to stop: nothing is brought back any more.
         tell: told of snapshots that cannot be taken.
         clock: monotonic seconds.
@@ -79,12 +85,13 @@ class Recovery:
         *,
         every_s: float | None = None,
         max_failures: int = 3,
+        shares: Shares | None = None,
         stopping: Callable[[], bool] = lambda: False,
         tell: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fleet, self._journal, self._snapshots = fleet, journal, snapshots
-        self._every_s, self._max_failures = every_s, max_failures
+        self._every_s, self._max_failures, self._shares = every_s, max_failures, shares
         self._stopping, self._tell, self._clock = stopping, tell, clock
         self._saved_s = clock()
         self._live: Round = {}
@@ -92,6 +99,8 @@ class Recovery:
         self._seated: set[str] = set()
         self._failed: set[str] = set()  # in this round, by their own code or once too often with their worker
         self._losses: Counter[str] = Counter()
+        self._hungers: Counter[str] = Counter()  # losses for want of memory
+        self._remedies: dict[str, str] = {}  # what has been done about them
         self._refused: set[str] = set()  # trials whose snapshots do not fit their models
 
     def take_over(self, trial_id: str, orders: Sequence[Work]) -> None:
@@ -105,7 +114,7 @@ class Recovery:
         reports: dict[str, Report | Failure | None] = dict(self._fleet.advance(turns)) if turns else {}
         self._take(turns, reports, one_by_one=False)
         reports |= self._bring_back()
-        return {trial_id: r for trial_id, r in reports.items() if r is not None and self._counts(trial_id, r)}
+        return {i: self._explained(i, r) for i, r in reports.items() if r is not None and self._counts(i, r)}
 
     def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> dict[str, Export | Failure]:
         """As `Fleet.export`; where a worker dies over it, its trials are brought back and it is tried again."""
@@ -118,7 +127,7 @@ class Recovery:
             self._bring_back()
             lost = {trial_id for trial_id in ids & exports.keys() if not self._counts(trial_id, exports[trial_id])}
             todo = {} if self._stopping() else _with_trials(todo, lost)
-        return {trial_id: export for trial_id, export in exports.items() if self._counts(trial_id, export)}
+        return {i: self._explained(i, export) for i, export in exports.items() if self._counts(i, export)}
 
     def keep(self, live: Mapping[int, tuple[Trial, ...]]) -> None:
         """Takes snapshots of the trials that live on, where it is time for it or the sweep is to stop."""
@@ -129,7 +138,7 @@ class Recovery:
         for trial_id, found in self._fleet.snapshot(live).items():
             if isinstance(found, Snapshot):
                 self._snapshots.write(trials[trial_id], found)
-            elif not found.lost_worker:  # a lost one is noticed in the next round
+            elif found.kind == "oom" or not found.lost_worker:  # one that died is noticed in the next round
                 self._tell(f"trial {trial_id}: no snapshot could be taken ({found.message}); it goes on without")
         self._saved_s = self._clock()
 
@@ -162,12 +171,16 @@ class Recovery:
 
     def _take(self, work: Round, answers: Answers, one_by_one: bool) -> None:
         """Who has a seat after these answers, who has failed, and which slots need a new worker."""
+        lost: dict[int, list[Work]] = {}
         for slot, items in work.items():
             for item in items:
                 self._take_one(item, answers)
-            lost = [item for item in items if _is_lost(answers.get(item.trial.id))]
-            if lost:
-                self._lose(slot, lost, certain=one_by_one or len(items) == 1, answers=answers)
+            lost[slot] = [item for item in items if _is_lost(answers.get(item.trial.id))]
+            if lost[slot]:
+                # Where only some are lost in one call, these have said so themselves.
+                certain = one_by_one or len(items) == 1 or len(lost[slot]) < len(items)
+                self._lose(slot, lost[slot], certain, answers)
+        self._replace({slot: items for slot, items in lost.items() if items}, answers)
 
     def _take_one(self, item: Work, answers: Answers) -> None:
         answer = answers.get(item.trial.id)
@@ -185,26 +198,67 @@ class Recovery:
         Of trials that a worker has one after another the first without an answer is to blame; of several that it has
         in one call nobody can tell, until they are brought back one after another.
         """
-        for item in lost:
-            self._note(item, answers[item.trial.id])
         if certain:
             guilty = lost[0].trial.id
-            self._losses[guilty] += 1
-            if self._losses[guilty] > self._max_failures:
+            hungry = _is_out_of_memory(answers[guilty])
+            count, most = (self._hungers, min(_MAX_OUT_OF_MEMORY, self._max_failures)) if hungry else (
+                self._losses, self._max_failures
+            )  # fmt: skip
+            count[guilty] += 1
+            if count[guilty] > most:
                 self._failed.add(guilty)
         self._seated -= {item.trial.id for item in self._live[slot]}
-        self._fleet.replace(slot)
+
+    def _replace(self, lost: Mapping[int, Sequence[Work]], answers: Answers) -> None:
+        """New workers for these slots, with larger shares where memory did not suffice and there is more."""
+        hungry = [
+            slot
+            for slot, items in lost.items()
+            if any(_is_out_of_memory(answers[i.trial.id]) and i.trial.id not in self._failed for i in items)
+        ]
+        growth = self._shares.grow(hungry, self._live) if self._shares is not None and hungry else Growth()
+        for slot in hungry:
+            self._remedies |= {item.trial.id: self._remedy(slot, growth) for item in lost[slot]}
+        for items in lost.values():
+            for item in items:
+                self._note(item, answers[item.trial.id])
+        if self._stopping():
+            return
+        for slot in growth.retired:
+            self._fleet.retire(slot)
+        for slot in lost:
+            allocation = growth.allocations.get(slot)
+            self._fleet.replace(slot, allocation)
+            if allocation is not None:
+                self._journal.resize(slot, allocation)
+
+    def _remedy(self, slot: int, growth: Growth) -> str:
+        if self._shares is None:
+            return "tried again"
+        limit = self._shares.of(slot).memory_limit_mib
+        if slot in growth.allocations:
+            return f"tried again under a larger limit of {limit} MiB"
+        if limit is None:
+            return "tried again in a new process"
+        return f"tried again in a new process under the same limit of {limit} MiB: nothing is free beside it"
 
     def _note(self, item: Work, failure: object) -> None:
-        assert isinstance(failure, Failure)
+        explained = self._explained(item.trial.id, failure)
+        assert isinstance(explained, Failure)
         incident = Incident(
             trial_id=item.trial.id,
             round=item.round,
-            kind=failure.kind,
-            message=failure.message,
-            noticed_s=failure.noticed_s,
+            kind=explained.kind,
+            message=explained.message,
+            noticed_s=explained.noticed_s,
         )
         self._journal.note(incident)
+
+    def _explained(self, trial_id: str, answer: A) -> A:
+        """The answer; out of memory with what has been done about it."""
+        if not isinstance(answer, Failure) or answer.kind != "oom" or trial_id not in self._remedies:
+            return answer
+        return replace(answer, message=f"{answer.message} ({self._remedies[trial_id]})")
 
     def _counts(self, trial_id: str, answer: Report | Export | Failure) -> bool:
         """Whether an answer is the trial's last word in this round: a lost worker alone is not."""
@@ -230,3 +284,7 @@ def _with_trials(
 
 def _is_lost(answer: object) -> bool:
     return isinstance(answer, Failure) and answer.lost_worker
+
+
+def _is_out_of_memory(answer: object) -> bool:
+    return isinstance(answer, Failure) and answer.kind == "oom"

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from runner.cluster import machines_of
 from runner.config import Config, load_config
 from runner.errors import ConfigError, PlacementError
 from runner.journal import JournalReader, SqliteJournal, Status, SweepRecord, TrialRecord, locked
-from runner.machine import this_machine
-from runner.placement import Request, plan_slots
-from runner.preparation import Prepared, make_schedule, open_fleet
+from runner.placement import Request, plan_on_nodes
+from runner.preparation import Prepared, make_schedule, make_shares, measured, open_fleet
+from runner.probe import largest
 from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Trial
@@ -127,7 +128,7 @@ def run_resume(
                 projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console))
                 training = Training(
                     config=config, folder=folder, journal=journal, projection=projection, console=console,
-                    signals=signals, masked=masked, pasts=standing.pasts,
+                    signals=signals, masked=masked, shares=make_shares(prepared), pasts=standing.pasts,
                 )  # fmt: skip
                 training.run(_schedule(prepared, standing), fleet, progress)
     return outcome(folder, progress, projection)
@@ -170,13 +171,18 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
     Raises:
         PlacementError: this machine cannot give them.
     """
-    machine, request = this_machine(), Request(**config.resources.model_dump())
-    had = next((record.allocation for record in standing.records if record.allocation is not None), None)
+    request = Request(**config.resources.model_dump())
+    machines, known = measured(machines_of(config), request)
+    # The smallest: a slot's share has grown where a trial ran out of memory.
+    given = [record.allocation for record in standing.records if record.allocation is not None]
+    had = min(given, key=lambda allocation: float(allocation["num_gpus"]), default=None)
     if had is not None:
         share = had["num_gpus"] if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
-        request = replace(request, num_cpus=had["num_cpus"], num_gpus=share)
+        had_slots = len({record.slot for record in standing.records if record.slot is not None})
+        most = had_slots if request.max_concurrent == "auto" else request.max_concurrent
+        request = replace(request, num_cpus=had["num_cpus"], num_gpus=share, max_concurrent=most)
     try:
-        slots = plan_slots(request, machine, len(standing.left))
+        slots = plan_on_nodes(request, machines, len(standing.left), largest(known.of(standing.left)))
     except PlacementError as err:
         raise PlacementError(f"this machine cannot give the slots that the sweep was trained in: {err}") from err
     if had is not None:
@@ -186,13 +192,14 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
                 f"the sweep was trained with {had['threads']} threads{' on a GPU' * bool(had['gpus'])} a trial; this "
                 f"machine would give {now.threads}{' on a GPU' * bool(now.gpus)}, and other numbers"
             )
-    return Prepared(config=config, members=(), trials=standing.left, slots=slots, machine=machine)
+    return Prepared(config=config, members=(), trials=standing.left, slots=slots, machines=machines)
 
 
 def _schedule(prepared: Prepared, standing: Standing) -> Schedule:
-    largest = max((record.facts["parameters"] for record in standing.records if record.facts is not None), default=0)
+    known = [record.facts["parameters"] for record in standing.records if record.facts is not None]
+    parameters = max(known) if known else None
     turns = {trial_id: past.next_turn for trial_id, past in standing.pasts.items()}
-    return make_schedule(prepared, largest, {trial_id: turn for trial_id, turn in turns.items() if turn is not None})
+    return make_schedule(prepared, parameters, {trial_id: turn for trial_id, turn in turns.items() if turn is not None})
 
 
 def _progress(standing: Standing) -> Progress:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.errors import SweepNotFoundError
+from runner.errors import JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord
 from runner.overheads import Overheads, summarize, timeline
 
@@ -141,7 +141,8 @@ def list_sweeps(root: Path = SWEEPS) -> list[Review]:
     """All sweeps, newest first."""
     reviews = []
     for folder in sweep_folders(root):
-        with contextlib.suppress(SweepNotFoundError):  # it is just being made, or its making was interrupted
+        # It is just being made, or its making was interrupted, or another version's: `results` names it.
+        with contextlib.suppress(SweepNotFoundError, JournalError):
             reviews.append(open_review(folder))
     return sorted(reviews, key=lambda review: review.sweep.created_ms, reverse=True)
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self
 
-from runner.records import Checked, Export, Failure, Incident, Replay, Report, Snapshot, Trial, Verdict, Work
+from runner.records import (
+    Allocation,
+    Checked,
+    Export,
+    Failure,
+    Incident,
+    Replay,
+    Report,
+    Snapshot,
+    Trial,
+    Verdict,
+    Work,
+)
 
 
 class Fleet(Protocol):
@@ -44,8 +56,8 @@ class Fleet(Protocol):
         None where there was no turn to repeat, or `stop` has interrupted it.
         """
 
-    def replace(self, slot: int) -> None:
-        """Ends the slot's worker for certain and starts a fresh one in its place."""
+    def replace(self, slot: int, allocation: Allocation | None = None) -> None:
+        """Ends the slot's worker for certain and starts a fresh one in its place, from now on with this share."""
 
     def stop(self) -> None:
         """Lets every turn end at its next step, unreported. May be called from a signal's handler."""
@@ -67,6 +79,9 @@ class Journal(Protocol):
 
     def note(self, incident: Incident) -> None:
         """Records that a trial has lost its worker."""
+
+    def resize(self, slot: int, allocation: Allocation) -> None:
+        """Records that a slot has another share from now on, and the trials that are in it."""
 
 
 class Snapshots(Protocol):

@@ -14,7 +14,7 @@ from rich.console import Console
 from runner.checking import check_members, choose_metric
 from runner.config import Config
 from runner.journal import SqliteJournal, locked
-from runner.preparation import Prepared, make_schedule, open_fleet, prepare, probe, settled, within_memory
+from runner.preparation import Prepared, make_schedule, make_shares, open_fleet, prepare, probe, settled, within_memory
 from runner.progress import Progress
 from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, write_config
 from runner.redaction import redact
@@ -67,7 +67,7 @@ def run_sweep(
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
             training = Training(
                 config=config, folder=folder, journal=journal, projection=projection, console=console,
-                signals=signals, masked=masked,
+                signals=signals, masked=masked, shares=make_shares(prepared),
             )  # fmt: skip
             parameters = max(check.facts.parameters for check in checked.values())
             training.run(make_schedule(prepared, parameters), fleet, progress)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from runner.records import (
+    Allocation,
     Checked,
     Export,
     Facts,
@@ -46,6 +47,7 @@ class FakeFleet:
         received: all orders of `advance`.
         restored: all trials that were brought back.
         replaced: slots that got a new worker.
+        resized: the shares that such workers got, where they got another.
     """
 
     slots: Sequence[int]
@@ -57,6 +59,7 @@ class FakeFleet:
     received: list[Work] = field(default_factory=list)
     restored: list[Replay] = field(default_factory=list)
     replaced: list[int] = field(default_factory=list)
+    resized: dict[int, Allocation] = field(default_factory=dict)
     _turns: dict[str, int] = field(default_factory=dict)
     _lost: set[int] = field(default_factory=set)
 
@@ -145,11 +148,13 @@ class FakeFleet:
             answers |= found
         return answers
 
-    def replace(self, slot: int) -> None:
+    def replace(self, slot: int, allocation: Allocation | None = None) -> None:
         """As `Fleet.replace`."""
         assert slot in self.slots
         self._lost.discard(slot)
         self.replaced.append(slot)
+        if allocation is not None:
+            self.resized[slot] = allocation
 
     def stop(self) -> None:
         """As `Fleet.stop`; a turn takes no time here."""
@@ -207,6 +212,7 @@ class MemoryJournal:
     """A journal in memory that checks its input."""
 
     incidents: list[Incident] = field(default_factory=list)
+    resized: dict[int, Allocation] = field(default_factory=dict)
     assigned: list[str] = field(default_factory=list)
     commits: list[tuple[Mapping[str, Report | Failure], Mapping[str, Verdict], Mapping[str, Export | Failure]]] = field(
         default_factory=list
@@ -236,6 +242,10 @@ class MemoryJournal:
         """As `Journal.note`."""
         assert incident.trial_id in self.assigned, "a trial lost its worker that was never assigned"
         self.incidents.append(incident)
+
+    def resize(self, slot: int, allocation: Allocation) -> None:
+        """As `Journal.resize`."""
+        self.resized[slot] = allocation
 
 
 @dataclass

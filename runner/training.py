@@ -19,6 +19,7 @@ from runner.records import Failure, Report, Verdict
 from runner.recovery import Past, Recovery
 from runner.schedule import Schedule
 from runner.seams import Fleet, Watcher
+from runner.shares import Shares
 from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
 from runner.tracking import Projection
@@ -47,6 +48,7 @@ class Training:
         projection: open; follows the journal.
         signals: those that stop the program.
         masked: takes secrets out of what is shown.
+        shares: of the slots; None where they cannot grow.
         pasts: of trials that an earlier driver has trained.
     """
 
@@ -57,6 +59,7 @@ class Training:
     console: Console
     signals: StopSignals
     masked: Callable[[str], str]
+    shares: Shares | None
     pasts: Mapping[str, Past] = field(default_factory=dict)
 
     def run(self, schedule: Schedule, fleet: Fleet, progress: Progress) -> None:
@@ -90,6 +93,7 @@ class Training:
             SnapshotStore(self.folder, versions(), self._tell),
             every_s=settings.snapshot_every_s,
             max_failures=settings.max_failures,
+            shares=self.shares,
             stopping=lambda: self.signals.requested,
             tell=self._tell,
         )

@@ -138,6 +138,21 @@ class OwnTrainStep(keras.Model):
         return {**self.get_metrics_result(), "gradient_norm": tf.linalg.global_norm(gradients)}
 
 
+class UnshapedLogs(OwnTrainStep):
+    """Its logs have no fixed shape to a trace, and its step counts in a variable that Keras does not know."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.tracker = [tf.Variable(1.0, trainable=False)]
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        logs = super().train_step(data)
+        count = self.tracker[0].assign_add(1.0)
+        for variable in self.trainable_weights:
+            variable.assign(variable * (1.0 - 1e-3 * count))
+        return {**logs, "count": tf.numpy_function(lambda value: value, [count], tf.float32)}
+
+
 class UnseededNoise(keras.layers.Layer):
     """Draws from Keras' global seed generator."""
 
@@ -159,6 +174,11 @@ def build_custom_train_step() -> keras.Model:
     inputs = keras.Input((FEATURES,))
     hidden = keras.layers.Dense(16, activation="relu")(inputs)
     return _compile(OwnTrainStep(inputs, keras.layers.Dense(CLASSES, activation="softmax")(hidden)))
+
+
+def build_unshaped_logs() -> keras.Model:
+    inputs = keras.Input((FEATURES,))
+    return _compile(UnshapedLogs(inputs, keras.layers.Dense(CLASSES, activation="softmax")(inputs)))
 
 
 def build_dict_inputs() -> keras.Model:
@@ -254,6 +274,7 @@ CASES: dict[str, Case] = {
     "functional": Case(build_functional, load_points),
     "subclassed": Case(build_subclassed, load_points),
     "custom_train_step": Case(build_custom_train_step, load_points),
+    "unshaped_logs": Case(build_unshaped_logs, load_points),
     "dict_inputs": Case(build_dict_inputs, load_dict_inputs),
     "two_inputs": Case(build_two_inputs, load_two_inputs),
     "two_outputs": Case(build_two_outputs, load_two_outputs),

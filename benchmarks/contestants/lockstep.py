@@ -16,6 +16,7 @@ from runner.config import load_config
 from runner.journal import JournalReader
 from runner.overheads import summarize
 from runner.preparation import Prepared, open_fleet, prepare
+from runner.recording import versions
 from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.seams import Fleet
@@ -65,5 +66,5 @@ def train_prepared(prepared: Prepared) -> Result:
 def settled(prepared: Prepared, fleet: Fleet) -> Prepared:
     """The sweep with nothing left to `auto`."""
     allocation = prepared.slots[0].allocation
-    settling = Settling(TimingsFile(TIMINGS), allocation, len(prepared.slots), {}, fleet.check)
+    settling = Settling(TimingsFile(TIMINGS), allocation, len(prepared.slots), versions(), fleet.check)
     return replace(prepared, trials=settling.settle(prepared.trials, check_members(prepared, fleet)))

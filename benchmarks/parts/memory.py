@@ -23,7 +23,7 @@ def measure(quick: bool) -> dict[str, float]:
 def _used_mib(workers: int, mib: int) -> float:
     """Object store and private memory of all workers, while each has trained an epoch on the array."""
     seeds = "seed=" + ",".join(map(str, range(workers)))
-    cpus = f"resources.num_cpus={os.cpu_count() / workers:g}"  # type: ignore[operator]
+    cpus = f"resources.num_cpus={len(os.sched_getaffinity(0)) / workers:g}"
     config = load_config(str(EXPERIMENT), [seeds, cpus, f"params.mib={mib}", "train.batch_size=4096"], config_dir=None)
     prepared = prepare(config)
     with RayFleet(prepared.slots, address=None, cpus=prepared.machine.cpus) as fleet:

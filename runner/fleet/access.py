@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ def private_cluster() -> Iterator[dict[str, str]]:
     try:
         yield {"_temp_dir": f"{private}/r"}  # Ray opens this one to everyone; short, as sockets allow 107 characters
     finally:
+        shutil.rmtree(private, ignore_errors=True)  # what Ray still holds open there is gone with its processes
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

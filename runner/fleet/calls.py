@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +13,9 @@ from ray.exceptions import RayError
 from runner.records import Failure, FailureKind, Trial
 
 K = TypeVar("K")
-_POLL_S = 0.25  # a signal's handler runs between two polls
+WantOfMemory = Callable[[int, RayError], str | None]
+"""Whether a slot's worker was lost for want of memory: what is known of it."""
+_POLL_S = 0.25  # a signal's handler runs, and a dead worker is noticed, between two polls
 _AFTER_STOP_S = 3.0  # what has not answered then is given up: it may be building a model
 
 
@@ -52,7 +54,10 @@ class Lost:
 
 
 def gather(
-    calls: Mapping[K, Call], end: Callable[[int], None], stopped_s: Callable[[], float | None]
+    calls: Mapping[K, Call],
+    end: Callable[[int], object],
+    stopped_s: Callable[[], float | None],
+    want_of_memory: WantOfMemory,
 ) -> dict[K, Any | Lost]:
     """Waits for all answers.
 
@@ -60,6 +65,7 @@ def gather(
         calls: what is waited for.
         end: ends a slot's worker for certain; called for those that died, hang, or lost what they depend on.
         stopped_s: when the fleet was told to stop, on the monotonic clock; None where it was not.
+        want_of_memory: what says that a slot's worker was lost for want of memory; None where nothing does.
 
     Returns:
         The answers; none for calls that were given up after a stop.
@@ -68,11 +74,10 @@ def gather(
     answers: dict[K, Any | Lost] = {}
     pending = dict(calls)
     while pending:
-        for key, call in list(pending.items()):
-            answer = _answer(call, time.monotonic() - began_s)
-            if answer is not None:
-                answers[key] = answer
-                del pending[key]
+        found = {**_overdue(pending, time.monotonic() - began_s), **_answered(pending, want_of_memory)}
+        for key, answer in found.items():
+            answers[key] = answer.value if isinstance(answer, _Value) else answer
+            call = pending.pop(key)
             if isinstance(answer, Lost):
                 end(call.slot)
         stopped = stopped_s()
@@ -80,8 +85,8 @@ def gather(
             break
         if pending:
             first_s = min(call.limit_s for call in pending.values()) - (time.monotonic() - began_s)
-            ray.wait([call.future for call in pending.values()], timeout=max(0.0, min(first_s, _POLL_S)))
-    return {key: answer.value if isinstance(answer, _Value) else answer for key, answer in answers.items()}
+            _wait(list(pending.values()), max(0.0, min(first_s, _POLL_S)))
+    return answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +94,46 @@ class _Value:
     value: Any
 
 
-def _answer(call: Call, waited_s: float) -> _Value | Lost | None:
-    """What has come of a call; None where nothing has yet."""
-    if call.future is None:
-        return Lost(kind="worker", message="its worker had ended before", noticed_s=time.time())
-    ready, _ = ray.wait([call.future], timeout=0)
-    if ready:
-        try:
-            return _Value(ray.get(call.future))
-        except RayError as err:
-            first_line = (str(err).strip().splitlines() or [""])[0]
-            message = f"{type(err).__name__}: {first_line}"
-            return Lost(kind="worker", message=message, traceback=str(err), noticed_s=time.time())
-    if waited_s > call.limit_s:
-        message = f"no answer within {call.limit_s:.0f} s; its worker was killed"
-        return Lost(kind="hang", message=message, noticed_s=time.time())
-    return None
+def _answered(pending: Mapping[K, Call], want_of_memory: WantOfMemory) -> dict[K, _Value | Lost]:
+    """What has come of the calls so far."""
+    ready = _wait(list(pending.values()), 0.0)
+    there = {key: call for key, call in pending.items() if call.future in ready}
+    found: dict[K, _Value | Lost] = dict.fromkeys(
+        (key for key, call in pending.items() if call.future is None),
+        Lost(kind="worker", message="its worker had ended before", noticed_s=time.time()),
+    )
+    try:
+        values = ray.get([call.future for call in there.values()])  # one call where none of them is an error
+    except RayError:
+        return found | {key: _answer(call, want_of_memory) for key, call in there.items()}
+    return found | dict(zip(there, map(_Value, values), strict=True))
+
+
+def _wait(calls: Sequence[Call], timeout_s: float) -> set[Any]:
+    """The futures that are there within the time; one call for all of them, as Ray's cost is by the call."""
+    futures = [call.future for call in calls if call.future is not None]
+    return set(ray.wait(futures, num_returns=len(futures), timeout=timeout_s)[0]) if futures else set()
+
+
+def _answer(call: Call, want_of_memory: WantOfMemory) -> _Value | Lost:
+    try:
+        return _Value(ray.get(call.future))
+    except RayError as err:
+        first_line = (str(err).strip().splitlines() or [""])[0]
+        message, hunger = f"{type(err).__name__}: {first_line}", want_of_memory(call.slot, err)
+        kind: FailureKind = "worker" if hunger is None else "oom"
+        message = message if hunger is None else f"{hunger}; {message}"
+        return Lost(kind=kind, message=message, traceback=str(err), noticed_s=time.time())
+
+
+def _overdue(pending: Mapping[K, Call], waited_s: float) -> dict[K, Lost]:
+    """Calls whose time is over."""
+    return {
+        key: Lost(
+            kind="hang",
+            message=f"no answer within {call.limit_s:.0f} s; its worker was killed",
+            noticed_s=time.time(),
+        )
+        for key, call in pending.items()
+        if waited_s > call.limit_s
+    }

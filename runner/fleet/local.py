@@ -67,8 +67,8 @@ class LocalFleet:
         replays = [replay for replays in work.values() for replay in replays]
         return {replay.trial.id: self._open.restore(replay, self._load(replay.trial)) for replay in replays}
 
-    def replace(self, slot: int) -> None:
-        """This process is the worker: it cannot have died."""
+    def replace(self, slot: int, allocation: Allocation | None = None) -> None:
+        """This process is the worker: it cannot have died, and its share is what it is."""
 
     def stop(self) -> None:
         """As `Fleet.stop`."""

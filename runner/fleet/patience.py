@@ -40,6 +40,12 @@ class Patience:
         if report.facts is not None:
             self._steps_per_epoch[report.trial_id] = report.facts.steps_per_epoch
 
+    def learn_all(self, answers: Iterable[object]) -> None:
+        """Takes in the turns among these answers."""
+        for answer in answers:
+            if isinstance(answer, Report):
+                self.learn(answer)
+
     def forget(self, trial: Trial) -> None:
         """The trial has lost its seat: its next turn is a first one."""
         self._turns.pop(trial.id, None)

@@ -6,10 +6,11 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from runner.errors import FleetError
+from runner.machine import GpuUse, gpu_use
 
 _END_TIMEOUT_S = 10.0
 
@@ -43,3 +44,39 @@ def is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until_free(
+    gpus: Sequence[str],
+    share_mib: int,
+    pid: int,
+    timeout_s: float = _END_TIMEOUT_S,
+    look: Callable[[Sequence[str]], Mapping[str, GpuUse]] = gpu_use,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Waits until a process that has ended holds no memory on these GPUs, and a share is free on each.
+
+    The driver takes the memory back a moment after the process. Without a GPU there is nothing to wait for.
+
+    Args:
+        gpus: their names in CUDA_VISIBLE_DEVICES.
+        share_mib: what is to be free, MiB.
+        pid: the process that has ended; it is waited for as long as the driver lists it.
+        timeout_s: most seconds to wait.
+        look: at the GPUs' use.
+        sleep: for so many seconds.
+
+    Raises:
+        FleetError: the share is not free.
+    """
+    began = time.monotonic()
+    while held := {name: use for name, use in look(gpus).items() if pid in use.processes or use.free_mib < share_mib}:
+        if time.monotonic() - began > timeout_s:
+            short = [f"{use.free_mib} MiB free on GPU {n}" for n, use in held.items() if use.free_mib < share_mib]
+            if short:
+                raise FleetError(
+                    f"a worker needs {share_mib} MiB, and {timeout_s:.0f} s after the end of process {pid}, which had "
+                    f"them, there are {', '.join(short)}: another process has taken GPU memory (nvidia-smi lists them)"
+                )
+            return  # the number is that of somebody else's process
+        sleep(0.05)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -16,64 +15,20 @@ os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runner.errors import FleetError
+from runner.fleet.actor import STOP, RayWorker
 from runner.fleet.calls import Call, Lost, gather
+from runner.fleet.deaths import KernelKills, want_of_memory
+from runner.fleet.nodes import wait_on
 from runner.fleet.patience import Patience
-from runner.fleet.processes import send, wait_until_gone
+from runner.fleet.processes import send, wait_until_free, wait_until_gone
 from runner.fleet.session import RaySession
 from runner.placement import gpus_used, in_waves, match
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
 
 _START_TIMEOUT_S = 180.0
-_STOP = signal.SIGUSR1  # tells a worker to interrupt its turn: a call would wait until the turn is over
-
-
-class RayWorker:
-    """A `Worker` behind Ray's calls; data sets arrive as zero-copy arrays from the object store."""
-
-    def gpus(self) -> tuple[str, ...]:
-        """The GPUs that Ray has given to this process."""
-        return tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
-
-    def start(self, allocation: Allocation) -> Any:
-        """Makes the process a worker within its limits; returns what it then found, a `Device`."""
-        from runner.worker import process
-
-        device = process.configure(allocation)
-        from runner.worker.worker import Worker
-
-        self._worker = Worker()
-        signal.signal(_STOP, lambda *_: self._worker.stop())
-        return device
-
-    def load(self, trial: Trial) -> Any:
-        """As `Worker.load`."""
-        return self._worker.load(trial)
-
-    def check(self, trial: Trial, loaded: Any) -> Checked | Failure:
-        """As `Worker.check`."""
-        return self._worker.check(trial, loaded)
-
-    def probe(self, trial: Trial, loaded: Any) -> Checked | Failure:
-        """As `Worker.probe`."""
-        return self._worker.probe(trial, loaded)
-
-    def advance(self, work: tuple[Work, ...], *loaded: Any) -> dict[str, Report | Failure]:
-        """As `Worker.advance`."""
-        return self._worker.advance(work, loaded)
-
-    def export(self, trial: Trial, best: bool) -> Export | Failure:
-        """As `Worker.export`."""
-        return self._worker.export(trial, best)
-
-    def snapshot(self, trials: tuple[Trial, ...]) -> dict[str, Snapshot | Failure]:
-        """As `Worker.snapshot`."""
-        return self._worker.snapshot(trials)
-
-    def restore(self, replay: Replay, loaded: Any) -> Report | Failure | None:
-        """As `Worker.restore`."""
-        return self._worker.restore(replay, loaded)
 
 
 class RayFleet:
@@ -94,9 +49,12 @@ class RayFleet:
         self._session = RaySession(gpus_used(slots), **_options(address, cpus, len(gpus_used(slots))))
         self._actors: dict[int, Any] = {}
         self._devices: dict[int, Any] = {}
+        self._ended: dict[int, int] = {}  # the last process of each slot that has ended
         self._loaded: dict[str, Any] = {}
+        self._proven: set[str] = set()  # data that a trial has trained on: it is in the object store
         self._patience = patience or Patience()
         self._stopped_s: float | None = None
+        self._kernel = KernelKills()
         self._busy: set[int] = set()  # slots that had not answered when a stop ended the waiting
 
     def __enter__(self) -> Self:
@@ -135,23 +93,25 @@ class RayFleet:
         return self._tried(trials, self._spread("probe", trials))
 
     def retire(self, slot: int) -> None:
-        """As `Fleet.retire`. Data that this worker has loaded is loaded anew."""
+        """As `Fleet.retire`."""
         self._end(slot)
         del self._slots[slot]
-        self._loaded.clear()
+        self._forget_unproven()
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`; a worker that takes too long is killed."""
         calls = {}
         for slot, items in work.items():
             trials = [item.trial for item in items]
-            limit_s = self._patience.limit_s(trials)
+            loading_s = self._patience.first_s * any(trial.data_key not in self._loaded for trial in trials)
+            limit_s = self._patience.limit_s(trials) + loading_s
             calls[slot] = self._call(slot, "advance", items, load=trials, limit_s=limit_s)
         reports: dict[str, Report | Failure] = {}
         for slot, answer in self._gather(calls).items():
             found = {i.trial.id: answer.of(i.trial) for i in work[slot]} if isinstance(answer, Lost) else answer
             reports |= found
-        self._learn(reports)
+            self._proven |= {i.trial.data_key for i in work[slot] if isinstance(found.get(i.trial.id), Report)}
+        self._patience.learn_all(reports.values())
         return reports
 
     def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
@@ -185,7 +145,7 @@ class RayFleet:
                 calls[trial.id] = self._call(slot, "restore", replay, load=[trial], limit_s=limit_s)
         answers = self._gather(calls)
         reports = {trial_id: _value(trials[trial_id], answer) for trial_id, answer in answers.items()}
-        self._learn(reports)
+        self._patience.learn_all(reports.values())
         return reports
 
     def stop(self) -> None:
@@ -193,12 +153,18 @@ class RayFleet:
         self._stopped_s = time.monotonic()
         if self._address is None:
             for device in list(self._devices.values()):
-                send(device.pid, _STOP)
+                send(device.pid, STOP)
 
-    def replace(self, slot: int) -> None:
-        """As `Fleet.replace`. Data that the dead worker was to load is loaded anew."""
-        self._end(slot)
-        self._loaded.clear()
+    def replace(self, slot: int, allocation: Allocation | None = None) -> None:
+        """As `Fleet.replace`."""
+        pid = self._end(slot)
+        if allocation is not None:
+            self._slots[slot] = Slot(index=slot, allocation=allocation)
+        share = self._slots[slot].allocation
+        if share.gpus and pid is not None:
+            share_mib = (share.gpu_memory_mib or 0) + share.gpu_overhead_mib
+            wait_on(share.node, wait_until_free, share.gpus, share_mib, pid)
+        self._forget_unproven()
         self._devices[slot] = self._ready(slot, self._create([self._slots[slot]])[slot])
 
     @property
@@ -255,19 +221,30 @@ class RayFleet:
     def _tried(self, trials: Sequence[Trial], calls: Mapping[str, Call]) -> dict[str, Checked | Failure]:
         """What the trials' checks found; workers that were lost are replaced."""
         answers = self._gather(calls)
-        for slot in {calls[trial_id].slot for trial_id, answer in answers.items() if isinstance(answer, Lost)}:
+        found = {trial.id: _value(trial, answers[trial.id]) for trial in trials if trial.id in answers}
+        lost = {trial_id for trial_id, value in found.items() if isinstance(value, Failure) and value.lost_worker}
+        for slot in {calls[trial_id].slot for trial_id in lost}:
             self.replace(slot)
-        return {trial.id: _value(trial, answers[trial.id]) for trial in trials if trial.id in answers}
+        return found
 
     def _gather(self, calls: Mapping[Any, Call]) -> dict[Any, Any]:
-        answers = gather(calls, self._end, lambda: self._stopped_s)
+        answers = gather(calls, self._end, lambda: self._stopped_s, self._want_of_memory)
+        self._kernel.mark()
         self._busy |= {call.slot for key, call in calls.items() if key not in answers}
         return answers
 
-    def _learn(self, reports: Mapping[str, Report | Failure | None]) -> None:
-        for report in reports.values():
-            if isinstance(report, Report):
-                self._patience.learn(report)
+    def _want_of_memory(self, slot: int, err: RayError) -> str | None:
+        """What says that the slot's worker was lost for want of memory. On other machines only Ray can tell."""
+        device = self._devices.get(slot)
+        limited = self._slots[slot].allocation.memory_mib is not None
+        if self._address is not None:
+            return want_of_memory(err, None, None, limited)
+        pid = self._ended.get(slot) if device is None else device.pid  # ended over an earlier one of its calls
+        return want_of_memory(err, pid, self._kernel, limited)
+
+    def _forget_unproven(self) -> None:
+        """Data that a worker which has ended may not have loaded to the end is loaded anew."""
+        self._loaded = {key: future for key, future in self._loaded.items() if key in self._proven}
 
     def _load(self, actor: Any, trial: Trial) -> Any:
         """The trial's data as a future, loaded by this worker where no other has begun to."""
@@ -275,19 +252,30 @@ class RayFleet:
             self._loaded[trial.data_key] = actor.load.remote(trial)
         return self._loaded[trial.data_key]
 
-    def _end(self, slot: int) -> None:
-        """Kills the worker and waits until its process is gone, and with it what it held on the device."""
+    def _end(self, slot: int) -> int | None:
+        """Kills the worker and waits until its process is gone, and with it what it held on the device.
+
+        Returns:
+            The process that was ended here or earlier in this slot; None where there was none.
+        """
         actor, device = self._actors.pop(slot, None), self._devices.pop(slot, None)
         if actor is None:
-            return
+            return self._ended.get(slot)
         with contextlib.suppress(RayActorError):
             ray.kill(actor, no_restart=True)
-        if device is not None and self._address is None:
-            wait_until_gone(device.pid)
+        if device is not None:
+            self._ended[slot] = device.pid
+            allocation = self._slots[slot].allocation
+            wait_on(allocation.node, wait_until_gone, device.pid)
+            if allocation.gpus:
+                wait_on(allocation.node, wait_until_free, allocation.gpus, 0, device.pid)
+        return self._ended.get(slot)
 
 
 def _actor(allocation: Allocation) -> Any:
     options = {"num_cpus": allocation.num_cpus, "num_gpus": allocation.num_gpus, "max_restarts": 0}
+    if allocation.node:
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(allocation.node, soft=False)
     return ray.remote(RayWorker).options(**options).remote()
 
 

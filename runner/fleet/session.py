@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import ray
+from ray._private import ray_constants
 from ray._private.node import Node
 from ray.exceptions import RayError
 
@@ -61,7 +62,7 @@ class RaySession:
                 options = self._options
                 if options.get("address") == "local":  # another cluster has rules of its own
                     options = {**options, **ending.enter_context(private_cluster())}
-                with _lean(), _only(self._gpus):
+                with _lean(), _only(self._gpus), _reachable(_is_elsewhere(options["address"])):
                     ray.init(**options)
             except BaseException as err:  # raised again in the thread that waits
                 self._error = err
@@ -98,3 +99,25 @@ def _only(gpus: Sequence[str]) -> Iterator[None]:
             os.environ.pop("CUDA_VISIBLE_DEVICES")
         if gpus and before is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+@contextmanager
+def _reachable(by_others: bool) -> Iterator[None]:
+    """Meanwhile Ray takes this machine's address in the network for its own, not loopback: a cluster's nodes call back.
+
+    A cluster that is itself on loopback is not found there.
+
+    Source: `get_node_ip_address` in Ray's `_private/services.py`.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = by_others or before
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _is_elsewhere(address: str) -> bool:
+    """Whether an address of `ray.init` may be that of a cluster with other machines in it."""
+    host = address.rpartition(":")[0]
+    return address != "local" and not host.startswith("127.") and host not in ("localhost", "[::1]", "::1")

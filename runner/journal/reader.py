@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from runner.errors import JournalError, SweepNotFoundError
-from runner.journal.schema import FILE, ROUND_PREFIX, MetricRow, SweepRecord, TrialRecord, connect
+from runner.journal.schema import FILE, GPU_PEAK, ROUND_PREFIX, MetricRow, SweepRecord, TrialRecord, connect
 from runner.records import Report, Turn
 
 
@@ -80,9 +80,9 @@ class JournalReader:
     def _model_metrics(self, trial_id: str, best_epoch: int | None) -> dict[str, float]:
         # sqlite gives the other columns of the row that has the maximum.
         rows = self._connection.execute(
-            "SELECT key, value, max(step) FROM metric WHERE trial = ? AND key NOT LIKE ? "
+            "SELECT key, value, max(step) FROM metric WHERE trial = ? AND key NOT LIKE ? AND key <> ? "
             "AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
-            (trial_id, f"{ROUND_PREFIX}%", best_epoch, best_epoch),
+            (trial_id, f"{ROUND_PREFIX}%", GPU_PEAK, best_epoch, best_epoch),
         )
         return {row["key"]: _number(row["value"]) for row in rows}
 
@@ -97,6 +97,8 @@ class JournalReader:
         """What the trial has reported, turn by turn, as it was committed."""
         values: dict[str, dict[int, dict[str, float]]] = {"round": {}, "epoch": {}}
         for row in self.metrics(trial_id):
+            if row.key == GPU_PEAK:
+                continue
             running = row.key.startswith(ROUND_PREFIX)
             of_step = values["round" if running else "epoch"].setdefault(row.step, {})
             of_step[row.key.removeprefix(ROUND_PREFIX) if running else row.key] = row.value

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from runner.records import Goal
 
 FILE = "journal.db"
+GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, each time that it rises
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
 Status = Literal["queued", "running", "complete", "stopped", "failed", "killed"]
 SweepStatus = Literal["running", "complete", "failed", "killed"]
@@ -32,7 +33,7 @@ CREATE TABLE turn (
     trial TEXT NOT NULL REFERENCES trial(id), round INTEGER NOT NULL, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
     pid INTEGER NOT NULL, started_s REAL NOT NULL, ended_s REAL NOT NULL, compute_s REAL NOT NULL,
     evaluate_s REAL NOT NULL, seat_s REAL NOT NULL, swap_s REAL NOT NULL, memory_mib REAL NOT NULL,
-    PRIMARY KEY (trial, round)
+    gpu_memory_mib REAL NOT NULL, PRIMARY KEY (trial, round)
 ) WITHOUT ROWID;
 CREATE TABLE barrier (
     number INTEGER PRIMARY KEY, began_s REAL NOT NULL, reported_s REAL NOT NULL, committed_s REAL

@@ -14,7 +14,17 @@ from typing import Self
 
 from runner.errors import JournalError
 from runner.journal.files import sync_folder, write_durably
-from runner.journal.schema import FILE, ROUND_PREFIX, SCHEMA, Status, SweepRecord, SweepStatus, connect, transaction
+from runner.journal.schema import (
+    FILE,
+    GPU_PEAK,
+    ROUND_PREFIX,
+    SCHEMA,
+    Status,
+    SweepRecord,
+    SweepStatus,
+    connect,
+    transaction,
+)
 from runner.records import Allocation, Export, Failure, Incident, Report, Trial, Verdict, Work, to_json
 
 _ENDED: dict[str, Status] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
@@ -38,7 +48,7 @@ class SqliteJournal:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
-        self._allocations = allocations
+        self._allocations = dict(allocations)
         self._redact = redact
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
@@ -84,8 +94,9 @@ class SqliteJournal:
         Args:
             going_on: the trials by id, each with how many of its turns count.
         """
-        with transaction(self._open) as db:
+        with self._transaction() as db:
             db.execute("UPDATE sweep SET status = 'running', ended_ms = NULL")
+            db.execute("UPDATE barrier SET committed_s = reported_s WHERE committed_s IS NULL")  # no time passed there
             for trial, turns in going_on.values():
                 db.execute("DELETE FROM turn WHERE trial = ? AND round >= ?", (trial.id, turns))
                 db.execute(
@@ -147,10 +158,18 @@ class SqliteJournal:
 
     def note(self, incident: Incident) -> None:
         """Records that a trial has lost its worker."""
-        with transaction(self._open) as db:
+        with self._transaction() as db:
             db.execute(
                 "INSERT INTO incident (trial, round, kind, message, noticed_s) VALUES (?, ?, ?, ?, ?)",
                 astuple(incident),
+            )
+
+    def resize(self, slot: int, allocation: Allocation) -> None:
+        """Records that a slot has another share from now on, and the trials that are in it."""
+        self._allocations[slot] = allocation
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE trial SET allocation = ? WHERE slot = ? AND status = 'running'", (to_json(allocation), slot)
             )
 
     def end(self, status: SweepStatus) -> None:
@@ -227,15 +246,22 @@ def _marks(row: Mapping[str, object]) -> str:
 def _insert_report(db: sqlite3.Connection, report: Report) -> None:
     turn = report.turn
     db.execute(
-        f"INSERT INTO turn VALUES ({', '.join('?' * 12)})",
+        f"INSERT INTO turn VALUES ({', '.join('?' * 13)})",
         (report.trial_id, report.round, report.step, report.epoch, *astuple(turn)),
     )
     timestamp_ms = int(turn.ended_s * 1000)
     rows = [(ROUND_PREFIX + key, report.step, value) for key, value in report.running.items()]
     rows += [(key, report.epoch, value) for key, value in (report.epoch_metrics or {}).items()]
+    if turn.gpu_memory_mib > _highest_peak(db, report.trial_id):
+        rows.append((GPU_PEAK, report.step, turn.gpu_memory_mib))
     _insert_metrics(db, report.trial_id, rows, timestamp_ms)
     if report.facts is not None:
         db.execute("UPDATE trial SET facts = ? WHERE id = ?", (to_json(report.facts), report.trial_id))
+
+
+def _highest_peak(db: sqlite3.Connection, trial_id: str) -> float:
+    query = "SELECT coalesce(max(value), 0) FROM metric WHERE trial = ? AND key = ?"
+    return float(db.execute(query, (trial_id, GPU_PEAK)).fetchone()[0])
 
 
 def _insert_test_metrics(db: sqlite3.Connection, export: Export, timestamp_ms: int) -> None:

@@ -1,15 +1,21 @@
 """Who fits where: the machine's GPUs, CPUs and memory divided into slots. Pure arithmetic, with the sums as text."""
 
 from runner.placement.explain import explain, over_committed
+from runner.placement.growth import Growth, enlarge
+from runner.placement.host import WORKER_MIB
 from runner.placement.machine import GPU_OVERHEAD_MIB, Gpu, Machine, Request
+from runner.placement.nodes import plan_on_nodes
 from runner.placement.packing import gpus_used, in_waves, match, place_as_ray
 from runner.placement.plan import needs_a_probe, plan_slots
 
 __all__ = [
     "GPU_OVERHEAD_MIB",
+    "WORKER_MIB",
     "Gpu",
+    "Growth",
     "Machine",
     "Request",
+    "enlarge",
     "explain",
     "gpus_used",
     "in_waves",
@@ -17,5 +23,6 @@ __all__ = [
     "needs_a_probe",
     "over_committed",
     "place_as_ray",
+    "plan_on_nodes",
     "plan_slots",
 ]

@@ -60,9 +60,15 @@ def in_order(slots: Sequence[Slot]) -> list[Slot]:
 
 
 def in_waves(slots: Sequence[Slot]) -> list[list[Slot]]:
-    """The slots by creation: those of one wave are alike to Ray, so that their order is nothing; waves wait."""
-    ordered = in_order(slots)
-    return [list(wave) for _, wave in itertools.groupby(ordered, lambda slot: slot.allocation.num_gpus)]
+    """The slots by creation: those of one wave are alike to Ray, so that their order is nothing; waves wait.
+
+    Node by node: Ray is told on which node a worker is to be, and picks the GPU there.
+    """
+    waves: list[list[Slot]] = []
+    for node in dict.fromkeys(slot.allocation.node for slot in slots):
+        ordered = in_order([slot for slot in slots if slot.allocation.node == node])
+        waves += [list(wave) for _, wave in itertools.groupby(ordered, lambda slot: slot.allocation.num_gpus)]
+    return waves
 
 
 def gpus_used(slots: Sequence[Slot]) -> tuple[str, ...]:

@@ -56,8 +56,8 @@ def _plan(request: Request, machine: Machine, trials: int, need_mib: float | Non
     banks = banks_of(request, machine, need_mib)
     wanted = _concurrency(request, machine, sum(bank.models for bank in banks))
     num_cpus = cpus_of_each(request, wanted, machine.cpus)
-    planned = _spread([bank.models for bank in banks], wanted)
-    used = _spread(planned, max(1, min(wanted, trials)))
+    planned = spread([bank.models for bank in banks], wanted)
+    used = spread(planned, max(1, min(wanted, trials)))
     alone = sum(count > 0 for count in used) == 1
     slots: list[Slot] = []
     for bank, models, count in zip(banks, planned, used, strict=True):
@@ -93,7 +93,7 @@ def _concurrency(request: Request, machine: Machine, room: int) -> int:
     return request.max_concurrent
 
 
-def _spread(room: Sequence[int], models: int) -> list[int]:
+def spread(room: Sequence[int], models: int) -> list[int]:
     """So many models over places with so much room, as evenly as it goes; earlier places first."""
     counts = [0] * len(room)
     for _ in range(min(models, sum(room))):

@@ -86,8 +86,12 @@ def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int) -> dict[str, str]:
-    """Where its time went, why it ended where it did not simply complete, and how often it has lost its worker."""
+    """Where its time went, why it ended where it did not simply complete, and how often it has lost its worker.
+
+    Its share too, which may have grown since it began.
+    """
     tags = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()}
+    tags["allocation"] = clip(json.dumps(trial.allocation, sort_keys=True), MAX_TAG)
     if trial.reason:
         tags["failure" if trial.status == "failed" else "stop.reason"] = clip(trial.reason, MAX_TAG)
     if trial.reason.startswith("diverged:"):

@@ -173,9 +173,14 @@ class MlflowSink:
         """
         client, experiment_id = self._client
         with mapped():
-            query = f"source_run_id = '{run_id}'"
-            earlier = client.search_logged_models([experiment_id], filter_string=query)
-            model = earlier[0] if earlier else client.create_logged_model(experiment_id, name, run_id, params=params)
+            query, mark = f"source_run_id = '{run_id}'", {"epoch": str(step)}
+            found = client.search_logged_models([experiment_id], filter_string=query)
+            earlier = [model for model in found if model.tags.get("epoch") == mark["epoch"]]
+            model = (
+                earlier[0]
+                if earlier
+                else client.create_logged_model(experiment_id, name, run_id, tags=mark, params=params)
+            )
             client.log_model_artifacts(model.model_id, str(folder))
             client.finalize_logged_model(model.model_id, "READY")
             outputs = client.get_run(run_id).outputs.model_outputs

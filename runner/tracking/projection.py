@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FLUSH_S = 1.0  # at most one flush in this time, however often it is notified
 _DRAIN_POLL_S = 0.1
-_AFTER_SIGNAL_S = 3.0  # most seconds to drain when a person waits for the end; `resume` sends the rest
+_AFTER_SIGNAL_S = 5.0  # most seconds to drain when a person waits for the end; `resume` sends the rest
 _LONGEST_PAUSE_S = 30.0
 
 

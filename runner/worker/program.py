@@ -85,7 +85,7 @@ class RoundProgram:
         self._step, self._rows = step, rows
         concrete = step.trace(rows.spec(rows.batch_size if step.xla else None))
         self.inexact, self.captured = drawn_from_hidden_state(graph_ops(concrete)), concrete.graph.variables
-        self._initial_logs = _zeros_like_logs(concrete.structured_outputs)
+        self._initial_logs = _zeros_like_logs(concrete)
         self._in_loop = rows.full_batches if step.xla else rows.batches
         order = tf.TensorSpec([rows.rows if step.xla else None], tf.int64)
         self._loop = tf.function(
@@ -127,7 +127,7 @@ class StreamProgram:
         self._step = step
         concrete = step.trace(element_spec)
         self.inexact, self.captured = drawn_from_hidden_state(graph_ops(concrete)), concrete.graph.variables
-        self._initial_logs = _zeros_like_logs(concrete.structured_outputs)
+        self._initial_logs = _zeros_like_logs(concrete)
         signature = [tf.data.IteratorSpec(element_spec), _SCALAR]
         self._loop = tf.function(self._trace_loop, autograph=False, input_signature=signature)
         self._loop.get_concrete_function()
@@ -156,14 +156,17 @@ class PlainProgram:
         step: the model's step.
         reason: why the steps cannot be compiled into one program.
         draw: the batch of a step number, given the trial's place.
+        concrete: the traced step; None where steps are eager.
     """
 
     kind: ProgramKind = "plain"
 
-    def __init__(self, step: StepFunction, reason: str, draw: Callable[[Any, int], Any]) -> None:
+    def __init__(
+        self, step: StepFunction, reason: str, draw: Callable[[Any, int], Any], concrete: Any | None = None
+    ) -> None:
         self._step, self.reason, self._draw = step, reason, draw
-        self.inexact = _UNEXAMINED if step.eager else ""
-        self.captured: Sequence[Any] = ()
+        self.inexact = _UNEXAMINED if concrete is None else drawn_from_hidden_state(graph_ops(concrete))
+        self.captured: Sequence[Any] = () if concrete is None else concrete.graph.variables
 
     def run(self, place: Any, step: int, count: int) -> Any:
         """As `Program.run`."""
@@ -184,7 +187,7 @@ def rows_program(step: StepFunction, rows: Rows) -> Program:
     try:
         return RoundProgram(step, rows)
     except _NotCompilableError as err:
-        return PlainProgram(step, str(err), draw)
+        return PlainProgram(step, str(err), draw, err.concrete)
 
 
 def stream_program(step: StepFunction, element_spec: Any) -> Program:
@@ -194,19 +197,29 @@ def stream_program(step: StepFunction, element_spec: Any) -> Program:
     try:
         return StreamProgram(step, element_spec)
     except _NotCompilableError as err:
-        return PlainProgram(step, str(err), Stream.batch)
+        return PlainProgram(step, str(err), Stream.batch, err.concrete)
 
 
 class _NotCompilableError(Exception):
-    """These steps cannot become one program; the message says why."""
+    """These steps cannot become one program; the message says why.
+
+    Args:
+        reason: why.
+        concrete: the step, traced.
+    """
+
+    def __init__(self, reason: str, concrete: Any) -> None:
+        super().__init__(reason)
+        self.concrete = concrete
 
 
 def _while(body: Callable[[Any, Any], Any], start: Any, stop: Any, logs: Any) -> Any:
     return tf.while_loop(lambda index, _: index < stop, body, (start, logs), parallel_iterations=1)[1]
 
 
-def _zeros_like_logs(outputs: Any) -> Any:
+def _zeros_like_logs(concrete: Any) -> Any:
+    outputs = concrete.structured_outputs
     leaves = keras.tree.flatten(outputs)
     if not all(isinstance(leaf, tf.Tensor) and leaf.shape.is_fully_defined() for leaf in leaves):
-        raise _NotCompilableError("the step returns logs of no fixed shape")
+        raise _NotCompilableError("the step returns logs of no fixed shape", concrete)
     return keras.tree.map_structure(lambda leaf: tf.zeros(leaf.shape, leaf.dtype), outputs)

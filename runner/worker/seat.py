@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from runner.records import Checked, Export, Facts, Report, Snapshot, Trial, Turn, Work
-from runner.worker import keras_private, snapshot
+from runner.worker import keras_private, memory, snapshot
 from runner.worker.code import Experiment
 from runner.worker.engine import Built, Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
@@ -99,6 +99,7 @@ class Seat:
             None for a turn that was interrupted.
         """
         started = time.time()
+        memory.reset_gpu_peak()
         with self._active() as swap_s:
             if self._turn_end is None:
                 self._begin_turn(work)
@@ -119,6 +120,7 @@ class Seat:
             seat_s=self._seat_s if work.round == 0 else 0.0,
             swap_s=swap_s,
             memory_mib=peak_memory_mib(),
+            gpu_memory_mib=memory.gpu_peak_mib(),
         )
         return Report(
             trial_id=self.trial.id,

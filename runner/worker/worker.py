@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 from runner.data import Data
 from runner.records import Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
-from runner.worker import memory
+from runner.worker import memory, oom
 from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.code import Experiment
 from runner.worker.engine import Engines
@@ -26,9 +27,14 @@ Loaded = ArrayData | None | Failure
 
 
 class Worker:
-    """Trials' models in one process. TensorFlow must have its limits before (`process.configure`)."""
+    """Trials' models in one process. TensorFlow must have its limits before (`process.configure`).
 
-    def __init__(self) -> None:
+    Args:
+        memory_mib: host memory that the process may take beyond what it had as a bare worker, MiB; None for no limit.
+    """
+
+    def __init__(self, memory_mib: int | None = None) -> None:
+        self._memory_mib = memory_mib
         self._experiments: dict[str, Experiment] = {}
         self._residents: dict[str, Resident] = {}
         self._engines = Engines()
@@ -37,14 +43,14 @@ class Worker:
 
     def load(self, trial: Trial) -> Loaded:
         """Loads the trial's data for all trials with the same `data_key`."""
-        return _guarded("data", trial, lambda: self._load(trial))
+        return self._guarded("data", trial, lambda: self._load(trial))
 
     def check(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
         """Builds the trial's model and tries one step; nothing of it stays but what it traced."""
         if isinstance(loaded, Failure):
             return loaded
         memory.reset_peak()
-        checked = _guarded("build", trial, lambda: self._rehearse(trial, loaded))
+        checked = self._guarded("build", trial, lambda: self._rehearse(trial, loaded))
         return checked if isinstance(checked, Failure) else replace(checked, memory_mib=memory.peak_mib())
 
     def probe(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
@@ -57,15 +63,23 @@ class Worker:
     def advance(self, work: Sequence[Work], loaded: Sequence[Loaded]) -> dict[str, Report | Failure]:
         """One turn of each trial, one after another; trials that are not in `work` lose their seats.
 
-        A turn that `stop` interrupts has no answer.
+        A turn that `stop` interrupts has no answer. Nor has one that follows a turn which has run out of memory: the
+        process may be unusable.
         """
-        for trial_id in self._seats.keys() - {item.trial.id for item in work}:
+        staying = {item.trial.id for item in work if item.round > 0}  # a trial that begins has no seat, whatever its id
+        for trial_id in self._seats.keys() - staying:
             self._seats.pop(trial_id).leave()
         kept = {item.trial.data_key for item in work}
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
         self._engines.release(kept)
-        answers = {item.trial.id: self._turn(item, data) for item, data in zip(work, loaded, strict=True)}
-        return {trial_id: answer for trial_id, answer in answers.items() if answer is not None}
+        answers: dict[str, Report | Failure] = {}
+        for item, data in zip(work, loaded, strict=True):
+            answer = self._turn(item, data)
+            if answer is not None:
+                answers[item.trial.id] = answer
+            if isinstance(answer, Failure) and answer.lost_worker:
+                break
+        return answers
 
     def stop(self) -> None:
         """Interrupts the turn that runs at its next step, and all later ones. May be called from a signal's handler."""
@@ -74,7 +88,7 @@ class Worker:
     def snapshot(self, trials: Sequence[Trial]) -> dict[str, Snapshot | Failure]:
         """Snapshots of those that are seated here."""
         seated = [trial for trial in trials if trial.id in self._seats]
-        return {trial.id: _guarded("snapshot", trial, self._seats[trial.id].snapshot) for trial in seated}
+        return {trial.id: self._guarded("snapshot", trial, self._seats[trial.id].snapshot) for trial in seated}
 
     def restore(self, replay: Replay, loaded: Loaded) -> Report | Failure | None:
         """Seats the trial anew, puts its snapshot's state in place and repeats the turns since then.
@@ -89,7 +103,7 @@ class Worker:
         if isinstance(seat, Failure):
             return seat
         if snapshot is not None:
-            refused = _guarded("snapshot", trial, lambda: seat.restore(snapshot.state))
+            refused = self._guarded("snapshot", trial, lambda: seat.restore(snapshot.state))
             if refused is not None:
                 self._seats.pop(trial.id).leave()
                 return refused
@@ -101,7 +115,7 @@ class Worker:
 
     def export(self, trial: Trial, best: bool) -> Export | Failure:
         """The seated trial's model; `best` asks for the kept best weights."""
-        return _guarded("export", trial, lambda: self._seats[trial.id].export(best))
+        return self._guarded("export", trial, lambda: self._seats[trial.id].export(best))
 
     def _turn(self, work: Work, loaded: Loaded) -> Report | Failure | None:
         trial = work.trial
@@ -110,7 +124,7 @@ class Worker:
         seat = self._seat(trial, loaded)
         if isinstance(seat, Failure):
             return seat
-        report = _guarded("train", trial, lambda: seat.advance(work, lambda: self._stopping))
+        report = self._guarded("train", trial, lambda: seat.advance(work, lambda: self._stopping))
         if isinstance(report, Failure):
             self._seats.pop(trial.id).leave()
         return report
@@ -120,11 +134,24 @@ class Worker:
         if isinstance(loaded, Failure):
             return Failure(trial_id=trial.id, kind=loaded.kind, message=loaded.message, traceback=loaded.traceback)
         if trial.id not in self._seats:
-            seat = _guarded("build", trial, lambda: self._sit(trial, loaded))
+            seat = self._guarded("build", trial, lambda: self._sit(trial, loaded))
             if isinstance(seat, Failure):
                 return seat
             self._seats[trial.id] = seat
         return self._seats[trial.id]
+
+    def _guarded(self, kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
+        """The worker's boundary: any error of the experiment's code becomes a value that names it."""
+        try:
+            return call()
+        except Exception as err:
+            text, noticed_s = _in_one_line(err), 0.0
+            if oom.is_out_of_memory(err):
+                kind, noticed_s = "oom", time.time()
+                text = f"{oom.describe(err, self._memory_mib)}; {text}"
+            return Failure(
+                trial_id=trial.id, kind=kind, message=text, traceback=traceback.format_exc(), noticed_s=noticed_s
+            )
 
     def _rehearse(self, trial: Trial, loaded: ArrayData | None) -> Checked:
         seat = self._sit(trial, loaded)
@@ -164,14 +191,6 @@ def _all_streams(data: Data) -> bool:
         kinds = ", ".join(f"{name} is {'a tf.data.Dataset' if stream else 'arrays'}" for name, stream in splits.items())
         raise TypeError(f"{kinds}; give all splits of one kind")
     return splits["train"]
-
-
-def _guarded(kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
-    """The worker's boundary: any error of the experiment's code becomes a value that names it."""
-    try:
-        return call()
-    except Exception as err:
-        return Failure(trial_id=trial.id, kind=kind, message=_in_one_line(err), traceback=traceback.format_exc())
 
 
 def _in_one_line(err: Exception) -> str:

@@ -51,7 +51,12 @@ def fleet(request: pytest.FixtureRequest) -> Any:
 
 
 def run(
-    fleet: Any, trials: list[Trial], folder: Path, slots: tuple[Slot, ...] = SLOTS, watcher: Any = None
+    fleet: Any,
+    trials: list[Trial],
+    folder: Path,
+    slots: tuple[Slot, ...] = SLOTS,
+    watcher: Any = None,
+    shares: Any = None,
 ) -> dict[str, Any]:
     """Runs a whole queue, with snapshots at every barrier; returns what the journal has: trials, metric rows, turns."""
     folder.mkdir()
@@ -69,7 +74,7 @@ def run(
     )
     with SqliteJournal(folder, {slot.index: slot.allocation for slot in slots}) as journal:
         journal.create(sweep, tuple(trials))
-        recovery = Recovery(fleet, journal, SnapshotStore(folder, {}, pytest.fail), every_s=1e-9)
+        recovery = Recovery(fleet, journal, SnapshotStore(folder, {}, pytest.fail), every_s=1e-9, shares=shares)
         lockstep.run(Schedule(trials, slots), recovery, journal, watcher or NullWatcher())
         journal.end("complete")
     with JournalReader(folder) as reader:

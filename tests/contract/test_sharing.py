@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 import runner.fleet.ray as ray_module  # sets Ray's environment, so it comes before Ray
+from runner import cluster as runner_cluster
 from runner import preparation
 from runner.config import load_config
 from runner.errors import FleetError
@@ -143,7 +144,8 @@ def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
             for name, free in zip(NAMES, free_mib, strict=False)
         ]
         machine = Machine(cpus=8, memory_mib=64_000, gpus=tuple(gpus), mps=mps)
-        monkeypatch.setattr(preparation, "this_machine", lambda: machine)
+        for module in (runner_cluster, preparation):
+            monkeypatch.setattr(module, "this_machine", lambda: machine)
         settings = [f"resources.{key}={value}" for key, value in resources.items()]
         return preparation.prepare(load_config(None, settings, config_dir=None))
 
@@ -326,7 +328,7 @@ def test_a_model_beyond_its_host_memory_fails_and_the_next_one_does_not(
 def test_workers_beyond_the_hosts_memory_are_ended(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = planned()
     assert len(prepared.slots) == 8
-    prepared = replace(prepared, machine=replace(prepared.machine, free_memory_mib=5_024))
+    prepared = replace(prepared, machines={"": replace(prepared.machine, free_memory_mib=5_024)})
     fleet = FakeFleet(slots=[slot.index for slot in prepared.slots])
     checked = {"digits": replace(fleet.check(prepared.trials[:1])["000"], memory_mib=1_000.0)}
     assert len(preparation.within_memory(prepared, checked, fleet).slots) == 3

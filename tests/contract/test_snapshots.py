@@ -15,7 +15,7 @@ from runner.records import Export, Failure, Replay, Report, Snapshot, Trial, Wor
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
 CASES = [
-    *("functional", "subclassed", "custom_train_step", "dict_inputs", "two_inputs", "two_outputs"),
+    *("functional", "subclassed", "custom_train_step", "unshaped_logs", "dict_inputs", "two_inputs", "two_outputs"),
     *("sample_weights", "class_weights", "mixed_float16", "masked_rnn", "ema_optimizer", "lr_schedule"),
     *("gradient_accumulation", "run_eagerly", "string_inputs", "cnn_batchnorm", "dropout_mlp", "unseeded_random"),
     *("dataset_input",),

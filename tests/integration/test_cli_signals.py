@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 from command_line import Folder, Tracked, read_journal
+from small_journal import ask, eventually
 
 
 def members_of_group(group: int) -> list[int]:
@@ -20,6 +21,10 @@ def _group(pid: int) -> int | None:
         return os.getpgid(pid)
     except ProcessLookupError:
         return None
+
+
+def has_runs(folder: Folder) -> bool:
+    return folder.store.exists() and len(ask(folder.store, "SELECT 1 FROM runs")) == 3
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,7 @@ def _group(pid: int) -> int | None:
 def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, send: object, fleet: str) -> None:
     with folder.start("sweep", "train.epochs=2000", f"fleet.kind={fleet}") as running:
         running.read_until("000 round 3 ")
+        eventually(lambda: has_runs(folder), within_s=60.0)  # MLflow's store is new, and is being made
         family = running.descendants()
         if fleet == "local":
             assert f"still at work in process {running.process.pid}" in folder.run("sync", code=2).err

@@ -360,3 +360,32 @@ def test_incidents_are_counted(journal: SqliteJournal, reader: JournalReader):
     for number in range(2):
         journal.note(Incident(trial_id="001", round=number, kind="worker", message="died", noticed_s=1.5))
     assert [reader.incidents(found.id) for found in reader.trials()] == [0, 2, 0]
+
+
+def test_the_peak_of_gpu_memory_is_a_metric_each_time_that_it_rises(journal: SqliteJournal, reader: JournalReader):
+    journal.assign({0: (Work(trial=trial(0), round=0),)})
+    reports = [
+        replace(one, turn=replace(one.turn, gpu_memory_mib=peak))
+        for one, peak in zip(
+            (report(0, 0, 1, 0, 3.0), report(0, 1, 2, 1, 2.0, ended=True), report(0, 2, 3, 1, 1.5)),
+            (100.0, 80.0, 120.0),
+            strict=True,
+        )
+    ]
+    for one in reports:
+        journal.commit({"000": one}, {"000": KEEP}, {})
+    peaks = [(row.step, row.value) for row in reader.metrics("000") if row.key == "memory/gpu_peak_mib"]
+    assert peaks == [(1, 100.0), (3, 120.0)]
+    assert [replace(one, facts=None) for one in reports] == list(reader.reports("000"))
+    assert set(reader.trial("000").metrics) == {"loss", "val_loss"}, "no result of the model"
+
+
+def test_a_resized_slot_is_recorded_with_the_trial_that_is_in_it_and_those_that_follow(
+    journal: SqliteJournal, reader: JournalReader
+):
+    first, second = (Work(trial=trial(number), round=0) for number in (0, 1))
+    journal.assign({0: (first,), 1: (second,)})
+    journal.resize(0, Allocation(num_cpus=1, memory_mib=900))
+    journal.commit({"000": report(0, 0, 1, 0, 3.0)}, {"000": COMPLETE}, {})
+    journal.assign({0: (Work(trial=trial(2), round=0),), 1: (replace(second, round=1),)})
+    assert [one.allocation["memory_mib"] for one in reader.trials()] == [900, None, 900]

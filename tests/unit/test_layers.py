@@ -27,6 +27,7 @@ LAYERS = {
     "testing": 2,
     "recovery": 3,
     "lockstep": 3,
+    "shares": 3,
     "worker": 4,
     "fleet": 4,
     "journal": 4,
@@ -46,6 +47,7 @@ LAYERS = {
     "doctor": 5,
     "training": 5,
     "preparation": 5,
+    "cluster": 5,
     "checking": 5,
     "sweep": 5,
     "resume": 5,
@@ -69,7 +71,7 @@ OWNERS = {
     "click": {"cli"},
 }
 ADAPTERS_THAT_MEET = {("fleet", "worker"), ("fleet", "placement"), ("tracking", "journal"), ("console", "progress")}
-ADAPTERS_THAT_MEET |= {("machine", "placement"), ("machine", "mps"), ("timings", "measurements")}
+ADAPTERS_THAT_MEET |= {("fleet", "machine"), ("machine", "placement"), ("machine", "mps"), ("timings", "measurements")}
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
 PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.recovery", "runner.lockstep"]
 

@@ -10,6 +10,7 @@ import pytest
 
 from runner import lockstep
 from runner.errors import TooManyFailuresError
+from runner.placement import Gpu, Machine, Request, plan_slots
 from runner.records import (
     Allocation,
     EarlyStopping,
@@ -25,6 +26,7 @@ from runner.records import (
 )
 from runner.recovery import Recovery, retrace
 from runner.schedule import Schedule
+from runner.shares import Shares
 from runner.testing import FakeFleet, MemoryJournal, MemorySnapshots, NullWatcher, falling_loss
 
 Curve = Callable[[Trial, int], Metrics | Failure]
@@ -276,3 +278,100 @@ def test_a_state_taken_in_the_middle_of_a_turn_belongs_to_that_turn(make_trial: 
     report = recovery.advance({0: (Work(trial=trial, round=1),)})["000"]
     assert isinstance(report, Report)
     assert (report.round, report.step) == (1, 8)
+
+
+GPU = Machine(cpus=4, memory_mib=9_000, gpus=(Gpu(id="0", uuid="GPU-0", name="A", memory_mib=10_000, free_mib=10_256),))
+
+
+def hungry_above(limits: Callable[[str], int | None], needs: Mapping[str, int]) -> Curve:
+    """Trials that run out of memory wherever their slot's limit is less than they need."""
+
+    def curve(trial: Trial, epoch: int) -> Metrics | Failure:
+        limit = limits(trial.id)
+        if epoch > 1 and limit is not None and limit < needs.get(trial.id, 0):
+            return Failure(trial_id=trial.id, kind="oom", message=f"{limit} MiB", noticed_s=7.0)
+        return falling_loss(trial, epoch)
+
+    return curve
+
+
+def run_on_gpu(trials: list[Trial], needs: Mapping[str, int], **request: Any) -> Sweep:
+    """A sweep on one GPU, a trial a slot."""
+    slots = plan_slots(Request(**request), GPU, len(trials))
+    shares = Shares(slots, {"": GPU})
+
+    def limit(trial_id: str) -> int | None:
+        return shares.of(fleet.seats[trial_id]).gpu_memory_mib
+
+    fleet = FakeFleet([slot.index for slot in slots], hungry_above(limit, needs))
+    return run(trials, slots=len(slots), fleet=fleet, shares=shares)
+
+
+def ends(sweep: Sweep) -> dict[str, tuple[str, str]]:
+    found = {trial_id: v for _, verdicts, _ in sweep.journal.commits for trial_id, v in verdicts.items() if v.ends}
+    return {trial_id: (verdict.kind, verdict.reason) for trial_id, verdict in found.items()}
+
+
+def test_a_trial_out_of_memory_goes_on_from_its_snapshot_with_what_is_free_beside_it(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=3) for i in range(2)]
+    sweep = run_on_gpu(trials, {"000": 6_000}, gpu_memory_mib=2_000, max_concurrent=2)
+    assert {kind for kind, _ in ends(sweep).values()} == {"complete"}
+    assert sweep.numbers() == run(trials).numbers()
+    assert {slot: share.gpu_memory_mib for slot, share in sweep.fleet.resized.items()} == {0: 7_000}
+    assert sweep.journal.resized == sweep.fleet.resized
+    assert [(r.trial.id, [order.round for order in r.orders]) for r in sweep.fleet.restored] == [("000", [1])]
+    assert [(i.trial_id, i.kind, i.message) for i in sweep.journal.incidents] == [
+        ("000", "oom", "2000 MiB (tried again under a larger limit of 7000 MiB)")
+    ]
+
+
+def test_slots_that_run_out_of_memory_together_share_what_is_free(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=3) for i in range(2)]
+    sweep = run_on_gpu(trials, {"000": 4_000, "001": 4_000}, gpu_memory_mib=2_000, max_concurrent=2)
+    assert [share.gpu_memory_mib for share in sweep.fleet.resized.values()] == [4_500, 4_500]
+    assert {kind for kind, _ in ends(sweep).values()} == {"complete"}
+
+
+def test_an_idle_slot_gives_its_share_to_the_trial_that_lacks_memory(make_trial: Any) -> None:
+    trials = [make_trial(id="000", epochs=1), make_trial(id="001", epochs=4)]
+    sweep = run_on_gpu(trials, {"001": 6_000}, num_gpus=0.5)
+    assert ends(sweep)["001"] == ("complete", "")
+    assert sweep.fleet.slots == [1]
+    assert (sweep.fleet.resized[1].num_gpus, sweep.fleet.resized[1].gpu_memory_mib) == (1.0, 9_500)
+
+
+def test_what_repeats_under_the_larger_limit_is_given_up_with_the_numbers(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=3) for i in range(2)]
+    sweep = run_on_gpu(trials, {"000": 50_000}, gpu_memory_mib=2_000, max_concurrent=2)
+    assert ends(sweep) == {
+        "000": ("fail", "oom: 7000 MiB (tried again under a larger limit of 7000 MiB)"),
+        "001": ("complete", ""),
+    }
+    assert len(sweep.journal.incidents) == 2
+    assert list(sweep.fleet.resized) == [0]
+
+
+def test_without_anything_free_a_trial_is_tried_once_more_in_a_new_process(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=3) for i in range(2)]
+    sweep = run_on_gpu(trials, {"000": 50_000}, num_gpus=0.5)
+    told = "4500 MiB (tried again in a new process under the same limit of 4500 MiB: nothing is free beside it)"
+    assert ends(sweep)["000"] == ("fail", f"oom: {told}")
+    assert (sweep.fleet.replaced, sweep.fleet.resized) == ([0, 0], {})
+
+
+def test_turns_after_one_that_ran_out_of_memory_are_made_up_for(make_trial: Any) -> None:
+    """A worker gives its trials no more turns once one of them has run out of memory."""
+
+    class Careful(FakeFleet):
+        def advance(self, work: Any) -> Any:
+            answers = dict(super().advance(work))
+            if len(self.rounds) == 2:
+                answers["000"], answers["001"] = answers["000"], Failure(trial_id="001", kind="oom", message="none")
+                del answers["002"]
+                self._lose(0, [], answers["001"])
+            return answers
+
+    trials = [make_trial(id=f"{i:03}", epochs=3) for i in range(3)]
+    sweep = run(trials, slots=1, live=3, fleet=Careful(range(1)))
+    assert sweep.numbers() == run(trials, slots=1, live=3).numbers()
+    assert [(i.trial_id, i.kind) for i in sweep.journal.incidents] == [("001", "oom")]

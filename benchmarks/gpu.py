@@ -1,0 +1,133 @@
+"""Throughput of models that share a GPU, with and without MPS, against one after another.
+
+    python -m benchmarks.gpu [--workloads W1 W3] [--models 1 2 4 8] [--epochs 3] [--out DIR]
+
+Prints its figures, and writes them to `gpu.json` in DIR, else in $OUT, else in a new temporary folder.
+Needs an NVIDIA GPU, no network. MPS is measured where its control program is installed: a daemon of this user's own
+runs meanwhile, with pipes in a temporary folder, and ends with the measurement. No setting of the device is changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.workloads import ROOT, WORKLOADS
+from runner.journal import JournalReader
+from runner.machine import driver_version, gpus_of
+from runner.mps import CONTROL
+
+_TIMEOUT_S = 1800
+Row = dict[str, Any]
+"""One sweep: `workload`, `models`, `how`, `steps_per_s` of all models together, `gpu_peak_mib` of the largest."""
+
+
+def main() -> None:
+    """Measures, and says what could not be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--workloads", nargs="+", default=["W1", "W3"], choices=sorted(WORKLOADS))
+    parser.add_argument("--models", nargs="+", type=int, default=[1, 2, 4, 8])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=None)
+    asked = parser.parse_args()
+    if not gpus_of(os.environ):
+        print("no NVIDIA GPU here: nothing was measured")
+        return
+    rows = measure(asked.workloads, asked.models, asked.epochs)
+    file = write(rows, asked.out or Path(os.environ.get("OUT") or tempfile.mkdtemp(prefix="gpu-")))
+    print(f"{file.read_text()}\nwritten to {file}")
+
+
+def measure(workloads: Sequence[str], models: Sequence[int], epochs: int) -> list[Row]:
+    """A row for each workload, number of models and way; ways take turns, so that a busy card meets all alike."""
+    rows = []
+    for name in workloads:
+        for count in models:
+            rows.append(_sweep(name, count, epochs, "one after another", 1, {}))
+            if count > 1:
+                rows.append(_sweep(name, count, epochs, "together", count, {}))
+                with mps() as environment:
+                    if environment:
+                        rows.append(_sweep(name, count, epochs, "together, MPS", count, environment))
+    return rows
+
+
+def write(rows: Sequence[Row], folder: Path) -> Path:
+    """The rows with what they were measured on, as JSON."""
+    found = gpus_of(os.environ)
+    content = {
+        "gpu": found[0].name if found else None,
+        "driver": driver_version(),
+        "mps": shutil.which(CONTROL) is not None,
+        "rows": list(rows),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "gpu.json"
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return file
+
+
+@contextmanager
+def mps() -> Iterator[Mapping[str, str]]:
+    """The environment of an MPS daemon of one's own; empty where it is not installed or does not start."""
+    if shutil.which(CONTROL) is None:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="mps-") as folder:
+        own = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        started = subprocess.run([CONTROL, "-d"], env=os.environ | own, capture_output=True, text=True, check=False)
+        try:
+            yield own if started.returncode == 0 else {}
+        finally:
+            subprocess.run([CONTROL], input="quit\n", env=os.environ | own, capture_output=True, text=True, check=False)
+
+
+def _sweep(name: str, models: int, epochs: int, how: str, at_a_time: int, environment: Mapping[str, str]) -> Row:
+    seeds = ",".join(map(str, range(models)))
+    with tempfile.TemporaryDirectory(prefix="gpu-sweep-") as folder:
+        command = [
+            sys.executable, "-m", "runner", "sweep", str(ROOT / WORKLOADS[name].path), f"seed={seeds}",
+            f"train.epochs={epochs}", f"train.batch_size={WORKLOADS[name].batch_size}", "train.compile=graph",
+            f"resources.max_concurrent={at_a_time}",
+        ]  # fmt: skip
+        ended = subprocess.run(
+            command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment), capture_output=True,
+            text=True, check=False, timeout=_TIMEOUT_S,
+        )  # fmt: skip
+        if ended.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stderr[-3000:]}")
+        (sweep,) = (Path(folder) / "sweeps").iterdir()
+        with JournalReader(sweep) as reader:
+            return {"workload": name, "models": models, "how": how, **_figures(reader.turns())}
+
+
+def _figures(turns: Sequence[Mapping[str, Any]]) -> Row:
+    """Steps a second of all models together, from the journal; first turns, which build and trace, are left out."""
+    later = [turn for turn in turns if turn["round"] > 0]
+    first = {turn["trial"]: turn["step"] for turn in turns if turn["round"] == 0}
+    last = {turn["trial"]: max(t["step"] for t in turns if t["trial"] == turn["trial"]) for turn in later}
+    steps = sum(last[trial] - first[trial] for trial in last)
+    seconds = sum(_covered([(turn["started_s"], turn["ended_s"]) for turn in later]))
+    return {"steps_per_s": round(steps / seconds, 1), "gpu_peak_mib": max(turn["gpu_memory_mib"] for turn in turns)}
+
+
+def _covered(spans: Sequence[tuple[float, float]]) -> Iterator[float]:
+    """Seconds in which at least one of these spans ran, in pieces."""
+    until = float("-inf")
+    for began, ended in sorted(spans):
+        if ended > until:
+            yield ended - max(began, until)
+            until = ended
+
+
+if __name__ == "__main__":
+    main()

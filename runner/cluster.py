@@ -1,0 +1,61 @@
+"""The machines that a sweep may use: this one, or the nodes of a Ray cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from runner.config import Config
+from runner.errors import ConfigError, FleetError
+from runner.machine import this_machine
+from runner.placement import Machine
+from runner.recording import versions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Described:
+    """What a node says of itself."""
+
+    machine: Machine
+    versions: dict[str, str]
+
+
+def describe() -> Described:
+    """Called on the node."""
+    return Described(machine=this_machine(), versions=versions())
+
+
+def machines_of(config: Config) -> dict[str, Machine]:
+    """The machines by what Ray calls them; the empty name is this machine, where no address is given.
+
+    Raises:
+        ConfigError: the address is of another kind.
+        FleetError: the cluster cannot be reached, or its nodes are not alike.
+    """
+    address = config.fleet.address
+    if config.fleet.kind != "ray" or address is None:
+        return {"": this_machine()}
+    if "://" in address:
+        raise ConfigError(
+            f"fleet.address: {address!r} is a Ray Client's address; start the sweep on a node of the cluster with "
+            "fleet.address=auto, or by `ray job submit` (docs/cluster.md)"
+        )
+    from runner.fleet.cluster import survey
+
+    nodes, own = survey(address, describe), versions()
+    for node in nodes:
+        differing = [
+            f"{name} {found} ≠ {own[name]}" for name, found in node.found.versions.items() if found != own[name]
+        ]
+        if differing:
+            raise FleetError(
+                f"node {node.ip} ({node.id[:8]}) has other versions than this process, and would give other numbers: "
+                f"{', '.join(differing)}"
+            )
+    machines = {
+        node.id: replace(node.found.machine, cpus=node.cpus, gpus=node.found.machine.gpus[: node.gpus])
+        for node in nodes
+        if node.cpus
+    }
+    if not machines:
+        raise FleetError(f"fleet.address={address}: none of its {len(nodes)} nodes has a CPU to give")
+    return machines

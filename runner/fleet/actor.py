@@ -1,0 +1,60 @@
+"""The process in a slot, as Ray starts it."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import ray
+
+from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
+
+STOP = signal.SIGUSR1
+"""Tells a worker to interrupt its turn: a call would wait until the turn is over."""
+
+
+class RayWorker:
+    """A `Worker` behind Ray's calls; data sets arrive as zero-copy arrays from the object store."""
+
+    def gpus(self) -> tuple[str, ...]:
+        """The GPUs that Ray has given to this process."""
+        return tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
+
+    def start(self, allocation: Allocation) -> Any:
+        """Makes the process a worker within its limits; returns what it then found, a `Device`."""
+        from runner.worker import process
+
+        device = process.configure(allocation)
+        from runner.worker.worker import Worker
+
+        self._worker = Worker(allocation.memory_mib)
+        signal.signal(STOP, lambda *_: self._worker.stop())
+        return device
+
+    def load(self, trial: Trial) -> Any:
+        """As `Worker.load`."""
+        return self._worker.load(trial)
+
+    def check(self, trial: Trial, loaded: Any) -> Checked | Failure:
+        """As `Worker.check`."""
+        return self._worker.check(trial, loaded)
+
+    def probe(self, trial: Trial, loaded: Any) -> Checked | Failure:
+        """As `Worker.probe`."""
+        return self._worker.probe(trial, loaded)
+
+    def advance(self, work: tuple[Work, ...], *loaded: Any) -> dict[str, Report | Failure]:
+        """As `Worker.advance`."""
+        return self._worker.advance(work, loaded)
+
+    def export(self, trial: Trial, best: bool) -> Export | Failure:
+        """As `Worker.export`."""
+        return self._worker.export(trial, best)
+
+    def snapshot(self, trials: tuple[Trial, ...]) -> dict[str, Snapshot | Failure]:
+        """As `Worker.snapshot`."""
+        return self._worker.snapshot(trials)
+
+    def restore(self, replay: Replay, loaded: Any) -> Report | Failure | None:
+        """As `Worker.restore`."""
+        return self._worker.restore(replay, loaded)

@@ -1,0 +1,69 @@
+"""A Ray cluster that runs already: its nodes, and what a function finds on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import runner.fleet.ray  # noqa: F401  its settings of the environment come before Ray
+
+import ray  # isort: skip
+from ray.exceptions import GetTimeoutError, RayError  # isort: skip
+
+from runner.errors import FleetError
+from runner.fleet.nodes import call_on
+from runner.fleet.session import RaySession
+
+T = TypeVar("T")
+_ANSWER_S = 120.0  # a node starts a process to answer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node(Generic[T]):
+    """One node that lives.
+
+    Args:
+        id: what Ray calls it.
+        ip: its address.
+        cpus: how many Ray has to give there.
+        gpus: how many Ray has to give there.
+        found: what the function returned there.
+    """
+
+    id: str
+    ip: str
+    cpus: int
+    gpus: int
+    found: T
+
+
+def survey(address: str, ask: Callable[[], T]) -> tuple[Node[T], ...]:
+    """Calls a function of this program on every node.
+
+    Raises:
+        FleetError: the cluster cannot be reached, or a node cannot run this program.
+    """
+    with RaySession((), address=address, log_to_driver=False, logging_level="ERROR"):
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        calls = [(node, call_on(node["NodeID"], ask)) for node in alive]
+        return tuple(_node(node, call) for node, call in calls)
+
+
+def _node(node: dict[str, Any], call: Any) -> Node[Any]:
+    where = f"node {node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+    try:
+        found = ray.get(call, timeout=_ANSWER_S)
+    except GetTimeoutError as err:
+        raise FleetError(f"{where}: no answer within {_ANSWER_S:.0f} s") from err
+    except RayError as err:
+        first_line = str(err).strip().splitlines()[-1]
+        raise FleetError(f"{where} cannot run this program ({first_line}); install it there: docs/cluster.md") from err
+    resources = node["Resources"]
+    return Node(
+        id=node["NodeID"],
+        ip=node["NodeManagerAddress"],
+        cpus=int(resources.get("CPU", 0)),
+        gpus=int(resources.get("GPU", 0)),
+        found=found,
+    )

@@ -1,0 +1,70 @@
+"""Why a worker's process died, as far as it can be told: for want of memory, or for another reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError
+
+_VMSTAT = Path("/proc/vmstat")
+_TAIL = 8192  # bytes of a worker's standard error
+_NO_MEMORY = ("std::bad_alloc", "Cannot allocate memory", "MemoryError")
+_NO_STACK = "Resource temporarily unavailable"  # for a new thread: the end of a process at its memory limit
+
+
+class KernelKills:
+    """The kernel's out-of-memory killer on this machine, which leaves no other trace in a process that it ends.
+
+    It counts its victims, and does not say whose they were: a worker that dies after the count has risen is taken to
+    be one of them.
+
+    Source: proc(5), `oom_kill` in /proc/vmstat; it counts limits of control groups too.
+    """
+
+    def __init__(self, file: Path = _VMSTAT) -> None:
+        self._file = file
+        self._seen = self._count()
+
+    def since_marked(self) -> int:
+        """How many processes it has ended since the last mark."""
+        return self._count() - self._seen
+
+    def mark(self) -> None:
+        """All workers have just answered: what was counted before was none of them."""
+        self._seen = self._count()
+
+    def _count(self) -> int:
+        lines = self._file.read_text(encoding="ascii").splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def want_of_memory(err: RayError, pid: int | None, kernel: KernelKills | None, limited: bool) -> str | None:
+    """What says that a worker was lost for want of memory; None where nothing does.
+
+    Args:
+        err: what Ray says of the call to it.
+        pid: the worker's process, where it was one of this machine's.
+        kernel: of the machine that it was on; None for another machine, which cannot be asked any more.
+        limited: its host memory had a limit.
+    """
+    if isinstance(err, OutOfMemoryError):
+        return "Ray's memory monitor has ended it"
+    if isinstance(getattr(err, "cause", None), MemoryError):
+        return "it had no memory for the call"
+    if kernel is not None and (kills := kernel.since_marked()) > 0:
+        return (
+            f"the kernel's out-of-memory killer has ended {kills} process{'es' * (kills > 1)} here since its last turn"
+        )
+    telling = (*_NO_MEMORY, _NO_STACK) if limited else _NO_MEMORY
+    said = "" if pid is None else last_words(pid)
+    return next((f"its last words were {words!r}" for words in telling if words in said), None)
+
+
+def last_words(pid: int) -> str:
+    """The end of what a worker of this machine's own Ray has written to its standard error."""
+    node = ray._private.worker._global_node
+    if node is None:
+        return ""
+    found = sorted(Path(node.get_session_dir_path(), "logs").glob(f"worker-*-{pid}.err"))
+    return found[-1].read_bytes()[-_TAIL:].decode(errors="replace") if found else ""

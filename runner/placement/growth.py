@@ -1,0 +1,75 @@
+"""A larger share for slots that ran out of memory: what nobody has beside them, and what idle slots give up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from runner.placement.host import WORKER_MIB, room_mib
+from runner.placement.machine import Machine
+from runner.placement.packing import UNITS, units
+from runner.placement.shares import MARGIN_MIB
+from runner.records import Allocation, Slot
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Growth:
+    """Larger shares.
+
+    Args:
+        allocations: the new share of each slot that gets one.
+        retired: idle slots whose shares these have; their workers must end first.
+    """
+
+    allocations: Mapping[int, Allocation] = field(default_factory=dict)
+    retired: tuple[int, ...] = ()
+
+
+def enlarge(slots: Sequence[Slot], hungry: Collection[int], busy: Collection[int], machine: Machine) -> Growth:
+    """Equal parts, for all hungry slots of a GPU or of the host, of what is free there.
+
+    Only the memory limit grows, and on a GPU what is booked with Ray for it; threads never, which change results.
+
+    Args:
+        slots: all of the machine, as they are now.
+        hungry: those whose memory did not suffice.
+        busy: those that have a trial, the hungry among them. All others are never used again.
+        machine: as it was when the slots were planned.
+
+    Returns:
+        Nothing for a slot without a limit, or without anything free beside it.
+    """
+    allocations: dict[int, Allocation] = {}
+    retired: list[int] = []
+    for place in dict.fromkeys(slot.allocation.gpus for slot in slots if slot.index in hungry):
+        here = [slot for slot in slots if slot.allocation.gpus == place]
+        wanting = [slot for slot in here if slot.index in hungry and slot.allocation.memory_limit_mib is not None]
+        kept = [slot.allocation for slot in here if slot.index in busy]
+        idle = [slot for slot in here if slot.index not in busy]
+        more_mib = _rest_mib(place, kept, machine) // len(wanting) if wanting else 0
+        if more_mib > 0:
+            more_units = sum(units(slot.allocation.num_gpus) for slot in idle) // len(wanting)
+            allocations |= {slot.index: _larger(slot.allocation, more_mib, more_units) for slot in wanting}
+            retired += [slot.index for slot in idle]
+    return Growth(allocations=allocations, retired=tuple(retired))
+
+
+def _rest_mib(gpus: tuple[str, ...], kept: Sequence[Allocation], machine: Machine) -> int:
+    """What these leave of the fullest of the GPUs, or of the host."""
+    if not gpus:
+        return room_mib(machine) - sum((allocation.memory_mib or 0) + WORKER_MIB for allocation in kept)
+    free_mib = min(gpu.free_mib for gpu in machine.gpus if gpu.id in gpus)
+    return free_mib - MARGIN_MIB - sum((a.gpu_memory_mib or 0) + a.gpu_overhead_mib for a in kept)
+
+
+def _larger(allocation: Allocation, more_mib: int, more_units: int) -> Allocation:
+    if not allocation.gpus:
+        return replace(allocation, memory_mib=(allocation.memory_mib or 0) + more_mib)
+    share = (units(allocation.num_gpus) + more_units) / UNITS if more_units else allocation.num_gpus
+    percentage = allocation.mps_thread_percentage
+    return replace(
+        allocation,
+        num_gpus=share,
+        gpu_memory_mib=(allocation.gpu_memory_mib or 0) + more_mib,
+        mps_thread_percentage=None if percentage is None else max(percentage, min(100, int(share * 100 + 1e-9))),
+    )

@@ -1,0 +1,46 @@
+"""The slots' shares while a sweep runs: they grow where a trial ran out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from runner.placement import Growth, Machine, enlarge
+from runner.records import Allocation, Slot
+
+
+class Shares:
+    """What each slot has now.
+
+    Args:
+        slots: as planned.
+        machines: that they were planned for, as they were then, by what Ray calls them.
+    """
+
+    def __init__(self, slots: Sequence[Slot], machines: Mapping[str, Machine]) -> None:
+        self._slots = {slot.index: slot for slot in slots}
+        self._machines = machines
+
+    def grow(self, hungry: Collection[int], busy: Collection[int]) -> Growth:
+        """Larger shares for hungry slots, where they can be had; from now on they are these slots' own.
+
+        Args:
+            hungry: slots whose memory did not suffice.
+            busy: slots that have a trial. The others are never used again.
+        """
+        allocations: dict[int, Allocation] = {}
+        retired: list[int] = []
+        for node, machine in self._machines.items():
+            here = [slot for slot in self._slots.values() if slot.allocation.node == node]
+            found = enlarge(here, hungry, {*busy, *hungry}, machine)
+            allocations |= found.allocations
+            retired += found.retired
+        growth = Growth(allocations=allocations, retired=tuple(retired))
+        for slot in growth.retired:
+            del self._slots[slot]
+        for slot, allocation in growth.allocations.items():
+            self._slots[slot] = Slot(index=slot, allocation=allocation)
+        return growth
+
+    def of(self, slot: int) -> Allocation:
+        """The slot's share."""
+        return self._slots[slot].allocation

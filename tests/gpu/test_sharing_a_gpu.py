@@ -1,0 +1,104 @@
+"""What only a real GPU shows: limits hold, memory comes back, its peak is recorded, sharing gains speed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.fleet.ray import RayFleet
+from runner.machine import gpu_use, gpus_of, this_machine
+from runner.placement import Request, plan_slots
+from runner.records import Failure, Report, Slot, Trial, Work
+
+pytestmark = pytest.mark.gpu
+SLACK_MIB = 64  # that others on the card may take or give back meanwhile
+WIDE = """
+import keras, numpy as np
+def load_data():
+    x = np.random.default_rng(0).normal(size=(256, 1000)).astype("float32")
+    return (x, x), (x, x)
+def build_model(units=1):
+    model = keras.Sequential([keras.layers.Dense(units), keras.layers.Dense(1000)])
+    model.compile("adam", "mse")
+    return model
+"""
+"""A weight takes 16 bytes: itself, its gradient and Adam's two moments."""
+
+
+@pytest.fixture
+def trial(make_trial: Any, tmp_path: Path) -> Any:
+    path = tmp_path / "wide.py"
+    path.write_text(WIDE)
+
+    def made(name: str, units: int) -> Trial:
+        args = {"path": path, "data_params": (), "model_params": ("units",)}
+        return make_trial(id=name, params={"units": units}, epochs=3, **args)  # type: ignore[no-any-return]
+
+    return made
+
+
+@contextmanager
+def fleet_of(**request: Any) -> Iterator[tuple[RayFleet, tuple[Slot, ...]]]:
+    """Workers on the first GPU."""
+    machine = this_machine()
+    slots = plan_slots(Request(**request), machine, trials=request.get("max_concurrent", 3))
+    with RayFleet(slots, address=None, cpus=machine.cpus) as fleet:
+        yield fleet, slots
+
+
+def turn(fleet: RayFleet, trials: list[Trial], number: int = 0) -> dict[str, Report | Failure]:
+    return dict(fleet.advance({slot: (Work(trial=trial, round=number),) for slot, trial in enumerate(trials)}))
+
+
+def test_a_model_beyond_its_limit_is_out_of_memory_and_its_neighbour_does_not_notice(trial: Any) -> None:
+    with fleet_of(gpu_memory_mib=1_000, max_concurrent=2) as (fleet, _):
+        small = trial("000", 100)
+        found = turn(fleet, [small, trial("001", 100_000)])
+        failure = found["001"]
+        assert isinstance(failure, Failure), failure
+        assert failure.kind == "oom"
+        assert "of a limit of 1000 MiB of GPU memory" in failure.message
+        after = turn(fleet, [small], 1)["000"]
+        fleet.replace(0)
+        alone = turn(fleet, [small])["000"], turn(fleet, [small], 1)["000"]
+        for with_neighbour, by_itself in zip((found["000"], after), alone, strict=True):
+            assert isinstance(with_neighbour, Report)
+            assert isinstance(by_itself, Report)
+            assert with_neighbour.epoch_metrics == pytest.approx(by_itself.epoch_metrics, rel=1e-5)
+
+
+def test_three_thirds_train_together_within_their_limits_and_their_memory_comes_back(trial: Any) -> None:
+    name = gpus_of(os.environ)[0].id
+    before = gpu_use([name])[name]
+    with fleet_of(num_gpus=0.33, max_concurrent=3) as (fleet, slots):
+        reports = turn(fleet, [trial(f"{i:03}", 1_000) for i in range(3)])
+        for slot, report in zip(slots, reports.values(), strict=True):
+            assert isinstance(report, Report), report
+            assert 0 < report.turn.gpu_memory_mib <= (slot.allocation.gpu_memory_mib or 0)
+        during = gpu_use([name])[name]
+        shares = [(s.allocation.gpu_memory_mib or 0) + s.allocation.gpu_overhead_mib for s in slots]
+        assert before.free_mib - during.free_mib <= sum(shares) + SLACK_MIB
+        listed = [during.processes[d.pid] for d in fleet.devices.values() if d.pid in during.processes]
+        assert all(taken <= max(shares) + SLACK_MIB for taken in listed), listed
+        fleet.retire(2)
+        returned = gpu_use([name])[name].free_mib - during.free_mib
+        assert returned >= (slots[2].allocation.gpu_memory_mib or 0) - SLACK_MIB
+    assert gpu_use([name])[name].free_mib >= before.free_mib - SLACK_MIB
+
+
+def test_throughput_of_models_that_share_the_card_is_measured(tmp_path: Path) -> None:
+    """Figures, no promise: they are printed, and left in $OUT where that is set."""
+    from benchmarks import gpu
+
+    folder = Path(os.environ.get("OUT") or tmp_path)
+    rows = gpu.measure(workloads=["W1"], models=[1, 2, 4], epochs=2)
+    file = gpu.write(rows, folder)
+    print(file.read_text())
+    assert {row["how"] for row in json.loads(file.read_text())["rows"]} >= {"one after another", "together"}
+    assert all(row["steps_per_s"] > 0 for row in rows)
