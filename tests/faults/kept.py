@@ -20,6 +20,7 @@ from ray.exceptions import RayActorError
 
 from faults.driver import drive, environment, print_to
 from faults.injection import Injection
+from runner import preparation
 from runner.fleet.ray import RayFleet
 
 
@@ -90,10 +91,8 @@ def main() -> None:
 
     def open_fleet(prepared: Any, slots: Any) -> KeptFleet:
         if not fleet:
-            from runner.fleet.patience import Patience
-
-            patience = Patience(later_s=prepared.config.fleet.turn_timeout_s)
-            fleet.append(KeptFleet(slots, address=None, cpus=prepared.machine.cpus, patience=patience))
+            with mock.patch("runner.fleet.ray.RayFleet", KeptFleet):
+                fleet.append(preparation.open_fleet(prepared, slots))
         return fleet[0]
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -104,9 +103,8 @@ def main() -> None:
             print_to(Path(request["log"]))
             injection = request["injection"]
             print(drive(request["arguments"], Injection(**json.loads(injection)) if injection else None), file=answers)
-    with contextlib.ExitStack() as ending:
-        for kept in fleet:
-            ending.callback(kept.close)
+    for kept in fleet:
+        kept.close()
 
 
 if __name__ == "__main__":
