@@ -12,7 +12,7 @@ import click
 
 from faults.lab import Lab, Try
 from faults.report import table
-from faults.suite import FAULTS
+from faults.suite import FAULTS, Attempt
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 _TRIES_FOR_ONE = 5  # a fault that comes too late is tried again with another seed, this often
@@ -56,11 +56,10 @@ def _is_meant(name: str, names: tuple[str, ...]) -> bool:
     return name in names or any(name.startswith(part) for part in names if part not in FAULTS)
 
 
-def _struck(lab: Lab, attempt: object, seed: int) -> Try:
+def _struck(lab: Lab, attempt: Attempt, seed: int) -> Try:
     """The first try of this number whose fault has really happened; its seeds are far from those of other numbers."""
-    assert callable(attempt)
     for again in range(_TRIES_FOR_ONE):
-        made: Try = attempt(lab, seed + 1_000_003 * again)
+        made = attempt(lab, seed + 1_000_003 * again)
         if made.struck:
             break
     return made

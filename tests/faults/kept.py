@@ -16,9 +16,11 @@ from typing import Any, Self
 from unittest import mock
 
 import ray
+from ray.exceptions import RayActorError
 
 from faults.driver import drive, environment, print_to
 from faults.injection import Injection
+from runner import preparation
 from runner.fleet.ray import RayFleet
 
 
@@ -33,9 +35,12 @@ class KeptFleet(RayFleet):
             with contextlib.chdir(self.home):  # the workers', too: the sweep's own folder will be removed
                 super().__enter__()
             self.opened = True
-        # The trials of the sweep before have the names of the next one's.
-        ray.get([actor.advance.remote(()) for actor in self._actors.values()])
         self._loaded.clear()
+        for slot, actor in list(self._actors.items()):
+            try:  # the trials of the sweep before have the names of the next one's
+                ray.get(actor.advance.remote(()))
+            except RayActorError:  # killed when its slot had no more work
+                self.replace(slot)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -86,10 +91,8 @@ def main() -> None:
 
     def open_fleet(prepared: Any, slots: Any) -> KeptFleet:
         if not fleet:
-            from runner.fleet.patience import Patience
-
-            patience = Patience(later_s=prepared.config.fleet.turn_timeout_s)
-            fleet.append(KeptFleet(slots, address=None, cpus=prepared.machine.cpus, patience=patience))
+            with mock.patch("runner.fleet.ray.RayFleet", KeptFleet):
+                fleet.append(preparation.open_fleet(prepared, slots))
         return fleet[0]
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -100,9 +103,8 @@ def main() -> None:
             print_to(Path(request["log"]))
             injection = request["injection"]
             print(drive(request["arguments"], Injection(**json.loads(injection)) if injection else None), file=answers)
-    with contextlib.ExitStack() as ending:
-        for kept in fleet:
-            ending.callback(kept.close)
+    for kept in fleet:
+        kept.close()
 
 
 if __name__ == "__main__":

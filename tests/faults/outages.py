@@ -22,7 +22,7 @@ from faults.project import Project, eventually, sweep_arguments
 
 _MAKES_ITS_ROUND_S = 120.0
 _INFRASTRUCTURE = 75
-_BARRIERS = 24  # of the sweep's 32 or so: an outage that begins later would find little left to send
+_BARRIERS = 24  # of the sweep's 28: an outage that begins later would find little left to send
 DISK_MIB = 48
 
 

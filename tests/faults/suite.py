@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from faults import damage, drivers, mishaps, outages, signals, workers
 from faults.lab import Lab, Try
 
+Attempt = Callable[[Lab, int], Try]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
@@ -20,7 +22,7 @@ class Fault:
         quick: how often in a quick one; 0 for what takes minutes.
     """
 
-    attempt: Callable[[Lab, int], Try]
+    attempt: Attempt
     times: int
     quick: int = 1
 
