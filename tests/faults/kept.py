@@ -40,7 +40,7 @@ class KeptFleet(RayFleet):
             try:  # the trials of the sweep before have the names of the next one's
                 ray.get(actor.advance.remote(()))
             except RayActorError:  # killed when its slot had no more work
-                self.replace(slot)
+                self.replace({slot: None})
         return self
 
     def __exit__(self, *exc: object) -> None:
