@@ -100,12 +100,16 @@ def group() -> Iterator[Path]:
 
 
 def test_a_worker_that_the_kernel_ends_for_its_memory_is_out_of_memory(
-    trials: Any, ray_fleet: RayFleet, group: Path
+    trials: Any, ray_fleet: RayFleet, request: pytest.FixtureRequest
 ) -> None:
     large, small = trials({"010": 60_000, "011": 8}, steps_per_round=None, epochs=1)
     for slot in SLOTS:  # without a limit of their own
         ray_fleet.replace({slot.index: plan_slots(Request(), MACHINE, 1)[0].allocation})
-    (group / "cgroup.procs").write_text(str(ray_fleet.devices[0].pid))
+    group = request.getfixturevalue("group")  # not before: what keeps order on a machine may remove empty groups
+    try:
+        (group / "cgroup.procs").write_text(str(ray_fleet.devices[0].pid))
+    except FileNotFoundError:
+        pytest.skip("the control group was removed by what looks after this machine")
     reports = ray_fleet.advance({0: (Work(trial=large, round=0),), 1: (Work(trial=small, round=0),)})
     failure = reports["010"]
     assert isinstance(failure, Failure)
