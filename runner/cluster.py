@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, replace
 
 from runner.config import Config
@@ -9,6 +10,8 @@ from runner.errors import ConfigError, FleetError
 from runner.machine import this_machine
 from runner.placement import Machine
 from runner.recording import versions
+
+_REACH_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +42,7 @@ def machines_of(config: Config) -> dict[str, Machine]:
             f"fleet.address: {address!r} is a Ray Client's address; start the sweep on a node of the cluster with "
             "fleet.address=auto, or by `ray job submit` (docs/cluster.md)"
         )
+    _check_reachable(address)
     from runner.fleet.cluster import survey
 
     nodes, own = survey(address, describe), versions()
@@ -59,3 +63,21 @@ def machines_of(config: Config) -> dict[str, Machine]:
     if not machines:
         raise FleetError(f"fleet.address={address}: none of its {len(nodes)} nodes has a CPU to give")
     return machines
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes, and no signal ends it meanwhile.
+
+    Raises:
+        ConfigError: not an address.
+        FleetError: nothing answers there.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(f"fleet.address: {address!r} is not HOST:PORT, such as 10.0.0.5:6379, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+    except (OSError, OverflowError) as err:
+        raise FleetError(f"fleet.address={address}: no Ray answers there: {err}; `ray status` shows a cluster") from err

@@ -1,0 +1,28 @@
+"""A wrong `fleet.address` is told at once."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from runner.cluster import machines_of
+from runner.config.schema import Config, Fleet
+from runner.errors import ConfigError, FleetError
+
+
+def config(address: str) -> Config:
+    return Config(fleet=Fleet(address=address))
+
+
+def test_an_address_where_nothing_listens_is_an_error_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        with pytest.raises(FleetError, match="no Ray answers there: .*refused"):
+            machines_of(config(f"127.0.0.1:{taken.getsockname()[1]}"))
+
+
+@pytest.mark.parametrize("address", ["somewhere", ":6379", "host:port"])
+def test_what_is_no_address_is_told(address: str) -> None:
+    with pytest.raises(ConfigError, match="is not HOST:PORT"):
+        machines_of(config(address))
