@@ -18,7 +18,7 @@ def config(address: str) -> Config:
 def test_an_address_where_nothing_listens_is_an_error_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
-        with pytest.raises(FleetError, match="no Ray answers there: .*refused"):
+        with pytest.raises(FleetError, match=r"no Ray answers there: .*refused"):
             machines_of(config(f"127.0.0.1:{taken.getsockname()[1]}"))
 
 
