@@ -69,12 +69,15 @@ class JournalReader:
 
     def _trials(self, trial_id: str | None) -> tuple[TrialRecord, ...]:
         where, values = ("WHERE trial.id = ?", (trial_id,)) if trial_id is not None else ("", ())
-        rows = self._connection.execute(
+        query = (
             "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id FROM trial "
             "LEFT JOIN model ON model.trial = trial.id LEFT JOIN projection ON projection.trial = trial.id "
-            f"AND projection.store = '' {where} ORDER BY position",
-            values,
-        ).fetchall()
+            f"AND projection.store = '' {where} ORDER BY position"
+        )
+        try:
+            rows = self._connection.execute(query, values).fetchall()
+        except sqlite3.OperationalError as err:
+            raise JournalError(f"{self._folder / FILE}: made by another version of this program: {err}") from err
         return tuple(_trial_record(row, self._model_metrics(row["id"], row["best_epoch"])) for row in rows)
 
     def _model_metrics(self, trial_id: str, best_epoch: int | None) -> dict[str, float]:

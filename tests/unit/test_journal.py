@@ -32,6 +32,7 @@ from runner.records import (
     Work,
     to_json,
 )
+from runner.review import list_sweeps
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
 FACTS = Facts(
@@ -389,3 +390,16 @@ def test_a_resized_slot_is_recorded_with_the_trial_that_is_in_it_and_those_that_
     journal.commit({"000": report(0, 0, 1, 0, 3.0)}, {"000": COMPLETE}, {})
     journal.assign({0: (Work(trial=trial(2), round=0),), 1: (replace(second, round=1),)})
     assert [one.allocation["memory_mib"] for one in reader.trials()] == [900, None, 900]
+
+
+def test_a_journal_of_another_version_is_told_and_hides_no_other_sweep(tmp_path: Path):
+    for name in ("old-1", "new-1"):
+        (tmp_path / name).mkdir()
+        with SqliteJournal(tmp_path / name, {}) as journal:
+            journal.create(replace(SWEEP, id=name), (trial(0),))
+    connection = connect(tmp_path / "old-1" / FILE)
+    connection.execute("ALTER TABLE projection RENAME COLUMN store TO place")
+    connection.close()
+    with JournalReader(tmp_path / "old-1") as old, pytest.raises(JournalError, match="another version"):
+        old.trials()
+    assert [review.sweep.id for review in list_sweeps(tmp_path)] == ["new-1"]
