@@ -1,8 +1,8 @@
 """Throughput of models that share a GPU, with and without MPS, against one after another.
 
-    python -m benchmarks.gpu [--workloads W1 W3] [--models 1 2 4 8] [--epochs 3] [--out DIR]
+    python -m benchmarks.gpu [--workloads W1 W3] [--models 1 2 4 8] [--epochs 3] [--compile graph] [--out DIR]
 
-Prints its figures, and writes them to `gpu.json` in DIR, else in $OUT, else in a new temporary folder.
+Prints its figures, and writes them, after each, to `gpu.json` in DIR, else in $OUT, else in a new temporary folder.
 Needs an NVIDIA GPU, no network. MPS is measured where its control program is installed: a daemon of this user's own
 runs meanwhile, with pipes in a temporary folder, and ends with the measurement. No setting of the device is changed.
 """
@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,8 @@ from runner.mps import CONTROL
 
 _TIMEOUT_S = 1800
 Row = dict[str, Any]
-"""One sweep: `workload`, `models`, `how`, `steps_per_s` of all models together, `gpu_peak_mib` of the largest."""
+"""One sweep: `workload`, `compile`, `models`, `how`, `wall_s` of the command, `steps_per_s` of all models together,
+`gpu_peak_mib` of the largest; or `error`."""
 
 
 def main() -> None:
@@ -37,28 +39,35 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", default=["W1", "W3"], choices=sorted(WORKLOADS))
     parser.add_argument("--models", nargs="+", type=int, default=[1, 2, 4, 8])
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--compile", default="graph", choices=["auto", "graph", "xla"])
     parser.add_argument("--out", type=Path, default=None)
     asked = parser.parse_args()
     if not gpus_of(os.environ):
         print("no NVIDIA GPU here: nothing was measured")
         return
-    rows = measure(asked.workloads, asked.models, asked.epochs)
-    file = write(rows, asked.out or Path(os.environ.get("OUT") or tempfile.mkdtemp(prefix="gpu-")))
-    print(f"{file.read_text()}\nwritten to {file}")
+    folder = asked.out or Path(os.environ.get("OUT") or tempfile.mkdtemp(prefix="gpu-"))
+    rows: list[Row] = []
+    for row in measure(asked.workloads, asked.models, asked.epochs, asked.compile):
+        rows.append(row)
+        file = write(rows, folder)
+        print(json.dumps(row), flush=True)
+    print(f"written to {file}")
 
 
-def measure(workloads: Sequence[str], models: Sequence[int], epochs: int) -> list[Row]:
-    """A row for each workload, number of models and way; ways take turns, so that a busy card meets all alike."""
-    rows = []
+def measure(workloads: Sequence[str], models: Sequence[int], epochs: int, compiled: str = "graph") -> Iterator[Row]:
+    """A row for each workload, number of models and way; ways take turns, so that a busy card meets all alike.
+
+    A sweep that fails is a row with its error: the others count for themselves.
+    """
     for name in workloads:
         for count in models:
-            rows.append(_sweep(name, count, epochs, "one after another", 1, {}))
+            identity = {"workload": name, "compile": compiled, "models": count}
+            yield _sweep({**identity, "how": "one after another"}, epochs, 1, {})
             if count > 1:
-                rows.append(_sweep(name, count, epochs, "together", count, {}))
+                yield _sweep({**identity, "how": "together"}, epochs, count, {})
                 with mps() as environment:
                     if environment:
-                        rows.append(_sweep(name, count, epochs, "together, MPS", count, environment))
-    return rows
+                        yield _sweep({**identity, "how": "together, MPS"}, epochs, count, environment)
 
 
 def write(rows: Sequence[Row], folder: Path) -> Path:
@@ -91,23 +100,30 @@ def mps() -> Iterator[Mapping[str, str]]:
             subprocess.run([CONTROL], input="quit\n", env=os.environ | own, capture_output=True, text=True, check=False)
 
 
-def _sweep(name: str, models: int, epochs: int, how: str, at_a_time: int, environment: Mapping[str, str]) -> Row:
-    seeds = ",".join(map(str, range(models)))
+def _sweep(identity: Row, epochs: int, at_a_time: int, environment: Mapping[str, str]) -> Row:
+    workload, seeds = WORKLOADS[identity["workload"]], ",".join(map(str, range(identity["models"])))
     with tempfile.TemporaryDirectory(prefix="gpu-sweep-") as folder:
         command = [
-            sys.executable, "-m", "runner", "sweep", str(ROOT / WORKLOADS[name].path), f"seed={seeds}",
-            f"train.epochs={epochs}", f"train.batch_size={WORKLOADS[name].batch_size}", "train.compile=graph",
+            sys.executable, "-m", "runner", "sweep", str(ROOT / workload.path), f"seed={seeds}",
+            f"train.epochs={epochs}", f"train.batch_size={workload.batch_size}", f"train.compile={identity['compile']}",
             f"resources.max_concurrent={at_a_time}",
         ]  # fmt: skip
+        began = time.perf_counter()
         ended = subprocess.run(
-            command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)} | dict(environment), capture_output=True,
+            command, cwd=folder, env=_environment(environment), capture_output=True,
             text=True, check=False, timeout=_TIMEOUT_S,
         )  # fmt: skip
         if ended.returncode:
-            raise RuntimeError(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stderr[-3000:]}")
+            return {**identity, "error": f"{' '.join(command)} ended with {ended.returncode}: {ended.stderr[-3000:]}"}
+        wall_s = round(time.perf_counter() - began, 1)
         (sweep,) = (Path(folder) / "sweeps").iterdir()
         with JournalReader(sweep) as reader:
-            return {"workload": name, "models": models, "how": how, **_figures(reader.turns())}
+            return {**identity, "wall_s": wall_s, **_figures(reader.turns())}
+
+
+def _environment(of_mps: Mapping[str, str]) -> dict[str, str]:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, **of_mps}
 
 
 def _figures(turns: Sequence[Mapping[str, Any]]) -> Row:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case
 from benchmarks.one import read_result
+from benchmarks.programs import store
 from benchmarks.workloads import ROOT
 
 _TIMEOUT_S = 900
 Row = dict[str, Any]
-"""One run: `group`, `name`, `models`, `epochs`, `repeat`, `wall_s`, and what the process printed."""
+"""One run: `group`, `name`, `models`, `epochs`, `repeat`, `prefix`, `wall_s`; what the process printed, or stored."""
 
 
 def measure(
@@ -40,7 +43,7 @@ def measure(
         for repeat in range(repeats):
             for case in members:
                 if repeat < (case.repeats or repeats):
-                    row = {**_identity(case), "repeat": repeat, **_run(case, prefix)}
+                    row = {**_identity(case), "repeat": repeat, "prefix": shlex.join(prefix), **_run(case, prefix)}
                     tell(_line(row))
                     yield row
 
@@ -63,9 +66,11 @@ def _run(case: Case, prefix: Sequence[str]) -> Row:
             timeout=_TIMEOUT_S,
         )
         wall_s = time.perf_counter() - began
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(case.command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    return {"wall_s": wall_s, **(read_result(done.stdout) if case.printed else {"seconds": wall_s})}
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(case.command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        if not case.printed:
+            return {"wall_s": wall_s, "seconds": wall_s, **store.read(Path(folder, "mlflow.db"))}
+    return {"wall_s": wall_s, **read_result(done.stdout)}
 
 
 def _line(row: Row) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.measure import Row
+from benchmarks.programs import EPOCHS
 from benchmarks.workloads import WORKLOADS
 
 
@@ -92,6 +93,7 @@ def number(group: str, name: str) -> Callable[[Sequence[Row]], list[float]]:
     return lambda rows: [row[name] for row in rows if row["group"] == group and name in row]
 
 
+_ACCURACY_TOLERANCE = 0.01  # of the mean of 16 trials
 _TUNED = ("tuned fit", "tuned fit, XLA")
 _ALL_OTHERS = ("fit", *_TUNED, "interleaved", "processes", "processes, XLA")
 
@@ -164,7 +166,30 @@ def findings(rows: Sequence[Row], rough: bool = False) -> list[Finding]:
 
 
 def parity_problems(rows: Sequence[Row]) -> list[str]:
-    """Runs whose final loss is not what `fit` has after as many epochs: they did other work than the rest."""
+    """Runs that did other work than the rest.
+
+    Their final loss is not what `fit` has after as many epochs, or there is none to compare with; in W7 their trials'
+    accuracy is another, or epochs are missing in MLflow.
+    """
+    return [*_other_losses(rows), *_other_sweeps([row for row in rows if row["group"] == "W7"])]
+
+
+def _other_sweeps(rows: Sequence[Row]) -> list[str]:
+    reference = [statistics.mean(row["accuracies"]) for row in rows if row["name"] in ("fit", "tuned fit")]
+    problems = []
+    for row in rows:
+        what = f"W7 {row['name']}, run {row['repeat']}"
+        if (len(row["accuracies"]), row["metric_rows"]) != (row["models"], row["models"] * EPOCHS):
+            problems.append(f"{what}: {len(row['accuracies'])} trials with {row['metric_rows']} epochs in MLflow")
+        elif not reference:
+            problems.append(f"{what}: no `fit` to compare it with")
+        elif not abs(statistics.mean(row["accuracies"]) - statistics.mean(reference)) <= _ACCURACY_TOLERANCE:
+            accuracy, expected = statistics.mean(row["accuracies"]), statistics.mean(reference)
+            problems.append(f"{what}: mean accuracy {accuracy:.4g}, `fit` has {expected:.4g}")
+    return problems
+
+
+def _other_losses(rows: Sequence[Row]) -> list[str]:
     problems = []
     for group, workload in WORKLOADS.items():
         curves = [row["losses"][0] for row in rows if row["group"] == group and row["name"] in ("fit", "tuned fit")]
@@ -172,6 +197,7 @@ def parity_problems(rows: Sequence[Row]) -> list[str]:
             epochs = row["epochs"]
             reference = [curve[epochs - 1] for curve in curves if len(curve) >= epochs]
             if not reference:
+                problems.append(f"{group} {row['name']}: no `fit` of {epochs} epochs to compare it with")
                 continue
             loss, expected = statistics.mean(c[-1] for c in row["losses"]), statistics.mean(reference)
             if not abs(loss - expected) <= workload.tolerance * expected:  # not a number is no agreement

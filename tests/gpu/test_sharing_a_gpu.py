@@ -97,8 +97,9 @@ def test_throughput_of_models_that_share_the_card_is_measured(tmp_path: Path) ->
     from benchmarks import gpu
 
     folder = Path(os.environ.get("OUT") or tmp_path)
-    rows = gpu.measure(workloads=["W1"], models=[1, 2, 4], epochs=2)
+    rows = list(gpu.measure(workloads=["W1"], models=[1, 2, 4], epochs=2))
     file = gpu.write(rows, folder)
     print(file.read_text())
+    assert not [row["error"] for row in rows if "error" in row]
     assert {row["how"] for row in json.loads(file.read_text())["rows"]} >= {"one after another", "together"}
     assert all(row["steps_per_s"] > 0 for row in rows)
