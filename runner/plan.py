@@ -12,7 +12,7 @@ from rich.table import Table
 
 from runner.checking import check_members, choose_metric
 from runner.errors import ExperimentError
-from runner.preparation import Prepared, open_fleet, sums
+from runner.preparation import Prepared, advice, open_fleet, sums
 from runner.records import Checked, Facts, Failure, Trial
 from runner.settle import steps_per_epoch, with_turns
 
@@ -119,7 +119,7 @@ def show(plan: Plan, console: Console) -> None:
         f"TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}",
         highlight=False,
     )
-    for line in (*sums(plan.prepared), *_needs(plan.prepared)):
+    for line in (*sums(plan.prepared), *_needs(plan.prepared), *advice(plan.prepared)):
         console.print(f"  {line}", highlight=False)
     for name, facts in plan.facts.items():
         rows = "a stream" if facts.rows is None else f"{facts.rows} rows"

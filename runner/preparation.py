@@ -10,7 +10,7 @@ from runner.cluster import machines_of
 from runner.config import Config, Member, resolve_members
 from runner.machine import this_machine
 from runner.measurements import MeasurementsFile
-from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes
+from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
 from runner.probe import CACHE as NEEDS
 from runner.probe import Need, Needs, is_complete, largest
 from runner.recording import versions
@@ -195,4 +195,13 @@ def sums(prepared: Prepared) -> tuple[str, ...]:
     for node, machine in prepared.machines.items():
         if here := [slot for slot in prepared.slots if slot.allocation.node == node]:
             lines += [f"node {node[:8]}: {line}" if node else line for line in explain(here, machine)]
+    return tuple(lines)
+
+
+def advice(prepared: Prepared) -> tuple[str, ...]:
+    """What would make these slots faster."""
+    lines: list[str] = []
+    for node, machine in prepared.machines.items():
+        here = [slot for slot in prepared.slots if slot.allocation.node == node]
+        lines += [f"node {node[:8]}: {line}" if node else line for line in taking_turns(here, machine)]
     return tuple(lines)

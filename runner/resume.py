@@ -17,7 +17,7 @@ from runner.config import Config, load_config
 from runner.errors import ConfigError, PlacementError
 from runner.journal import JournalReader, SqliteJournal, Status, SweepRecord, TrialRecord, locked
 from runner.placement import Request, plan_on_nodes
-from runner.preparation import Prepared, make_schedule, make_shares, measured, open_fleet
+from runner.preparation import Prepared, advice, make_schedule, make_shares, measured, open_fleet
 from runner.probe import largest
 from runner.progress import Progress, State
 from runner.recording import versions
@@ -112,7 +112,7 @@ def run_resume(
         config = load_config(None, [], config_dir=folder)
         prepared = _prepare(config, standing)
         progress = _progress(standing)
-        for text in [*_differences(standing), _headline(standing, prepared)]:
+        for text in [*_differences(standing), _headline(standing, prepared), *advice(prepared)]:
             console.print(text, markup=False, highlight=False, soft_wrap=True)
         masked = partial(redact, secrets=secrets.values())
         allocations = {slot.index: slot.allocation for slot in prepared.slots}

@@ -16,6 +16,7 @@ from runner.config import Config
 from runner.journal import SqliteJournal, locked
 from runner.preparation import (
     Prepared,
+    advice,
     make_schedule,
     make_shares,
     open_fleet,
@@ -60,6 +61,8 @@ def run_sweep(
         for text in unmeasured(prepared):
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print(_headline(prepared), highlight=False)
+    for text in advice(prepared):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     if config.fleet.kind == "ray":
         preload(config.tracking.uri)  # Ray's start is mostly waiting; later this would take a worker's CPU
     masked = partial(redact, secrets=secrets.values())

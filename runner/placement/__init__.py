@@ -1,6 +1,6 @@
 """Who fits where: the machine's GPUs, CPUs and memory divided into slots. Pure arithmetic, with the sums as text."""
 
-from runner.placement.explain import explain, over_committed
+from runner.placement.explain import explain, over_committed, taking_turns
 from runner.placement.growth import Growth, enlarge
 from runner.placement.host import WORKER_MIB
 from runner.placement.machine import GPU_OVERHEAD_MIB, Gpu, Machine, Request
@@ -25,4 +25,5 @@ __all__ = [
     "place_as_ray",
     "plan_on_nodes",
     "plan_slots",
+    "taking_turns",
 ]

@@ -27,6 +27,18 @@ def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def taking_turns(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
+    """What a person should know of each GPU on which several models cannot compute at the same time."""
+    if machine.mps:
+        return ()
+    return tuple(
+        f"GPU {gpu.id}: its {len(on_it)} models take turns, since no MPS daemon runs; small models train several times "
+        "faster through one: see docs/gpu.md"
+        for gpu, on_it in _by_gpu(slots, machine)
+        if len(on_it) > 1
+    )
+
+
 def over_committed(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
     """What is given away twice; nothing, for slots that were planned for this machine."""
     problems = []

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import PlacementError
-from runner.placement import Gpu, Machine, Request, explain, in_waves, match, needs_a_probe, place_as_ray, plan_slots
+from runner.placement import (
+    Gpu,
+    Machine,
+    Request,
+    explain,
+    in_waves,
+    match,
+    needs_a_probe,
+    place_as_ray,
+    plan_slots,
+    taking_turns,
+)
 from runner.records import Allocation, Slot
 
 TWO_CORES = Machine(cpus=2, memory_mib=24_000)
@@ -17,7 +28,7 @@ def gpu(index: int, free_mib: int = 24_256, name: str = "A") -> Gpu:
 
 def machine(*free_mib: int, cpus: int = 8, mps: bool = False) -> Machine:
     gpus = tuple(gpu(index, free) for index, free in enumerate(free_mib))
-    return Machine(cpus=cpus, memory_mib=64_000, gpus=gpus, mps=mps)
+    return Machine(cpus=cpus, memory_mib=64_000, gpus=gpus, mps=mps, gpu_overhead_mib=500)
 
 
 ONE_GPU = machine(24_256)  # 24000 MiB are usable
@@ -78,6 +89,16 @@ def test_a_third_of_a_gpu_is_a_third_of_its_usable_memory_less_the_overhead() ->
     assert explain(slots, ONE_GPU)[0] == (
         "GPU 0 (A): 3 × (7420 limit + 500 overhead) + 256 margin = 24016 of 24256 MiB free"
     )
+
+
+def test_models_that_take_turns_on_a_gpu_are_told_where_no_mps_runs() -> None:
+    thirds = plan_slots(Request(num_gpus=0.33), TWO_GPUS, trials=4)
+    assert [line.partition(" take turns")[0] for line in taking_turns(thirds, TWO_GPUS)] == [
+        "GPU 0: its 2 models",
+        "GPU 1: its 2 models",
+    ]
+    assert not taking_turns(thirds, machine(24_256, 24_256, mps=True))
+    assert not taking_turns(plan_slots(Request(num_gpus=1), TWO_GPUS, trials=4), TWO_GPUS)
 
 
 def test_a_limit_alone_gives_the_share() -> None:
