@@ -17,6 +17,7 @@ from typing import Any, Literal
 from runner.machine import driver_version, this_machine
 from runner.mps import CONTROL
 from runner.placement import Machine
+from runner.redaction import redact, without_credentials
 
 Status = Literal["ok", "warn", "fail"]
 _ANSWER_S = 180.0
@@ -132,7 +133,7 @@ def judge_mps(machine: Machine) -> Finding:
 def judge_ray(answer: Answer) -> Finding:
     """Whether Ray starts here."""
     if answer.values is None:
-        advice = "look into the newest folder of /tmp/ray; fleet.kind=local does without Ray"
+        advice = "RAY_TMPDIR may name a disk with more room; fleet.kind=local does without Ray"
         return Finding(part="Ray", status="fail", found=answer.problem, advice=advice)
     return Finding(part="Ray", status="ok", found=f"{answer.values['ray']}, started in {answer.values['seconds']} s")
 
@@ -147,17 +148,19 @@ def judge_shared_memory(free_mib: int) -> Finding:
 
 def examine_store(uri: str) -> Finding:
     """The MLflow store: that it answers, or that it can be made."""
-    file = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not file.exists():
-        if os.access(file.absolute().parent, os.W_OK):
-            return Finding(part="MLflow", status="ok", found=f"{uri} will be made by the first sweep")
+    from runner.tracking.stores import sqlite_file
+
+    file, shown = sqlite_file(uri), without_credentials(uri)
+    if file is not None and not file.exists():
+        if os.access(file.parent, os.W_OK):
+            return Finding(part="MLflow", status="ok", found=f"{shown} will be made by the first sweep")
         advice = "choose another place: tracking.uri=sqlite:////PATH/mlflow.db"
         return Finding(part="MLflow", status="fail", found=f"no right to make {file}", advice=advice)
     answer = ask("runner.tracking.reachable", uri)
     if answer.values is None:
         advice = "see that the server runs, or set tracking.uri; sweeps keep their journals meanwhile"
-        return Finding(part="MLflow", status="fail", found=f"{uri}: {answer.problem}", advice=advice)
-    return Finding(part="MLflow", status="ok", found=f"{answer.values['mlflow']}, {uri} answers")
+        return Finding(part="MLflow", status="fail", found=f"{shown}: {redact(answer.problem)}", advice=advice)
+    return Finding(part="MLflow", status="ok", found=f"{answer.values['mlflow']}, {shown} answers")
 
 
 def judge_disk(part: str, folder: Path) -> Finding:

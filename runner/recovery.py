@@ -134,13 +134,21 @@ class Recovery:
         due = self._every_s is not None and self._clock() - self._saved_s >= self._every_s
         if self._snapshots is None or not live or not (due or self._stopping()):
             return
-        trials = {trial.id: trial for chosen in live.values() for trial in chosen}
-        for trial_id, found in self._fleet.snapshot(live).items():
-            if isinstance(found, Snapshot):
-                self._snapshots.write(trials[trial_id], found)
-            elif found.kind == "oom" or not found.lost_worker:  # one that died is noticed in the next round
-                self._tell(f"trial {trial_id}: no snapshot could be taken ({found.message}); it goes on without")
+        # A stop gives all of them one short time together. Otherwise no more states are held here than there are slots.
+        for trials in [live] if self._stopping() else _one_of_each(live):
+            self._keep(trials, self._snapshots)
         self._saved_s = self._clock()
+
+    def _keep(self, live: Mapping[int, tuple[Trial, ...]], snapshots: Snapshots) -> None:
+        answers = self._fleet.snapshot(live)
+        for trial in (trial for trials in live.values() for trial in trials):
+            found = answers.get(trial.id)
+            if isinstance(found, Snapshot):
+                snapshots.write(trial, found)
+            elif found is None:
+                self._tell(f"trial {trial.id}: no snapshot of where it stands; `resume` repeats it from the one before")
+            elif found.kind == "oom" or not found.lost_worker:  # one that died is noticed in the next round
+                self._tell(f"trial {trial.id}: no snapshot could be taken ({found.message}); it goes on without")
 
     def _begin_round(self, work: Round) -> None:
         here = {item.trial.id for item in _items(work)}
@@ -186,7 +194,7 @@ class Recovery:
         answer = answers.get(item.trial.id)
         if not isinstance(answer, Failure):
             self._seated |= {item.trial.id} & answers.keys()
-        elif answer.kind == "snapshot":
+        elif _is_refused(answer):
             self._refused.add(item.trial.id)
             self._tell(f"trial {item.trial.id}: {answer.message}; it is trained again from its beginning")
         elif not answer.lost_worker:
@@ -260,8 +268,8 @@ class Recovery:
         return replace(answer, message=f"{answer.message} ({self._remedies[trial_id]})")
 
     def _counts(self, trial_id: str, answer: Report | Export | Failure) -> bool:
-        """Whether an answer is the trial's last word in this round: a lost worker alone is not."""
-        return not _is_lost(answer) or trial_id in self._failed
+        """Whether an answer is the trial's last word in this round: neither a lost worker nor a refused snapshot is."""
+        return trial_id in self._failed or not (_is_lost(answer) or _is_refused(answer))
 
 
 def _items(work: Round) -> list[Work]:
@@ -283,6 +291,16 @@ def _with_trials(
 
 def _is_lost(answer: object) -> bool:
     return isinstance(answer, Failure) and answer.lost_worker
+
+
+def _is_refused(answer: object) -> bool:
+    return isinstance(answer, Failure) and answer.kind == "snapshot"
+
+
+def _one_of_each(live: Mapping[int, tuple[Trial, ...]]) -> list[dict[int, tuple[Trial, ...]]]:
+    """The same trials, one of each slot at a time."""
+    most = max(map(len, live.values()), default=0)
+    return [{slot: (trials[place],) for slot, trials in live.items() if place < len(trials)} for place in range(most)]
 
 
 def _is_out_of_memory(answer: object) -> bool:

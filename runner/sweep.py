@@ -69,8 +69,10 @@ def run_sweep(
     with ExitStack() as records:
         with open_fleet(prepared, prepared.slots) as fleet:
             checked = check_members(prepared, fleet)
-            prepared = within_memory(prepared, checked, fleet)
-            prepared = replace(prepared, trials=settled(prepared, checked, fleet))
+            fitting = within_memory(prepared, checked, fleet)
+            if len(fitting.slots) < len(prepared.slots):
+                console.print(f"the free memory holds {len(fitting.slots)} of these at a time", highlight=False)
+            prepared = replace(fitting, trials=settled(fitting, checked, fleet))
             metric, goal = choose_metric(prepared, checked)
             folder = new_folder(root, config.name)
             records.enter_context(locked(folder))

@@ -143,7 +143,7 @@ def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
             Gpu(id=name, uuid=f"GPU-{name}", name="A", memory_mib=LARGE, free_mib=free)
             for name, free in zip(NAMES, free_mib, strict=False)
         ]
-        machine = Machine(cpus=8, memory_mib=64_000, gpus=tuple(gpus), mps=mps)
+        machine = Machine(cpus=8, memory_mib=64_000, gpus=tuple(gpus), mps=mps, gpu_overhead_mib=500)
         for module in (runner_cluster, preparation):
             monkeypatch.setattr(module, "this_machine", lambda: machine)
         settings = [f"resources.{key}={value}" for key, value in resources.items()]

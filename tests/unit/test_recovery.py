@@ -80,9 +80,7 @@ def run(
     journal, snapshots = MemoryJournal(), MemorySnapshots()
     settings = {"every_s": 0.5, "clock": iter(range(10_000)).__next__, **settings}
 
-    def stopping() -> bool:
-        return stop_after is not None and len(journal.commits) >= stop_after
-
+    stopping = settings.pop("stopping", lambda: stop_after is not None and len(journal.commits) >= stop_after)
     recovery = Recovery(fleet, journal, snapshots, stopping=stopping, **settings)
     pasts = {trial.id: retrace(trial, (begun or {})[trial.id]) for trial in trials if trial.id in (begun or {})}
     for trial_id, past in pasts.items():
@@ -214,6 +212,46 @@ def test_a_snapshot_that_does_not_fit_its_model_is_done_without(make_trial: Any)
     assert told == ["trial 000: other shapes; it is trained again from its beginning"]
 
 
+def test_a_snapshot_that_is_refused_as_the_sweep_stops_is_no_failure_of_the_trial(make_trial: Any) -> None:
+    stops: list[bool] = []
+
+    class Changed(FakeFleet):
+        def restore(self, work: Any) -> Any:
+            stops.append(True)
+            return {r.trial.id: Failure(trial_id=r.trial.id, kind="snapshot", message="!") for r in work[0]}
+
+    trials = [make_trial(id="000", epochs=3)]
+    fleet = Changed(range(1), dying("000", [3]))
+    sweep = run(trials, slots=1, fleet=fleet, stopping=lambda: bool(stops))
+    assert [list(reports) for reports, _, _ in sweep.journal.commits] == [["000"], ["000"], []]
+
+
+def test_of_rotating_trials_one_of_each_slot_is_held_here_at_a_time(make_trial: Any) -> None:
+    held: list[list[str]] = []
+
+    class Watched(FakeFleet):
+        def snapshot(self, work: Any) -> Any:
+            held.append(sorted(trial.id for trials in work.values() for trial in trials))
+            return super().snapshot(work)
+
+    trials = [make_trial(id=f"{i:03}", epochs=2) for i in range(5)]
+    sweep = run(trials, live=5, fleet=Watched(range(2)))
+    assert [len(ids) for ids in held] == [2, 2, 1]
+    assert {snapshot.trial_id for snapshot in sweep.snapshots.written} == {trial.id for trial in trials}
+
+
+def test_what_a_stop_has_left_without_a_snapshot_is_told(make_trial: Any) -> None:
+    class Slow(FakeFleet):
+        def snapshot(self, work: Any) -> Any:
+            return {i: found for i, found in super().snapshot(work).items() if i != "001"}
+
+    told: list[str] = []
+    trials = [make_trial(id=f"{i:03}", epochs=4) for i in range(2)]
+    sweep = run(trials, fleet=Slow(range(2)), stop_after=1, every_s=None, tell=told.append)
+    assert [snapshot.trial_id for snapshot in sweep.snapshots.written] == ["000"]
+    assert told == ["trial 001: no snapshot of where it stands; `resume` repeats it from the one before"]
+
+
 def test_a_trial_that_an_earlier_driver_has_trained_goes_on_where_it_was(make_trial: Any) -> None:
     trials = [make_trial(id=f"{i:03}", epochs=4) for i in range(2)]
     whole = run(trials)
@@ -280,7 +318,8 @@ def test_a_state_taken_in_the_middle_of_a_turn_belongs_to_that_turn(make_trial: 
     assert (report.round, report.step) == (1, 8)
 
 
-GPU = Machine(cpus=4, memory_mib=9_000, gpus=(Gpu(id="0", uuid="GPU-0", name="A", memory_mib=10_000, free_mib=10_256),))
+A_GPU = Gpu(id="0", uuid="GPU-0", name="A", memory_mib=10_000, free_mib=10_256)
+GPU = Machine(cpus=4, memory_mib=9_000, gpus=(A_GPU,), gpu_overhead_mib=500)
 
 
 def hungry_above(limits: Callable[[str], int | None], needs: Mapping[str, int]) -> Curve:

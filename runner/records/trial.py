@@ -1,0 +1,175 @@
+"""One set of settings that is trained to one model, and what makes it the same trial again."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+Params = Mapping[str, Any]
+Metrics = Mapping[str, float]
+Goal = Literal["maximize", "minimize"]
+Mode = Literal["auto", "min", "max"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlyStopping:
+    """Stop a trial whose monitored epoch metric no longer improves; semantics of `keras.callbacks.EarlyStopping`."""
+
+    monitor: str = "val_loss"
+    min_delta: float = 0.0
+    patience: int = 0
+    mode: Mode = "auto"
+    baseline: float | None = None
+    start_from_epoch: int = 0
+    restore_best: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReduceLROnPlateau:
+    """Lower the learning rate on a plateau; semantics of `keras.callbacks.ReduceLROnPlateau`."""
+
+    monitor: str = "val_loss"
+    factor: float = 0.1
+    patience: int = 10
+    min_delta: float = 1e-4
+    mode: Mode = "auto"
+    cooldown: int = 0
+    min_lr: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSettings:
+    """How a trial is trained; part of its identity.
+
+    Args:
+        epochs: epochs to train.
+        batch_size: rows a step, for array data (a `tf.data.Dataset` brings its own batches).
+        steps_per_epoch: steps an epoch; None for one pass over the data.
+        steps_per_round: most steps of one turn; None for a whole epoch. The driver decides "auto" before the first
+            step.
+        shuffle: a fresh permutation of the rows for each pass, from (seed, pass).
+        validate_every: validate at the end of every n-th epoch.
+        compile: how its steps are compiled, which changes results in the last bits. The driver decides "auto" before
+            the first step; a worker takes it for "graph".
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    steps_per_epoch: int | None = None
+    steps_per_round: int | None = None
+    shuffle: bool = True
+    validate_every: int = 1
+    compile: Literal["auto", "graph", "xla"] = "graph"
+    early_stopping: EarlyStopping | None = None
+    reduce_lr_on_plateau: ReduceLROnPlateau | None = None
+
+    def steps_in_turn(self, steps_per_epoch: int, step: int) -> int:
+        """Steps of the turn that starts after `step` optimizer steps: never past the end of the epoch."""
+        return min(self.steps_per_round or steps_per_epoch, steps_per_epoch - step % steps_per_epoch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """An experiment's code, carried by value so that a worker on another node can run it.
+
+    Args:
+        path: the experiment file as the user named it.
+        root: absolute folder it lies in on the driver's machine.
+        files: `(path relative to root, text)` of the experiment file and the Python files beside it that it imports.
+    """
+
+    path: str
+    root: str
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def module(self) -> str:
+        """File name of the experiment within `root`."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names and texts: equal digests are equal code."""
+        return _digest(self.files)
+
+    @property
+    def identity(self) -> str:
+        """Equal for the same code in the same place."""
+        return f"{self.root}/{self.module}:{self.digest[:16]}"
+
+
+@functools.lru_cache(maxsize=256)  # asked for in every turn of every trial
+def _digest(files: tuple[tuple[str, str], ...]) -> str:
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One model with fixed hyperparameters and a seed. Data, not a process.
+
+    Args:
+        id: unique within the sweep and fit for a file name, such as "007" or "cnn-002".
+        member: the experiment within a mixed sweep; the sweep's name where there is only one.
+        params: every parameter of `build_model` and `load_data`, the signatures' defaults included.
+        data_params: the names in `params` that `load_data` takes.
+        model_params: the names in `params` that `build_model` takes.
+        searched: the names (`units`, `train.batch_size`, `seed`) that this sweep varies.
+    """
+
+    id: str
+    index: int
+    member: str
+    source: Source
+    params: Params
+    data_params: tuple[str, ...]
+    model_params: tuple[str, ...]
+    searched: tuple[str, ...]
+    train: TrainSettings
+    seed: int
+
+    @property
+    def data_key(self) -> str:
+        """Equal for trials that share one loaded data set: same file, code and values of `load_data`'s parameters.
+
+        Equal code in two folders may read what lies beside it.
+        """
+        values = {name: self.params[name] for name in self.data_params}
+        return self.source.identity + json.dumps(values, sort_keys=True, default=str)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What distinguishes this trial, flat: its parameters, and the training settings that may be searched.
+
+        A parameter named seed is `params.seed` here: `seed` is the trial's own.
+        """
+        train = {
+            f"train.{name}": getattr(self.train, name)
+            for name in ("epochs", "batch_size", "steps_per_epoch", "compile")
+        }
+        params = {"params.seed" if name == "seed" else name: value for name, value in self.params.items()}
+        return {**params, **train, "seed": self.seed}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all that its numbers depend on: equal digests train alike, for however many epochs."""
+        endless = replace(self, train=replace(self.train, epochs=0))
+        return hashlib.sha256(to_json(endless).encode()).hexdigest()
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """The trial whose `to_json` gave these plain values."""
+        train, source = dict(record["train"]), dict(record["source"])
+        rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
+        train |= {name: None if train[name] is None else rule(**train[name]) for name, rule in rules.items()}
+        source["files"] = tuple((name, text) for name, text in source["files"])
+        names = {name: tuple(record[name]) for name in ("data_params", "model_params", "searched")}
+        return cls(**{**record, **names, "source": Source(**source), "train": TrainSettings(**train)})
+
+
+def to_json(record: Any) -> str:
+    """A record as JSON text with sorted keys; values JSON does not know are written as strings."""
+    return json.dumps(asdict(record), sort_keys=True, default=str)
