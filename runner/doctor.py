@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.machine import driver_version, this_machine
+from runner.machine import driver_problem, driver_version, this_machine
 from runner.mps import CONTROL
 from runner.placement import Machine
 from runner.redaction import redact, without_credentials
@@ -56,13 +56,13 @@ def examine(uri: str, sweeps: Path) -> list[Finding]:
         uri: of the MLflow store.
         sweeps: folder of all sweeps.
     """
-    machine, driver = this_machine(), driver_version()
+    machine, driver, problem = this_machine(), driver_version(), driver_problem()
     with ThreadPoolExecutor() as pool:
         tensorflow = pool.submit(ask, "runner.worker.installed")
         ray = pool.submit(ask, "runner.fleet.rehearsal")
         store = pool.submit(examine_store, uri)
         return [
-            *judge_gpus(machine, driver),
+            *judge_gpus(machine, driver, problem),
             *judge_tensorflow(machine, tensorflow.result()),
             judge_mps(machine),
             judge_ray(ray.result()),
@@ -87,8 +87,11 @@ def ask(module: str, *arguments: str) -> Answer:
         return Answer(values=None, problem=lines[-1] if lines else f"exit code {ended.returncode}")
 
 
-def judge_gpus(machine: Machine, driver: str | None) -> list[Finding]:
-    """Each GPU with its free memory."""
+def judge_gpus(machine: Machine, driver: str | None, problem: str | None = None) -> list[Finding]:
+    """Each GPU with its free memory; `problem` is why the driver does not answer."""
+    if problem is not None:
+        advice = "nvidia-smi should work first; after an update of the driver the machine may need a restart"
+        return [Finding(part="GPU", status="fail", found=f"the NVIDIA driver: {problem}", advice=advice)]
     if driver is None:
         return [Finding(part="GPU", status="ok", found="no NVIDIA driver: models train on the CPU")]
     if not machine.gpus:

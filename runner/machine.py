@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner import container
 from runner.mps import is_serving
 from runner.placement import Gpu, Machine
 
 _MIB = 1024 * 1024
 _MEMORY = Path("/proc/meminfo")
-_CONTAINER = Path("/sys/fs/cgroup")
+_DRIVER = (Path("/proc/driver/nvidia"), Path("/dev/nvidia0"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +38,7 @@ def this_machine() -> Machine:
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     gpus = gpus_of(os.environ)
     return Machine(
-        cpus=len(os.sched_getaffinity(0)),
+        cpus=min(len(os.sched_getaffinity(0)), container.cpus() or sys.maxsize),
         memory_mib=pages * page // _MIB,
         free_memory_mib=free_memory_mib(),
         gpus=gpus,
@@ -43,19 +46,27 @@ def this_machine() -> Machine:
     )
 
 
-def free_memory_mib(memory: Path = _MEMORY, container: Path = _CONTAINER) -> int:
+def free_memory_mib() -> int:
     """Host memory that can still be taken: the kernel's estimate, and what a container's limit leaves."""
-    lines = dict(line.split(":", 1) for line in memory.read_text(encoding="utf-8").splitlines() if ":" in line)
-    free = int(lines["MemAvailable"].split()[0]) // 1024
+    lines = dict(line.split(":", 1) for line in _MEMORY.read_text(encoding="utf-8").splitlines() if ":" in line)
+    free, left = int(lines["MemAvailable"].split()[0]) // 1024, container.memory_left_mib()
+    return free if left is None else min(free, left)
+
+
+def driver_problem() -> str | None:
+    """Why the NVIDIA driver of this machine does not answer; None where it does, or there is none."""
+    import pynvml
+
     try:
-        limit, used = ((container / name).read_text(encoding="utf-8") for name in ("memory.max", "memory.current"))
-        return min(free, max(0, int(limit) - int(used)) // _MIB)
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        return free
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as err:
+        return str(err) if any(path.exists() for path in _DRIVER) else None
+    pynvml.nvmlShutdown()
+    return None
 
 
 def driver_version() -> str | None:
-    """The NVIDIA driver's version; None without one."""
+    """The NVIDIA driver's version; None without one that answers."""
     import pynvml
 
     try:
@@ -74,7 +85,7 @@ def gpus_of(environ: Mapping[str, str]) -> tuple[Gpu, ...]:
 
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:  # no driver, no GPU
+    except pynvml.NVMLError:  # no GPU, or `driver_problem`
         return ()
     try:
         handles = _visible(pynvml, environ.get("CUDA_VISIBLE_DEVICES"))
@@ -98,10 +109,10 @@ def gpu_use(names: Iterable[str]) -> dict[str, GpuUse]:
 
 
 def _use(pynvml: Any, handle: Any) -> GpuUse:
-    try:
-        found = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except pynvml.NVMLError:  # a part of a GPU may not tell its processes
-        found = []
+    found = []
+    for ask in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetMPSComputeRunningProcesses):
+        with suppress(pynvml.NVMLError):  # a part of a GPU may not tell its processes
+            found += ask(handle)
     processes = {int(process.pid): (process.usedGpuMemory or 0) // _MIB for process in found}
     return GpuUse(free_mib=pynvml.nvmlDeviceGetMemoryInfo(handle).free // _MIB, processes=processes)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from runner.cluster import machines_of
 from runner.config import Config, Member, resolve_members
-from runner.machine import this_machine
+from runner.machine import driver_problem, this_machine
 from runner.measurements import MeasurementsFile
 from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
 from runner.probe import CACHE as NEEDS
@@ -201,6 +201,8 @@ def sums(prepared: Prepared) -> tuple[str, ...]:
 def advice(prepared: Prepared) -> tuple[str, ...]:
     """What would make these slots faster."""
     lines: list[str] = []
+    if prepared.config.resources.num_gpus != 0 and "" in prepared.machines and (problem := driver_problem()):
+        lines.append(f"the NVIDIA driver does not answer ({problem}), so that models train on the CPU")
     for node, machine in prepared.machines.items():
         here = [slot for slot in prepared.slots if slot.allocation.node == node]
         lines += [f"node {node[:8]}: {line}" if node else line for line in taking_turns(here, machine)]

@@ -47,10 +47,13 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
     tags = {
         "trial.id": trial.id,
         "member": trial.member,
-        "slot": str(trial.slot),
-        "allocation": json.dumps(trial.allocation, sort_keys=True),
+        **_place(trial),
     }
     return {key: clip(value, MAX_TAG) for key, value in tags.items()}
+
+
+def _place(trial: TrialRecord) -> dict[str, str]:
+    return {"slot": str(trial.slot), "allocation": clip(json.dumps(trial.allocation, sort_keys=True), MAX_TAG)}
 
 
 def run_name(trial: TrialRecord) -> str:
@@ -88,10 +91,9 @@ def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
 def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int) -> dict[str, str]:
     """Where its time went, why it ended where it did not simply complete, and how often it has lost its worker.
 
-    Its share too, which may have grown since it began.
+    Its place and its share too, which may have changed since it began.
     """
-    tags = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()}
-    tags["allocation"] = clip(json.dumps(trial.allocation, sort_keys=True), MAX_TAG)
+    tags = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()} | _place(trial)
     if trial.reason:
         tags["failure" if trial.status == "failed" else "stop.reason"] = clip(trial.reason, MAX_TAG)
     if trial.reason.startswith("diverged:"):

@@ -44,6 +44,11 @@ def test_tensorflow_must_see_the_gpus(machine: Machine, changed: dict[str, objec
     assert advice in finding.advice
 
 
+def test_a_driver_that_does_not_answer_fails() -> None:
+    (finding,) = doctor.judge_gpus(WITHOUT, None, "Driver/library version mismatch")
+    assert (finding.status, finding.found) == ("fail", "the NVIDIA driver: Driver/library version mismatch")
+
+
 def test_mps_is_told_and_never_a_failure() -> None:
     served = Machine(cpus=8, memory_mib=1, gpus=(GPU,), mps=True)
     found = [doctor.judge_mps(machine) for machine in (served, WITH_GPU, WITHOUT)]

@@ -34,6 +34,7 @@ LAYERS = {
     "tracking": 4,
     "console": 4,
     "machine": 4,
+    "container": 4,
     "mps": 4,
     "measurements": 4,
     "timings": 4,
@@ -71,7 +72,13 @@ OWNERS = {
     "click": {"cli"},
 }
 ADAPTERS_THAT_MEET = {("fleet", "worker"), ("fleet", "placement"), ("tracking", "journal"), ("console", "progress")}
-ADAPTERS_THAT_MEET |= {("fleet", "machine"), ("machine", "placement"), ("machine", "mps"), ("timings", "measurements")}
+ADAPTERS_THAT_MEET |= {
+    ("fleet", "machine"),
+    ("machine", "placement"),
+    ("machine", "mps"),
+    ("machine", "container"),
+    ("timings", "measurements"),
+}
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
 PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.recovery", "runner.lockstep"]
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from runner.machine import free_memory_mib, gpus_of, this_machine
+from runner import container
+from runner.machine import driver_problem, gpus_of, this_machine
 from runner.mps import is_serving
 
 UUIDS = ["GPU-aaaa1111", "GPU-bbbb2222", "GPU-bbbb3333"]
@@ -86,14 +87,21 @@ def test_this_machine_has_memory_and_cpus() -> None:
     assert 0 < machine.free_memory_mib < machine.memory_mib
 
 
-@pytest.mark.parametrize(("limit", "free"), [("max", 8_000), ("4294967296", 3_072), ("1048576", 0), (None, 8_000)])
-def test_a_containers_limit_bounds_the_free_memory(tmp_path: Path, limit: str | None, free: int) -> None:
-    memory = tmp_path / "meminfo"
-    memory.write_text("MemTotal:  16000000 kB\nMemAvailable:    8192000 kB\n")
-    if limit is not None:
-        (tmp_path / "memory.max").write_text(limit + "\n")
-        (tmp_path / "memory.current").write_text(f"{1024 * 2**20}\n")
-    assert free_memory_mib(memory, tmp_path) == free
+def test_a_containers_limit_bounds_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "memory_left_mib", lambda: 7)
+    monkeypatch.setattr(container, "cpus", lambda: 1)
+    assert (this_machine().free_memory_mib, this_machine().cpus) == (7, 1)
+
+
+@pytest.mark.parametrize(("there", "problem"), [(True, "driver not loaded"), (False, None)])
+def test_a_driver_that_does_not_answer_is_none_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, problem: str | None
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(starts=False))
+    monkeypatch.setattr("runner.machine._DRIVER", (tmp_path if there else tmp_path / "none",))
+    assert driver_problem() == problem
+    monkeypatch.setitem(sys.modules, "pynvml", nvml())
+    assert driver_problem() is None
 
 
 @pytest.mark.parametrize(
