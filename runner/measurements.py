@@ -49,9 +49,8 @@ def model_key(trial: Trial, share: object, versions: Mapping[str, str]) -> str:
         versions: of the packages that matter.
     """
     model = {name: trial.params[name] for name in trial.model_params if not isinstance(trial.params[name], float)}
-    return _digest(
-        trial.data_key, repr(model), trial.train.batch_size, repr(share), *_machine(), sorted(versions.items())
-    )
+    train = (trial.train.batch_size, trial.train.compile)
+    return _digest(trial.data_key, repr(model), *train, repr(share), *_machine(), sorted(versions.items()))
 
 
 def machine_key(share: object, versions: Mapping[str, str]) -> str:

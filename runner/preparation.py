@@ -60,9 +60,12 @@ def prepare(config: Config) -> Prepared:
     members = resolve_members(config)
     trials, request = propose_trials(members, config), _request(config)
     machines, known = measured(machines_of(config), request)
-    needs = known.of(trials)
-    to_probe = any(needs_a_probe(request, machine) for machine in machines.values()) and not is_complete(needs)
-    slots = plan_on_nodes(request, machines, len(trials), None if to_probe else largest(needs))
+    needs, packs = known.of(trials), config.fleet.kind == "ray"  # one process for all models has nothing to pack
+    open_ = packs and any(needs_a_probe(request, machine) for machine in machines.values())
+    to_probe = open_ and not is_complete(needs)
+    if to_probe and len(machines) > 1:  # how many fit on them is not known yet
+        request = replace(request, max_concurrent="auto")
+    slots = plan_on_nodes(request, machines, len(trials), largest(needs) if packs and not to_probe else None)
     return Prepared(
         config=config, members=members, trials=trials, slots=slots, machines=machines, needs=needs, to_probe=to_probe
     )
@@ -80,8 +83,8 @@ def probe(prepared: Prepared) -> Prepared:
         return prepared
     slots = prepared.slots
     if any(slot.allocation.gpus for slot in slots):
-        emptiest = {node: _with_emptiest_gpu(machine) for node, machine in prepared.machines.items()}
-        slots = plan_on_nodes(Request(max_concurrent=1), emptiest, 1)
+        single = {node: _with_one_gpu(node, machine) for node, machine in prepared.machines.items()}
+        slots = plan_on_nodes(Request(max_concurrent=1), single, 1)
     with open_fleet(prepared, slots) as fleet:
         for trial, found in _probed(unknown, fleet):
             known.keep(trial, found)
@@ -94,11 +97,16 @@ def unmeasured(prepared: Prepared) -> Iterator[str]:
     """What a person should know of models that the probe could not measure."""
     for need in prepared.needs:
         if need.memory_mib is None:
-            yield f"trial {need.trial.id}: its model could not be measured, so that each trial gets a GPU of its own"
+            yield (
+                f"trial {need.trial.id}: its model could not be measured, so that models share no GPU unless "
+                "resources.max_concurrent asks for it"
+            )
 
 
-def _with_emptiest_gpu(machine: Machine) -> Machine:
-    return replace(machine, gpus=tuple(sorted(machine.gpus, key=lambda gpu: -gpu.free_mib)[:1]))
+def _with_one_gpu(node: str, machine: Machine) -> Machine:
+    """The emptiest GPU; on a node of a cluster, whose Ray counts all of them, the one that it gives first."""
+    gpus = machine.gpus if node else sorted(machine.gpus, key=lambda gpu: -gpu.free_mib)
+    return replace(machine, gpus=tuple(gpus[:1]))
 
 
 def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Checked | Failure]]:
@@ -117,7 +125,9 @@ def _request(config: Config) -> Request:
 def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:
     """The machines with what is known of their kind, and what is known of models on it."""
     gpus = [gpu for machine in machines.values() for gpu in machine.gpus]
-    device = gpus[0].name if gpus and request.num_gpus != 0 else "cpu"
+    device = ", ".join(sorted({gpu.name for gpu in gpus})) if gpus and request.num_gpus != 0 else "cpu"
+    if any(machine.mps for machine in machines.values()):  # a process takes less of a GPU through it
+        device += ", MPS"
     known = Needs(MeasurementsFile(NEEDS.expanduser()), device, versions())
     return {
         node: replace(machine, gpu_overhead_mib=known.overhead_mib or machine.gpu_overhead_mib)

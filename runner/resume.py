@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -16,12 +17,12 @@ from runner.cluster import machines_of
 from runner.config import Config, load_config
 from runner.errors import ConfigError, PlacementError
 from runner.journal import JournalReader, SqliteJournal, Status, SweepRecord, TrialRecord, locked
-from runner.placement import Request, plan_on_nodes
+from runner.placement import Machine, Request, plan_on_nodes
 from runner.preparation import Prepared, advice, make_schedule, make_shares, measured, open_fleet
 from runner.probe import largest
 from runner.progress import Progress, State
 from runner.recording import versions
-from runner.records import Report, Trial
+from runner.records import Report, Slot, Trial
 from runner.recovery import Past, retrace
 from runner.redaction import redact
 from runner.schedule import Schedule
@@ -166,23 +167,22 @@ def _with_epochs(trial: Trial, more: int, sweep: SweepRecord) -> Trial:
 
 
 def _prepare(config: Config, standing: Standing) -> Prepared:
-    """Slots as the sweep has had them: threads change the last bits.
+    """Slots as the sweep has had them, for threads change the last bits; fewer where there is less room than there was.
 
     Raises:
-        PlacementError: this machine cannot give them.
+        PlacementError: this machine cannot give one of them.
     """
     request = Request(**config.resources.model_dump())
     machines, known = measured(machines_of(config), request)
+    need_mib = largest(known.of(standing.left))
     # The smallest: a slot's share has grown where a trial ran out of memory.
     given = [record.allocation for record in standing.records if record.allocation is not None]
     had = min(given, key=lambda allocation: float(allocation["num_gpus"]), default=None)
-    if had is not None:
-        share = had["num_gpus"] if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
-        had_slots = len({record.slot for record in standing.records if record.slot is not None})
-        most = had_slots if request.max_concurrent == "auto" else request.max_concurrent
-        request = replace(request, num_cpus=had["num_cpus"], num_gpus=share, max_concurrent=most)
     try:
-        slots = plan_on_nodes(request, machines, len(standing.left), largest(known.of(standing.left)))
+        if had is None:
+            slots = plan_on_nodes(request, machines, len(standing.left), need_mib)
+        else:
+            slots = _slots_like(had, request, machines, standing, need_mib)
     except PlacementError as err:
         raise PlacementError(f"this machine cannot give the slots that the sweep was trained in: {err}") from err
     if had is not None:
@@ -193,6 +193,22 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
                 f"machine would give {now.threads}{' on a GPU' * bool(now.gpus)}, and other numbers"
             )
     return Prepared(config=config, members=(), trials=standing.left, slots=slots, machines=machines)
+
+
+def _slots_like(
+    had: Mapping[str, Any],
+    request: Request,
+    machines: Mapping[str, Machine],
+    standing: Standing,
+    need_mib: float | None,
+) -> tuple[Slot, ...]:
+    """Slots with the share of this allocation: as many as the sweep had, or as fit now."""
+    share = had["num_gpus"] if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
+    before = len({record.slot for record in standing.records if record.slot is not None})
+    most = before if request.max_concurrent == "auto" else request.max_concurrent
+    request = replace(request, num_cpus=had["num_cpus"], num_gpus=share, max_concurrent="auto")
+    room = len(plan_on_nodes(request, machines, most, need_mib))
+    return plan_on_nodes(replace(request, max_concurrent=min(most, room)), machines, len(standing.left), need_mib)
 
 
 def _schedule(prepared: Prepared, standing: Standing) -> Schedule:

@@ -14,6 +14,7 @@ from pathlib import Path
 from runner.errors import JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord
 from runner.overheads import Overheads, summarize, timeline
+from runner.records import decode
 
 SWEEPS = Path("sweeps")
 
@@ -250,7 +251,7 @@ def summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
 
 
 def _rebuild_script(trial: TrialRecord) -> str:
-    params = trial.record["params"]
+    params = decode(trial.record["params"])
     return _REBUILD.format(
         file=Path(trial.record["source"]["path"]).name,
         seed=trial.record["seed"],

@@ -18,6 +18,7 @@ from runner.records import Snapshot, Trial
 
 FOLDER = "snapshots"
 _STATE, _MANIFEST = "state.npz", "manifest.json"
+_PARTIAL = ".partial"
 _GENERATIONS = 2
 _FORMAT = 1
 
@@ -38,10 +39,10 @@ class SnapshotStore:
     def write(self, trial: Trial, snapshot: Snapshot) -> None:
         """As `Snapshots.write`; where the disk does not take it the one before stays."""
         folder = self._root / trial.id
+        partial, final = folder / f".{snapshot.round}{_PARTIAL}", folder / _name(snapshot.round)
+        for leftover in (*folder.glob(f".*{_PARTIAL}"), final):
+            shutil.rmtree(leftover, ignore_errors=True)
         try:
-            partial, final = folder / f".{snapshot.round}.partial", folder / _name(snapshot.round)
-            for leftover in (partial, final):
-                shutil.rmtree(leftover, ignore_errors=True)
             partial.mkdir(parents=True, mode=0o700)
             _write(partial / _STATE, snapshot.state)
             _write(partial / _MANIFEST, self._manifest(trial, snapshot))
@@ -49,6 +50,7 @@ class SnapshotStore:
             partial.rename(final)
             _sync(folder)
         except OSError as err:
+            shutil.rmtree(partial, ignore_errors=True)  # the journal may need the room
             self._on_warning(f"{folder}: the snapshot of round {snapshot.round} could not be written: {err}")
             return
         for old in _generations(folder)[_GENERATIONS:]:
@@ -85,7 +87,8 @@ class SnapshotStore:
         try:
             manifest, state = (folder / _MANIFEST).read_bytes(), (folder / _STATE).read_bytes()
         except OSError as err:
-            raise _UnusableError(f"{err.strerror}: {Path(err.filename).name}") from err
+            what = Path(err.filename).name if err.filename else folder.name  # a failed read names no file
+            raise _UnusableError(f"{err.strerror}: {what}") from err
         said = _verified(manifest)
         for key, expected in (("format", _FORMAT), ("sweep", self._sweep), ("trial", trial.id)):
             if said.get(key) != expected:

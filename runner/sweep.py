@@ -76,10 +76,10 @@ def run_sweep(
             metric, goal = choose_metric(prepared, checked)
             folder = new_folder(root, config.name)
             records.enter_context(locked(folder))
+            write_config(folder, config)  # first: what the journal knows can be resumed
             allocations = {slot.index: slot.allocation for slot in prepared.slots}
             journal = records.enter_context(SqliteJournal(folder, allocations, masked))
             journal.create(sweep_record(config, folder.name, metric, goal, command, began_s), prepared.trials)
-            write_config(folder, config)
             projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console))
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
             training = Training(

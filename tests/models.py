@@ -214,6 +214,12 @@ def build_class_weights() -> keras.Model:
     return _compile(_mlp())
 
 
+def build_bfloat16() -> keras.Model:
+    inputs = keras.Input((FEATURES,))
+    hidden = keras.layers.Dense(16, activation="relu", dtype="bfloat16")(inputs)
+    return _compile(keras.Model(inputs, keras.layers.Dense(CLASSES, activation="softmax", dtype="float32")(hidden)))
+
+
 def build_mixed_float16() -> keras.Model:
     inputs = keras.Input((FEATURES,))
     hidden = keras.layers.Dense(16, activation="relu", dtype="mixed_float16")(inputs)
@@ -280,6 +286,7 @@ CASES: dict[str, Case] = {
     "two_outputs": Case(build_two_outputs, load_two_outputs),
     "sample_weights": Case(build_sample_weights, load_sample_weights),
     "class_weights": Case(build_class_weights, load_class_weights),
+    "bfloat16": Case(build_bfloat16, load_points),
     "mixed_float16": Case(build_mixed_float16, load_points),
     "masked_rnn": Case(build_masked_rnn, load_sequences),
     "ema_optimizer": Case(build_ema_optimizer, load_points),

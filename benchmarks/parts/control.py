@@ -36,8 +36,10 @@ class NoopWorker:
         import os
         from types import SimpleNamespace
 
+        from runner.fleet.processes import start_of
+
         del allocation
-        return SimpleNamespace(pid=os.getpid())
+        return SimpleNamespace(pid=os.getpid(), started=start_of(os.getpid()))
 
     def load(self, trial: Any) -> None:
         """There is no data."""

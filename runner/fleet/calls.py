@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from runner.records import Failure, FailureKind, Trial
 
@@ -119,8 +119,10 @@ def _answer(call: Call, want_of_memory: WantOfMemory) -> _Value | Lost:
     try:
         return _Value(ray.get(call.future))
     except RayError as err:
-        first_line = (str(err).strip().splitlines() or [""])[0]
-        message, hunger = f"{type(err).__name__}: {first_line}", want_of_memory(call.slot, err)
+        # Of an error in a worker the last line is the error itself, of one of Ray's own the first.
+        lines = str(err).strip().splitlines() or [""]
+        line = lines[-1] if isinstance(err, RayTaskError) else lines[0]
+        message, hunger = f"{type(err).__name__}: {line}", want_of_memory(call.slot, err)
         kind: FailureKind = "worker" if hunger is None else "oom"
         message = message if hunger is None else f"{hunger}; {message}"
         return Lost(kind=kind, message=message, traceback=str(err), noticed_s=time.time())

@@ -31,11 +31,20 @@ def wait_on(node: str, wait: Callable[..., None], *arguments: Any) -> None:
     if not node:
         wait(*arguments)
         return
-    try:
-        ray.get(call_on(node, wait, *arguments), timeout=_ANSWER_S)
-    except RayTaskError as err:
-        raise FleetError(f"node {node[:8]}: {err.cause if isinstance(err.cause, FleetError) else err}") from err
-    except GetTimeoutError as err:
-        raise FleetError(f"node {node[:8]}: no answer within {_ANSWER_S:.0f} s") from err
-    except RayError:
-        return
+    for is_last in (False, True):  # a process that answers may itself be ended for want of memory
+        try:
+            ray.get(call_on(node, wait, *arguments), timeout=_ANSWER_S)
+            return
+        except RayTaskError as err:
+            raise FleetError(f"node {node[:8]}: {err.cause if isinstance(err.cause, FleetError) else err}") from err
+        except GetTimeoutError as err:
+            raise FleetError(f"node {node[:8]}: no answer within {_ANSWER_S:.0f} s") from err
+        except RayError as err:
+            if not _is_alive(node):
+                return
+            if is_last:
+                raise FleetError(f"node {node[:8]}: {type(err).__name__}: {err}") from err
+
+
+def _is_alive(node: str) -> bool:
+    return any(other["NodeID"] == node and other["Alive"] for other in ray.nodes())

@@ -15,14 +15,22 @@ from runner.machine import GpuUse, gpu_use
 _END_TIMEOUT_S = 10.0
 
 
-def wait_until_gone(pid: int, timeout_s: float = _END_TIMEOUT_S, sleep: Callable[[float], None] = time.sleep) -> None:
+def wait_until_gone(
+    pid: int, started: int, timeout_s: float = _END_TIMEOUT_S, sleep: Callable[[float], None] = time.sleep
+) -> None:
     """Waits for a process of this machine to end, and after a tenth of the time kills it.
+
+    Args:
+        pid: its number, which another process may have by now.
+        started: as `start_of` has said of it.
+        timeout_s: most seconds to wait.
+        sleep: for so many seconds.
 
     Raises:
         FleetError: it is still there.
     """
     began = time.monotonic()
-    while is_running(pid):
+    while start_of(pid) == started and is_running(pid):
         waited = time.monotonic() - began
         if waited > timeout_s:
             raise FleetError(f"worker process {pid} did not end within {timeout_s:.0f} s after it was killed")
@@ -39,11 +47,23 @@ def send(pid: int, number: signal.Signals) -> None:
 
 def is_running(pid: int) -> bool:
     """True for a process that still holds something: a zombie does not, and its parent may be gone."""
+    stat = _stat(pid)
+    return bool(stat) and stat[0] != "Z"
+
+
+def start_of(pid: int) -> int | None:
+    """When a process began, in ticks since the machine did: with its number, its identity. None where there is none."""
+    stat = _stat(pid)
+    return int(stat[19]) if stat else None
+
+
+def _stat(pid: int) -> list[str]:
+    """The process' state and what follows it, as proc_pid_stat(5) lists it from the third field; empty for none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+        return []
+    return stat.rpartition(")")[2].split()
 
 
 def wait_until_free(

@@ -23,7 +23,7 @@ from runner.fleet.calls import Call, Lost, gather
 from runner.fleet.deaths import KernelKills, want_of_memory
 from runner.fleet.nodes import wait_on
 from runner.fleet.patience import Patience
-from runner.fleet.processes import send, wait_until_free, wait_until_gone
+from runner.fleet.processes import send, start_of, wait_until_free, wait_until_gone
 from runner.fleet.session import RaySession
 from runner.placement import gpus_used, in_waves, match
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
@@ -150,7 +150,8 @@ class RayFleet:
         self._stopped_s = time.monotonic()
         if self._address is None:
             for device in list(self._devices.values()):
-                send(device.pid, STOP)
+                if start_of(device.pid) == device.started:
+                    send(device.pid, STOP)
 
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
         """As `Fleet.replace`. Together, as Ray may put workers that are alike in each other's places."""
@@ -271,7 +272,7 @@ class RayFleet:
         if device is not None:
             self._ended[slot] = device.pid
             allocation = self._slots[slot].allocation
-            wait_on(allocation.node, wait_until_gone, device.pid)
+            wait_on(allocation.node, wait_until_gone, device.pid, device.started)
             if allocation.gpus:
                 wait_on(allocation.node, wait_until_free, allocation.gpus, 0, device.pid)
         return self._ended.get(slot)
@@ -295,8 +296,8 @@ def _places(wave: Sequence[Slot], found: Sequence[tuple[str, ...]]) -> dict[int,
         planned = "; ".join(",".join(slot.allocation.gpus) for slot in wave)
         raise FleetError(
             f"{len(wave)} workers of {wave[0].allocation.num_gpus:g} GPU were planned for GPUs {planned}; Ray has put "
-            f"them on {'; '.join(map(','.join, found))}, where their memory limits may not fit; end what else uses "
-            "this Ray cluster's GPUs, or start the sweep without fleet.address"
+            f"them on {'; '.join(map(','.join, found))}, where their memory limits may not fit; a cluster's Ray "
+            "fills all GPUs of a node in their order: end what else uses them, or start the sweep without fleet.address"
         )
     return {slot.index: place for slot, place in zip(wave, chosen, strict=True)}
 

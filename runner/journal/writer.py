@@ -88,8 +88,9 @@ class SqliteJournal:
     def reopen(self, going_on: Mapping[str, tuple[Trial, int]]) -> None:
         """The sweep runs again: some trials have not ended after all. Once, by a new driver.
 
-        Their records are written anew, for they may have been given more epochs; MLflow will be sent their models
-        again. Of turns that are to be repeated the metrics stay, with their timestamps.
+        Their records are written anew, for they may have been given more epochs. A model that they had is theirs no
+        more; MLflow will be sent the one to come. Of turns that are to be repeated the metrics stay, with their
+        timestamps.
 
         Args:
             going_on: the trials by id, each with how many of its turns count.
@@ -104,6 +105,7 @@ class SqliteJournal:
                     "reason = '', traceback = '', ended_ms = NULL, settings = ?, record = ? WHERE id = ?",
                     (_settings(trial), to_json(trial), trial.id),
                 )
+                db.execute("DELETE FROM model WHERE trial = ?", (trial.id,))
                 db.execute("UPDATE projection SET model = 0 WHERE trial = ?", (trial.id,))
             # Whatever end their runs show is no longer true, even if they come to the same one again.
             db.executemany(

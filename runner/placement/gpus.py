@@ -45,9 +45,7 @@ def banks_of(request: Request, machine: Machine, need_mib: float | None) -> list
     elif need_mib is not None:
         banks = [_by_need(room, need_mib) for room in rooms]
     else:
-        each = 1 if request.max_concurrent == "auto" else math.ceil(request.max_concurrent / len(rooms))
-        most = max(room.limit_of_one_in(1) for room in rooms)
-        banks = [_unmeasured(room, each, most) for room in rooms]
+        banks = _unmeasured(request, rooms)
     if not any(bank.models for bank in banks):
         raise _no_room(request, rooms, need_mib)
     return banks
@@ -110,10 +108,15 @@ def _by_need(room: Room, need_mib: float) -> Bank:
     return Bank(room=room, models=max(alone, room.holds(limit_for(need_mib))), limit=room.limit_of_one_in)
 
 
-def _unmeasured(room: Room, models: int, most_mib: int) -> Bank:
+def _unmeasured(request: Request, rooms: Sequence[Room]) -> list[Bank]:
     """One model, or as many as are asked for; none where others have left less than half of the emptiest GPU's room."""
-    least = max(1, most_mib // 2) if room.limit_of_one_in(1) < most_mib else 1
-    return Bank(room=room, models=min(models, room.holds(least)), limit=room.limit_of_one_in)
+    least_mib = max(room.limit_of_one_in(1) for room in rooms) // 2
+    in_use = {room.gpus: room.limit_of_one_in(1) >= least_mib for room in rooms}
+    each = 1 if request.max_concurrent == "auto" else math.ceil(request.max_concurrent / max(1, sum(in_use.values())))
+    return [
+        Bank(room=room, models=min(each, room.holds(1)) if in_use[room.gpus] else 0, limit=room.limit_of_one_in)
+        for room in rooms
+    ]
 
 
 def _no_room(request: Request, rooms: Sequence[Room], need_mib: float | None) -> DoesNotFitError:

@@ -27,6 +27,7 @@ from runner.records.trial import (
     Trial,
     to_json,
 )
+from runner.records.values import decode, encode
 
 __all__ = [
     "Allocation",
@@ -56,5 +57,7 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "Work",
+    "decode",
+    "encode",
     "to_json",
 ]

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
+from runner.records.values import decode, encode
+
 Params = Mapping[str, Any]
 Metrics = Mapping[str, float]
 Goal = Literal["maximize", "minimize"]
@@ -137,7 +139,7 @@ class Trial:
 
         Equal code in two folders may read what lies beside it.
         """
-        values = {name: self.params[name] for name in self.data_params}
+        values = {name: encode(self.params[name]) for name in self.data_params}
         return self.source.identity + json.dumps(values, sort_keys=True, default=str)
 
     @property
@@ -167,9 +169,13 @@ class Trial:
         train |= {name: None if train[name] is None else rule(**train[name]) for name, rule in rules.items()}
         source["files"] = tuple((name, text) for name, text in source["files"])
         names = {name: tuple(record[name]) for name in ("data_params", "model_params", "searched")}
-        return cls(**{**record, **names, "source": Source(**source), "train": TrainSettings(**train)})
+        params = decode(record["params"])
+        return cls(**{**record, **names, "params": params, "source": Source(**source), "train": TrainSettings(**train)})
 
 
 def to_json(record: Any) -> str:
-    """A record as JSON text with sorted keys; values JSON does not know are written as strings."""
-    return json.dumps(asdict(record), sort_keys=True, default=str)
+    """A record as JSON text with sorted keys; parameters as `values.encode` writes them."""
+    plain = asdict(record)
+    if isinstance(record, Trial):
+        plain["params"] = encode(plain["params"])
+    return json.dumps(plain, sort_keys=True, default=str)

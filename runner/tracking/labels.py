@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from runner.journal import SweepRecord, TrialRecord
+from runner.records import decode
 
 MAX_KEY = 250  # characters; MLflow's own limits
 MAX_PARAM = 6000
@@ -124,7 +125,8 @@ def rebuild_reason(trial: TrialRecord) -> str:
 
 def rebuild_note(sweep: SweepRecord, trial: TrialRecord, reason: str) -> str:
     """How to get a model back that plain Keras cannot load."""
-    arguments = {name: trial.record["params"][name] for name in trial.record["model_params"]}
+    params = decode(trial.record["params"])
+    arguments = {name: params[name] for name in trial.record["model_params"]}
     return (
         f"Plain Keras cannot load this model: {reason}\n"
         f"Rebuild it with source/{trial.record['source']['path'].rsplit('/', 1)[-1]}:\n\n"

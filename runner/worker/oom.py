@@ -15,7 +15,10 @@ from runner.worker.memory import gpu_limit_and_free_mib
 _MIB = 1024 * 1024
 # TensorFlow has one error for all that may run out, open files and disks among them: only its text tells memory.
 _ANYWHERE = re.compile(r"OOM when allocating|RESOURCE_EXHAUSTED: .*memory", re.IGNORECASE)
-_IN_TENSORFLOW = re.compile(r"out of memory|(failed|unable) to allocate|OUT_OF_MEMORY", re.IGNORECASE)
+_IN_TENSORFLOW = re.compile(
+    r"out of memory|(failed|unable) to allocate|OUT_OF_MEMORY|(CUBLAS|CUDNN|CUSOLVER|CUFFT)_(STATUS_)?ALLOC_FAILED",
+    re.IGNORECASE,
+)
 _TENSOR = re.compile(r"OOM when allocating tensor with shape\s*\[([\d,]*)\] and type (\w+)")
 _BYTES = re.compile(r"allocate (?:request for )?(\d+) ?(?:B|bytes)\b")
 _ARRAY = re.compile(r"Unable to allocate ([\d.]+) (\w+) for an array")  # NumPy's
@@ -43,13 +46,20 @@ def describe(err: BaseException, memory_mib: int | None) -> str:
     """
     asked = asked_mib(err)
     told = "asked for an unknown amount" if asked is None else f"asked for {asked:.0f} MiB"
-    on_gpu = gpu_limit_and_free_mib()
+    on_gpu = _on_gpu()
     if on_gpu is not None and not any(isinstance(each, MemoryError) for each in _chain(err)):
         limit, free = on_gpu
         return f"{told}, {free:.0f} MiB free of a limit of {limit:.0f} MiB of GPU memory"
     if memory_mib is not None:
         return f"{told}, {_free_of_limit_mib():.0f} MiB free of a limit of {memory_mib} MiB of host memory"
     return f"{told}, {_available_mib():.0f} MiB of host memory free, no limit"
+
+
+def _on_gpu() -> tuple[float, float] | None:
+    try:
+        return gpu_limit_and_free_mib()
+    except (RuntimeError, tf.errors.OpError):  # the GPU had no room for TensorFlow itself
+        return None
 
 
 def asked_mib(err: BaseException) -> float | None:

@@ -24,6 +24,7 @@ class Device:
     """What a worker found after it had applied its allocation.
 
     Args:
+        started: when the process began, in ticks since the machine did: with its number, its identity.
         gpus: names of the GPUs that TensorFlow sees.
         gpu_memory_mib: the memory limit in force on each; None without a GPU.
         threads: TensorFlow's intra-op and inter-op threads.
@@ -31,6 +32,7 @@ class Device:
     """
 
     pid: int
+    started: int
     gpus: tuple[str, ...]
     gpu_memory_mib: int | None
     threads: int
@@ -66,6 +68,9 @@ def environment(allocation: Allocation) -> dict[str, str]:
         # Without a share all GPUs are hidden: TensorFlow would take every one there is.
         "CUDA_VISIBLE_DEVICES": ",".join(allocation.gpus) or "-1",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the driver's library counts, with which the slots were planned
+        # Other allocators of TensorFlow keep to no limit, and one that grows hides what the limit takes.
+        "TF_GPU_ALLOCATOR": "",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "false",
     }
     if allocation.mps_thread_percentage is not None:
         found["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(allocation.mps_thread_percentage)
@@ -102,11 +107,17 @@ def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
             tf.config.set_logical_device_configuration(gpu, [limit])
     return Device(
         pid=os.getpid(),
+        started=_started(),
         gpus=tuple(gpu.name for gpu in gpus),
         gpu_memory_mib=allocation.gpu_memory_mib if gpus else None,
         threads=allocation.threads,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
     )
+
+
+def _started() -> int:
+    """Source: proc_pid_stat(5), the 22nd field."""
+    return int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
 
 
 def _limit_memory(more_mib: int) -> None:

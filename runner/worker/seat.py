@@ -176,7 +176,11 @@ class Seat:
             self._feed.place.resume(state.step)
             state.randomness.apply()
         self._round, self._step, self._turn_end = state.round, state.step, state.turn_end
-        self._best = list(state.arrays["best"]) if "best" in state.arrays else None
+        self._best = None
+        if "best" in state.arrays:
+            self._best = [
+                snapshot.of_type(v, w) for v, w in zip(state.arrays["best"], self._engine.model.weights, strict=True)
+            ]
 
     def _roles(self) -> dict[str, list[Any]]:
         return snapshot.variables_by_role(self._engine.model, self._engine.program.captured)

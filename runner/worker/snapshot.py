@@ -76,8 +76,12 @@ def write(roles: Mapping[str, Sequence[Any]], arrays: Mapping[str, Sequence[Arra
             )
     for role, variables in roles.items():
         for variable, value in zip(variables, arrays[role], strict=True):
-            # numpy knows bfloat16 and the like by their size only.
-            variable.assign(value.view(_dtype(variable)) if value.dtype.kind == "V" else value)
+            variable.assign(of_type(value, variable))
+
+
+def of_type(value: Array, variable: Any) -> Array:
+    """A value as its variable has it: a file knows bfloat16 and the like by their size only."""
+    return value.view(_dtype(variable)) if value.dtype.kind == "V" else value
 
 
 def pack(state: SeatState) -> bytes:

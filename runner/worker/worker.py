@@ -49,9 +49,7 @@ class Worker:
         """Builds the trial's model and tries one step; nothing of it stays but what it traced."""
         if isinstance(loaded, Failure):
             return loaded
-        memory.reset_peak()
-        checked = self._guarded("build", trial, lambda: self._rehearse(trial, loaded))
-        return checked if isinstance(checked, Failure) else replace(checked, memory_mib=memory.peak_mib())
+        return self._guarded("build", trial, lambda: self._rehearse(trial, loaded))
 
     def probe(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
         """As `check`, with nothing left in memory of what was here before."""
@@ -154,9 +152,10 @@ class Worker:
             )
 
     def _rehearse(self, trial: Trial, loaded: ArrayData | None) -> Checked:
+        memory.reset_peak()  # the first that touches a GPU, which may be full
         seat = self._sit(trial, loaded)
         try:
-            return seat.rehearse()
+            return replace(seat.rehearse(), memory_mib=memory.peak_mib())
         finally:
             seat.leave()
 

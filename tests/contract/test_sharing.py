@@ -66,7 +66,14 @@ class RecordingWorker(RayWorker):
         config = Recorded()
         device = process.apply_limits(SimpleNamespace(config=config), allocation)
         environment = {name: value for name, value in os.environ.items() if name.startswith("CUDA_")}
-        return SimpleNamespace(pid=device.pid, device=device, calls=config.calls, given=given, environment=environment)
+        return SimpleNamespace(
+            pid=device.pid,
+            started=device.started,
+            device=device,
+            calls=config.calls,
+            given=given,
+            environment=environment,
+        )
 
 
 class ImportingWorker(RayWorker):
@@ -84,7 +91,7 @@ class ImportingWorker(RayWorker):
         assert "tensorflow" not in sys.modules
         sys.meta_path.insert(0, Watch)  # type: ignore[arg-type]
         device = super().start(allocation)
-        return SimpleNamespace(pid=device.pid, device=device, seen=seen)
+        return SimpleNamespace(pid=device.pid, started=device.started, device=device, seen=seen)
 
 
 class CpuWorker(RayWorker):
@@ -321,6 +328,7 @@ def test_a_model_beyond_its_host_memory_fails_and_the_next_one_does_not(
     with preparation.open_fleet(prepared, prepared.slots) as fleet:
         refused = fleet.check([large])[large.id]
         assert isinstance(refused, Failure)
+        assert refused.kind == "oom"
         assert "OOM when allocating tensor" in refused.message, refused
         assert isinstance(fleet.check([small])[small.id], Checked)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 
 import pytest
 
 from runner.errors import FleetError
-from runner.fleet.processes import wait_until_free
+from runner.fleet.processes import start_of, wait_until_free, wait_until_gone
 from runner.machine import GpuUse, gpu_use
 
 
@@ -46,3 +48,14 @@ def test_a_number_that_is_another_containers_process_is_not_waited_for_without_e
 def test_without_a_gpu_there_is_nothing_to_wait_for() -> None:
     assert gpu_use(["nonexistent"]) == {}
     wait_until_free(["nonexistent"], 1_000, pid=7)
+
+
+def test_a_process_that_has_the_number_of_a_worker_which_has_ended_is_left_alone() -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        started = start_of(other.pid)
+        assert started is not None
+        wait_until_gone(other.pid, started - 1, timeout_s=0.1)
+        assert other.poll() is None
+        wait_until_gone(other.pid, started, timeout_s=2.0)
+        assert other.wait() == -signal.SIGKILL
+    assert start_of(other.pid) is None

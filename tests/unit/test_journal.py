@@ -334,6 +334,20 @@ def test_a_trial_is_rebuilt_from_its_record(reader: JournalReader):
     assert Trial.of(json.loads(to_json(ruled))) == ruled
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, True, 3, 0.5, "a", [1, [2]], (1, 2), ((1,), [2, (3,)]), {"a": (1,)}, {0: 1.0, 1: 5.0}, {"!tuple": [1]}),
+        *({(1, 2): {None: "x"}}, {1, 2}, frozenset("ab"), b"\x00\xff", 1 + 2j, {}, (), []),
+    ],
+    ids=repr,
+)
+def test_a_trial_gets_the_very_values_back(value: object) -> None:
+    given = replace(trial(0), params={"value": value})
+    (found,) = Trial.of(json.loads(to_json(given))).params.values()
+    assert (found, type(found)) == (value, type(value))
+
+
 def test_a_reopened_sweep_runs_again_and_repeats_turns_without_doubling_their_metrics(
     journal: SqliteJournal, reader: JournalReader
 ):
@@ -355,6 +369,17 @@ def test_a_reopened_sweep_runs_again_and_repeats_turns_without_doubling_their_me
     journal.commit({"000": report(0, 0, 2, 1, 0.5, ended=True)}, {"000": COMPLETE}, {})
     assert reader.metrics() == before
     assert len(reader.reports("000")) == 1
+
+
+def test_the_model_of_a_trial_that_goes_on_is_its_result_no_more(journal: SqliteJournal, reader: JournalReader):
+    journal.assign({0: (Work(trial=trial(0), round=0),)})
+    export = Export(trial_id="000", model=b"keras", weights=b"npz")
+    journal.commit({"000": report(0, 0, 2, 1, 0.5, ended=True)}, {"000": COMPLETE}, {"000": export})
+    assert reader.trial("000").weights is not None
+    journal.end("complete")
+    journal.reopen({"000": (replace(trial(0), train=TrainSettings(epochs=7)), 1)})
+    journal.end("killed")
+    assert (reader.trial("000").model, reader.trial("000").weights) == (None, None)
 
 
 def test_incidents_are_counted(journal: SqliteJournal, reader: JournalReader):

@@ -243,3 +243,16 @@ def test_slots_of_different_shares_are_created_in_waves() -> None:
 def test_a_gpu_that_others_have_nearly_filled_is_left_out_until_models_are_measured() -> None:
     slots = plan_slots(Request(), machine(900, 24_256), trials=4)
     assert [slot.allocation.gpus for slot in slots] == [("1",)]
+
+
+def test_gpus_that_differ_a_little_hold_what_is_asked_for_before_it_is_measured() -> None:
+    almost = machine(24_246, 24_256)
+    slots = plan_slots(Request(max_concurrent=4), almost, trials=9)
+    assert [slot.allocation.gpus for slot in slots] == [("0",), ("0",), ("1",), ("1",)]
+    filled = machine(9_000, 24_256)
+    assert {slot.allocation.gpus for slot in plan_slots(Request(max_concurrent=2), filled, trials=9)} == {("1",)}
+
+
+def test_gpus_that_are_all_full_are_refused_before_anything_is_measured() -> None:
+    with pytest.raises(PlacementError, match="no GPU has room for a model"):
+        plan_slots(Request(max_concurrent=2), machine(300, 300), trials=9)

@@ -136,6 +136,28 @@ def test_a_disk_that_does_not_take_a_snapshot_is_told_and_the_one_before_stays(
     kept.store.write(kept.trial, snapshot(12))
     assert "round 12 could not be written: [Errno 28]" in kept.told[0]
     assert kept.newest() == 9
+    assert sorted(path.name for path in kept.file(9, "").parent.iterdir()) == ["00000005", "00000009"], "room is left"
+
+
+def test_a_disk_that_does_not_give_a_snapshot_back_is_told_and_the_one_before_is_used(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def bad_sector(path: Path) -> bytes:
+        if path == kept.file(9, "state.npz"):
+            raise OSError(5, "Input/output error")  # read(2) names no file
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", bad_sector)
+    assert kept.newest() == 5
+    assert "Input/output error" in kept.told[0]
+
+
+def test_what_a_killed_driver_has_left_unfinished_is_removed_with_the_next_snapshot(kept: Kept) -> None:
+    shutil.copytree(kept.file(9, ""), kept.file(9, "").with_name(".11.partial"))
+    kept.store.write(kept.trial, snapshot(12))
+    assert sorted(path.name for path in kept.file(12, "").parent.iterdir()) == ["00000009", "00000012"]
 
 
 def test_only_the_user_can_read_snapshots(kept: Kept) -> None:
