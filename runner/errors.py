@@ -69,6 +69,10 @@ class FleetError(RunnerError):
     exit_code = 75
 
 
+class ShareTakenError(FleetError):
+    """Others have taken the GPU memory that a worker was to have."""
+
+
 class JournalError(RunnerError):
     """The journal cannot be written or read; what it has accepted before is safe."""
 

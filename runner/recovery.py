@@ -12,8 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from runner.errors import ShareTakenError
 from runner.placement import Growth
-from runner.records import Export, Failure, Incident, Metrics, Replay, Report, Snapshot, Trial, Verdict, Work
+from runner.records import (
+    Allocation,
+    Export,
+    Failure,
+    Incident,
+    Metrics,
+    Replay,
+    Report,
+    Snapshot,
+    Trial,
+    Verdict,
+    Work,
+)
 from runner.schedule import next_turn
 from runner.seams import Fleet, Journal, Snapshots
 from runner.search.stop import judge
@@ -224,20 +237,33 @@ class Recovery:
             for slot, items in lost.items()
             if any(_is_out_of_memory(answers[i.trial.id]) and i.trial.id not in self._failed for i in items)
         ]
+        before = {slot: self._shares.of(slot) for slot in hungry} if self._shares is not None else {}
         growth = self._shares.grow(hungry, self._live) if self._shares is not None and hungry else Growth()
-        for slot in hungry:
-            self._remedies |= {item.trial.id: self._remedy(slot, growth) for item in lost[slot]}
-        for items in lost.values():
-            for item in items:
+        try:
+            if lost and not self._stopping():
+                growth = self._seat_anew(list(lost), growth, before)
+        finally:
+            for slot in hungry:
+                self._remedies |= {item.trial.id: self._remedy(slot, growth) for item in lost[slot]}
+            for item in _items(lost):
                 self._note(item, answers[item.trial.id])
-        if self._stopping():
-            return
+        if not self._stopping():
+            for slot in lost.keys() & growth.allocations.keys():
+                self._journal.resize(slot, growth.allocations[slot])
+
+    def _seat_anew(self, lost: Sequence[int], growth: Growth, before: Mapping[int, Allocation]) -> Growth:
+        """Starts the workers; under the shares that they had, where others have taken what was free beside them."""
         for slot in growth.retired:
             self._fleet.retire(slot)
-        if lost:
+        try:
             self._fleet.replace({slot: growth.allocations.get(slot) for slot in lost})
-        for slot in lost.keys() & growth.allocations.keys():
-            self._journal.resize(slot, growth.allocations[slot])
+        except ShareTakenError:
+            if self._shares is None or not growth.allocations:
+                raise
+            self._shares.put(before)
+            growth = Growth(retired=growth.retired)
+            self._fleet.replace(dict.fromkeys(lost))
+        return growth
 
     def _remedy(self, slot: int, growth: Growth) -> str:
         if self._shares is None:

@@ -61,6 +61,9 @@ class Fleet(Protocol):
 
         Args:
             shares: what each slot has from now on; None for what it has had.
+
+        Raises:
+            ShareTakenError: a share is not free any more; the workers have ended, and the slots have what they had.
         """
 
     def stop(self) -> None:

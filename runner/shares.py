@@ -41,6 +41,10 @@ class Shares:
             self._slots[slot] = Slot(index=slot, allocation=allocation)
         return growth
 
+    def put(self, allocations: Mapping[int, Allocation]) -> None:
+        """Gives slots other shares, which they had before."""
+        self._slots |= {slot: Slot(index=slot, allocation=allocation) for slot, allocation in allocations.items()}
+
     def of(self, slot: int) -> Allocation:
         """The slot's share."""
         return self._slots[slot].allocation

@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from runner.errors import FleetError
+from runner.errors import FleetError, ShareTakenError
 
 _ANSWER_S = 120.0  # a node starts a process to answer
 
@@ -36,6 +36,8 @@ def wait_on(node: str, wait: Callable[..., None], *arguments: Any) -> None:
             ray.get(call_on(node, wait, *arguments), timeout=_ANSWER_S)
             return
         except RayTaskError as err:
+            if isinstance(err.cause, ShareTakenError):
+                raise ShareTakenError(f"node {node[:8]}: {err.cause}") from err
             raise FleetError(f"node {node[:8]}: {err.cause if isinstance(err.cause, FleetError) else err}") from err
         except GetTimeoutError as err:
             raise FleetError(f"node {node[:8]}: no answer within {_ANSWER_S:.0f} s") from err

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from runner.errors import FleetError
+from runner.errors import FleetError, ShareTakenError
 from runner.machine import GpuUse, gpu_use
 
 _END_TIMEOUT_S = 10.0
@@ -87,14 +87,14 @@ def wait_until_free(
         sleep: for so many seconds.
 
     Raises:
-        FleetError: the share is not free.
+        ShareTakenError: the share is not free.
     """
     began = time.monotonic()
     while held := {name: use for name, use in look(gpus).items() if pid in use.processes or use.free_mib < share_mib}:
         if time.monotonic() - began > timeout_s:
             short = [f"{use.free_mib} MiB free on GPU {n}" for n, use in held.items() if use.free_mib < share_mib]
             if short:
-                raise FleetError(
+                raise ShareTakenError(
                     f"a worker needs {share_mib} MiB, and {timeout_s:.0f} s after the end of process {pid}, which had "
                     f"them, there are {', '.join(short)}: another process has taken GPU memory (nvidia-smi lists them)"
                 )

@@ -157,12 +157,12 @@ class RayFleet:
         """As `Fleet.replace`. Together, as Ray may put workers that are alike in each other's places."""
         for slot, allocation in shares.items():
             pid = self._end(slot)
-            if allocation is not None:
-                self._slots[slot] = Slot(index=slot, allocation=allocation)
-            share = self._slots[slot].allocation
+            share = allocation or self._slots[slot].allocation
             if share.gpus and pid is not None:
                 share_mib = (share.gpu_memory_mib or 0) + share.gpu_overhead_mib
                 wait_on(share.node, wait_until_free, share.gpus, share_mib, pid)
+        given = {slot: allocation for slot, allocation in shares.items() if allocation is not None}
+        self._slots |= {slot: Slot(index=slot, allocation=allocation) for slot, allocation in given.items()}
         self._forget_unproven()
         self._start([self._slots[slot] for slot in shares])
 

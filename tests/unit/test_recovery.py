@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner import lockstep
-from runner.errors import TooManyFailuresError
+from runner.errors import ShareTakenError, TooManyFailuresError
 from runner.placement import Gpu, Machine, Request, plan_slots
 from runner.records import (
     Allocation,
@@ -334,7 +334,9 @@ def hungry_above(limits: Callable[[str], int | None], needs: Mapping[str, int]) 
     return curve
 
 
-def run_on_gpu(trials: list[Trial], needs: Mapping[str, int], **request: Any) -> Sweep:
+def run_on_gpu(
+    trials: list[Trial], needs: Mapping[str, int], kind: type[FakeFleet] = FakeFleet, **request: Any
+) -> Sweep:
     """A sweep on one GPU, a trial a slot."""
     slots = plan_slots(Request(**request), GPU, len(trials))
     shares = Shares(slots, {"": GPU})
@@ -342,7 +344,7 @@ def run_on_gpu(trials: list[Trial], needs: Mapping[str, int], **request: Any) ->
     def limit(trial_id: str) -> int | None:
         return shares.of(fleet.seats[trial_id]).gpu_memory_mib
 
-    fleet = FakeFleet([slot.index for slot in slots], hungry_above(limit, needs))
+    fleet = kind([slot.index for slot in slots], hungry_above(limit, needs))
     return run(trials, slots=len(slots), fleet=fleet, shares=shares)
 
 
@@ -362,6 +364,23 @@ def test_a_trial_out_of_memory_goes_on_from_its_snapshot_with_what_is_free_besid
     assert [(i.trial_id, i.kind, i.message) for i in sweep.journal.incidents] == [
         ("000", "oom", "2000 MiB (tried again under a larger limit of 7000 MiB)")
     ]
+
+
+def test_where_others_have_taken_what_was_free_the_trial_is_tried_again_under_its_old_limit(make_trial: Any) -> None:
+    class Crowded(FakeFleet):
+        def replace(self, shares: Any) -> None:
+            if any(allocation is not None for allocation in shares.values()):
+                raise ShareTakenError("another process has taken GPU memory")
+            super().replace(shares)
+
+    trials = [make_trial(id=f"{i:03}", epochs=3) for i in range(2)]
+    sweep = run_on_gpu(trials, {"000": 50_000}, kind=Crowded, num_gpus=0.33, max_concurrent=2)
+    assert sweep.fleet.replaced == [0, 0], "for its second try, and for the next trial"
+    assert not sweep.journal.resized
+    status, reason = ends(sweep)["000"]
+    assert status == "fail"
+    assert "under the same limit of" in reason
+    assert ends(sweep)["001"] == ("complete", "")
 
 
 def test_slots_that_run_out_of_memory_together_share_what_is_free(make_trial: Any) -> None:
