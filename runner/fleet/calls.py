@@ -17,6 +17,7 @@ WantOfMemory = Callable[[int, RayError], str | None]
 """Whether a slot's worker was lost for want of memory: what is known of it."""
 _POLL_S = 0.25  # a signal's handler runs, and a dead worker is noticed, between two polls
 _AFTER_STOP_S = 3.0  # what has not answered then is given up: it may be building a model
+_AT_LEAST_S = 1.5  # for what is asked for later: models, snapshots
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +82,7 @@ def gather(
             if isinstance(answer, Lost):
                 end(call.slot)
         stopped = stopped_s()
-        if stopped is not None and time.monotonic() > max(stopped, began_s) + _AFTER_STOP_S:
+        if stopped is not None and time.monotonic() > max(stopped + _AFTER_STOP_S, began_s + _AT_LEAST_S):
             break
         if pending:
             first_s = min(call.limit_s for call in pending.values()) - (time.monotonic() - began_s)

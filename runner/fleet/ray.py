@@ -14,7 +14,7 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runner.errors import FleetError
@@ -29,6 +29,7 @@ from runner.placement import gpus_used, in_waves, match
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
 
 _START_TIMEOUT_S = 180.0
+_POLL_S = 0.25  # a signal's handler runs between two polls
 
 
 class RayFleet:
@@ -176,7 +177,8 @@ class RayFleet:
         pending: dict[int, Any] = {}
         for wave in in_waves(slots):
             pending |= self._create(wave)
-        self._devices |= {slot: self._ready(slot, future) for slot, future in sorted(pending.items())}
+        found = {slot: self._ready(slot, future) for slot, future in sorted(pending.items())}
+        self._devices |= {slot: device for slot, device in found.items() if device is not None}
 
     def _create(self, wave: Sequence[Slot]) -> dict[int, Any]:
         """Starts workers for slots that are alike to Ray; which is whose is decided once Ray has put them on GPUs.
@@ -190,19 +192,24 @@ class RayFleet:
         if any(slot.allocation.gpus for slot in wave):
             pending = [(slot.index, worker.gpus.remote()) for slot, worker in zip(wave, workers, strict=True)]
             found = [self._ready(slot, future) for slot, future in pending]
-            places = _places(wave, found)
+            places = places if None in found else _places(wave, found)
         self._actors |= {slot: workers[place] for slot, place in places.items()}
         return {slot.index: self._actors[slot.index].start.remote(slot.allocation) for slot in wave}
 
     def _ready(self, slot: int, future: Any) -> Any:
+        """The answer of a worker that starts; None where a stop ends the waiting."""
+        began_s = time.monotonic()
+        while not ray.wait([future], timeout=_POLL_S)[0]:
+            if self._stopped_s is not None:
+                return None
+            if time.monotonic() - began_s > _START_TIMEOUT_S:
+                allocation = self._slots[slot].allocation
+                raise FleetError(
+                    f"slot {slot}: no worker after {_START_TIMEOUT_S:.0f} s for {allocation.num_cpus:g} CPUs and "
+                    f"{allocation.num_gpus:g} GPUs; Ray has {ray.available_resources()} free"
+                )
         try:
-            return ray.get(future, timeout=_START_TIMEOUT_S)
-        except GetTimeoutError as err:
-            allocation = self._slots[slot].allocation
-            raise FleetError(
-                f"slot {slot}: no worker after {_START_TIMEOUT_S:.0f} s for {allocation.num_cpus:g} CPUs and "
-                f"{allocation.num_gpus:g} GPUs; Ray has {ray.available_resources()} free"
-            ) from err
+            return ray.get(future)
         except RayTaskError as err:
             raise FleetError(f"slot {slot}: {err.cause if isinstance(err.cause, FleetError) else err}") from err
         except RayError as err:
