@@ -32,7 +32,7 @@ class Try:
     Args:
         struck: it has happened; a try whose fault came too late counts for nothing.
         seconds: from the driver's start to the judgement.
-        left: processes that were left behind.
+        left: processes that were left behind; None where workers live on by intention.
         times: how many faults of the kind it stands for.
         differences: what differs from the undisturbed sweep, and what else went wrong.
     """
@@ -43,7 +43,7 @@ class Try:
     lost: int = 0
     doubled: int = 0
     siblings: int = 0
-    left: int = 0
+    left: int | None = 0
     times: int = 1
     differences: tuple[str, ...] = ()
 
@@ -79,6 +79,7 @@ class Lab:
         self.root = Path(tempfile.mkdtemp(prefix="faults-"))
         self._references: dict[tuple[str, ...], Outcome] = {}
         self._folders = 0
+        self._left = 0  # by forked drivers, since the last judgement
 
     def __enter__(self) -> Self:
         return self
@@ -124,8 +125,15 @@ class Lab:
 
     def fork(self, project: Project, arguments: Sequence[str], injection: Injection | None = None) -> int:
         """Drives in a forked process to its end; its exit code, or minus the signal that killed it."""
-        child = self.start_fork(project, arguments, injection)
+        return self.join(self.start_fork(project, arguments, injection))
+
+    def join(self, child: Any) -> int:
+        """Waits for a forked process, and until nothing of it is left; its exit code."""
         child.join()
+        left = left_behind(child.pid, 10.0)
+        self._left += len(left)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
         return int(child.exitcode)
 
     def start_fork(self, project: Project, arguments: Sequence[str], injection: Injection | None = None) -> Any:
@@ -142,8 +150,10 @@ class Lab:
         wanted: Outcome,
         victims: Collection[str] = (),
         struck: bool,
+        keeps_workers: bool = False,
     ) -> Try:
         """Compares, and forgets the folder of a try that went well."""
+        left, self._left = trouble.left + self._left, 0
         if not struck and not trouble.texts:
             project.remove()
             return Try(seed=seed, struck=False, seconds=time.monotonic() - began_s)
@@ -153,7 +163,7 @@ class Lab:
         except Exception as err:
             trouble.texts.append(f"nothing to compare: {err!r}")
         made = Try(
-            seed=seed, struck=True, seconds=time.monotonic() - began_s, left=trouble.left,
+            seed=seed, struck=True, seconds=time.monotonic() - began_s, left=None if keeps_workers else left,
             lost=found.lost if found else len(wanted.journal), doubled=found.doubled if found else 0,
             siblings=len(found.siblings) if found else 0,
             differences=(*trouble.texts, *(found.differences if found else ())),

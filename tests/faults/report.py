@@ -19,7 +19,8 @@ def table(tries: Sequence[dict[str, Any]]) -> str:
         times = sum(made["times"] for made in of)
         exact = sum(made["times"] for made in of if not made["differences"])
         sums = [sum(made[key] for made in of) for key in ("lost", "doubled", "siblings")]
-        left, seconds = sum(made["left"] for made in of), sum(made["seconds"] for made in of)
-        cells = (fault, times, *sums, f"{exact} of {times}", left, f"{seconds:.0f}")
+        left, seconds = [made["left"] for made in of], sum(made["seconds"] for made in of)
+        shown = "not counted" if None in left else sum(left)
+        cells = (fault, times, *sums, f"{exact} of {times}", shown, f"{seconds:.0f}")
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
