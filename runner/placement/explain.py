@@ -32,8 +32,8 @@ def taking_turns(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
     if machine.mps:
         return ()
     return tuple(
-        f"GPU {gpu.id}: its {len(on_it)} models take turns, since no MPS daemon runs; small models train several times "
-        "faster through one: see docs/gpu.md"
+        f"GPU {gpu.id}: its {len(on_it)} models take turns, since no MPS daemon runs. Small models then train slower "
+        "than one after another, and through MPS several times faster: docs/gpu.md tells how to start it"
         for gpu, on_it in _by_gpu(slots, machine)
         if len(on_it) > 1
     )
