@@ -23,8 +23,8 @@ from runner.probe import largest
 from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Slot, Trial
-from runner.recovery import Past, retrace
 from runner.redaction import redact
+from runner.retrace import Past, retrace
 from runner.schedule import Schedule
 from runner.signals import StopSignals
 from runner.tracking import preload

@@ -16,7 +16,8 @@ from runner.journal import SqliteJournal, SweepStatus
 from runner.progress import Progress
 from runner.recording import versions
 from runner.records import Failure, Report, Verdict
-from runner.recovery import Past, Recovery
+from runner.recovery import Recovery
+from runner.retrace import Past
 from runner.schedule import Schedule
 from runner.seams import Fleet, Watcher
 from runner.shares import Shares

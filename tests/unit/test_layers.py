@@ -25,6 +25,7 @@ LAYERS = {
     "progress": 1,
     "seams": 2,
     "testing": 2,
+    "retrace": 3,
     "recovery": 3,
     "lockstep": 3,
     "shares": 3,
@@ -80,7 +81,7 @@ ADAPTERS_THAT_MEET |= {
     ("timings", "measurements"),
 }
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
-PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.recovery", "runner.lockstep"]
+PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.retrace", "runner.recovery", "runner.lockstep"]
 
 
 def modules() -> list[tuple[str, Path]]:

@@ -24,7 +24,8 @@ from runner.records import (
     Trial,
     Work,
 )
-from runner.recovery import Recovery, retrace
+from runner.recovery import Recovery
+from runner.retrace import retrace
 from runner.schedule import Schedule
 from runner.shares import Shares
 from runner.testing import FakeFleet, MemoryJournal, MemorySnapshots, NullWatcher, falling_loss
