@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from runner.errors import JournalError
-from runner.journal.files import sync_folder, write_durably
+from runner.journal.files import own_file, sync_folder, write_durably
 from runner.journal.schema import (
     FILE,
     GPU_PEAK,
@@ -214,10 +214,10 @@ class SqliteJournal:
         (self._folder / "models").mkdir(exist_ok=True)
         sync_folder(self._folder)
         model, weights = f"models/{export.trial_id}.keras", f"models/{export.trial_id}.weights.npz"
-        write_durably(self._folder / weights, export.weights)
+        write_durably(own_file(self._folder, weights), export.weights)
         if not export.model:
             return None, weights
-        write_durably(self._folder / model, export.model)
+        write_durably(own_file(self._folder, model), export.model)
         return model, weights
 
     def _now_ms(self) -> int:

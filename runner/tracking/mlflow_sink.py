@@ -7,11 +7,13 @@ must not repeat any: within one call nobody looks for the run that the lost answ
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 import mlflow.exceptions
@@ -24,13 +26,14 @@ from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 
 from runner.errors import RunnerError
-from runner.journal import MetricRow
+from runner.journal import MetricRow, own_file
 from runner.redaction import redact, without_credentials
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
 from runner.tracking.labels import metric_key
 from runner.tracking.sqlite_store import ARTIFACTS, private_store
 from runner.tracking.stores import sqlite_file, sqlite_uri
 
+LOG = "logs/mlflow.log"
 _LABELS_PER_CALL = 100  # MLflow's own limit
 _REFUSALS = {
     "ALREADY_EXISTS",
@@ -218,12 +221,17 @@ class MlflowSink:
 
 
 @contextmanager
-def logging_to(file: Path) -> Iterator[None]:
-    """MLflow's own messages, tracebacks of a locked store among them, go to a file and not to the terminal."""
+def logging_to(folder: Path) -> Iterator[None]:
+    """MLflow's own messages, tracebacks of a locked store among them, go to the sweep's folder, not to the terminal.
+
+    Raises:
+        JournalError: the file is a link.
+    """
+    file = own_file(folder, LOG)
     file.parent.mkdir(parents=True, exist_ok=True)
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine")]
     before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
-    handler = logging.FileHandler(file, delay=True, encoding="utf-8")
+    handler = _OwnFile(file, delay=True, encoding="utf-8")
     handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
@@ -235,6 +243,14 @@ def logging_to(file: Path) -> Iterator[None]:
         for logger, handlers, propagate, level in before:
             logger.handlers, logger.propagate = handlers, propagate
             logger.setLevel(level)
+
+
+class _OwnFile(logging.FileHandler):
+    """A log that is not followed elsewhere, should it have become a link meanwhile."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        return open(os.open(self.baseFilename, flags, 0o600), "a", encoding=self.encoding)
 
 
 class _Discreet(logging.Formatter):

@@ -119,7 +119,7 @@ class Projection:
         try:
             from runner.tracking import follower, mlflow_sink
 
-            with mlflow_sink.logging_to(self._folder / "logs" / "mlflow.log"):
+            with mlflow_sink.logging_to(self._folder):
                 if not self._wait_for_sweep():
                     return
                 with Ledger(self._folder, HOME) as ledger:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from small_journal import facts, report, small_sweep
 
 from runner.errors import JournalError, TrackingError
+from runner.records import Export, Verdict
 from runner.tracking import Projection, mlflow_sink, sync
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
-from runner.tracking.mlflow_sink import MlflowSink, mapped
+from runner.tracking.follower import Follower
+from runner.tracking.ledger import HOME, Ledger
+from runner.tracking.mlflow_sink import MlflowSink, logging_to, mapped
 
 TAGS = {"sweep.id": "s-1", "trial.id": "000"}
 
@@ -109,6 +114,45 @@ def test_a_creation_whose_answer_is_lost_makes_one_run_and_one_model(tmp_path: P
             sink.log_model("r-0", "m", folder, {}, 1)
         assert sink.log_model("r-0", "m", folder, {}, 1) == "m-0"
         assert (len(store.runs), len(store.models)) == (1, 1)
+
+
+@pytest.mark.parametrize("model", [b"", b"m"], ids=["weights", "keras"])
+def test_a_model_that_is_a_link_is_not_sent(tmp_path: Path, model: bytes):
+    folder, mine = tmp_path / "s", tmp_path / "id_rsa"
+    mine.write_text("mine", encoding="utf-8")
+    with small_sweep(folder, "") as journal:
+        export = Export(trial_id="000", model=model, weights=b"w")
+        journal.commit({"000": report(0, 0)}, {"000": Verdict(kind="complete")}, {"000": export})
+        journal.end("complete")
+    linked = folder / "models" / ("000.keras" if model else "000.weights.npz")
+    linked.unlink()
+    linked.symlink_to(mine)
+    with Ledger(folder, HOME) as ledger:
+        sink = Mock()
+        with pytest.raises(JournalError, match="is a link or leads through one"):
+            Follower(folder, ledger, sink, print)._send_model(ledger.journal.trial("000"), "run")
+    assert not sink.method_calls
+
+
+@pytest.mark.parametrize("name", ["logs", "logs/mlflow.log"])
+def test_a_log_that_is_a_link_is_not_appended_to(tmp_path: Path, name: str):
+    folder, elsewhere = tmp_path / "s", tmp_path / "elsewhere"
+    for new in (folder, elsewhere):
+        (new / "logs").mkdir(parents=True)
+    (elsewhere / "logs" / "mlflow.log").write_text("mine", encoding="utf-8")
+    if name == "logs":
+        (folder / "logs").rmdir()
+    (folder / name).symlink_to(elsewhere / name)
+    with pytest.raises(JournalError, match="is a link or leads through one"), logging_to(folder):
+        logging.getLogger("mlflow").warning("x")
+    assert (elsewhere / "logs" / "mlflow.log").read_text(encoding="utf-8") == "mine"
+
+
+def test_mlflows_messages_are_in_the_sweeps_log(tmp_path: Path):
+    with logging_to(tmp_path):
+        logging.getLogger("mlflow").warning("é")
+    assert "WARNING mlflow: é" in (tmp_path / "logs" / "mlflow.log").read_text(encoding="utf-8")
+    assert (tmp_path / "logs" / "mlflow.log").stat().st_mode & 0o777 == 0o600
 
 
 class ClientError(Exception):
