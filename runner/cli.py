@@ -63,11 +63,12 @@ def _verb(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _fail(err: RunnerError, debug: bool) -> NoReturn:
+    masked = functools.partial(redact, secrets=secrets_of(os.environ).values())
     if debug:
-        traceback.print_exception(err)
+        click.echo(masked("".join(traceback.format_exception(err))), err=True, nl=False)
     if debug and isinstance(err, ExperimentError):
-        click.echo(f"\nin the experiment:\n{err.traceback}", err=True)
-    for line in redact(str(err), secrets_of(os.environ).values()).splitlines() or [type(err).__name__]:
+        click.echo(f"\nin the experiment:\n{masked(err.traceback)}", err=True)
+    for line in masked(str(err)).splitlines() or [type(err).__name__]:
         click.secho(f"error: {line}", err=True, fg="red")
     if isinstance(err, ExperimentError):
         click.echo("nothing was started" + ("" if debug else "; --debug shows the traceback"), err=True)

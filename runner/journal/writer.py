@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Self
 
@@ -161,7 +161,7 @@ class SqliteJournal:
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO incident (trial, round, kind, message, noticed_s) VALUES (?, ?, ?, ?, ?)",
-                astuple(incident),
+                astuple(replace(incident, message=self._redact(incident.message))),
             )
 
     def resize(self, slot: int, allocation: Allocation) -> None:
@@ -202,7 +202,7 @@ class SqliteJournal:
             return
         failure = next((value for value in (report, export) if isinstance(value, Failure)), None)
         status = "failed" if failure else _ENDED[verdict.kind]
-        reason = self._redact(f"{failure.kind}: {failure.message}") if failure else verdict.reason
+        reason = self._redact(f"{failure.kind}: {failure.message}" if failure else verdict.reason)
         traceback = self._redact(failure.traceback) if failure else ""
         db.execute(
             "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = max(?, coalesce(started_ms, 0)) "

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from runner.config import load_config, resolve_members
 from runner.errors import ConfigError, JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, locked, write_durably
-from runner.records import Allocation, Export, Verdict, Work
+from runner.records import Allocation, Export, Failure, Verdict, Work
 from runner.review import export_model, find_sweep, open_review
 
 ROOT = Path(__file__).parents[2]
@@ -278,6 +279,22 @@ def test_what_is_recorded_of_a_config_has_no_credentials(project: Path) -> None:
     assert config.tracking.uri == uri
     assert "hunter22" not in recorded_config(config)
     assert "postgresql://host/db" in recorded_config(config)
+
+
+def test_what_a_person_sees_of_a_round_has_no_secret() -> None:
+    from runner.training import _Watchers
+
+    view = Mock()
+    failure = Failure(trial_id="000", kind="train", message="no hunter22")
+    verdicts = {
+        "000": Verdict(kind="fail", reason="train: no hunter22"),
+        "001": Verdict(kind="stop", reason="hunter22"),
+    }
+    _Watchers(Mock(), view, lambda text: text.replace("hunter22", "***")).show({"000": failure}, verdicts)
+    (reports, shown), _ = view.show.call_args
+    assert reports["000"].message == "no ***"
+    assert {key: verdict.reason for key, verdict in shown.items()} == {"000": "train: no ***", "001": "***"}
+    assert [verdict.kind for verdict in shown.values()] == ["fail", "stop"]
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
