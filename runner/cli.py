@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import socket
-import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from runner.config import Config
 
 _EXIT_CODES = (
-    "Exit codes: 0 done · 2 bad config or usage · 3 some trials failed · 75 stopped by infrastructure · 130 Ctrl-C · "
-    "143 SIGTERM."
+    "Exit codes: 0 done · 2 bad config or usage · 3 some trials failed · 75 stopped by infrastructure · "
+    "129 closed terminal · 130 Ctrl-C · 143 SIGTERM."
 )
 
 
@@ -63,11 +62,12 @@ def _verb(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _fail(err: RunnerError, debug: bool) -> NoReturn:
+    masked = functools.partial(redact, secrets=secrets_of(os.environ).values())
     if debug:
-        traceback.print_exception(err)
+        click.echo(masked("".join(traceback.format_exception(err))), err=True, nl=False)
     if debug and isinstance(err, ExperimentError):
-        click.echo(f"\nin the experiment:\n{err.traceback}", err=True)
-    for line in redact(str(err), secrets_of(os.environ).values()).splitlines() or [type(err).__name__]:
+        click.echo(f"\nin the experiment:\n{masked(err.traceback)}", err=True)
+    for line in masked(str(err)).splitlines() or [type(err).__name__]:
         click.secho(f"error: {line}", err=True, fg="red")
     if isinstance(err, ExperimentError):
         click.echo("nothing was started" + ("" if debug else "; --debug shows the traceback"), err=True)
@@ -263,7 +263,7 @@ def sync(sweep: str, tracking_uri: str | None) -> None:
 @click.option("--uri", help="MLflow tracking URI.  [default: that of the latest sweep, else sqlite:///mlflow.db]")
 def ui(port: int, uri: str | None) -> int:
     """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
-    from runner.ui import server_command, server_environment
+    from runner.ui import serve, server_command, server_environment
 
     store = uri or _latest_uri()
     shown = without_credentials(store)
@@ -272,15 +272,7 @@ def ui(port: int, uri: str | None) -> int:
         return 0
     _check_port(port)
     click.echo(f"MLflow UI of {shown}: http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)")
-    # In a session of its own, so that MLflow's server gets one signal at Ctrl-C and not two: the second is an error.
-    environment = server_environment(store, os.environ)
-    process = subprocess.Popen(server_command(port), env=environment, start_new_session=True)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        raise
+    return serve(server_command(port), server_environment(store, os.environ), click.get_current_context().obj)
 
 
 @_verb

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import JournalError, SweepNotFoundError
-from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord
+from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, own_file
 from runner.overheads import Overheads, summarize, timeline
 from runner.records import decode
 
@@ -169,15 +169,16 @@ def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]
     Raises:
         SweepNotFoundError: the trial has no model.
         FileExistsError: the target holds something already.
+        JournalError: a file of the model is a link.
     """
     if trial.weights is None:
         raise SweepNotFoundError(f"trial {trial.id} of {review.sweep.id} has no model: it is {trial.status}")
     if target.exists() and any(target.iterdir()):
         raise FileExistsError(f"{target}: not empty; name a new folder")
     target.mkdir(parents=True, exist_ok=True)
-    written = [_copy(review.folder / trial.weights, target / "weights.npz")]
+    written = [_copy(own_file(review.folder, trial.weights), target / "weights.npz")]
     if trial.model is not None and trial.facts is not None and trial.facts["loadable"]:
-        written.append(_copy(review.folder / trial.model, target / "model.keras"))
+        written.append(_copy(own_file(review.folder, trial.model), target / "model.keras"))
     for name, text in trial.record["source"]["files"]:
         path = target / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
-"""Ctrl-C and SIGTERM: the first ends the program in good order, the second at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first ends the program in good order, the second at once."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,16 +13,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ECHO_S = 0.2  # a terminal and `timeout` may send one signal to the group and once more to the process
 
 
 class StopSignals:
-    """While open, SIGINT and SIGTERM stop the program.
+    """While open, SIGINT, SIGTERM and SIGHUP stop the program; not a SIGHUP that `nohup` has it ignore.
 
     The first raises KeyboardInterrupt in the main thread: of all exceptions that a signal may raise, Ray's blocking
     calls pass on this one alone. Inside of `deferred` it is told instead. The second kills every process below this
-    one and ends it, without a word to anybody: what is on the disk is whole at any moment.
+    one and ends it, without a word to anybody: what is on the disk is whole at any moment. A SIGHUP is never that
+    second one: a terminal that closes tells it more than once, and does not mean haste.
     """
 
     def __init__(self) -> None:
@@ -31,7 +33,9 @@ class StopSignals:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._stop) for number in _STOPPING}
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        heeded = [number for number in _STOPPING if not (ignored and number == signal.SIGHUP)]
+        self._before = {number: signal.signal(number, self._stop) for number in heeded}
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -45,7 +49,7 @@ class StopSignals:
 
     @property
     def exit_code(self) -> int:
-        """What a program ends with that such a signal stopped: 130 or 143."""
+        """What a program ends with that such a signal stopped: 129, 130 or 143."""
         return 128 + (self._received or signal.SIGINT)
 
     @contextmanager
@@ -59,14 +63,26 @@ class StopSignals:
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         now_s = time.monotonic()
+        if number == signal.SIGHUP:
+            _silence_where_nobody_is()
         if self._received is not None:
-            if now_s - self._received_s > _ECHO_S:
+            if number != signal.SIGHUP and now_s - self._received_s > _ECHO_S:
                 _end_at_once(128 + number)
             return
         self._received, self._received_s = signal.Signals(number), now_s
         if self._tell is None:
             raise KeyboardInterrupt
         self._tell()
+
+
+def _silence_where_nobody_is() -> None:
+    """What is printed from now on goes nowhere where the terminal is gone: writing to that is an error."""
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
 
 
 def _end_at_once(exit_code: int) -> None:

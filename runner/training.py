@@ -147,7 +147,8 @@ class _Watchers:
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         self.notify()
-        self.view.show({key: self._shown(report) for key, report in reports.items()}, verdicts)
+        shown = {key: replace(verdict, reason=self.masked(verdict.reason)) for key, verdict in verdicts.items()}
+        self.view.show({key: self._shown(report) for key, report in reports.items()}, shown)
 
     def _shown(self, report: Report | Failure) -> Report | Failure:
         return replace(report, message=self.masked(report.message)) if isinstance(report, Failure) else report

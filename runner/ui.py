@@ -1,9 +1,18 @@
-"""How MLflow's server is started for `ui`: for browsers of this machine, and their requests to it by name."""
+"""MLflow's server as `ui` runs it: for browsers of this machine, and their requests to it by name."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+from runner.signals import StopSignals
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def server_command(port: int) -> list[str]:
@@ -23,3 +32,42 @@ def server_environment(store: str, inherited: Mapping[str, str]) -> dict[str, st
     kept = {name: value for name, value in inherited.items() if name != "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"}
     no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # they would be seven more processes
     return {**kept, **no_jobs, "MLFLOW_BACKEND_STORE_URI": store}
+
+
+def serve(command: Sequence[str], environment: Mapping[str, str], signals: StopSignals) -> int:
+    """Runs a server until it ends or a signal stops this program; returns the server's exit code.
+
+    It is in a session of its own, so that it gets one signal at Ctrl-C and not two: the second is an error to MLflow.
+
+    Raises:
+        KeyboardInterrupt: a signal has come, and the server has ended.
+    """
+    running: list[subprocess.Popen[bytes]] = []
+
+    def stop() -> None:
+        if running:
+            running.pop().terminate()
+
+    with signals.deferred(stop):  # a signal that interrupted its start would leave it behind
+        server = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_end_with(os.getpid()))
+        running.append(server)
+        if signals.requested:
+            stop()
+        code = server.wait()
+    if signals.requested:
+        raise KeyboardInterrupt
+    return code
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """What a new process calls to be ended with its parent, also where that is killed. Linux only, as the program is.
+
+    Source: prctl(2), PR_SET_PDEATHSIG.
+    """
+
+    def prepare() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it has died before
+            os._exit(1)
+
+    return prepare

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,7 +52,7 @@ class Running:
         self._family: list[psutil.Process] = []
         self.process = subprocess.Popen(
             command, cwd=cwd, env=env, text=True, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors, preexec_fn=_heed_hangups,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -91,6 +92,11 @@ class Running:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._lines.append((time.monotonic() - self._began_s, line))
+
+
+def _heed_hangups() -> None:
+    """As in a terminal, also where the tests run under `nohup`."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Patience:
     """Limits from what a trial's turns have taken so far.
 
     Args:
-        first_s: for work that builds, traces or compiles: a first turn, the first validation, a check, an export.
+        first_s: for work that builds, traces or compiles: a seat's first turn and first validation, a check, an export.
         later_s: least limit of the other turns.
     """
 
@@ -28,6 +28,7 @@ class Patience:
     _turns: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_REMEMBERED)))
     _steps_per_epoch: dict[str, int] = field(default_factory=dict)
     _last: dict[str, Report] = field(default_factory=dict)
+    _seated: dict[str, int] = field(default_factory=dict)  # epochs that were over before what its seat has reported
 
     def limit_s(self, trials: Iterable[Trial]) -> float:
         """Most seconds for the turns of these trials, one after another."""
@@ -37,6 +38,7 @@ class Patience:
         """Takes in a turn that has ended."""
         self._turns[report.trial_id].append(report.turn.ended_s - report.turn.started_s)
         self._last[report.trial_id] = report
+        self._seated.setdefault(report.trial_id, report.epoch - (report.epoch_metrics is not None))
         if report.facts is not None:
             self._steps_per_epoch[report.trial_id] = report.facts.steps_per_epoch
 
@@ -50,6 +52,7 @@ class Patience:
         """The trial has lost its seat: its next turn is a first one."""
         self._turns.pop(trial.id, None)
         self._last.pop(trial.id, None)
+        self._seated.pop(trial.id, None)
 
     def _limit_s(self, trial: Trial) -> float:
         turns = self._turns.get(trial.id)
@@ -58,11 +61,12 @@ class Patience:
         return max(self.later_s, _TIMES_MEDIAN * statistics.median(turns), _TIMES_LONGEST * max(turns))
 
     def _validates_first(self, trial: Trial) -> bool:
-        """Whether the next turn may be the first to end with a validation, which is traced there."""
+        """Whether the next turn may be the first of its seat to end with a validation, which is traced there."""
         last, train = self._last[trial.id], trial.train
-        if last.epoch >= train.validate_every:
+        validations = last.epoch // train.validate_every
+        if validations > self._seated[trial.id] // train.validate_every:
             return False
         length = self._steps_per_epoch.get(trial.id)
         if length is None:
             return True
-        return last.step + train.steps_in_turn(length, last.step) >= length * train.validate_every
+        return last.step + train.steps_in_turn(length, last.step) >= length * train.validate_every * (validations + 1)

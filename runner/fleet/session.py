@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -57,6 +58,8 @@ class RaySession:
         self._thread.join()
 
     def _run(self) -> None:
+        # Ray's processes inherit it: of a closed terminal the driver alone hears, and ends them in good order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         with ExitStack() as ending:
             try:
                 options = self._options

@@ -3,7 +3,7 @@
 MLflow, the console and `results` follow it; none of them holds anything that the journal does not.
 """
 
-from runner.journal.files import sync_folder, write_durably
+from runner.journal.files import own_file, sync_folder, write_durably
 from runner.journal.lock import locked
 from runner.journal.reader import JournalReader
 from runner.journal.schema import (
@@ -31,6 +31,7 @@ __all__ = [
     "TrialRecord",
     "connect",
     "locked",
+    "own_file",
     "sync_folder",
     "transaction",
     "write_durably",

@@ -1,9 +1,27 @@
-"""Files beside the journal, whole or absent, whatever happens."""
+"""Files beside the journal: whole or absent, whatever happens, and within the sweep's folder."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from runner.errors import JournalError
+
+
+def own_file(folder: Path, name: str) -> Path:
+    """The path of a file in a sweep's folder, which may be someone else's work: no link below it leads elsewhere.
+
+    Args:
+        folder: the sweep's folder; may itself be a link.
+        name: relative to it; the file need not exist.
+
+    Raises:
+        JournalError: the name is a link or leads through one.
+    """
+    path = folder / name
+    if path.resolve() != folder.resolve() / name:
+        raise JournalError(f"{path}: is a link or leads through one; a sweep's files lie in its own folder")
+    return path
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -18,7 +36,7 @@ def write_durably(path: Path, content: bytes) -> None:
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runner.errors import SweepBusyError
+from runner.errors import JournalError, SweepBusyError
 
 FILE = "lock"
 
@@ -25,8 +26,9 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         SweepBusyError: another process has it.
+        JournalError: the file is a link, whose target is left as it is.
     """
-    file = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = _open(folder / FILE)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,3 +42,12 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as err:
+        if err.errno != errno.ELOOP:
+            raise
+        raise JournalError(f"{path}: is a link, which this program did not make; remove it") from err

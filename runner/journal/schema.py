@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.journal.files import own_file
 from runner.records import Goal
 
 FILE = "journal.db"
@@ -128,7 +129,13 @@ class MetricRow:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that waits for other writers, reads rows by name and loses nothing at a power cut."""
+    """A connection that waits for other writers, reads rows by name and loses nothing at a power cut.
+
+    Raises:
+        JournalError: it or a file beside it that sqlite would write is a link.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        own_file(path.parent, path.name + suffix)
     connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:

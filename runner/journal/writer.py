@@ -8,12 +8,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Self
 
 from runner.errors import JournalError
-from runner.journal.files import sync_folder, write_durably
+from runner.journal.files import own_file, sync_folder, write_durably
 from runner.journal.schema import (
     FILE,
     GPU_PEAK,
@@ -163,7 +163,7 @@ class SqliteJournal:
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO incident (trial, round, kind, message, noticed_s) VALUES (?, ?, ?, ?, ?)",
-                astuple(incident),
+                astuple(replace(incident, message=self._redact(incident.message))),
             )
 
     def resize(self, slot: int, allocation: Allocation) -> None:
@@ -204,7 +204,7 @@ class SqliteJournal:
             return
         failure = next((value for value in (report, export) if isinstance(value, Failure)), None)
         status = "failed" if failure else _ENDED[verdict.kind]
-        reason = self._redact(f"{failure.kind}: {failure.message}") if failure else verdict.reason
+        reason = self._redact(f"{failure.kind}: {failure.message}" if failure else verdict.reason)
         traceback = self._redact(failure.traceback) if failure else ""
         db.execute(
             "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = max(?, coalesce(started_ms, 0)) "
@@ -216,10 +216,10 @@ class SqliteJournal:
         (self._folder / "models").mkdir(exist_ok=True)
         sync_folder(self._folder)
         model, weights = f"models/{export.trial_id}.keras", f"models/{export.trial_id}.weights.npz"
-        write_durably(self._folder / weights, export.weights)
+        write_durably(own_file(self._folder, weights), export.weights)
         if not export.model:
             return None, weights
-        write_durably(self._folder / model, export.model)
+        write_durably(own_file(self._folder, model), export.model)
         return model, weights
 
     def _now_ms(self) -> int:

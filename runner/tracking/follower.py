@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from runner.journal import SweepRecord, TrialRecord
+from runner.journal import SweepRecord, TrialRecord, own_file
 from runner.tracking import labels
 from runner.tracking.failures import StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
@@ -185,13 +185,13 @@ class Follower:
         if trial.model is None:
             self._send_weights(trial, run_id)
         else:
-            self._send_loadable(trial, run_id, self._folder / trial.model)
+            self._send_loadable(trial, run_id, own_file(self._folder, trial.model))
         self._ledger.mark(trial.id, "model", 1)
 
     def _send_weights(self, trial: TrialRecord, run_id: str) -> None:
         assert trial.weights is not None
         reason = labels.rebuild_reason(trial)
-        self._sink.log_file(run_id, self._folder / trial.weights, "model/weights.npz")
+        self._sink.log_file(run_id, own_file(self._folder, trial.weights), "model/weights.npz")
         self._sink.log_texts(run_id, {"model/rebuild.txt": labels.rebuild_note(self._sweep, trial, reason)})
         self._sink.set_tags(run_id, {"model.reason": reason, labels.NOTE: labels.trial_note(self._sweep, trial, None)})
 

@@ -1,32 +1,39 @@
 """The calls to MLflow: explicit run ids, one thread, every foreign error mapped. Imported in that thread only (3 s).
 
-Every call may be repeated after its answer was lost: MLflow then holds the same as after one.
+Every call may be repeated after its answer was lost: MLflow then holds the same as after one. MLflow's client itself
+must not repeat any: within one call nobody looks for the run that the lost answer was about.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 
 import mlflow.exceptions
 import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.git_utils import get_git_commit
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
 
-from runner.journal import MetricRow
+from runner.errors import RunnerError
+from runner.journal import MetricRow, own_file
 from runner.redaction import redact, without_credentials
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
 from runner.tracking.labels import metric_key
 from runner.tracking.sqlite_store import ARTIFACTS, private_store
 from runner.tracking.stores import sqlite_file, sqlite_uri
 
+LOG = "logs/mlflow.log"
 _LABELS_PER_CALL = 100  # MLflow's own limit
 _REFUSALS = {
     "ALREADY_EXISTS",
@@ -38,6 +45,9 @@ _REFUSALS = {
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
 }
+# What a package that MLflow imports for some stores is installed by, where its name is another one.
+_PACKAGES = {"MySQLdb": "mysqlclient", "azure": "azure-storage-blob", "google": "google-cloud-storage"}
+_PACKAGES |= {"psycopg2": "psycopg2-binary"}
 
 
 class MlflowSink:
@@ -62,6 +72,7 @@ class MlflowSink:
         """Connects, and creates what is missing: schema, write-ahead log, experiment. Repeatable."""
         if self._opened is not None:
             return
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)  # whatever it was; workers have their environment by now
         with mapped(), ExitStack() as opening:
             file = sqlite_file(self._uri)
             if file is not None:
@@ -210,12 +221,17 @@ class MlflowSink:
 
 
 @contextmanager
-def logging_to(file: Path) -> Iterator[None]:
-    """MLflow's own messages, tracebacks of a locked store among them, go to a file and not to the terminal."""
+def logging_to(folder: Path) -> Iterator[None]:
+    """MLflow's own messages, tracebacks of a locked store among them, go to the sweep's folder, not to the terminal.
+
+    Raises:
+        JournalError: the file is a link.
+    """
+    file = own_file(folder, LOG)
     file.parent.mkdir(parents=True, exist_ok=True)
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine")]
     before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
-    handler = logging.FileHandler(file, delay=True, encoding="utf-8")
+    handler = _OwnFile(file, delay=True, encoding="utf-8")
     handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
@@ -229,6 +245,14 @@ def logging_to(file: Path) -> Iterator[None]:
             logger.setLevel(level)
 
 
+class _OwnFile(logging.FileHandler):
+    """A log that is not followed elsewhere, should it have become a link meanwhile."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        return open(os.open(self.baseFilename, flags, 0o600), "a", encoding=self.encoding)
+
+
 class _Discreet(logging.Formatter):
     """Messages and tracebacks without the credentials of the addresses in them."""
 
@@ -238,14 +262,29 @@ class _Discreet(logging.Formatter):
 
 @contextmanager
 def mapped() -> Iterator[None]:
-    """Foreign errors as one of the two answers a caller can act on."""
+    """Foreign errors as one of the two answers a caller can act on.
+
+    Whatever comes: an artifact store's client has errors of its own, and none of them may end the thread that follows.
+    """
     try:
         yield
+    except RunnerError:
+        raise
     except mlflow.exceptions.MlflowException as err:
         kind = StoreRefusedError if err.error_code in _REFUSALS else StoreUnavailableError
         raise kind(_first_line(err)) from err
     except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError) as err:  # requests' errors are OSErrors
         raise StoreUnavailableError(_first_line(err)) from err
+    except ModuleNotFoundError as err:  # this process will not find it later either
+        raise StoreRefusedError(_what_to_install(err)) from err
+    except Exception as err:
+        raise StoreUnavailableError(f"{type(err).__name__}: {_first_line(err)}") from err
+
+
+def _what_to_install(err: ModuleNotFoundError) -> str:
+    module = (err.name or "").partition(".")[0]
+    advice = f"; install it with: {sys.executable} -m pip install {_PACKAGES.get(module, module)}" if module else ""
+    return f"the store needs a package that is missing: {_first_line(err)}{advice}"
 
 
 def _first_line(err: Exception) -> str:

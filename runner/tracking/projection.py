@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 from runner.errors import TrackingError
+from runner.redaction import redact
 from runner.tracking.failures import StoreRefusedError
 from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
 
@@ -49,7 +50,8 @@ class Projection:
 
     The thread imports MLflow, waits for the sweep to be in the journal, and follows it. A store that is down or locked
     is tried again until it takes everything. Leaving the context drains the journal: leave it after
-    `SqliteJournal.end`. An unexpected error in the thread stops the projection and is raised on leaving the context.
+    `SqliteJournal.end`. An unexpected error in the thread stops the projection and is raised on leaving the context. A
+    KeyboardInterrupt on leaving shortens the wait, and goes on when it is over.
 
     Args:
         folder: the sweep's folder.
@@ -89,18 +91,25 @@ class Projection:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        assert self._thread is not None
-        if isinstance(error, KeyboardInterrupt):
-            self._timeout_s = min(self._timeout_s, _AFTER_SIGNAL_S)
-        self._deadline_s = monotonic() + self._timeout_s
-        self._closing.set()
-        self._wake.set()
-        self._thread.join(self._timeout_s + _FLUSH_S)
+        try:
+            self._drain(_AFTER_SIGNAL_S if isinstance(error, KeyboardInterrupt) else self._timeout_s)
+        except KeyboardInterrupt:  # whoever waited for the rest waits no longer
+            self._drain(_AFTER_SIGNAL_S)
+            raise
+        finally:
+            self.problem = self._describe_missing()
         if self._error is not None:
             if error is None:
                 raise self._error
             error.add_note(f"The MLflow projection had failed too: {self._error!r}")
-        self.problem = self._describe_missing()
+
+    def _drain(self, most_s: float) -> None:
+        assert self._thread is not None
+        self._timeout_s = min(self._timeout_s, most_s)
+        self._deadline_s = monotonic() + self._timeout_s
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(self._timeout_s + _FLUSH_S)
 
     def notify(self) -> None:
         """Something was committed: send it soon. Returns at once."""
@@ -110,7 +119,7 @@ class Projection:
         try:
             from runner.tracking import follower, mlflow_sink
 
-            with mlflow_sink.logging_to(self._folder / "logs" / "mlflow.log"):
+            with mlflow_sink.logging_to(self._folder):
                 if not self._wait_for_sweep():
                     return
                 with Ledger(self._folder, HOME) as ledger:
@@ -119,8 +128,10 @@ class Projection:
                     self._where = f"MLflow at {sink.where}"
                     self._follow(follower.Follower(self._folder, ledger, sink, self._on_refused))
         except BaseException as err:  # raised again where the context is left
-            self._error = err
-            self._on_warning(f"{self._where} is no longer followed ({err!r}); the journal keeps everything")
+            self._error, self._last_problem = err, redact(repr(err))
+            self._on_warning(
+                f"{self._where} is no longer followed ({self._last_problem}); the journal keeps everything"
+            )
 
     def _wait_for_sweep(self) -> bool:
         while True:

@@ -35,6 +35,7 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
     Raises:
         TrackingError: with what is still missing.
         SweepNotFoundError: there is no journal.
+        JournalError: a file of the sweep's is a link.
     """
     from runner.tracking.follower import Follower
     from runner.tracking.mlflow_sink import MlflowSink, logging_to
@@ -51,7 +52,7 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
     store = HOME if uri is None else store_name(uri, sweep.tracking_uri)
     sink = MlflowSink(uri or sweep.tracking_uri, sweep.mlflow_experiment)
     where = f"MLflow at {sink.where}"
-    with Ledger(folder, store) as ledger, logging_to(folder / "logs" / "mlflow.log"):
+    with Ledger(folder, store) as ledger, logging_to(folder):
         failure = _send(Follower(folder, ledger, sink, tell), ledger, where, tell, patience_s)
         missing = describe_missing(ledger, where, str(failure) if failure else "; ".join(problems))
     if failure is not None:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from runner.data import Data
 from runner.records import Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
+from runner.redaction import shortened
 from runner.worker import memory, oom
 from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.code import Experiment
@@ -21,7 +22,6 @@ from runner.worker.keras_private import Globals
 from runner.worker.seat import Seat
 
 T = TypeVar("T")
-_LONGEST_MESSAGE = 600
 Loaded = ArrayData | None | Failure
 """A data set as the fleet passes it on: arrays; None for pipelines that each seat builds itself; or why it failed."""
 
@@ -193,7 +193,9 @@ def _all_streams(data: Data) -> bool:
 
 
 def _in_one_line(err: Exception) -> str:
-    """The error without colours, line breaks and the list of arguments that Keras adds; the traceback has it all."""
+    """The error without colours, line breaks and the list of arguments that Keras adds; the traceback has it all.
+
+    Secrets are in it: those to take out are the driver's, which does that in a shortened text as well.
+    """
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(err)).split("Arguments received by")[0]
-    text = " ".join(text.split())
-    return f"{type(err).__name__}: {text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + ' …'}"
+    return f"{type(err).__name__}: {shortened(' '.join(text.split()))}"

@@ -33,8 +33,9 @@ def has_runs(folder: Folder) -> bool:
         (signal.SIGINT, os.killpg, "ray"),  # as a terminal does
         (signal.SIGINT, os.kill, "local"),
         (signal.SIGTERM, os.kill, "ray"),
+        (signal.SIGHUP, os.killpg, "ray"),
     ],
-    ids=["Ctrl-C", "SIGINT", "SIGTERM"],
+    ids=["Ctrl-C", "SIGINT", "SIGTERM", "closed terminal"],
 )
 def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, send: object, fleet: str) -> None:
     with folder.start("sweep", "train.epochs=2000", f"fleet.kind={fleet}") as running:

@@ -43,7 +43,9 @@ def answer(port: int, method: str = "GET", path: str = "/", **headers: str) -> i
 
 
 @pytest.mark.parametrize(
-    ("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)], ids=["Ctrl-C", "SIGTERM"]
+    ("number", "send"),
+    [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGHUP, os.killpg)],
+    ids=["Ctrl-C", "SIGTERM", "closed terminal"],
 )
 def test_the_ui_answers_on_loopback_alone_and_leaves_nothing(folder: Folder, number: int, send: object) -> None:
     port = free_port()

@@ -354,11 +354,14 @@ def test_an_unexpected_error_in_the_thread_is_raised_at_the_end(tmp_path: Path, 
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(follower.Follower, "advance", fail)
-    small_sweep(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    journal = small_sweep(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
     warnings: list[str] = []
-    with pytest.raises(ZeroDivisionError), Projection(tmp_path, on_warning=warnings.append):
-        pass
+    projection = Projection(tmp_path, on_warning=warnings.append)
+    with pytest.raises(ZeroDivisionError), projection:
+        journal.end("killed")
     assert "no longer followed" in warnings[0]
+    assert "ZeroDivisionError" in str(projection.problem)
+    assert str(projection.problem).endswith("send them with: python -m runner sync tiny-1")
 
 
 def test_a_folder_without_a_sweep_ends_without_a_problem(tmp_path: Path):

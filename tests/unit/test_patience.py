@@ -12,7 +12,7 @@ from runner.testing import FakeFleet
 
 
 def learn(patience: Patience, trial: Trial, seconds: list[float], epochs: list[int], steps: list[int]) -> None:
-    facts = FakeFleet([0])._facts()
+    facts, before = FakeFleet([0])._facts(), 0
     for number, (took_s, epoch, step) in enumerate(zip(seconds, epochs, steps, strict=True)):
         turn = Turn(pid=1, started_s=100.0, ended_s=100.0 + took_s, compute_s=0.0)
         found = facts if number == 0 else None
@@ -22,11 +22,12 @@ def learn(patience: Patience, trial: Trial, seconds: list[float], epochs: list[i
             step=step,
             epoch=epoch,
             running={},
-            epoch_metrics=None,
+            epoch_metrics={"loss": 0.5} if epoch > before else None,
             turn=turn,
             facts=found,
         )
         patience.learn(report)
+        before = epoch
 
 
 @pytest.fixture
@@ -68,3 +69,41 @@ def test_a_trial_that_lost_its_seat_begins_again_with_the_long_limit(patience: P
     assert patience.limit_s([trial]) == 30.0
     patience.forget(trial)
     assert patience.limit_s([trial]) == 600.0
+
+
+def limits(patience: Patience, trial: Trial, steps: range) -> list[float]:
+    """After each of these steps, with four to an epoch."""
+    found = []
+    for step in steps:
+        ends = step % 4 == 0
+        turn = Turn(pid=1, started_s=100.0, ended_s=101.0, compute_s=0.0)
+        report = Report(
+            trial_id=trial.id, round=step, step=step, epoch=step // 4, running={}, turn=turn,
+            epoch_metrics={"loss": 0.5} if ends else None, facts=FakeFleet([0])._facts() if step == 1 else None,
+        )  # fmt: skip
+        patience.learn(report)
+        found.append(patience.limit_s([trial]))
+    return found
+
+
+def test_the_first_validation_in_a_new_process_has_the_long_limit_too(patience: Patience, make_trial: Any) -> None:
+    trial = make_trial(steps_per_round=1)
+    assert limits(patience, trial, range(1, 10)) == [30.0] * 2 + [600.0] + [30.0] * 6
+    patience.forget(trial)
+    assert limits(patience, trial, range(9, 17)) == [30.0] * 2 + [600.0] + [30.0] * 5
+
+
+def test_a_seat_that_begins_with_a_validation_has_had_its_first(patience: Patience, make_trial: Any) -> None:
+    trial = make_trial(steps_per_round=1, validate_every=2)
+    limits(patience, trial, range(1, 8))
+    patience.forget(trial)
+    assert limits(patience, trial, range(8, 17)) == [30.0] * 9
+
+
+def test_a_seat_that_begins_between_two_validations_waits_long_for_the_next(
+    patience: Patience, make_trial: Any
+) -> None:
+    trial = make_trial(steps_per_round=1, validate_every=2)
+    limits(patience, trial, range(1, 10))
+    patience.forget(trial)
+    assert limits(patience, trial, range(10, 18)) == [30.0] * 5 + [600.0] + [30.0] * 2

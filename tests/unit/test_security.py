@@ -7,14 +7,17 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from runner.config import load_config, resolve_members
 from runner.errors import ConfigError, JournalError, SweepNotFoundError
-from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord
-from runner.review import find_sweep, open_review
+from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, locked, write_durably
+from runner.records import Allocation, Export, Failure, Verdict, Work
+from runner.review import export_model, find_sweep, open_review
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = """\
@@ -163,6 +166,79 @@ def test_a_foreign_journal_cannot_name_files_outside_its_folder(tmp_path: Path, 
         reader.trials()
 
 
+@pytest.fixture
+def foreign(tmp_path: Path, make_trial) -> Path:
+    """A whole sweep with a model, as someone else may have packed it, beside a file of the user's own."""
+    folder = tmp_path / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    sweep = SweepRecord(
+        id="s", name="s", created_ms=0, metric="loss", goal="minimize", config="", command="", tracking_uri="",
+        mlflow_experiment="", versions={},
+    )  # fmt: skip
+    with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(sweep, (make_trial(),))
+        journal.assign({0: (Work(trial=make_trial(), round=0),)})
+        ended = Export(trial_id="000", model=b"m", weights=b"w")
+        journal.commit({}, {"000": Verdict(kind="complete")}, {"000": ended})
+        journal.end("complete")
+    (tmp_path / "id_rsa").write_text("mine", encoding="utf-8")
+    return folder
+
+
+def link(folder: Path, name: str) -> None:
+    """Puts a link to the user's file, or to a folder of copies of it, where the sweep has something of its own."""
+    mine, path = folder.parents[1] / "id_rsa", folder / name
+    if path.is_dir():
+        elsewhere = folder.parents[1] / "elsewhere"
+        path.rename(elsewhere)
+        path.symlink_to(elsewhere)
+        return
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(mine)
+
+
+@pytest.mark.parametrize("name", ["models", "models/000.keras", "models/000.weights.npz"])
+def test_a_model_that_is_a_link_is_not_exported(foreign: Path, name: str) -> None:
+    link(foreign, name)
+    review = open_review(foreign)
+    trial = replace(review.trials[0], facts={"loadable": True})
+    with pytest.raises(JournalError, match="is a link or leads through one"):
+        export_model(review, trial, foreign.parents[1] / "out")
+    assert not any(file.read_bytes() == b"mine" for file in (foreign.parents[1] / "out").rglob("*.*"))
+
+
+def test_a_lock_that_is_a_link_is_refused_and_its_target_is_left_as_it_is(foreign: Path) -> None:
+    link(foreign, "lock")
+    with pytest.raises(JournalError, match="lock: is a link"), locked(foreign):
+        pass
+    assert (foreign.parents[1] / "id_rsa").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("name", [FILE, f"{FILE}-wal", f"{FILE}-shm"])
+def test_a_journal_that_is_a_link_is_not_opened(foreign: Path, name: str) -> None:
+    link(foreign, name)
+    for opening in (JournalReader, lambda folder: SqliteJournal(folder, {}).__enter__()):
+        with pytest.raises(JournalError, match="is a link or leads through one"):
+            opening(foreign)
+    assert (foreign.parents[1] / "id_rsa").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_file_that_is_written_anew_is_not_written_through_a_link(foreign: Path) -> None:
+    link(foreign, "models/000.keras.partial")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_durably(foreign / "models" / "000.keras", b"new")
+    assert (foreign.parents[1] / "id_rsa").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_sweep_in_a_linked_folder_is_no_foreign_one(foreign: Path) -> None:
+    moved = foreign.parents[1] / "disk"
+    foreign.rename(moved)
+    foreign.symlink_to(moved)
+    with locked(foreign):
+        assert export_model(open_review(foreign), open_review(foreign).trials[0], foreign.parents[1] / "out")
+
+
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +279,22 @@ def test_what_is_recorded_of_a_config_has_no_credentials(project: Path) -> None:
     assert config.tracking.uri == uri
     assert "hunter22" not in recorded_config(config)
     assert "postgresql://host/db" in recorded_config(config)
+
+
+def test_what_a_person_sees_of_a_round_has_no_secret() -> None:
+    from runner.training import _Watchers
+
+    view = Mock()
+    failure = Failure(trial_id="000", kind="train", message="no hunter22")
+    verdicts = {
+        "000": Verdict(kind="fail", reason="train: no hunter22"),
+        "001": Verdict(kind="stop", reason="hunter22"),
+    }
+    _Watchers(Mock(), view, lambda text: text.replace("hunter22", "***")).show({"000": failure}, verdicts)
+    (reports, shown), _ = view.show.call_args
+    assert reports["000"].message == "no ***"
+    assert {key: verdict.reason for key, verdict in shown.items()} == {"000": "train: no ***", "001": "***"}
+    assert [verdict.kind for verdict in shown.values()] == ["fail", "stop"]
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
