@@ -36,7 +36,8 @@ def prepare_task(task: Task, overrides: Sequence[str] = ()) -> Prepared:
     """The sweep of K trials that differ in their seed."""
     train = [f"train.epochs={task.epochs}", f"train.batch_size={task.workload.batch_size}"]
     seeds = "seed=" + ",".join(map(str, range(task.models)))
-    return prepare(load_config(task.workload.path, [*train, seeds, *task.workload.settings, *overrides], config_dir=None))
+    arguments = [*train, seeds, *task.workload.settings, *overrides]
+    return prepare(load_config(task.workload.path, arguments, config_dir=None))
 
 
 def train_prepared(prepared: Prepared) -> Result:
