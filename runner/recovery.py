@@ -204,7 +204,7 @@ class Recovery:
         finally:
             for slot in hungry:
                 self._remedies |= {item.trial.id: self._remedy(slot, growth) for item in lost[slot]}
-            for item in _items(lost):
+            for item in (item for items in lost.values() for item in items):
                 self._note(item, answers[item.trial.id])
         if not self._stopping():
             for slot in lost.keys() & growth.allocations.keys():
