@@ -45,7 +45,7 @@ class Workload:
 
 _ALL = (
     Workload(name="W1", module="mlp_small", batch_size=32, rows=100_000),
-    Workload(name="W2", module="mlp_wide", batch_size=128, rows=60_000),
+    Workload(name="W2", module="mlp_wide", batch_size=128, rows=60_000, tolerance=0.2),  # seeds alone differ by 25 %
     Workload(name="W3", module="cnn", batch_size=64, rows=3_840, tolerance=0.2),
     Workload(name="W4", module="transformer", batch_size=32, rows=1_920, tolerance=0.2),
     # Its three models are trained at once, as the others' are whom it is compared with: not two, and then the third.
