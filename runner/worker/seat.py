@@ -278,6 +278,8 @@ class Seat:
 
 
 def _as_npz(weights: list[np.ndarray[Any, Any]]) -> bytes:
+    # A file knows bfloat16 and the like by their size only; each is exactly a float32, and Keras takes it for one.
+    known = [value.astype(np.float32) if value.dtype.kind == "V" else value for value in weights]
     buffer = io.BytesIO()
-    np.savez(buffer, *weights)
+    np.savez(buffer, *known)
     return buffer.getvalue()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("tensorflow")
 EPOCHS = 2
 CASES = [
     *("functional", "subclassed", "custom_train_step", "unshaped_logs", "dict_inputs", "two_inputs", "two_outputs"),
-    *("sample_weights", "class_weights", "mixed_float16", "masked_rnn", "ema_optimizer", "lr_schedule"),
+    *("sample_weights", "class_weights", "mixed_float16", "bfloat16", "masked_rnn", "ema_optimizer", "lr_schedule"),
     *(
         "gradient_accumulation",
         "run_eagerly",
