@@ -17,7 +17,7 @@ from runner.journal import JournalReader
 
 Row = tuple[str, str, int]  # trial, key, step
 # Tags whose values may differ from run to run, and those that tell of a fault.
-_VOLATILE = re.compile(r"time\..*|sweep\.id|model\.uri|best\.run_id|mlflow\..*|slot")
+_VOLATILE = re.compile(r"time\..*|sweep\.id|model\.uri|best\.run_id|mlflow\..*|slot|allocation")
 _OF_FAULTS = {"failures"}
 
 
