@@ -36,7 +36,7 @@ class NoopWorker:
         import os
         from types import SimpleNamespace
 
-        from runner.fleet.processes import start_of
+        from runner.worker.process import start_of
 
         del allocation
         return SimpleNamespace(pid=os.getpid(), started=start_of(os.getpid()))

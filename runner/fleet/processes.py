@@ -7,10 +7,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from runner.errors import FleetError, ShareTakenError
 from runner.machine import GpuUse, gpu_use
+from runner.worker.process import start_of, stat_of
 
 _END_TIMEOUT_S = 10.0
 
@@ -47,23 +47,8 @@ def send(pid: int, number: signal.Signals) -> None:
 
 def is_running(pid: int) -> bool:
     """True for a process that still holds something: a zombie does not, and its parent may be gone."""
-    stat = _stat(pid)
+    stat = stat_of(pid)
     return bool(stat) and stat[0] != "Z"
-
-
-def start_of(pid: int) -> int | None:
-    """When a process began, in ticks since the machine did: with its number, its identity. None where there is none."""
-    stat = _stat(pid)
-    return int(stat[19]) if stat else None
-
-
-def _stat(pid: int) -> list[str]:
-    """The process' state and what follows it, as proc_pid_stat(5) lists it from the third field; empty for none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return stat.rpartition(")")[2].split()
 
 
 def wait_until_free(

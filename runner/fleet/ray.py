@@ -23,10 +23,11 @@ from runner.fleet.calls import Call, Lost, gather
 from runner.fleet.deaths import KernelKills, want_of_memory
 from runner.fleet.nodes import wait_on
 from runner.fleet.patience import Patience
-from runner.fleet.processes import send, start_of, wait_until_free, wait_until_gone
+from runner.fleet.processes import send, wait_until_free, wait_until_gone
 from runner.fleet.session import RaySession
 from runner.placement import gpus_used, in_waves, match
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
+from runner.worker.process import start_of
 
 _START_TIMEOUT_S = 180.0
 _POLL_S = 0.25  # a signal's handler runs between two polls

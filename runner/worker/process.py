@@ -107,7 +107,7 @@ def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
             tf.config.set_logical_device_configuration(gpu, [limit])
     return Device(
         pid=os.getpid(),
-        started=_started(),
+        started=start_of(os.getpid()) or 0,
         gpus=tuple(gpu.name for gpu in gpus),
         gpu_memory_mib=allocation.gpu_memory_mib if gpus else None,
         threads=allocation.threads,
@@ -115,9 +115,19 @@ def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
     )
 
 
-def _started() -> int:
-    """Source: proc_pid_stat(5), the 22nd field."""
-    return int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+def start_of(pid: int) -> int | None:
+    """When a process began, in ticks since the machine did: with its number, its identity. None where there is none."""
+    stat = stat_of(pid)
+    return int(stat[19]) if stat else None
+
+
+def stat_of(pid: int) -> list[str]:
+    """The process' state and what follows it, as proc_pid_stat(5) lists it from the third field; empty for none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return stat.rpartition(")")[2].split()
 
 
 def _limit_memory(more_mib: int) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from runner.errors import FleetError
-from runner.fleet.processes import start_of, wait_until_free, wait_until_gone
+from runner.fleet.processes import wait_until_free, wait_until_gone
 from runner.machine import GpuUse, gpu_use
+from runner.worker.process import start_of
 
 
 class Card:
