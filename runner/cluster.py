@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 from runner.config import Config
 from runner.errors import ConfigError, FleetError
 from runner.machine import this_machine
 from runner.placement import Machine
 from runner.recording import versions
+from runner.signals import uninterrupted
 
 _REACH_S = 5.0
 
@@ -43,6 +45,7 @@ def machines_of(config: Config) -> dict[str, Machine]:
             "fleet.address=auto, or by `ray job submit` (docs/cluster.md)"
         )
     _check_reachable(address)
+    import_ray()
     from runner.fleet.cluster import survey
 
     nodes, own = survey(address, describe), versions()
@@ -81,3 +84,8 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
     except (OSError, OverflowError) as err:
         raise FleetError(f"fleet.address={address}: no Ray answers there: {err}; `ray status` shows a cluster") from err
+
+
+def import_ray() -> None:
+    """Imports Ray as a whole: where a signal has broken that off, Ray fails in what it does when Python exits."""
+    uninterrupted(lambda: import_module("runner.fleet.ray"))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from runner.cluster import machines_of
+from runner.cluster import import_ray, machines_of
 from runner.config import Config, Member, resolve_members
 from runner.machine import driver_problem, this_machine
 from runner.measurements import MeasurementsFile
@@ -165,6 +165,8 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
 
         return LocalFleet(slots)
     from runner.fleet.patience import Patience
+
+    import_ray()
     from runner.fleet.ray import RayFleet
 
     patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)

@@ -8,11 +8,14 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from runner.processes import descendants
+
+T = TypeVar("T")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ECHO_S = 0.2  # a terminal and `timeout` may send one signal to the group and once more to the process
 
@@ -75,6 +78,12 @@ class StopSignals:
         self._tell()
 
 
+def uninterrupted(call: Callable[[], T]) -> T:
+    """Calls it where no signal raises, in a thread of its own; what one raises here meanwhile waits for its end."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
 def _silence_where_nobody_is() -> None:
     """What is printed from now on goes nowhere where the terminal is gone: writing to that is an error."""
     for descriptor in (1, 2):
@@ -87,21 +96,8 @@ def _silence_where_nobody_is() -> None:
 
 def _end_at_once(exit_code: int) -> None:
     """Ends every process below this one, parents first so that they start no other, and then this one."""
-    for pid in _descendants(os.getpid()):
+    for pid in descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     os.write(2, b"stopped at once by a second signal\n")
     os._exit(exit_code)
-
-
-def _descendants(pid: int) -> list[int]:
-    """All processes below this one, each after its parent."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            parent = int((folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(folder.name))
-    found = list(children.get(pid, []))
-    for child in found:
-        found += children.get(child, [])
-    return found

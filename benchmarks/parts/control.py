@@ -36,7 +36,7 @@ class NoopWorker:
         import os
         from types import SimpleNamespace
 
-        from runner.worker.process import start_of
+        from runner.processes import start_of
 
         del allocation
         return SimpleNamespace(pid=os.getpid(), started=start_of(os.getpid()))

@@ -16,6 +16,12 @@ STOP = signal.SIGUSR1
 class RayWorker:
     """A `Worker` behind Ray's calls; data sets arrive as zero-copy arrays from the object store."""
 
+    def __init__(self) -> None:
+        # SIGTERM is blocked here (`RaySession`). What the experiment starts, such as processes that read data, would
+        # inherit that and could not be ended by it; a handler is not inherited.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
     def gpus(self) -> tuple[str, ...]:
         """The GPUs that Ray has given to this process."""
         return tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import runner.fleet.ray  # noqa: F401  its settings of the environment come before Ray
-
-import ray  # isort: skip
-from ray.exceptions import GetTimeoutError, RayError  # isort: skip
+import ray
+from ray.exceptions import GetTimeoutError, RayError
 
 from runner.errors import FleetError
 from runner.fleet.nodes import call_on

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runner.errors import FleetError, ShareTakenError
 from runner.machine import GpuUse, gpu_use
-from runner.worker.process import start_of, stat_of
+from runner.processes import start_of, stat_of
 
 _END_TIMEOUT_S = 10.0
 

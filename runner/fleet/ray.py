@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
-
-# Read by Ray when it is imported. Undocumented, so tests watch them: a local cluster listens on loopback alone, and
-# SIGTERM is left to Python (Ray would print a stack trace and abort).
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -26,8 +20,8 @@ from runner.fleet.patience import Patience
 from runner.fleet.processes import send, wait_until_free, wait_until_gone
 from runner.fleet.session import RaySession
 from runner.placement import gpus_used, in_waves, match
+from runner.processes import start_of
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
-from runner.worker.process import start_of
 
 _START_TIMEOUT_S = 180.0
 _POLL_S = 0.25  # a signal's handler runs between two polls

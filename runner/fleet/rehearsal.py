@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 
-import runner.fleet.ray  # noqa: F401  its settings of the environment come before Ray
+import ray
+
 from runner.fleet.session import RaySession
 
 
 def main() -> None:
     """Prints Ray's version and how long it took, as a line of JSON."""
-    import ray
-
     began = time.monotonic()
     options = {"address": "local", "include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     with RaySession((), num_cpus=1, num_gpus=0, **options):

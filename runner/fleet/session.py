@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
@@ -16,10 +16,13 @@ from ray.exceptions import RayError
 
 from runner.errors import FleetError
 from runner.fleet.access import private_cluster
+from runner.fleet.processes import send
+from runner.processes import descendants, start_of
 
 # What `ray.init` starts on every machine, though only an autoscaler, a stream of the workers' logs and a dashboard need
 # it: a Python process each, 1.5 s when Ray starts and 1 s when it ends. No option leaves them out, so tests watch this.
 _UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
+_KILL_ALL = Node.kill_all_processes
 
 
 class RaySession:
@@ -58,8 +61,9 @@ class RaySession:
         self._thread.join()
 
     def _run(self) -> None:
-        # Ray's processes inherit it: of a closed terminal the driver alone hears, and ends them in good order.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        # Ray's processes inherit it, as they inherit from Ray that SIGINT is blocked: of a closed terminal, and of what
+        # ends a whole group or batch job, the driver alone hears. Without them nothing could end in good order.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
         with ExitStack() as ending:
             try:
                 options = self._options
@@ -73,20 +77,48 @@ class RaySession:
             finally:
                 self._started.set()
             self._closing.wait()
-            ray.shutdown()
+            _shut_down()
 
 
 @contextmanager
 def _lean() -> Iterator[None]:
     """A Ray that starts meanwhile does without what is not used here."""
-    replaced = {name: getattr(Node, name) for name in _UNUSED_PROCESSES if hasattr(Node, name)}
-    for name in replaced:
-        setattr(Node, name, lambda *_, **__: None)
+    with ExitStack() as replaced:
+        for name in _UNUSED_PROCESSES:
+            if hasattr(Node, name):
+                replaced.enter_context(_replaced(name, lambda *_, **__: None))
+        yield
+
+
+def _shut_down() -> None:
+    """Ends Ray, and with a Ray that was started here all of its processes.
+
+    Ray would ask its processes by SIGTERM, which they do not hear, and give each a second for the answer. What its
+    raylet had started would notice some time after it.
+    """
+    with _replaced("kill_all_processes", _kill):
+        ray.shutdown()
+
+
+def _kill(node: Node, **_: Any) -> None:
+    """Kills the processes that were started for this node, and what they have started."""
+    own = [info.process.pid for infos in node.all_processes.values() for info in infos]
+    below = {pid: start_of(pid) for started in own for pid in descendants(started)}
+    _KILL_ALL(node, check_alive=False)
+    for pid, start in below.items():
+        if start_of(pid) == start:
+            send(pid, signal.SIGKILL)
+
+
+@contextmanager
+def _replaced(name: str, method: Callable[..., None]) -> Iterator[None]:
+    """Meanwhile a node of Ray has this method."""
+    before = getattr(Node, name)
+    setattr(Node, name, method)
     try:
         yield
     finally:
-        for name, method in replaced.items():
-            setattr(Node, name, method)
+        setattr(Node, name, before)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from runner.errors import FleetError
+from runner.processes import start_of
 from runner.records import Allocation
 
 # Keras imports each of these if it can and copes with their absence; together they double its import time.
@@ -113,21 +114,6 @@ def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
         threads=allocation.threads,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
     )
-
-
-def start_of(pid: int) -> int | None:
-    """When a process began, in ticks since the machine did: with its number, its identity. None where there is none."""
-    stat = stat_of(pid)
-    return int(stat[19]) if stat else None
-
-
-def stat_of(pid: int) -> list[str]:
-    """The process' state and what follows it, as proc_pid_stat(5) lists it from the third field; empty for none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return stat.rpartition(")")[2].split()
 
 
 def _limit_memory(more_mib: int) -> None:

@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from runner import lockstep
+from runner.fleet.calls import Call, gather
 from runner.fleet.local import LocalFleet
 from runner.fleet.patience import Patience
 from runner.fleet.processes import is_running
@@ -275,6 +277,20 @@ def test_a_worker_that_dies_or_hangs_in_its_turn_changes_no_number_of_any_trial(
         assert results(number.name, run_number, killer) == expected
         assert killer.victim is not None
         assert not is_running(killer.victim)
+
+
+def test_what_an_experiment_starts_can_be_terminated_and_its_worker_cannot(ray_fleet: RayFleet) -> None:
+    def end_a_child(_: Any) -> int:
+        child = subprocess.Popen(["sleep", "30"])
+        child.terminate()
+        return child.wait(timeout=10.0)
+
+    device = ray_fleet.devices[0]
+    os.kill(device.pid, signal.SIGTERM)
+    future = ray_fleet._actors[0].__ray_call__.remote(end_a_child)
+    calls = {0: Call(slot=0, future=future, limit_s=30.0)}
+    assert gather(calls, lambda _: None, lambda: None, lambda *_: None) == {0: -signal.SIGTERM}
+    assert is_running(device.pid)
 
 
 def test_a_trial_is_restored_in_another_slot(make_trial: Any, fleet: Any) -> None:

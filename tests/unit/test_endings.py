@@ -11,7 +11,7 @@ import pytest
 from runner.errors import FleetError
 from runner.fleet.processes import wait_until_free, wait_until_gone
 from runner.machine import GpuUse, gpu_use
-from runner.worker.process import start_of
+from runner.processes import start_of
 
 
 class Card:

@@ -39,6 +39,7 @@ LAYERS = {
     "mps": 4,
     "measurements": 4,
     "timings": 4,
+    "processes": 4,
     "signals": 4,
     "snapshots": 4,
     "review": 5,
@@ -79,6 +80,9 @@ ADAPTERS_THAT_MEET |= {
     ("machine", "mps"),
     ("machine", "container"),
     ("timings", "measurements"),
+    ("fleet", "processes"),
+    ("signals", "processes"),
+    ("worker", "processes"),
 }
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
 PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.retrace", "runner.recovery", "runner.lockstep"]

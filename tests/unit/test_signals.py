@@ -53,6 +53,28 @@ def test_nohup_is_respected() -> None:
     assert stopped("SIG_IGN", "SIGHUP", "SIGHUP") == (0, "goes on")
 
 
+IMPORTS = """
+import os, signal, sys, threading, time
+from runner.signals import StopSignals, uninterrupted
+def work():
+    time.sleep(1)
+    print("done", flush=True)
+    return "done"
+with StopSignals() as signals:
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        uninterrupted(work)
+        print("goes on")
+    except KeyboardInterrupt:
+        sys.exit(signals.exit_code)
+"""
+
+
+def test_what_must_not_be_interrupted_ends_before_the_program_does() -> None:
+    ended = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (130, "done\n")
+
+
 GONE = """
 import signal, sys, time
 from pathlib import Path
