@@ -30,7 +30,7 @@ from runner.journal import MetricRow, own_file
 from runner.redaction import redact, without_credentials
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
 from runner.tracking.labels import metric_key
-from runner.tracking.sqlite_store import ARTIFACTS, private_store
+from runner.tracking.sqlite_store import ARTIFACTS, merge_log, private_store
 from runner.tracking.stores import sqlite_file, sqlite_uri
 
 LOG = "logs/mlflow.log"
@@ -88,6 +88,12 @@ class MlflowSink:
             location = None if file is None else (file.parent / ARTIFACTS).as_uri()
             experiment_id = found.experiment_id if found else client.create_experiment(self._experiment, location)
             self._opened = client, experiment_id
+
+    def close(self) -> None:
+        """Leaves the store so that a sqlite file has everything in it. Repeatable, also where it was never opened."""
+        file = sqlite_file(self._uri)
+        if self._opened is not None and file is not None:
+            merge_log(file)
 
     def context_tags(self, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
         """Who runs what: user, source and commit tags. `sources`: (path as named, folder) of the experiments' code."""

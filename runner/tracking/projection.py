@@ -6,7 +6,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self
@@ -126,7 +126,8 @@ class Projection:
                     sweep = ledger.journal.sweep()
                     sink = mlflow_sink.MlflowSink(self._uri or sweep.tracking_uri, sweep.mlflow_experiment)
                     self._where = f"MLflow at {sink.where}"
-                    self._follow(follower.Follower(self._folder, ledger, sink, self._on_refused))
+                    with closing(sink):
+                        self._follow(follower.Follower(self._folder, ledger, sink, self._on_refused))
         except BaseException as err:  # raised again where the context is left
             self._error, self._last_problem = err, redact(repr(err))
             self._on_warning(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from glob import escape
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from runner.tracking.stores import sqlite_uri
 
 ARTIFACTS = "mlartifacts"  # beside the file
+_MERGE_TIMEOUT_S = 1.0
 
 
 @contextmanager
@@ -37,10 +39,23 @@ def private_store(file: Path) -> Iterator[None]:
         os.close(folder)
 
 
+def merge_log(file: Path) -> None:
+    """Brings what sqlite's write-ahead log holds into the file: whoever copies or moves that alone then has everything.
+
+    MLflow leaves that to whoever closes the store last, and never closes it.
+    """
+    # Where somebody reads or the disk is full it stays in the log, and is as safe there.
+    with contextlib.suppress(sqlite3.Error):
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", timeout=_MERGE_TIMEOUT_S, uri=True)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def _create(file: Path) -> None:
     """Makes the tables under another name: MLflow cannot go on where their making was interrupted."""
     for remains in file.parent.glob(f"{escape(file.name)}.*.unfinished*"):
         remains.unlink()
+    for kind in ("wal", "shm"):  # of a store that was removed without them: they would spoil this one
+        file.with_name(f"{file.name}-{kind}").unlink(missing_ok=True)
     unfinished = file.with_name(f"{file.name}.{secrets.token_hex(4)}.unfinished")  # MLflow remembers names
     os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     artifacts = file.parent / ARTIFACTS

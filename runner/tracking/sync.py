@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
     store = HOME if uri is None else store_name(uri, sweep.tracking_uri)
     sink = MlflowSink(uri or sweep.tracking_uri, sweep.mlflow_experiment)
     where = f"MLflow at {sink.where}"
-    with Ledger(folder, store) as ledger, logging_to(folder):
+    with Ledger(folder, store) as ledger, logging_to(folder), closing(sink):
         failure = _send(Follower(folder, ledger, sink, tell), ledger, where, tell, patience_s)
         missing = describe_missing(ledger, where, str(failure) if failure else "; ".join(problems))
     if failure is not None:

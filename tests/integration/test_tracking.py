@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,28 @@ def artifacts(client, run, path: str | None = None) -> set[str]:
     for file in client.list_artifacts(run.info.run_id, path):
         found |= artifacts(client, run, file.path) if file.is_dir else {file.path}
     return found
+
+
+def test_a_store_that_is_copied_as_one_file_has_everything(swept: Path, tmp_path: Path):
+    copy = tmp_path / "copy.db"
+    shutil.copy(swept.parent / "mlflow.db", copy)
+    assert ask(copy, "SELECT status FROM runs ORDER BY status") == [("FAILED",), *[("FINISHED",)] * 4]
+
+
+def test_a_new_store_is_not_spoilt_by_the_log_of_one_that_was_removed(swept: Path, tmp_path: Path):
+    from runner.tracking.sqlite_store import private_store
+
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(file)) as old:
+        old.execute("PRAGMA journal_mode = WAL")
+        old.execute("CREATE TABLE experiments (x)")
+        old.commit()
+        log = (tmp_path / "mlflow.db-wal").read_bytes()
+    file.unlink()
+    (tmp_path / "mlflow.db-wal").write_bytes(log)
+    with private_store(file):
+        assert ask(file, "PRAGMA integrity_check") == [("ok",)]
+        assert ask(file, "SELECT name FROM experiments") == [("Default",)]
 
 
 def test_every_trial_that_began_has_a_run_under_the_sweeps(runs: dict, swept: Path):
