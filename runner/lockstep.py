@@ -73,8 +73,7 @@ def judge_all(
 def _verdict(trial: Trial, report: Report | Failure, history: list[Metrics]) -> Verdict:
     if isinstance(report, Failure):
         return _failed(report)
-    if report.epoch_metrics is not None:
-        history.append(report.epoch_metrics)
+    history += [epoch.metrics for epoch in report.epochs]
     return judge(trial.train, history, report)
 
 

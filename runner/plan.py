@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -65,8 +64,9 @@ def _facts(trial: Trial, found: Checked | Failure, checked: Mapping[str, Checked
 
 def _planned(trial: Trial, facts: Facts, step_s: float) -> PlannedTrial:
     length = steps_per_epoch(trial, facts)
-    train = with_turns(trial.train, length, step_s)
-    rounds = train.epochs * math.ceil(length / train.steps_in_turn(length, 0))
+    train, step, rounds = with_turns(trial, facts, step_s), 0, 0
+    while step < train.epochs * length:
+        step, rounds = step + train.steps_in_turn(length, step), rounds + 1
     return PlannedTrial(trial=trial, steps_per_epoch=length, rounds=rounds, steps=length * trial.train.epochs)
 
 

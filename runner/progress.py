@@ -64,6 +64,7 @@ class Progress:
             row = self.rows[trial_id]
             if isinstance(report, Failure):
                 row.message = f"{report.kind}: {report.message}"
+                self._take_epochs(row, report)
             else:
                 self._take(row, report)
             verdict = verdicts[trial_id]
@@ -124,7 +125,9 @@ class Progress:
         row.loss = report.running.get("loss")
         if report.facts is not None:
             row.total_steps = report.facts.steps_per_epoch * row.trial.train.epochs
-        value = (report.epoch_metrics or {}).get(self.metric)
-        if value is not None:
+        self._take_epochs(row, report)
+
+    def _take_epochs(self, row: Row, report: Report | Failure) -> None:
+        for value in (epoch.metrics[self.metric] for epoch in report.epochs if self.metric in epoch.metrics):
             row.value = value
             row.best = value if self.is_better(value, row.best) else row.best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.records import Metrics, Report, Trial, Verdict, Work
 from runner.schedule import next_turn
@@ -39,9 +39,8 @@ def retrace(trial: Trial, reports: Sequence[Report]) -> Past:
     for report in reports:
         if order is None:
             raise ValueError(f"trial {trial.id} has turns after the one that ended it, round {orders[-1].round}")
-        if report.epoch_metrics is not None:
-            history.append(report.epoch_metrics)
+        history += [epoch.metrics for epoch in report.epochs]
         verdict = judge(trial.train, history, report)
-        orders.append(order)
+        orders.append(replace(order, until=report.step))
         order = next_turn(order, verdict)
     return Past(history=tuple(history), orders=tuple(orders), verdict=verdict)

@@ -79,24 +79,42 @@ def steps_per_epoch(trial: Trial, facts: Facts) -> int:
     return facts.steps_per_epoch if facts.rows is None else math.ceil(facts.rows / trial.train.batch_size)
 
 
-def with_turns(train: TrainSettings, steps_per_epoch: int, step_s: float) -> TrainSettings:
-    """The settings with `steps_per_round` decided: equal turns of at most about `TURN_S`, never past an epoch's end.
+def with_turns(trial: Trial, facts: Facts, step_s: float) -> TrainSettings:
+    """The trial's settings with `steps_per_round` decided: equal turns of at most about `TURN_S`.
 
-    An epoch is halved until its parts are short enough: measurements that differ a little decide alike.
+    All of its epochs are halved until they are short enough, and then one epoch is: measurements that differ a little
+    decide alike. Where a rule decides after each epoch, a turn has no more than one.
+
+    Args:
+        trial: whose settings.
+        facts: of another trial on the same data.
+        step_s: seconds of a step.
     """
+    train, length = trial.train, steps_per_epoch(trial, facts)
     if train.steps_per_round is not None:
         return train
-    turns = 1
-    while turns < steps_per_epoch and step_s * steps_per_epoch > TURN_S * turns:
-        turns *= 2
-    return replace(train, steps_per_round=math.ceil(steps_per_epoch / turns))
+    epoch_s = step_s * (length + _validation_steps(trial, facts))
+    parts = 1
+    while train.epochs > parts and epoch_s * train.epochs > TURN_S * parts:
+        parts *= 2
+    epochs = math.ceil(train.epochs / parts)
+    if epochs > 1 and facts.rows is not None and not train.has_rules:  # how long a pipeline validates is unknown
+        return replace(train, steps_per_round=epochs * length)
+    parts = 1
+    while parts < length and step_s * length > TURN_S * parts:
+        parts *= 2
+    return replace(train, steps_per_round=math.ceil(length / parts))
+
+
+def _validation_steps(trial: Trial, facts: Facts) -> float:
+    """Most that validation takes of an epoch's time, as training steps."""
+    return (facts.validation_rows or 0) / trial.train.batch_size / trial.train.validate_every
 
 
 def _settled(trial: Trial, facts: Facts, timings: Timings, steps: float) -> Trial:
     how = choose(timings, steps) if trial.train.compile == "auto" else trial.train.compile
     settled = _compiled(trial, how)
-    train = with_turns(settled.train, steps_per_epoch(trial, facts), timings.step_s(how))
-    return replace(settled, train=train)
+    return replace(settled, train=with_turns(settled, facts, timings.step_s(how)))
 
 
 def _steps_in_a_slot(trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int) -> dict[object, float]:

@@ -9,6 +9,7 @@ from typing import Self
 from runner.records import (
     Allocation,
     Checked,
+    Epoch,
     Export,
     Facts,
     Failure,
@@ -176,19 +177,25 @@ class FakeFleet:
     def _turn(self, work: Work) -> Report | Failure:
         trial, step, done = work.trial, self.steps[work.trial.id], self._turns[work.trial.id]
         assert work.round == done, f"trial {trial.id} has round {work.round} after {done} turns"
-        step += trial.train.steps_in_turn(self.steps_per_epoch, step)
+        before = step // self.steps_per_epoch
+        step = work.until or step + trial.train.steps_in_turn(self.steps_per_epoch, step)
         self.steps[trial.id], self._turns[trial.id] = step, done + 1
-        metrics = self.curve(trial, -(-step // self.steps_per_epoch))
-        if isinstance(metrics, Failure):
-            return metrics
+        epochs, loss, ended_s = [], 0.0, work.round + 0.5
+        for number in range(before + 1, -(-step // self.steps_per_epoch) + 1):
+            metrics = self.curve(trial, number)
+            if isinstance(metrics, Failure):
+                return metrics
+            loss = metrics["loss"]
+            if number * self.steps_per_epoch <= step:
+                epochs.append(Epoch(number=number, metrics=metrics, ended_s=ended_s))
         return Report(
             trial_id=trial.id,
             round=work.round,
             step=step,
             epoch=step // self.steps_per_epoch,
-            running={"loss": metrics["loss"]},
-            epoch_metrics=metrics if step % self.steps_per_epoch == 0 else None,
-            turn=Turn(pid=1, started_s=float(work.round), ended_s=work.round + 0.5, compute_s=0.5),
+            running={"loss": loss},
+            epochs=tuple(epochs),
+            turn=Turn(pid=1, started_s=float(work.round), ended_s=ended_s, compute_s=0.5),
             facts=self._facts() if work.round == 0 else None,
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.journal import SqliteJournal, SweepRecord
-from runner.records import Allocation, Facts, Report, Signature, Source, Tensor, TrainSettings, Trial, Turn, Work
+from runner.records import Allocation, Epoch, Facts, Report, Signature, Source, Tensor, TrainSettings, Trial, Turn, Work
 
 ROUNDS = 1200
 SIGNATURE = Signature(
@@ -38,7 +38,7 @@ def facts(loadable: bool = True, inexact: str = "") -> Facts:
 def report(number: int, turn: int, value: float = 0.5, epoch: int = 0, of: Facts | None = None) -> Report:
     return Report(
         trial_id=f"{number:03d}", round=turn, step=turn + 1, epoch=epoch, running={"loss": value},
-        epoch_metrics={"val_accuracy": value} if epoch else None,
+        epochs=(Epoch(number=epoch, metrics={"val_accuracy": value}, ended_s=1000.0 + turn),) if epoch else (),
         turn=Turn(pid=7, started_s=1000.0, ended_s=1000.0 + turn, compute_s=1.0), facts=of,
     )  # fmt: skip
 

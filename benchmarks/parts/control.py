@@ -15,13 +15,18 @@ from runner import lockstep
 from runner.config import load_config
 from runner.fleet import ray as ray_fleet
 from runner.preparation import Prepared, prepare
-from runner.records import Allocation, Report, Slot, Turn, Work
+from runner.records import Allocation, Epoch, Report, Slot, Turn, Work
 from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.testing import NullWatcher
 
 _METRICS = {f"metric_{index}": 0.5 for index in range(5)}
 _WARM_ROUNDS = 5
+
+
+def _epochs(work: Work, now: float) -> tuple[Epoch, ...]:
+    last = work.trial.train.epochs
+    return (Epoch(number=last, metrics=_METRICS, ended_s=now),) if work.round + 1 == last else ()
 
 
 class NoopWorker:
@@ -55,7 +60,7 @@ class NoopWorker:
                 step=item.round + 1,
                 epoch=item.trial.train.epochs if item.round + 1 == item.trial.train.epochs else 0,
                 running=_METRICS,
-                epoch_metrics=_METRICS if item.round + 1 == item.trial.train.epochs else None,
+                epochs=_epochs(item, now),
                 turn=turn,
             )
             for item in work

@@ -38,7 +38,7 @@ class Patience:
         """Takes in a turn that has ended."""
         self._turns[report.trial_id].append(report.turn.ended_s - report.turn.started_s)
         self._last[report.trial_id] = report
-        self._seated.setdefault(report.trial_id, report.epoch - (report.epoch_metrics is not None))
+        self._seated.setdefault(report.trial_id, report.epoch - len(report.epochs))
         if report.facts is not None:
             self._steps_per_epoch[report.trial_id] = report.facts.steps_per_epoch
 

@@ -6,12 +6,13 @@ import json
 import math
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from runner.errors import JournalError, SweepNotFoundError
 from runner.journal.schema import FILE, GPU_PEAK, ROUND_PREFIX, MetricRow, SweepRecord, TrialRecord, connect
-from runner.records import Report, Turn
+from runner.records import Epoch, Report, Turn
 
 
 class JournalReader:
@@ -98,27 +99,29 @@ class JournalReader:
 
     def reports(self, trial_id: str) -> tuple[Report, ...]:
         """What the trial has reported, turn by turn, as it was committed."""
-        values: dict[str, dict[int, dict[str, float]]] = {"round": {}, "epoch": {}}
+        running: dict[int, dict[str, float]] = {}
+        epochs: dict[int, Epoch] = {}
         for row in self.metrics(trial_id):
-            if row.key == GPU_PEAK:
-                continue
-            running = row.key.startswith(ROUND_PREFIX)
-            of_step = values["round" if running else "epoch"].setdefault(row.step, {})
-            of_step[row.key.removeprefix(ROUND_PREFIX) if running else row.key] = row.value
-        query, reports, epoch = "SELECT * FROM turn WHERE trial = ? ORDER BY round", [], 0
+            if row.key.startswith(ROUND_PREFIX):
+                running.setdefault(row.step, {})[row.key.removeprefix(ROUND_PREFIX)] = row.value
+            elif row.key != GPU_PEAK:
+                empty = Epoch(number=row.step, metrics={}, ended_s=row.timestamp_ms / 1000)
+                epoch = epochs.setdefault(row.step, empty)
+                epochs[row.step] = replace(epoch, metrics={**epoch.metrics, row.key: row.value})
+        query, reports, done = "SELECT * FROM turn WHERE trial = ? ORDER BY round", [], 0
         for row in self._connection.execute(query, (trial_id,)):
-            turn = Turn(**{name: row[name] for name in Turn.__dataclass_fields__})
-            ended, epoch = row["epoch"] > epoch, row["epoch"]
+            numbers = range(done + 1, row["epoch"] + 1)
             report = Report(
                 trial_id=trial_id,
                 round=row["round"],
                 step=row["step"],
-                epoch=epoch,
-                running=values["round"].get(row["step"], {}),
-                epoch_metrics=values["epoch"].get(epoch, {}) if ended else None,
-                turn=turn,
+                epoch=row["epoch"],
+                running=running.get(row["step"], {}),
+                epochs=tuple(epochs.get(n) or Epoch(number=n, metrics={}, ended_s=row["ended_s"]) for n in numbers),
+                turn=Turn(**{name: row[name] for name in Turn.__dataclass_fields__}),
             )
             reports.append(report)
+            done = report.epoch
         return tuple(reports)
 
     def incidents(self, trial_id: str) -> int:

@@ -145,7 +145,8 @@ class SqliteJournal:
         with self._transaction() as db:
             for report in reports.values():
                 if isinstance(report, Report):
-                    _insert_report(db, report)
+                    _insert_turn(db, report)
+                _insert_epochs_and_facts(db, report)
             for trial_id, (model, weights) in files.items():
                 db.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?)", (trial_id, model, weights))
             for export in exports.values():
@@ -245,18 +246,22 @@ def _marks(row: Mapping[str, object]) -> str:
     return ", ".join("?" * len(row))
 
 
-def _insert_report(db: sqlite3.Connection, report: Report) -> None:
+def _insert_turn(db: sqlite3.Connection, report: Report) -> None:
     turn = report.turn
     db.execute(
         f"INSERT INTO turn VALUES ({', '.join('?' * 13)})",
         (report.trial_id, report.round, report.step, report.epoch, *astuple(turn)),
     )
-    timestamp_ms = int(turn.ended_s * 1000)
     rows = [(ROUND_PREFIX + key, report.step, value) for key, value in report.running.items()]
-    rows += [(key, report.epoch, value) for key, value in (report.epoch_metrics or {}).items()]
     if turn.gpu_memory_mib > _highest_peak(db, report.trial_id):
         rows.append((GPU_PEAK, report.step, turn.gpu_memory_mib))
-    _insert_metrics(db, report.trial_id, rows, timestamp_ms)
+    _insert_metrics(db, report.trial_id, rows, int(turn.ended_s * 1000))
+
+
+def _insert_epochs_and_facts(db: sqlite3.Connection, report: Report | Failure) -> None:
+    for epoch in report.epochs:
+        rows = [(key, epoch.number, value) for key, value in epoch.metrics.items()]
+        _insert_metrics(db, report.trial_id, rows, int(epoch.ended_s * 1000))
     if report.facts is not None:
         db.execute("UPDATE trial SET facts = ? WHERE id = ?", (to_json(report.facts), report.trial_id))
 

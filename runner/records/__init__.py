@@ -2,6 +2,7 @@
 
 from runner.records.answers import (
     Checked,
+    Epoch,
     Export,
     Facts,
     Failure,
@@ -33,6 +34,7 @@ __all__ = [
     "Allocation",
     "Checked",
     "EarlyStopping",
+    "Epoch",
     "Export",
     "Facts",
     "Failure",

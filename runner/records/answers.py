@@ -106,6 +106,21 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """An epoch that has ended.
+
+    Args:
+        number: epochs completed with it, from 1.
+        metrics: exactly what `History` would hold for it.
+        ended_s: when, seconds since the epoch, on the worker's clock.
+    """
+
+    number: int
+    metrics: Metrics
+    ended_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """What a trial returns for its turn.
 
@@ -115,7 +130,7 @@ class Report:
         step: optimizer steps done since the trial began.
         epoch: epochs completed.
         running: metrics of the current epoch so far, as Keras' progress bar shows them.
-        epoch_metrics: at an epoch's end, exactly what `History` would hold for it; else None.
+        epochs: those that ended in this turn, in order; the last of them ended with it.
         facts: with the first report only.
     """
 
@@ -124,9 +139,14 @@ class Report:
     step: int
     epoch: int
     running: Metrics
-    epoch_metrics: Metrics | None
     turn: Turn
+    epochs: tuple[Epoch, ...] = ()
     facts: Facts | None = None
+
+    @property
+    def epoch_metrics(self) -> Metrics | None:
+        """The metrics of the epoch that ended with this turn; None where none did."""
+        return self.epochs[-1].metrics if self.epochs else None
 
 
 FailureKind = Literal["data", "build", "train", "export", "snapshot", "oom", "worker", "hang"]
@@ -142,6 +162,8 @@ class Failure:
             not fit the rebuilt model; `oom`: out of memory, of which the process told or was killed; `worker`: the
             process died; `hang`: it took too long and was killed.
         noticed_s: when a lost worker was noticed, seconds since the epoch; 0 for other kinds.
+        epochs: those that had ended in the turn.
+        facts: where the model had been built.
     """
 
     trial_id: str
@@ -149,6 +171,8 @@ class Failure:
     message: str
     traceback: str = ""
     noticed_s: float = 0.0
+    epochs: tuple[Epoch, ...] = ()
+    facts: Facts | None = None
 
     @property
     def lost_worker(self) -> bool:

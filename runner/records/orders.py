@@ -20,12 +20,15 @@ class Work:
         round: the trial's own round, from 0.
         keep_best: before stepping, keep a copy of the weights (the last epoch was the best so far).
         learning_rate: before stepping, set the optimizer's learning rate.
+        until: the step at which the turn ends, where it is repeated; None for what the trial's settings say: they said
+            something else if it has been given more epochs since.
     """
 
     trial: Trial
     round: int
     keep_best: bool = False
     learning_rate: float | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

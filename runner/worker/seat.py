@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.records import Checked, Export, Facts, Report, Snapshot, Trial, Turn, Work
+from runner.records import Checked, Epoch, Export, Facts, Report, Snapshot, Trial, Turn, Work
 from runner.worker import keras_private, memory, snapshot
 from runner.worker.code import Experiment
 from runner.worker.engine import Built, Engines, State, read
@@ -34,6 +35,10 @@ class Seat:
         resident: its arrays; None where `load_data` returns `tf.data` pipelines, which are then built for this trial.
         engines: engines of this process that may fit.
 
+    Attributes:
+        facts: what only the built model can tell.
+        epochs: that have ended in the turn that runs or was interrupted.
+
     Raises:
         Exception: whatever the experiment's code raises, and ValueError or TypeError for what cannot be trained.
     """
@@ -45,6 +50,7 @@ class Seat:
         self._globals = keras_private.Globals(trial.seed, experiment.settings)
         self._step, self._round = 0, 0
         self._turn_end: int | None = None  # of a turn that was interrupted
+        self.epochs: list[Epoch] = []
         self._seconds_per_step: float | None = None
         self._best: list[np.ndarray[Any, Any]] | None = None
         with self._globals.active(), experiment.active():
@@ -55,7 +61,7 @@ class Seat:
             self._engine = engines.fitting(built, trial)
             self._trace_s = time.perf_counter() - tracing
             self._state: State | None = read(built.model)
-            self._facts = self._gather_facts(built.model)
+            self.facts = self._gather_facts(built.model)
         if self._engine.model is built.model:
             self._engine.occupant, self._state = self, None
         self._seat_s = time.perf_counter() - began
@@ -73,9 +79,7 @@ class Seat:
             step_s = self._time_step()
         if self.trial.train.reduce_lr_on_plateau is not None:
             metrics["learning_rate"] = 0.0
-        return Checked(
-            trial_id=self.trial.id, facts=self._facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s
-        )
+        return Checked(trial_id=self.trial.id, facts=self.facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s)
 
     def _time_step(self) -> float:
         """Seconds a step, over twice as many steps each time until they take `_MEASURE_S`."""
@@ -89,7 +93,7 @@ class Seat:
             count *= 2
 
     def advance(self, work: Work, stopping: Callable[[], bool] = lambda: False) -> Report | None:
-        """One turn: at most a round of steps, never past the epoch's end; validation at its end where due.
+        """One turn: a part of an epoch or whole ones; validation at the end of each where due.
 
         Args:
             work: the order; a turn that was interrupted is continued, and its order was obeyed when it began.
@@ -103,13 +107,10 @@ class Seat:
         with self._active() as swap_s:
             if self._turn_end is None:
                 self._begin_turn(work)
-            compute_s, logs = self._run(stopping)
+            compute_s, evaluate_s, running = self._run(stopping)
             if self._turn_end is not None:
                 return None
-            running = keras_private.epoch_logs(self._engine.model, logs)
-            evaluate_s, epoch_metrics = 0.0, None
-            if self._step % self._feed.steps_per_epoch == 0:
-                evaluate_s, epoch_metrics = self._end_epoch(running)
+        epochs, self.epochs = tuple(self.epochs), []
         self._round = work.round + 1
         turn = Turn(
             pid=os.getpid(),
@@ -128,9 +129,9 @@ class Seat:
             step=self._step,
             epoch=self._epoch,
             running=running,
-            epoch_metrics=epoch_metrics,
+            epochs=epochs,
             turn=turn,
-            facts=self._facts if work.round == 0 else None,
+            facts=self.facts if work.round == 0 else None,
         )
 
     def export(self, best: bool) -> Export:
@@ -144,7 +145,7 @@ class Seat:
             test_metrics = self._engine.evaluate("test", "test_") if "test" in self._feed.splits else {}
             return Export(
                 trial_id=self.trial.id,
-                model=self._engine.saved() if self._facts.loadable else b"",
+                model=self._engine.saved() if self.facts.loadable else b"",
                 weights=_as_npz(model.get_weights()),
                 test_metrics=test_metrics,
             )
@@ -159,6 +160,7 @@ class Seat:
                 round=self._round,
                 step=self._step,
                 turn_end=self._turn_end,
+                epochs=tuple(self.epochs),
                 arrays=arrays,
                 randomness=keras_private.RandomState.current(),
             )
@@ -175,7 +177,8 @@ class Seat:
             snapshot.write(self._roles(), state.arrays)
             self._feed.place.resume(state.step)
             state.randomness.apply()
-        self._round, self._step, self._turn_end = state.round, state.step, state.turn_end
+        self._round, self._step = state.round, state.step
+        self._turn_end, self.epochs = state.turn_end, list(state.epochs)
         self._best = None
         if "best" in state.arrays:
             self._best = [
@@ -248,33 +251,53 @@ class Seat:
             self._best = self._engine.model.get_weights()
         if work.learning_rate is not None:
             self._engine.model.optimizer.learning_rate = work.learning_rate
-        if self._step % self._feed.steps_per_epoch == 0:
+        steps = self.trial.train.steps_in_turn(self._feed.steps_per_epoch, self._step)
+        self._turn_end = work.until or self._step + steps
+
+    def _run(self, stopping: Callable[[], bool]) -> tuple[float, float, dict[str, float]]:
+        """Steps to the turn's end in calls of about `_CALL_S`, past none that ends an epoch.
+
+        Returns:
+            The seconds inside of training steps, those inside of validation, and the metrics of the epoch so far.
+        """
+        compute_s, evaluate_s, running = 0.0, 0.0, dict[str, float]()
+        while self._turn_end is not None and not stopping():
+            began = time.perf_counter()
+            logs = self._call(self._turn_end)
+            compute_s += time.perf_counter() - began
+            running = keras_private.epoch_logs(self._engine.model, logs)
+            diverged = False
+            if self._step % self._feed.steps_per_epoch == 0:
+                evaluate_s += self._end_epoch(running)
+                diverged = not math.isfinite(running.get("loss", 0.0))  # the driver is to hear of it now
+            if self._step == self._turn_end or diverged:
+                self._turn_end = None
+        return compute_s, evaluate_s, running
+
+    def _call(self, turn_end: int) -> Any:
+        """Some steps; returns the last one's logs."""
+        done = self._step % self._feed.steps_per_epoch
+        if done == 0:
             self._engine.model.reset_metrics()
-        self._turn_end = self._step + self.trial.train.steps_in_turn(self._feed.steps_per_epoch, self._step)
+        size = 1 if self._seconds_per_step is None else max(1, int(_CALL_S / self._seconds_per_step))
+        size = min(size, turn_end - self._step, self._feed.steps_per_epoch - done)
+        began = time.perf_counter()
+        logs = keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, self._step, size))
+        self._seconds_per_step = (time.perf_counter() - began) / size
+        self._step += size
+        return logs
 
-    def _run(self, stopping: Callable[[], bool]) -> tuple[float, Any]:
-        """Steps to the turn's end in calls of about `_CALL_S`; returns the seconds and the last step's logs."""
-        assert self._turn_end is not None
-        began, logs = time.perf_counter(), None
-        while self._step < self._turn_end and not stopping():
-            size = 1 if self._seconds_per_step is None else max(1, int(_CALL_S / self._seconds_per_step))
-            size = min(size, self._turn_end - self._step)
-            call_began = time.perf_counter()
-            logs = keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, self._step, size))
-            self._seconds_per_step = (time.perf_counter() - call_began) / size
-            self._step += size
-        if self._step == self._turn_end:
-            self._turn_end = None
-        return time.perf_counter() - began, logs
-
-    def _end_epoch(self, running: dict[str, float]) -> tuple[float, dict[str, float]]:
+    def _end_epoch(self, running: dict[str, float]) -> float:
+        """Notes the epoch that has ended; returns the seconds of its validation."""
         metrics = dict(running)
         began = time.perf_counter()
         if "validation" in self._feed.splits and self._epoch % self.trial.train.validate_every == 0:
             metrics |= self._engine.evaluate("validation", "val_")
+        seconds = time.perf_counter() - began
         if self.trial.train.reduce_lr_on_plateau is not None:  # as Keras' callback adds it to History
             metrics["learning_rate"] = float(self._engine.model.optimizer.learning_rate)
-        return time.perf_counter() - began, metrics
+        self.epochs.append(Epoch(number=self._epoch, metrics=metrics, ended_s=time.time()))
+        return seconds
 
 
 def _as_npz(weights: list[np.ndarray[Any, Any]]) -> bytes:

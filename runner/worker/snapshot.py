@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from runner.records import Epoch
 from runner.worker.keras_private import RandomState
 
 _META = "meta"
@@ -25,6 +26,7 @@ class SeatState:
         round: turns completed.
         step: optimizer steps done.
         turn_end: the step at which an interrupted turn ends; None between two turns.
+        epochs: that have ended in it.
         arrays: values by role, in the order of `variables_by_role`; role "best" is there where weights were kept.
         randomness: of the trial's own global state.
     """
@@ -32,6 +34,7 @@ class SeatState:
     round: int
     step: int
     turn_end: int | None
+    epochs: tuple[Epoch, ...]
     arrays: Mapping[str, Sequence[Array]]
     randomness: RandomState
 
@@ -97,6 +100,7 @@ def pack(state: SeatState) -> bytes:
         "round": state.round,
         "step": state.step,
         "turn_end": state.turn_end,
+        "epochs": [asdict(epoch) for epoch in state.epochs],
         "counts": {role: len(values) for role, values in state.arrays.items()},
         "python": random.python,
         "numpy": [name, *position],
@@ -117,6 +121,7 @@ def unpack(content: bytes) -> SeatState:
             round=meta["round"],
             step=meta["step"],
             turn_end=meta["turn_end"],
+            epochs=tuple(Epoch(**epoch) for epoch in meta["epochs"]),
             arrays={
                 role: [file[f"{role}/{index}"] for index in range(count)] for role, count in meta["counts"].items()
             },

@@ -125,6 +125,7 @@ class Worker:
         report = self._guarded("train", trial, lambda: seat.advance(work, lambda: self._stopping))
         if isinstance(report, Failure):
             self._seats.pop(trial.id).leave()
+            return replace(report, epochs=tuple(seat.epochs), facts=seat.facts)
         return report
 
     def _seat(self, trial: Trial, loaded: Loaded) -> Seat | Failure:

@@ -34,7 +34,8 @@ def advance(worker: Any, work: Work) -> Report:
 
 
 def numbers(report: Report) -> tuple[Any, ...]:
-    return report.round, report.step, report.epoch, report.running, report.epoch_metrics
+    epochs = [(epoch.number, epoch.metrics) for epoch in report.epochs]
+    return report.round, report.step, report.epoch, report.running, epochs
 
 
 def weights(worker: Any, trial: Trial) -> tuple[bytes, bytes]:
@@ -92,18 +93,29 @@ def test_every_model_has_its_row() -> None:
     assert set(CASES) == set(BUILDERS)
 
 
-def test_an_interrupted_turn_is_finished_by_the_worker_that_takes_it_over(make_trial: Any) -> None:
+@pytest.mark.parametrize(
+    ("epochs_in_turn", "step"),
+    [(1, 4), (3, 13), (3, 12)],
+    ids=["within its epoch", "within its second epoch", "between two epochs"],
+)
+def test_an_interrupted_turn_is_finished_by_the_worker_that_takes_it_over(
+    epochs_in_turn: int, step: int, make_trial: Any
+) -> None:
+    """Epochs of three steps, three turns; the second is interrupted."""
     from runner.worker.worker import Worker
 
-    trial = make_trial("dropout_mlp", epochs=3, seed=3)
+    length = 3 * epochs_in_turn
+    trial = make_trial("dropout_mlp", epochs=3 * epochs_in_turn, steps_per_round=length, seed=3)
     whole = Whole(trial, orders(trial, 3, keep_best=True, learning_rate=0.02))
-    worker, answers = Worker(), itertools.chain([False], itertools.repeat(True))
+    assert [report[1] for report in whole.reports] == [length, 2 * length, 3 * length]
+    worker, answers = Worker(), itertools.chain(itertools.repeat(False, step - length), itertools.repeat(True))
     advance(worker, whole.work[0])
     seat = worker._seats[trial.id]
-    seat._seconds_per_step = 1.0  # so that a step is a call
-    assert seat.advance(whole.work[1], lambda: next(answers)) is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runner.worker.seat._CALL_S", 0.0)  # so that a step is a call
+        assert seat.advance(whole.work[1], lambda: next(answers)) is None
     snapshot = worker.snapshot([trial])[trial.id]
-    assert (snapshot.round, 3 < snapshot.step < 6) == (1, True)
+    assert (snapshot.round, snapshot.step) == (1, step)
     whole.check_that_it_goes_on(Worker(), snapshot)
 
     worker.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def train(trial: Trial) -> tuple[list[Report], Export]:
 
 
 def epochs(reports: list[Report]) -> list[dict[str, float]]:
-    return [dict(report.epoch_metrics) for report in reports if report.epoch_metrics is not None]
+    return [dict(epoch.metrics) for report in reports for epoch in report.epochs]
 
 
 def weights(export: Export) -> list[Any]:
@@ -105,11 +106,44 @@ def test_every_model_has_its_row() -> None:
 def test_the_length_of_a_round_changes_no_number(case: str, make_trial: Any) -> None:
     whole, whole_export = train(make_trial(case, epochs=EPOCHS))
     split, split_export = train(make_trial(case, epochs=EPOCHS, steps_per_round=2))
+    joined, joined_export = train(make_trial(case, epochs=EPOCHS, steps_per_round=3 * EPOCHS))
 
-    assert len(split) > len(whole)
-    assert epochs(split) == epochs(whole)
-    for ours, theirs in zip(weights(split_export), weights(whole_export), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert len(split) > len(whole) > len(joined) == 1
+    assert epochs(split) == epochs(whole) == epochs(joined)
+    assert [epoch.number for epoch in joined[0].epochs] == [1, 2]
+    assert joined[0].epochs[0].ended_s < joined[0].epochs[1].ended_s <= joined[0].turn.ended_s
+    for export in (split_export, joined_export):
+        for ours, theirs in zip(weights(export), weights(whole_export), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+DIVERGES = """
+import keras, numpy as np
+from runner import Data
+X = np.ones((64, 1), "float32")
+def load_data():
+    return Data(train=(X, X[:, 0]))
+def build_model():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(1e6), "mse")
+    return model
+"""
+
+
+def test_a_turn_of_several_epochs_ends_with_the_one_whose_loss_is_not_finite(make_trial: Any, tmp_path: Path) -> None:
+    from runner.worker.worker import Worker
+
+    path = tmp_path / "diverges.py"
+    path.write_text(DIVERGES, encoding="utf-8")
+    trial = make_trial(path=path, params={}, epochs=20, batch_size=32, steps_per_round=40)
+    worker = Worker()
+    report = worker.advance([Work(trial=trial, round=0)], [worker.load(trial)])[trial.id]
+    assert isinstance(report, Report), report
+    *before, last = [epoch.metrics["loss"] for epoch in report.epochs]
+    assert before
+    assert np.isfinite(before).all()
+    assert not np.isfinite(last)
+    assert report.step == 2 * report.epoch == 2 * len(report.epochs) < 40
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_a_signal_while_workers_start_leaves_nothing(folder: Folder, number: int
 
 
 def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder: Folder) -> None:
-    arguments = ("train.epochs=2", "train.steps_per_epoch=20000", "train.batch_size=1", "params.units=32")
+    arguments = ("train.epochs=20", "train.steps_per_epoch=20000", "train.batch_size=1", "params.units=32")
     with folder.start("sweep", *arguments, "params.dropout=0", "params.learning_rate=0.001,0.002") as running:
         running.read_until("000 round 1 ")
         family = running.descendants()

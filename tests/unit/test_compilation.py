@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runner.compilation import Timings, choose, is_worth_measuring
-from runner.records import Allocation, Checked, Facts, Failure, Trial
+from runner.records import Allocation, Checked, EarlyStopping, Facts, Failure, ReduceLROnPlateau, Trial
 from runner.settle import Settling, with_turns
 from runner.timings import TimingsFile
 
@@ -112,13 +112,62 @@ def test_a_choice_that_was_made_is_left_alone(make_trial: Any, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("step_s", "steps_per_epoch", "steps"),
-    [(1e-4, 100, 100), (1e-3, 1_000, 1_000), (1e-3, 1_001, 501), (1e-3, 9_000, 563), (10.0, 3, 1), (0.3, 7, 2)],
+    ("step_s", "length", "steps"),
+    [
+        (1e-4, 100, 2_000),  # all 20 epochs
+        (1e-3, 100, 1_000),
+        (1e-3, 90, 900),
+        (1e-3, 1_000, 1_000),
+        (1e-3, 1_001, 501),
+        (1e-3, 9_000, 563),
+        (10.0, 3, 1),
+        (0.3, 7, 2),
+    ],
 )
-def test_an_epoch_is_halved_until_a_turn_takes_about_a_second(
-    make_trial: Any, step_s: float, steps_per_epoch: int, steps: int
+def test_training_is_halved_until_a_turn_takes_about_a_second(
+    make_trial: Any, step_s: float, length: int, steps: int
 ) -> None:
-    assert with_turns(make_trial().train, steps_per_epoch, step_s).steps_per_round == steps
+    trial = make_trial(epochs=20, steps_per_epoch=length)
+    assert with_turns(trial, FACTS, step_s).steps_per_round == steps
+
+
+@pytest.mark.parametrize(
+    ("facts", "train", "epochs"),
+    [
+        ({}, {}, 20),
+        ({"rows": None}, {}, 1),  # a pipeline: how long it validates is unknown
+        ({"validation_rows": 3_200}, {}, 10),  # as long as 100 training steps, most
+        ({"validation_rows": 3_200}, {"validate_every": 10}, 20),
+        ({}, {"early_stopping": EarlyStopping()}, 1),
+        ({}, {"reduce_lr_on_plateau": ReduceLROnPlateau()}, 1),
+    ],
+)
+def test_several_epochs_make_a_turn_where_nothing_is_decided_between_them(
+    make_trial: Any, facts: dict[str, Any], train: dict[str, Any], epochs: int
+) -> None:
+    trial = make_trial(epochs=20, steps_per_epoch=100, **train)
+    assert with_turns(trial, replace(FACTS, **facts), 4.5e-4).steps_per_round == epochs * 100
+
+
+@pytest.mark.parametrize(
+    ("steps_per_round", "rules", "ends"),
+    [
+        (None, {}, [4, 8, 12, 16, 20]),
+        (3, {}, [3, 4, 7, 8, 11, 12, 15, 16, 19, 20]),
+        (7, {}, [4, 8, 12, 16, 20]),
+        (8, {}, [8, 16, 20]),
+        (11, {}, [8, 16, 20]),
+        (99, {}, [20]),
+        (99, {"early_stopping": EarlyStopping()}, [4, 8, 12, 16, 20]),
+    ],
+)
+def test_a_turn_is_within_an_epoch_or_whole_epochs(
+    make_trial: Any, steps_per_round: int | None, rules: dict[str, Any], ends: list[int]
+) -> None:
+    train, found = make_trial(epochs=5, steps_per_round=steps_per_round, **rules).train, [0]
+    while found[-1] < 20:
+        found.append(found[-1] + train.steps_in_turn(4, found[-1]))
+    assert found[1:] == ends
 
 
 def test_turns_are_sized_by_the_step_as_it_is_compiled(make_trial: Any, tmp_path: Path) -> None:

@@ -12,14 +12,15 @@ from rich.console import Console
 
 from runner.console import Lines, LiveTable, duration, number, watch
 from runner.progress import Progress
-from runner.records import Failure, Report, Turn, Verdict
+from runner.records import Epoch, Failure, Report, Turn, Verdict
 
 KEEP = Verdict(kind="keep")
 
 
 def report(trial_id: str, value: float = 0.91234) -> Report:
     return Report(
-        trial_id=trial_id, round=6, step=70, epoch=7, running={"loss": 0.123456}, epoch_metrics={"val_accuracy": value},
+        trial_id=trial_id, round=6, step=70, epoch=7, running={"loss": 0.123456},
+        epochs=(Epoch(number=7, metrics={"val_accuracy": value}, ended_s=1.0),),
         turn=Turn(pid=1, started_s=0.0, ended_s=1.0, compute_s=0.1),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from runner.overheads import summarize
 from runner.records import (
     Allocation,
     EarlyStopping,
+    Epoch,
     Export,
     Facts,
     Failure,
@@ -52,7 +53,7 @@ def trial(number: int) -> Trial:
 def report(number: int, turn: int, step: int, epoch: int, loss: float, ended: bool = False) -> Report:
     return Report(
         trial_id=f"{number:03d}", round=turn, step=step, epoch=epoch, running={"loss": loss},
-        epoch_metrics={"loss": loss, "val_loss": loss + 1} if ended else None,
+        epochs=(Epoch(number=epoch, metrics={"loss": loss, "val_loss": loss + 1}, ended_s=12.25),) if ended else (),
         turn=Turn(pid=7, started_s=10.0, ended_s=12.5, compute_s=2.0), facts=FACTS if turn == 0 else None,
     )  # fmt: skip
 
@@ -109,7 +110,7 @@ def test_a_trial_that_goes_on_in_another_slot_has_begun_when_it_first_did(tmp_pa
 def test_a_commit_holds_running_and_epoch_metrics_on_their_own_axes(journal: SqliteJournal, reader: JournalReader):
     journal.commit({"000": report(0, 0, 2, 1, 0.5, ended=True)}, {"000": KEEP}, {})
     rows = [(row.key, row.step, row.value, row.timestamp_ms) for row in reader.metrics("000")]
-    assert rows == [("round/loss", 2, 0.5, 12500), ("loss", 1, 0.5, 12500), ("val_loss", 1, 1.5, 12500)]
+    assert rows == [("round/loss", 2, 0.5, 12500), ("loss", 1, 0.5, 12250), ("val_loss", 1, 1.5, 12250)]
     seen = reader.trial("000")
     assert seen.metrics == {"loss": 0.5, "val_loss": 1.5}
     assert seen.facts is not None

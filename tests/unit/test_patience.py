@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.fleet.patience import Patience
-from runner.records import Report, Trial, Turn
+from runner.records import Epoch, Report, Trial, Turn
 from runner.testing import FakeFleet
 
 
@@ -22,7 +22,7 @@ def learn(patience: Patience, trial: Trial, seconds: list[float], epochs: list[i
             step=step,
             epoch=epoch,
             running={},
-            epoch_metrics={"loss": 0.5} if epoch > before else None,
+            epochs=tuple(Epoch(number=n + 1, metrics={"loss": 0.5}, ended_s=1.0) for n in range(before, epoch)),
             turn=turn,
             facts=found,
         )
@@ -79,7 +79,8 @@ def limits(patience: Patience, trial: Trial, steps: range) -> list[float]:
         turn = Turn(pid=1, started_s=100.0, ended_s=101.0, compute_s=0.0)
         report = Report(
             trial_id=trial.id, round=step, step=step, epoch=step // 4, running={}, turn=turn,
-            epoch_metrics={"loss": 0.5} if ends else None, facts=FakeFleet([0])._facts() if step == 1 else None,
+            epochs=(Epoch(number=step // 4, metrics={"loss": 0.5}, ended_s=101.0),) if ends else (),
+            facts=FakeFleet([0])._facts() if step == 1 else None,
         )  # fmt: skip
         patience.learn(report)
         found.append(patience.limit_s([trial]))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.progress import Progress
-from runner.records import Facts, Failure, Goal, Report, Turn, Verdict
+from runner.records import Epoch, Facts, Failure, Goal, Report, Turn, Verdict
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
 FACTS = Facts(
@@ -26,7 +26,7 @@ class Clock:
 def report(trial_id: str, step: int, value: float | None = None) -> Report:
     return Report(
         trial_id=trial_id, round=step // 10 - 1, step=step, epoch=step // 10, running={"loss": 1 / step},
-        epoch_metrics=None if value is None else {"val_accuracy": value},
+        epochs=() if value is None else (Epoch(number=step // 10, metrics={"val_accuracy": value}, ended_s=1.0),),
         turn=Turn(pid=1, started_s=0.0, ended_s=1.0, compute_s=0.5), facts=FACTS if step == 10 else None,
     )  # fmt: skip
 

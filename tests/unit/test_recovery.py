@@ -74,11 +74,12 @@ def run(
     begun: Mapping[str, list[Report]] | None = None,
     stop_after: int | None = None,
     max_failed_trials: int | None = None,
+    snapshots: MemorySnapshots | None = None,
     **settings: Any,
 ) -> Sweep:
     """Runs a sweep in which snapshots are due at every barrier."""
     fleet = fleet or FakeFleet(range(slots), curve)
-    journal, snapshots = MemoryJournal(), MemorySnapshots()
+    journal, snapshots = MemoryJournal(), snapshots or MemorySnapshots()
     settings = {"every_s": 0.5, "clock": iter(range(10_000)).__next__, **settings}
 
     stopping = settings.pop("stopping", lambda: stop_after is not None and len(journal.commits) >= stop_after)
@@ -149,11 +150,31 @@ def test_what_follows_from_the_reports_is_what_was_ordered(make_trial: Any) -> N
     reports = [reports["000"] for reports, _, _ in sweep.journal.commits]
     for count in range(len(reports) + 1):
         past = retrace(trial, reports[:count])  # type: ignore[arg-type]
-        assert list(past.orders) == sweep.fleet.received[:count]
+        ordered = zip(sweep.fleet.received, reports[:count], strict=False)
+        assert list(past.orders) == [dataclasses.replace(work, until=report.step) for work, report in ordered]  # type: ignore[union-attr]
         if count:
             assert past.verdict == sweep.journal.commits[count - 1][1]["000"]
         expected = sweep.fleet.received[count] if 0 < count < len(reports) else None
         assert past.next_turn == expected
+
+
+@pytest.mark.parametrize("with_snapshot", [True, False])
+def test_turns_of_several_epochs_are_repeated_as_they_were_by_a_trial_that_has_been_given_more(
+    make_trial: Any, with_snapshot: bool
+) -> None:
+    """Two epochs a turn, and of three the last one is alone: it stays so when there are six."""
+    trial = make_trial(epochs=3, steps_per_round=8)
+    first = run([trial], slots=1)
+    reports = [reports["000"] for reports, _, _ in first.journal.commits]
+    assert [report.step for report in reports] == [8, 12]  # type: ignore[union-attr]
+    more = dataclasses.replace(trial, train=dataclasses.replace(trial.train, epochs=6))
+    snapshots = MemorySnapshots()
+    if with_snapshot:
+        snapshots.written.append(Snapshot(trial_id="000", round=2, step=12, state=b"12"))
+    sweep = run([more], slots=1, begun={"000": reports}, snapshots=snapshots)
+    later = [reports["000"] for reports, _, _ in sweep.journal.commits]
+    assert [(report.round, report.step) for report in later] == [(2, 20), (3, 24)]  # type: ignore[union-attr]
+    assert [[epoch.number for epoch in report.epochs] for report in later] == [[4, 5], [6]]  # type: ignore[union-attr]
 
 
 def test_of_rotating_trials_all_are_brought_back_and_the_one_that_kills_the_worker_is_given_up(make_trial: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from runner.errors import SweepNotFoundError
 from runner.journal import SqliteJournal, SweepRecord
-from runner.records import Allocation, Export, Facts, Failure, Report, Source, Trial, Turn, Verdict, Work
+from runner.records import Allocation, Epoch, Export, Facts, Failure, Report, Source, Trial, Turn, Verdict, Work
 from runner.review import as_json, export_model, find_sweep, how_to_load, list_sweeps, open_review, score, table
 
 FACTS = Facts(
@@ -58,7 +58,7 @@ def commit(journal: SqliteJournal, trial: Trial, value: float | None, loadable: 
         return
     report = Report(
         trial_id=trial.id, round=0, step=2, epoch=1, running={"loss": 0.5},
-        epoch_metrics={"loss": 0.5, "val_accuracy": value},
+        epochs=(Epoch(number=1, metrics={"loss": 0.5, "val_accuracy": value}, ended_s=2.0),),
         turn=Turn(pid=7, started_s=1.0, ended_s=2.0, compute_s=1.0), facts=replace(FACTS, loadable=loadable),
     )  # fmt: skip
     export = Export(trial_id=trial.id, model=b"keras" if loadable else b"", weights=b"npz")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.records import EarlyStopping, ReduceLROnPlateau, Report, TrainSettings, Turn, Verdict
+from runner.records import EarlyStopping, Epoch, ReduceLROnPlateau, Report, TrainSettings, Turn, Verdict
 from runner.search.stop import Better, judge
 
 TURN = Turn(pid=1, started_s=0, ended_s=1, compute_s=1)
@@ -22,7 +22,7 @@ def verdicts(train: TrainSettings, values: list[float], monitor: str = "val_loss
                 step=epoch,
                 epoch=epoch + 1,
                 running={"loss": 1.0},
-                epoch_metrics=history[epoch],
+                epochs=(Epoch(number=epoch + 1, metrics=history[epoch], ended_s=1.0),),
                 turn=TURN,
             ),
         )
