@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -64,9 +65,8 @@ def _facts(trial: Trial, found: Checked | Failure, checked: Mapping[str, Checked
 
 def _planned(trial: Trial, facts: Facts, step_s: float) -> PlannedTrial:
     length = steps_per_epoch(trial, facts)
-    train, step, rounds = with_turns(trial, facts, step_s), 0, 0
-    while step < train.epochs * length:
-        step, rounds = step + train.steps_in_turn(length, step), rounds + 1
+    train = with_turns(trial, facts, step_s)
+    rounds = math.ceil(train.epochs / train.epochs_per_round) * math.ceil(length / (train.steps_per_round or length))
     return PlannedTrial(trial=trial, steps_per_epoch=length, rounds=rounds, steps=length * trial.train.epochs)
 
 

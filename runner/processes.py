@@ -15,7 +15,7 @@ def start_of(pid: int) -> int | None:
 def stat_of(pid: int) -> list[str]:
     """The process' state and what follows it, as proc_pid_stat(5) lists it from the third field; empty for none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return []
     return stat.rpartition(")")[2].split()

@@ -131,3 +131,5 @@ class Progress:
         for value in (epoch.metrics[self.metric] for epoch in report.epochs if self.metric in epoch.metrics):
             row.value = value
             row.best = value if self.is_better(value, row.best) else row.best
+        if report.epochs:
+            row.epoch = report.epochs[-1].number

@@ -86,6 +86,9 @@ class Recovery:
         reports: dict[str, Report | Failure | None] = dict(self._fleet.advance(turns)) if turns else {}
         self._take(turns, reports, one_by_one=False)
         reports |= self._bring_back()
+        for trial_id, report in reports.items():
+            if isinstance(report, Report):  # repeated, the turn is to end there again
+                self._orders[trial_id][-1] = replace(self._orders[trial_id][-1], until=report.step)
         return {i: self._explained(i, r) for i, r in reports.items() if r is not None and self._counts(i, r)}
 
     def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> dict[str, Export | Failure]:

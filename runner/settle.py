@@ -80,10 +80,11 @@ def steps_per_epoch(trial: Trial, facts: Facts) -> int:
 
 
 def with_turns(trial: Trial, facts: Facts, step_s: float) -> TrainSettings:
-    """The trial's settings with `steps_per_round` decided: equal turns of at most about `TURN_S`.
+    """The trial's settings with its turns decided: equal ones of about `TURN_S` at most.
 
     All of its epochs are halved until they are short enough, and then one epoch is: measurements that differ a little
-    decide alike. Where a rule decides after each epoch, a turn has no more than one.
+    decide alike. A turn has one epoch at most where a rule decides after each, and of pipelines, of which nothing
+    foretells how long they validate.
 
     Args:
         trial: whose settings.
@@ -91,19 +92,21 @@ def with_turns(trial: Trial, facts: Facts, step_s: float) -> TrainSettings:
         step_s: seconds of a step.
     """
     train, length = trial.train, steps_per_epoch(trial, facts)
-    if train.steps_per_round is not None:
+    if train.steps_per_round is not None or train.epochs_per_round > 1:
         return train
-    epoch_s = step_s * (length + _validation_steps(trial, facts))
+    epochs = math.ceil(train.epochs / _parts(step_s * (length + _validation_steps(trial, facts)), train.epochs))
+    ruled = train.early_stopping is not None or train.reduce_lr_on_plateau is not None
+    if epochs > 1 and facts.rows is not None and not ruled:
+        return replace(train, epochs_per_round=epochs)
+    return replace(train, steps_per_round=math.ceil(length / _parts(step_s, length)))
+
+
+def _parts(seconds: float, count: int) -> int:
+    """Into how many parts so many things are halved that take so many seconds each, so that a part is short enough."""
     parts = 1
-    while train.epochs > parts and epoch_s * train.epochs > TURN_S * parts:
+    while parts < count and seconds * count > TURN_S * parts:
         parts *= 2
-    epochs = math.ceil(train.epochs / parts)
-    if epochs > 1 and facts.rows is not None and not train.has_rules:  # how long a pipeline validates is unknown
-        return replace(train, steps_per_round=epochs * length)
-    parts = 1
-    while parts < length and step_s * length > TURN_S * parts:
-        parts *= 2
-    return replace(train, steps_per_round=math.ceil(length / parts))
+    return parts
 
 
 def _validation_steps(trial: Trial, facts: Facts) -> float:

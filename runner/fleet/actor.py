@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Any
 
@@ -17,10 +18,11 @@ class RayWorker:
     """A `Worker` behind Ray's calls; data sets arrive as zero-copy arrays from the object store."""
 
     def __init__(self) -> None:
-        # SIGTERM is blocked here (`RaySession`). What the experiment starts, such as processes that read data, would
-        # inherit that and could not be ended by it; a handler is not inherited.
-        signal.signal(signal.SIGTERM, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()):  # by `RaySession`; not in another's cluster
+            # What the experiment starts, such as processes that read data, must be ended by it as usual.
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
     def gpus(self) -> tuple[str, ...]:
         """The GPUs that Ray has given to this process."""

@@ -106,7 +106,7 @@ def _kill(node: Node, **_: Any) -> None:
     below = {pid: start_of(pid) for started in own for pid in descendants(started)}
     _KILL_ALL(node, check_alive=False)
     for pid, start in below.items():
-        if start_of(pid) == start:
+        if start is not None and start_of(pid) == start:
             send(pid, signal.SIGKILL)
 
 

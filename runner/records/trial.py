@@ -51,8 +51,10 @@ class TrainSettings:
         epochs: epochs to train.
         batch_size: rows a step, for array data (a `tf.data.Dataset` brings its own batches).
         steps_per_epoch: steps an epoch; None for one pass over the data.
-        steps_per_round: most steps of one turn; None for a whole epoch. More than two epochs are whole ones, and one
-            where a rule decides after each. The driver decides "auto" before the first step.
+        steps_per_round: most steps of one turn, never past its epoch's end; None for whole epochs. The driver decides
+            "auto" before the first step.
+        epochs_per_round: epochs of one turn, where `steps_per_round` is None. The driver decides it; 1 where a rule
+            decides after each epoch.
         shuffle: a fresh permutation of the rows for each pass, from (seed, pass).
         validate_every: validate at the end of every n-th epoch.
         compile: how its steps are compiled, which changes results in the last bits. The driver decides "auto" before
@@ -63,24 +65,20 @@ class TrainSettings:
     batch_size: int = 32
     steps_per_epoch: int | None = None
     steps_per_round: int | None = None
+    epochs_per_round: int = 1
     shuffle: bool = True
     validate_every: int = 1
     compile: Literal["auto", "graph", "xla"] = "graph"
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None
 
-    @property
-    def has_rules(self) -> bool:
-        """Whether what comes after an epoch depends on its metrics."""
-        return self.early_stopping is not None or self.reduce_lr_on_plateau is not None
-
     def steps_in_turn(self, steps_per_epoch: int, step: int) -> int:
-        """Steps of the turn that starts after `step` optimizer steps: within an epoch, or whole epochs."""
-        most, left = self.steps_per_round or steps_per_epoch, steps_per_epoch - step % steps_per_epoch
-        epochs = min(most // steps_per_epoch, self.epochs - step // steps_per_epoch)
-        if epochs < 2 or self.has_rules:
-            return min(most, left)
-        return left + (epochs - 1) * steps_per_epoch
+        """Steps of the turn that starts after `step` optimizer steps: within an epoch, or to the end of one."""
+        left = steps_per_epoch - step % steps_per_epoch
+        if self.steps_per_round is not None:
+            return min(self.steps_per_round, left)
+        epochs = min(self.epochs_per_round, self.epochs - step // steps_per_epoch)
+        return left + max(0, epochs - 1) * steps_per_epoch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

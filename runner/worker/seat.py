@@ -23,6 +23,7 @@ from runner.worker.process import peak_memory_mib
 from runner.worker.seeds import set_seeds
 
 _MEASURE_S = 0.1  # long enough to tell graph from XLA, and models from each other: they differ by factors
+_LONGEST_S = 5.0  # a turn of several epochs ends with the one that takes it beyond: its size was another trial's
 _CALL_S = 0.5  # a turn runs as calls of about this long, so that it can be stopped between two of them
 
 
@@ -107,7 +108,10 @@ class Seat:
         with self._active() as swap_s:
             if self._turn_end is None:
                 self._begin_turn(work)
-            compute_s, evaluate_s, running = self._run(stopping)
+            longest_s = _LONGEST_S
+            if work.until is not None:
+                self._turn_end, longest_s = work.until, math.inf
+            compute_s, evaluate_s, running = self._run(stopping, longest_s)
             if self._turn_end is not None:
                 return None
         epochs, self.epochs = tuple(self.epochs), []
@@ -252,10 +256,10 @@ class Seat:
         if work.learning_rate is not None:
             self._engine.model.optimizer.learning_rate = work.learning_rate
         steps = self.trial.train.steps_in_turn(self._feed.steps_per_epoch, self._step)
-        self._turn_end = work.until or self._step + steps
+        self._turn_end = self._step + steps
 
-    def _run(self, stopping: Callable[[], bool]) -> tuple[float, float, dict[str, float]]:
-        """Steps to the turn's end in calls of about `_CALL_S`, past none that ends an epoch.
+    def _run(self, stopping: Callable[[], bool], longest_s: float) -> tuple[float, float, dict[str, float]]:
+        """Steps to the turn's end, or the first epoch's end after so many seconds, in calls of about `_CALL_S`.
 
         Returns:
             The seconds inside of training steps, those inside of validation, and the metrics of the epoch so far.
@@ -266,11 +270,12 @@ class Seat:
             logs = self._call(self._turn_end)
             compute_s += time.perf_counter() - began
             running = keras_private.epoch_logs(self._engine.model, logs)
-            diverged = False
+            due = self._step >= self._turn_end
             if self._step % self._feed.steps_per_epoch == 0:
                 evaluate_s += self._end_epoch(running)
                 diverged = not math.isfinite(running.get("loss", 0.0))  # the driver is to hear of it now
-            if self._step == self._turn_end or diverged:
+                due |= diverged or compute_s + evaluate_s > longest_s
+            if due:
                 self._turn_end = None
         return compute_s, evaluate_s, running
 

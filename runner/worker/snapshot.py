@@ -121,7 +121,7 @@ def unpack(content: bytes) -> SeatState:
             round=meta["round"],
             step=meta["step"],
             turn_end=meta["turn_end"],
-            epochs=tuple(Epoch(**epoch) for epoch in meta["epochs"]),
+            epochs=tuple(Epoch(**epoch) for epoch in meta.get("epochs", ())),
             arrays={
                 role: [file[f"{role}/{index}"] for index in range(count)] for role, count in meta["counts"].items()
             },

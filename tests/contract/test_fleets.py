@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import signal
 import socket
@@ -280,16 +281,20 @@ def test_a_worker_that_dies_or_hangs_in_its_turn_changes_no_number_of_any_trial(
 
 
 def test_what_an_experiment_starts_can_be_terminated_and_its_worker_cannot(ray_fleet: RayFleet) -> None:
-    def end_a_child(_: Any) -> int:
+    def end_children(_: Any) -> tuple[int, int | None]:
         child = subprocess.Popen(["sleep", "30"])
         child.terminate()
-        return child.wait(timeout=10.0)
+        forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30.0,))
+        forked.start()
+        forked.terminate()
+        forked.join(timeout=10.0)
+        return child.wait(timeout=10.0), forked.exitcode
 
     device = ray_fleet.devices[0]
     os.kill(device.pid, signal.SIGTERM)
-    future = ray_fleet._actors[0].__ray_call__.remote(end_a_child)
+    future = ray_fleet._actors[0].__ray_call__.remote(end_children)
     calls = {0: Call(slot=0, future=future, limit_s=30.0)}
-    assert gather(calls, lambda _: None, lambda: None, lambda *_: None) == {0: -signal.SIGTERM}
+    assert gather(calls, lambda _: None, lambda: None, lambda *_: None) == {0: (-signal.SIGTERM, -signal.SIGTERM)}
     assert is_running(device.pid)
 
 

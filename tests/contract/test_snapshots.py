@@ -105,7 +105,7 @@ def test_an_interrupted_turn_is_finished_by_the_worker_that_takes_it_over(
     from runner.worker.worker import Worker
 
     length = 3 * epochs_in_turn
-    trial = make_trial("dropout_mlp", epochs=3 * epochs_in_turn, steps_per_round=length, seed=3)
+    trial = make_trial("dropout_mlp", epochs=3 * epochs_in_turn, epochs_per_round=epochs_in_turn, seed=3)
     whole = Whole(trial, orders(trial, 3, keep_best=True, learning_rate=0.02))
     assert [report[1] for report in whole.reports] == [length, 2 * length, 3 * length]
     worker, answers = Worker(), itertools.chain(itertools.repeat(False, step - length), itertools.repeat(True))

@@ -106,7 +106,7 @@ def test_every_model_has_its_row() -> None:
 def test_the_length_of_a_round_changes_no_number(case: str, make_trial: Any) -> None:
     whole, whole_export = train(make_trial(case, epochs=EPOCHS))
     split, split_export = train(make_trial(case, epochs=EPOCHS, steps_per_round=2))
-    joined, joined_export = train(make_trial(case, epochs=EPOCHS, steps_per_round=3 * EPOCHS))
+    joined, joined_export = train(make_trial(case, epochs=EPOCHS, epochs_per_round=EPOCHS))
 
     assert len(split) > len(whole) > len(joined) == 1
     assert epochs(split) == epochs(whole) == epochs(joined)
@@ -115,6 +115,22 @@ def test_the_length_of_a_round_changes_no_number(case: str, make_trial: Any) -> 
     for export in (split_export, joined_export):
         for ours, theirs in zip(weights(export), weights(whole_export), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_turn_of_several_epochs_that_takes_too_long_ends_with_an_epoch_and_is_repeated_so(
+    make_trial: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runner.worker.worker import Worker
+
+    trial = make_trial("dropout_mlp", epochs=4, epochs_per_round=4)
+    (whole,), _ = train(trial)
+    monkeypatch.setattr("runner.worker.seat._LONGEST_S", 0.0)
+    slow, _ = train(trial)
+    assert [report.step for report in slow] == [3, 6, 9, 12]
+    worker = Worker()
+    repeated = worker.advance([Work(trial=trial, round=0, until=9)], [worker.load(trial)])[trial.id]
+    assert isinstance(repeated, Report)
+    assert epochs([repeated]) == epochs(slow)[:3] == epochs([whole])[:3]
 
 
 DIVERGES = """
@@ -135,7 +151,7 @@ def test_a_turn_of_several_epochs_ends_with_the_one_whose_loss_is_not_finite(mak
 
     path = tmp_path / "diverges.py"
     path.write_text(DIVERGES, encoding="utf-8")
-    trial = make_trial(path=path, params={}, epochs=20, batch_size=32, steps_per_round=40)
+    trial = make_trial(path=path, params={}, epochs=20, batch_size=32, epochs_per_round=20)
     worker = Worker()
     report = worker.advance([Work(trial=trial, round=0)], [worker.load(trial)])[trial.id]
     assert isinstance(report, Report), report

@@ -112,23 +112,23 @@ def test_a_choice_that_was_made_is_left_alone(make_trial: Any, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("step_s", "length", "steps"),
+    ("step_s", "length", "turn"),
     [
-        (1e-4, 100, 2_000),  # all 20 epochs
-        (1e-3, 100, 1_000),
-        (1e-3, 90, 900),
-        (1e-3, 1_000, 1_000),
-        (1e-3, 1_001, 501),
-        (1e-3, 9_000, 563),
-        (10.0, 3, 1),
-        (0.3, 7, 2),
+        (1e-4, 100, {"epochs_per_round": 20}),
+        (1e-3, 100, {"epochs_per_round": 10}),
+        (1e-3, 90, {"epochs_per_round": 10}),
+        (1e-3, 1_000, {"steps_per_round": 1_000}),
+        (1e-3, 1_001, {"steps_per_round": 501}),
+        (1e-3, 9_000, {"steps_per_round": 563}),
+        (10.0, 3, {"steps_per_round": 1}),
+        (0.3, 7, {"steps_per_round": 2}),
     ],
 )
 def test_training_is_halved_until_a_turn_takes_about_a_second(
-    make_trial: Any, step_s: float, length: int, steps: int
+    make_trial: Any, step_s: float, length: int, turn: dict[str, int]
 ) -> None:
     trial = make_trial(epochs=20, steps_per_epoch=length)
-    assert with_turns(trial, FACTS, step_s).steps_per_round == steps
+    assert with_turns(trial, FACTS, step_s) == replace(trial.train, **turn)
 
 
 @pytest.mark.parametrize(
@@ -140,31 +140,29 @@ def test_training_is_halved_until_a_turn_takes_about_a_second(
         ({"validation_rows": 3_200}, {"validate_every": 10}, 20),
         ({}, {"early_stopping": EarlyStopping()}, 1),
         ({}, {"reduce_lr_on_plateau": ReduceLROnPlateau()}, 1),
+        ({}, {"steps_per_round": 1_000}, 1),
+        ({}, {"epochs_per_round": 7}, 7),  # settled before
     ],
 )
 def test_several_epochs_make_a_turn_where_nothing_is_decided_between_them(
     make_trial: Any, facts: dict[str, Any], train: dict[str, Any], epochs: int
 ) -> None:
     trial = make_trial(epochs=20, steps_per_epoch=100, **train)
-    assert with_turns(trial, replace(FACTS, **facts), 4.5e-4).steps_per_round == epochs * 100
+    assert with_turns(trial, replace(FACTS, **facts), 4.5e-4).epochs_per_round == epochs
 
 
 @pytest.mark.parametrize(
-    ("steps_per_round", "rules", "ends"),
+    ("turn", "ends"),
     [
-        (None, {}, [4, 8, 12, 16, 20]),
-        (3, {}, [3, 4, 7, 8, 11, 12, 15, 16, 19, 20]),
-        (7, {}, [4, 8, 12, 16, 20]),
-        (8, {}, [8, 16, 20]),
-        (11, {}, [8, 16, 20]),
-        (99, {}, [20]),
-        (99, {"early_stopping": EarlyStopping()}, [4, 8, 12, 16, 20]),
+        ({}, [4, 8, 12, 16, 20]),
+        ({"steps_per_round": 3}, [3, 4, 7, 8, 11, 12, 15, 16, 19, 20]),
+        ({"steps_per_round": 99}, [4, 8, 12, 16, 20]),
+        ({"epochs_per_round": 2}, [8, 16, 20]),
+        ({"epochs_per_round": 9}, [20]),
     ],
 )
-def test_a_turn_is_within_an_epoch_or_whole_epochs(
-    make_trial: Any, steps_per_round: int | None, rules: dict[str, Any], ends: list[int]
-) -> None:
-    train, found = make_trial(epochs=5, steps_per_round=steps_per_round, **rules).train, [0]
+def test_a_turn_is_within_an_epoch_or_whole_epochs(make_trial: Any, turn: dict[str, Any], ends: list[int]) -> None:
+    train, found = make_trial(epochs=5, **turn).train, [0]
     while found[-1] < 20:
         found.append(found[-1] + train.steps_in_turn(4, found[-1]))
     assert found[1:] == ends

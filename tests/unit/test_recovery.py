@@ -138,7 +138,8 @@ def test_orders_are_repeated_with_the_turns(make_trial: Any) -> None:
 
     sweep = run([trial], dying("000", [5], then=curve), slots=1, every_s=None)
     (replay,) = sweep.fleet.restored
-    assert list(replay.orders) == sweep.fleet.received
+    assert [dataclasses.replace(order, until=None) for order in replay.orders] == sweep.fleet.received
+    assert [order.until for order in replay.orders] == [4, 8, 12, 16, None], "they end where they ended"
     assert [order.keep_best for order in replay.orders] == [False, True, True, False, False]
     assert [order.learning_rate for order in replay.orders] == [None, None, None, 0.05, 0.05]
 
@@ -163,7 +164,7 @@ def test_turns_of_several_epochs_are_repeated_as_they_were_by_a_trial_that_has_b
     make_trial: Any, with_snapshot: bool
 ) -> None:
     """Two epochs a turn, and of three the last one is alone: it stays so when there are six."""
-    trial = make_trial(epochs=3, steps_per_round=8)
+    trial = make_trial(epochs=3, epochs_per_round=2)
     first = run([trial], slots=1)
     reports = [reports["000"] for reports, _, _ in first.journal.commits]
     assert [report.step for report in reports] == [8, 12]  # type: ignore[union-attr]
