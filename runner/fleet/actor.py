@@ -19,10 +19,7 @@ class RayWorker:
 
     def __init__(self) -> None:
         if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()):  # by `RaySession`; not in another's cluster
-            # What the experiment starts, such as processes that read data, must be ended by it as usual.
-            signal.signal(signal.SIGTERM, lambda *_: None)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-            os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+            _ignore_sigterm()
 
     def gpus(self) -> tuple[str, ...]:
         """The GPUs that Ray has given to this process."""
@@ -66,3 +63,24 @@ class RayWorker:
     def restore(self, replay: Replay, loaded: Any) -> Report | Failure | None:
         """As `Worker.restore`."""
         return self._worker.restore(replay, loaded)
+
+
+def _ignore_sigterm() -> None:
+    """In this process, but not in those that it starts, such as an experiment's that read data: pools end theirs by it.
+
+    A program that is started inherits a blocked signal, not a handler; a forked process inherits both, and gets the
+    signal's default before it can hear one.
+    """
+    sigterm = {signal.SIGTERM}
+
+    def as_usual() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm)
+
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm)
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, sigterm),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm),
+        after_in_child=as_usual,
+    )
