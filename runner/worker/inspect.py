@@ -57,7 +57,7 @@ def is_plain_keras(model: Any) -> bool:
         return False
     try:
         config = keras.saving.serialize_keras_object(model)
-    except (NotImplementedError, TypeError, ValueError):
+    except (NotImplementedError, TypeError, ValueError):  # Keras' ways to say that it cannot be written down
         return False
     return all(_is_keras_object(node) for node in _objects(config))
 
