@@ -11,15 +11,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from runner.journal import JournalReader, SweepRecord, TrialRecord
+
+Answer = TypeVar("Answer")
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -92,6 +94,15 @@ class Running:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._lines.append((time.monotonic() - self._began_s, line))
+
+
+def ask_each(processes: Iterable[psutil.Process], question: Callable[[psutil.Process], Answer]) -> list[Answer]:
+    """What those processes answer that are still there: some of Ray's and MLflow's live for a moment only."""
+    answers = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            answers.append(question(process))
+    return answers
 
 
 def _heed_hangups() -> None:

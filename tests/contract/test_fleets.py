@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from command_line import ask_each
 
 from runner import lockstep
 from runner.fleet.calls import Call, gather
@@ -326,9 +327,14 @@ def test_a_stop_interrupts_turns_at_a_step(make_trial: Any, local_fleet: LocalFl
     assert (snapshot.round, 0 < snapshot.step < 5000) == (0, True)
 
 
+def command_lines_below() -> list[str]:
+    return ask_each(psutil.Process().children(recursive=True), lambda process: " ".join(process.cmdline()))
+
+
 def test_everything_listens_on_loopback_alone(ray_fleet: RayFleet) -> None:
     own = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    listening = {c.laddr.ip for p in own for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    connections = itertools.chain.from_iterable(ask_each(own, lambda process: process.net_connections("inet")))
+    listening = {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
     assert listening, "Ray listens somewhere"
     assert all(socket.inet_aton(ip)[0] == 127 for ip in listening if ":" not in ip), listening
     assert all(ip in ("::1", "::ffff:127.0.0.1") for ip in listening if ":" in ip), listening
@@ -353,7 +359,7 @@ def test_rays_token_and_files_are_this_users_alone(ray_fleet: RayFleet) -> None:
     import ray
 
     token = os.environ["RAY_AUTH_TOKEN"]
-    assert not [p for p in psutil.Process().children(recursive=True) if token in " ".join(p.cmdline())]
+    assert not [line for line in command_lines_below() if token in line]
     session = Path(ray._private.worker._global_node.get_session_dir_path())
     assert session.parents[1].stat().st_mode & 0o777 == 0o700
     assert (session / "sockets" / "raylet").is_socket()
@@ -363,7 +369,7 @@ def test_rays_token_and_files_are_this_users_alone(ray_fleet: RayFleet) -> None:
 
 
 def test_ray_starts_only_what_a_sweep_uses(ray_fleet: RayFleet) -> None:
-    processes = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
+    processes = command_lines_below()
     assert any("raylet" in line for line in processes), "Ray runs below this process"
     for script in ("monitor.py", "log_monitor.py", "dashboard.py"):
         assert not [line for line in processes if f"/{script}" in line]

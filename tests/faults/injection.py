@@ -181,11 +181,13 @@ def _worker_mid_snapshot(injection: Injection, patches: ExitStack) -> None:
 def _raylet(injection: Injection, patches: ExitStack) -> None:
     """Ray's own process dies, and with it every worker."""
     import psutil
+    from command_line import ask_each
 
     from runner.fleet.ray import RayFleet
 
     def strike(*_: Any) -> None:
-        (raylet,) = [process for process in psutil.Process().children(recursive=True) if process.name() == "raylet"]
+        family = ask_each(psutil.Process().children(recursive=True), lambda process: (process, process.name()))
+        (raylet,) = [process for process, name in family if name == "raylet"]
         STRUCK.touch()
         threading.Timer(random.Random(injection.seed).uniform(0.0, 0.015), raylet.kill).start()
 

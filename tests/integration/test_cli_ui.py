@@ -12,7 +12,7 @@ import urllib.request
 
 import psutil
 import pytest
-from command_line import Folder, Running
+from command_line import Folder, Running, ask_each
 
 
 def free_port() -> int:
@@ -55,8 +55,8 @@ def test_the_ui_answers_on_loopback_alone_and_leaves_nothing(folder: Folder, num
         family = [psutil.Process(running.process.pid), *running.descendants()]
         listening = {
             connection.laddr.ip
-            for process in family
-            for connection in process.net_connections("inet")
+            for connections in ask_each(family, lambda process: process.net_connections("inet"))
+            for connection in connections
             if connection.status == psutil.CONN_LISTEN
         }
         assert listening == {"127.0.0.1"}

@@ -22,8 +22,11 @@ EXPERIMENT = """\
 def load_data(noise: float = 0.0): ...
 def build_model(units: int = 64, rate: float = 1e-3, act: str | None = None, shape: list[int] = [1], seed=0): ...
 """
-EXAMPLES = settings.default.max_examples if settings.get_current_profile_name() == "thorough" else 50
+THOROUGH = settings.get_current_profile_name() == "thorough"
+EXAMPLES = settings.default.max_examples if THOROUGH else 50
 QUICK = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+pytestmark = pytest.mark.timeout(1800 if THOROUGH else 300)
+MOST_S = 2.0  # of one input
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,7 +105,15 @@ TREES = st.recursive(
 
 
 def _run(experiment: str | None, overrides: list[str]) -> None:
-    began_s = time.process_time()  # of this process: others may have the machine meanwhile
+    took_s = _check(experiment, overrides)
+    if took_s >= MOST_S:  # a collection of all the garbage of earlier inputs may have been among it: not twice in a row
+        took_s = _check(experiment, overrides)
+    assert took_s < MOST_S
+
+
+def _check(experiment: str | None, overrides: list[str]) -> float:
+    """Returns the seconds of CPU that it took this process: others may have the machine meanwhile."""
+    began_s = time.process_time()
     try:
         config = load_config(experiment, overrides, config_dir=None)
         trials = propose_trials(resolve_members(config), config)
@@ -113,7 +124,7 @@ def _run(experiment: str | None, overrides: list[str]) -> None:
         assert trials
         assert len({trial.id for trial in trials}) == len(trials)
         assert [trial.index for trial in trials] == list(range(len(trials)))
-    assert time.process_time() - began_s < 2.0
+    return time.process_time() - began_s
 
 
 @settings(QUICK, max_examples=max(EXAMPLES, 150))
