@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from ray._common.utils import get_default_system_temp_dir
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # not in its type stub
+
+_PREFIX = "runner-ray-"  # of folders that only sweeps make, and may remove
 
 
 @contextmanager
@@ -19,7 +23,7 @@ def private_cluster() -> Iterator[dict[str, str]]:
 
     The token is in the environment of Ray's processes, which other users cannot read, and in no file: Ray by itself
     would make one for all sweeps, `~/.ray/auth_token`, readable by everyone. So are its sockets and the workers' logs,
-    below `/tmp/ray`.
+    below `/tmp/ray`: hence a folder of its own.
 
     Yields:
         Options for `ray.init`.
@@ -30,17 +34,54 @@ def private_cluster() -> Iterator[dict[str, str]]:
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     _reload()
-    private = tempfile.mkdtemp(prefix="ray-", dir=get_default_system_temp_dir())
     try:
-        yield {"_temp_dir": f"{private}/r"}  # Ray opens this one to everyone; short, as sockets allow 107 characters
+        with _private_folder() as private:
+            # Ray opens the inner one to everyone; its name is short, as sockets' paths have 107 characters at most.
+            yield {"_temp_dir": f"{private}/r"}
     finally:
-        shutil.rmtree(private, ignore_errors=True)  # what Ray still holds open there is gone with its processes
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
         _reload()
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A new folder that is locked and removed on leaving; those of drivers that were killed are removed first."""
+    parent = Path(get_default_system_temp_dir())
+    for left in parent.glob(f"{_PREFIX}*"):
+        with _locked(left) as free:
+            if free:
+                shutil.rmtree(left, ignore_errors=True)
+    # Under its own name once it is locked, and not before: another sweep may be looking for folders left behind.
+    new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
+    private = parent / new.name.removeprefix(".")
+    with _locked(new):
+        new.rename(private)
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)  # what Ray still holds open there is gone with its processes
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Locks a folder of this user's until this process has left or ended; false where that cannot be.
+
+    It is another user's, another process has it, or it has been removed.
+    """
+    with ExitStack() as held:
+        try:
+            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            held.callback(os.close, number)
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            locked = False
+        else:
+            locked = os.fstat(number).st_uid == os.getuid()
+        yield locked
 
 
 def _reload() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -116,3 +119,21 @@ def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder:
     assert not alive
     (sweep,) = folder.sweeps
     assert read_journal(sweep).sweep.status == "running", "as after a power cut: `resume` goes on"
+
+
+def test_a_killed_driver_leaves_no_process_and_the_next_sweep_removes_its_files(folder: Folder) -> None:
+    private = {"TMPDIR": tempfile.mkdtemp(dir="/tmp")}  # short: Ray's sockets are below it
+    try:
+        with folder.start("sweep", "train.epochs=2000", env=private) as running:
+            running.read_until("000 round 1 ")
+            family = running.descendants()
+            assert [line for line in ask_each(family, lambda process: " ".join(process.cmdline())) if "agent" in line]
+            running.process.kill()
+            _, alive = psutil.wait_procs(family, timeout=10.0)
+            assert not alive
+        (left,) = Path(private["TMPDIR"]).glob("runner-ray-*")
+        folder.run("sweep", "train.epochs=1", env=private)
+        assert not left.exists()
+        assert not list(Path(private["TMPDIR"]).iterdir())
+    finally:
+        shutil.rmtree(private["TMPDIR"])
