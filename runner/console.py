@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from rich.cells import cell_len
@@ -37,6 +37,11 @@ class LiveTable:
     def __exit__(self, *exc: object) -> None:
         self._live.stop()
 
+    def begin(self, trial_ids: Sequence[str]) -> None:
+        """As `Watcher.begin`."""
+        if self._progress.begin(trial_ids):
+            self._draw()
+
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""
         self._progress.update(reports, verdicts)
@@ -58,6 +63,10 @@ class Lines:
 
     def __exit__(self, *exc: object) -> None:
         pass
+
+    def begin(self, trial_ids: Sequence[str]) -> None:
+        """As `Watcher.begin`."""
+        self._progress.begin(trial_ids)
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""

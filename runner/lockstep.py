@@ -47,6 +47,7 @@ def run(
     while schedule.has_work() and not stopping():
         work = schedule.next_round()
         journal.assign(work)
+        watcher.begin([trial.id for trial in _trials(work)])
         reports = recovery.advance(work)
         verdicts = judge_all(work, reports, past)
         finished = _finished(work, verdicts)

@@ -58,6 +58,13 @@ class Progress:
         self._window: deque[tuple[float, int]] = deque()  # from the first barrier: before it models are built
         self._steps_done = 0
 
+    def begin(self, trial_ids: Sequence[str]) -> bool:
+        """Takes in that these trials have their turns; whether that is news of any of them."""
+        began = [row for row in map(self.rows.__getitem__, trial_ids) if row.state == "queued"]
+        for row in began:
+            row.state = "running"
+        return bool(began)
+
     def update(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """Takes in one barrier."""
         for trial_id, report in reports.items():

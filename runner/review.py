@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,12 +64,21 @@ class Review:
     trials: tuple[TrialRecord, ...]
 
     @property
+    def leaders(self) -> tuple[TrialRecord, ...]:
+        """Each member's best trial: members train on different data, their values do not compare."""
+        return self._first_of_members(trial for trial in self.trials if score(trial, self.sweep) is not None)
+
+    @property
     def best(self) -> tuple[TrialRecord, ...]:
-        """Each member's best trial that has a model: members train on different data, their values do not compare."""
+        """Each member's best trial of those that have a model: one that is killed or has failed has none."""
+        with_model = (trial for trial in self.trials if trial.weights is not None)
+        return self._first_of_members(trial for trial in with_model if score(trial, self.sweep) is not None)
+
+    @staticmethod
+    def _first_of_members(ranked: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
         found: dict[str, TrialRecord] = {}
-        for trial in self.trials:
-            if score(trial, self.sweep) is not None and trial.weights is not None:
-                found.setdefault(trial.member, trial)
+        for trial in ranked:
+            found.setdefault(trial.member, trial)
         return tuple(found.values())
 
     def chosen(self, trial_id: str | None) -> tuple[TrialRecord, ...]:

@@ -104,5 +104,8 @@ class Snapshots(Protocol):
 class Watcher(Protocol):
     """Shows progress to a person."""
 
+    def begin(self, trial_ids: Sequence[str]) -> None:
+        """Called as these trials are given their turns of a round."""
+
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """Called after each barrier."""

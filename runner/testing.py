@@ -274,5 +274,8 @@ class MemorySnapshots:
 class NullWatcher:
     """Shows nothing."""
 
+    def begin(self, trial_ids: Sequence[str]) -> None:
+        """As `Watcher.begin`."""
+
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,6 +84,10 @@ class Training:
             self.journal.end(status)
             self.projection.notify()
             name = self.folder.name
+            if status != "complete":
+                self.console.print(
+                    f"to go on with it:  python -m runner resume {name}", highlight=False, soft_wrap=True
+                )
             self.console.print(f"sweep {name}: sending the rest to MLflow …", style="dim", highlight=False)
 
     def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:
@@ -144,6 +148,9 @@ class _Watchers:
     notify: Callable[[], None]
     view: Watcher
     masked: Callable[[str], str]
+
+    def begin(self, trial_ids: Sequence[str]) -> None:
+        self.view.begin(trial_ids)
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         self.notify()

@@ -31,7 +31,10 @@ def ranking(
     if meant is not None:
         problems.append(f"{where}: {metric} is never produced; did you mean {meant}?")
     elif goal is None and infer_goal(metric) is None:
-        problems.append(f"{where}: {metric} is not one of Keras' own metrics; set search.goal to maximize or minimize")
+        problems.append(
+            f"{where}: {metric} is not one of Keras' own metrics; if the model has it, set search.goal to maximize or "
+            "minimize"
+        )
     return metric, goal or infer_goal(metric) or "minimize"
 
 
@@ -53,7 +56,9 @@ def training(
             problems.append(f"{where}: {rule.monitor} is never produced; did you mean {meant}?")
         elif mode == "auto":
             where = config.origins.place(*key, "mode")
-            problems.append(f"{where}: {rule.monitor} is not one of Keras' own metrics; set mode to min or max")
+            problems.append(
+                f"{where}: {rule.monitor} is not one of Keras' own metrics; if the model has it, set mode to min or max"
+            )
         return replace(rule, mode=mode)
 
     stopping = monitored("early_stopping", stopping) if stopping else None  # type: ignore[assignment]

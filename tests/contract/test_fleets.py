@@ -253,6 +253,9 @@ class Killer:
         self._after_round = after_round
         self.victim: int | None = None
 
+    def begin(self, *_: Any) -> None:
+        pass
+
     def show(self, *_: Any) -> None:
         if next(self._rounds) == self._after_round:
             self.victim = self._fleet.devices[0].pid

@@ -68,6 +68,10 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
     (sweep,) = folder.sweeps
     record = read_journal(sweep)
     assert record.sweep.status == "killed"
+    assert f"to go on with it:  python -m runner resume {sweep.name}\n" in ended.out
+    assert f"(trial 00{int(record.trials['001'].metrics['val_loss'] < record.trials['000'].metrics['val_loss'])})" in (
+        folder.run("list").out
+    )
     assert {trial.status for trial in record.trials.values()} == {"killed"}
     kept = {path.parent.name: int(path.name) for path in sweep.glob("snapshots/*/*")}
     last = {trial: max(t["round"] for t in record.turns if t["trial"] == trial) for trial in ("000", "001")}

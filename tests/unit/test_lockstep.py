@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner import lockstep
 from runner.records import Allocation, EarlyStopping, Failure, Metrics, ReduceLROnPlateau, Report, Slot, Trial, Verdict
 from runner.recovery import Recovery
 from runner.schedule import Schedule, live_within
+from runner.seams import Watcher
 from runner.testing import FakeFleet, MemoryJournal, NullWatcher, falling_loss
 
 
-def run(trials: list[Trial], slots: int = 2, curve: Any = falling_loss) -> tuple[FakeFleet, MemoryJournal]:
+def run(
+    trials: list[Trial], slots: int = 2, curve: Any = falling_loss, watcher: Watcher | None = None
+) -> tuple[FakeFleet, MemoryJournal]:
     fleet, journal = FakeFleet(range(slots), curve), MemoryJournal()
     places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
-    lockstep.run(Schedule(trials, places), Recovery(fleet, journal), journal, NullWatcher())
+    lockstep.run(Schedule(trials, places), Recovery(fleet, journal), journal, watcher or NullWatcher())
     return fleet, journal
 
 
@@ -143,3 +147,17 @@ def test_as_many_trials_live_as_the_host_can_hold() -> None:
     assert live_within(budget_mib=1600, parameters=1_000_000, trials=500) == 104
     assert live_within(budget_mib=1, parameters=1_000_000, trials=500) == 1
     assert live_within(budget_mib=1, parameters=0, trials=7) == 7
+
+
+def test_a_person_is_told_of_turns_as_they_are_given_out_and_as_they_are_recorded(make_trial: Any) -> None:
+    told: list[Any] = []
+
+    class Notes(NullWatcher):
+        def begin(self, trial_ids: Sequence[str]) -> None:
+            told.append(("begin", sorted(trial_ids)))
+
+        def show(self, reports: Mapping[str, Any], verdicts: Mapping[str, Any]) -> None:
+            told.append(("show", sorted(reports)))
+
+    run([make_trial(id="000", epochs=1), make_trial(id="001", epochs=2)], watcher=Notes())
+    assert told == [(what, ids) for ids in (["000", "001"], ["001"]) for what in ("begin", "show")]

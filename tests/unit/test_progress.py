@@ -50,6 +50,13 @@ def test_a_line_follows_its_trial(make_trial: Any, clock: Clock) -> None:
     assert progress.rows["001"].state == "queued"
 
 
+def test_a_trial_runs_from_its_first_turn_and_that_is_news_once(make_trial: Any, clock: Clock) -> None:
+    progress = make(make_trial, clock)
+    assert progress.begin(["000"])
+    assert [row.state for row in progress.rows.values()] == ["running", "queued"]
+    assert not progress.begin(["000"])
+
+
 @pytest.mark.parametrize(("goal", "best"), [("maximize", 0.9), ("minimize", 0.2)])
 def test_the_best_value_follows_the_goal(make_trial: Any, clock: Clock, goal: Goal, best: float) -> None:
     progress = make(make_trial, clock, goal=goal)

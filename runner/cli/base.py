@@ -1,0 +1,108 @@
+"""What all verbs share: the group, errors as messages with an exit code, common arguments, the console."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from runner.errors import ExperimentError, RunnerError
+from runner.redaction import redact, secrets_of
+from runner.signals import StopSignals
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from runner.config import Config
+
+_EXIT_CODES = (
+    "Exit codes: 0 done · 2 bad config or usage · 3 some trials failed · 75 stopped by infrastructure · "
+    "129 closed terminal · 130 Ctrl-C · 143 SIGTERM."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EXIT_CODES)
+@click.version_option(package_name="lockstep-runner")
+def cli() -> None:
+    """Trains many Keras models together on one GPU or CPU, in lockstep, and logs them to MLflow."""
+
+
+def verb(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A verb of the command line: `--debug`, and errors as messages with an exit code."""
+
+    @cli.command(name=function.__name__.removesuffix("_"))
+    @click.option("--debug", is_flag=True, help="Show tracebacks.")
+    @functools.wraps(function)
+    def run(debug: bool, **arguments: Any) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep talks to its own store and nobody else
+        with StopSignals() as signals:
+            click.get_current_context().obj = signals
+            try:
+                sys.exit(function(**arguments) or 0)
+            except RunnerError as err:
+                _fail(err, debug)
+            except KeyboardInterrupt:
+                click.echo("stopped by a signal", err=True)
+                sys.exit(signals.exit_code)
+
+    return run
+
+
+def _fail(err: RunnerError, debug: bool) -> NoReturn:
+    masked = functools.partial(redact, secrets=secrets_of(os.environ).values())
+    if debug:
+        click.echo(masked("".join(traceback.format_exception(err))), err=True, nl=False)
+    if debug and isinstance(err, ExperimentError):
+        click.echo(f"\nin the experiment:\n{masked(err.traceback)}", err=True)
+    for line in masked(str(err)).splitlines() or [type(err).__name__]:
+        click.secho(f"error: {line}", err=True, fg="red")
+    if isinstance(err, ExperimentError):
+        click.echo("nothing was started" + ("" if debug else "; --debug shows the traceback"), err=True)
+    sys.exit(err.exit_code)
+
+
+def takes_config(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments of verbs that read a config."""
+    config_dir = click.Path(path_type=Path, file_okay=False)
+    function = click.argument("arguments", nargs=-1, metavar="[EXPERIMENT.py] [key=value ...]")(function)
+    function = click.option("--config-name", default="config", show_default=True, help="A YAML file of that folder.")(
+        function
+    )
+    return click.option(
+        "--config-dir", type=config_dir, help="Folder of YAML configs.  [default: ./conf where there is one]"
+    )(function)
+
+
+def takes_sweep(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument of verbs that review one sweep."""
+    return click.argument("sweep", default="latest")(function)
+
+
+def load(arguments: Sequence[str], config_dir: Path | None, config_name: str) -> Config:
+    """Reads the config that the arguments of `takes_config` ask for.
+
+    Raises:
+        ConfigError: what is wrong with it, all at once.
+        UsageError: more than one experiment file.
+    """
+    from runner.config import load_config
+
+    files = [argument for argument in arguments if "=" not in argument and argument.endswith(".py")]
+    overrides = [argument for argument in arguments if argument not in files]
+    if len(files) > 1:
+        raise click.UsageError(f"one experiment file at a time, got {', '.join(files)}; mix several with `members`")
+    return load_config(files[0] if files else None, overrides, config_dir=config_dir, config_name=config_name)
+
+
+def make_console() -> Console:
+    """Where a person reads, a file or another program."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # a pipe has no edge to wrap at
+    return Console(width=width, highlight=False)

@@ -1,0 +1,87 @@
+"""The verbs that read journals: `list`, `results` and `best`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from runner.cli.base import make_console, takes_sweep, verb
+
+
+@verb
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """Lists the sweeps of this folder, newest first."""
+    from rich.table import Table
+
+    from runner.review import list_sweeps, score
+
+    reviews = list_sweeps()
+    if as_json:
+        from runner.review import as_json as review_json
+
+        click.echo(json.dumps([review_json(review) for review in reviews], indent=2))
+        return
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for name in ("sweep", "status", "trials", "metric", "best"):
+        table.add_column(name, no_wrap=True)
+    for review in reviews:
+        value = ", ".join(f"{score(trial, review.sweep):.4g} (trial {trial.id})" for trial in review.leaders) or "–"
+        sweep_record = review.sweep
+        table.add_row(sweep_record.id, sweep_record.status, str(len(review.trials)), sweep_record.metric, value)
+    make_console().print(table if reviews else "no sweeps here yet; `python -m runner sweep` makes one")
+
+
+@verb
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@takes_sweep
+def results(sweep: str, as_json: bool, as_csv: bool) -> None:
+    """Prints a sweep's trials, best first; SWEEP is an id, its beginning, or "latest"."""
+    from runner import review as reviewing
+
+    review = reviewing.open_review(reviewing.find_sweep(sweep))
+    if as_json:
+        click.echo(json.dumps(reviewing.as_json(review), indent=2))
+    elif as_csv:
+        header, rows = reviewing.table(review)
+        csv.writer(sys.stdout).writerows([header, *rows])
+    else:
+        from runner.results import print_results
+
+        print_results(review, make_console())
+
+
+@verb
+@click.option(
+    "--export", "target", type=click.Path(path_type=Path), help="Write the best trial's model to this folder."
+)
+@click.option("--trial", "trial_id", help="This trial instead of the best.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a list.")
+@takes_sweep
+def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -> None:
+    """Prints a sweep's best trial (of a mixed sweep, each member's); with --export writes its model for plain Keras."""
+    from runner import review as reviewing
+    from runner.errors import ConfigError
+
+    review = reviewing.open_review(reviewing.find_sweep(sweep))
+    trials = review.chosen(trial_id)
+    if as_json:
+        click.echo(json.dumps([reviewing.summary(review.sweep, trial) for trial in trials], indent=2))
+    else:
+        for trial in trials:
+            click.echo(reviewing.in_one_line(review.sweep, trial))
+    if target is None:
+        return
+    if len(trials) > 1:
+        raise click.UsageError(f"one model at a time; add --trial {' or --trial '.join(trial.id for trial in trials)}")
+    try:
+        written = reviewing.export_model(review, trials[0], target)
+    except OSError as err:
+        raise ConfigError(f"--export {target}: {err}") from err
+    click.echo(f"wrote {', '.join(str(path.relative_to(target)) for path in written)} to {target}", err=as_json)
+    click.echo(reviewing.how_to_load(target), err=as_json)

@@ -1,0 +1,84 @@
+"""The verbs around MLflow's store and this machine: `sync`, `ui` and `doctor`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import socket
+
+import click
+
+from runner.cli.base import takes_sweep, verb
+from runner.redaction import without_credentials
+
+
+@verb
+@click.option("--tracking-uri", metavar="URI", help="Another MLflow store.  [default: that of the sweep's config]")
+@takes_sweep
+def sync(sweep: str, tracking_uri: str | None) -> None:
+    """Sends what MLflow lacks of a sweep, from its journal; may be repeated."""
+    from runner.journal import locked
+    from runner.review import find_sweep
+    from runner.tracking import sync as send
+
+    folder = find_sweep(sweep)
+    with locked(folder):
+        where = send(folder, tracking_uri, on_warning=functools.partial(click.echo, err=True))
+    click.echo(f"{where} has all of sweep {folder.name}")
+
+
+@verb
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--uri", help="MLflow tracking URI.  [default: that of the latest sweep, else sqlite:///mlflow.db]")
+def ui(port: int, uri: str | None) -> int:
+    """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
+    from runner.ui import serve, server_command, server_environment
+
+    store = uri or _latest_uri()
+    shown = without_credentials(store)
+    if store.startswith(("http://", "https://")):
+        click.echo(f"this store has a UI of its own: {shown}")
+        return 0
+    _check_port(port)
+    click.echo(f"MLflow UI of {shown}: http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)")
+    return serve(server_command(port), server_environment(store, os.environ), click.get_current_context().obj)
+
+
+@verb
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--uri", help="MLflow tracking URI.  [default: that of the latest sweep, else sqlite:///mlflow.db]")
+def doctor(as_json: bool, uri: str | None) -> int:
+    """Looks at GPUs, TensorFlow, MPS, Ray, MLflow's store and disks, and says what to do; exit code 2 if one fails."""
+    from dataclasses import asdict
+
+    from runner.doctor import examine, exit_code
+    from runner.review import SWEEPS
+
+    findings = examine(uri or _latest_uri(), SWEEPS)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        return exit_code(findings)
+    width = max(len(finding.part) for finding in findings)
+    for finding in findings:
+        colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.status]
+        click.echo(f"{click.style(f'{finding.status:4}', fg=colour)}  {finding.part:{width}}  {finding.found}")
+        if finding.advice:
+            click.echo(f"{'':{width + 8}}{finding.advice}")
+    return exit_code(findings)
+
+
+def _latest_uri() -> str:
+    from runner.review import list_sweeps
+
+    sweeps = list_sweeps()
+    return sweeps[0].sweep.tracking_uri if sweeps else "sqlite:///mlflow.db"
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as err:
+            raise click.UsageError(f"port {port} of 127.0.0.1: {err.strerror}; choose another one with --port") from err
