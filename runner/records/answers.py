@@ -143,11 +143,6 @@ class Report:
     epochs: tuple[Epoch, ...] = ()
     facts: Facts | None = None
 
-    @property
-    def epoch_metrics(self) -> Metrics | None:
-        """The metrics of the epoch that ended with this turn; None where none did."""
-        return self.epochs[-1].metrics if self.epochs else None
-
 
 FailureKind = Literal["data", "build", "train", "export", "snapshot", "oom", "worker", "hang"]
 _LOST: frozenset[FailureKind] = frozenset({"oom", "worker", "hang"})

@@ -23,7 +23,7 @@ def judge(train: TrainSettings, history: Sequence[Metrics], report: Report) -> V
     loss = report.running.get("loss", 0.0)
     if not math.isfinite(loss):
         return _diverged(train, history, report)
-    if report.epoch_metrics is None:
+    if not report.epochs:
         return Verdict(kind="keep")
     best, stopped = _early_stopping(train.early_stopping, history)
     last = len(history) - 1
@@ -39,7 +39,7 @@ def judge(train: TrainSettings, history: Sequence[Metrics], report: Report) -> V
 def _diverged(train: TrainSettings, history: Sequence[Metrics], report: Report) -> Verdict:
     """The last weights are lost: without best ones, kept after an earlier epoch, the trial has failed."""
     reason = f"diverged: loss is {report.running.get('loss')} after step {report.step}"
-    earlier = history[:-1] if report.epoch_metrics is not None else history
+    earlier = history[:-1] if report.epochs else history
     best, _ = _early_stopping(train.early_stopping, earlier)
     if train.early_stopping is not None and train.early_stopping.restore_best and best is not None:
         return Verdict(kind="stop", reason=reason, restore_best=True)

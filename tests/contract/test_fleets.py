@@ -26,7 +26,7 @@ from runner.fleet.processes import is_running
 from runner.fleet.ray import RayFleet
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord
 from runner.placement import Machine, Request, plan_slots
-from runner.records import Checked, Failure, ReduceLROnPlateau, Replay, Slot, Snapshot, Trial, Work
+from runner.records import Checked, Failure, Metrics, ReduceLROnPlateau, Replay, Report, Slot, Snapshot, Trial, Work
 from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.snapshots import SnapshotStore
@@ -302,6 +302,10 @@ def test_what_an_experiment_starts_can_be_terminated_and_its_worker_cannot(ray_f
     assert is_running(device.pid)
 
 
+def metrics(report: Report) -> list[Metrics]:
+    return [epoch.metrics for epoch in report.epochs]
+
+
 def test_a_trial_is_restored_in_another_slot(make_trial: Any, fleet: Any) -> None:
     trials = [make_trial("dropout_mlp", id=f"{i:03}", seed=i, epochs=4) for i in range(2)]
     first, second = ({slot: (Work(trial=trials[slot], round=n),) for slot in range(2)} for n in range(2))
@@ -312,8 +316,8 @@ def test_a_trial_is_restored_in_another_slot(make_trial: Any, fleet: Any) -> Non
 
     replays = {1 - s: (Replay(trial=trials[s], snapshot=snapshots[trials[s].id], orders=second[s]),) for s in range(2)}
     found = fleet.restore(replays)
-    assert {i: report.epoch_metrics for i, report in found.items()} == {
-        i: report.epoch_metrics for i, report in expected.items()
+    assert {trial_id: metrics(report) for trial_id, report in found.items()} == {
+        trial_id: metrics(report) for trial_id, report in expected.items()
     }
     bare = fleet.restore({0: (Replay(trial=trials[1], snapshot=snapshots["001"], orders=()),)})
     assert bare == {"001": None}

@@ -72,7 +72,7 @@ def test_a_model_beyond_its_limit_is_out_of_memory_and_its_neighbour_does_not_no
         for with_neighbour, by_itself in zip((found["000"], after), alone, strict=True):
             assert isinstance(with_neighbour, Report)
             assert isinstance(by_itself, Report)
-            assert with_neighbour.epoch_metrics == pytest.approx(by_itself.epoch_metrics, rel=1e-5)
+            assert with_neighbour.epochs[-1].metrics == pytest.approx(by_itself.epochs[-1].metrics, rel=1e-5)
 
 
 def test_three_thirds_train_together_within_their_limits_and_their_memory_comes_back(trial: Any) -> None:
