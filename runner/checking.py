@@ -8,15 +8,15 @@ from runner.config import Member, infer_goal
 from runner.errors import ConfigError, ExperimentError, FleetError
 from runner.preparation import Prepared
 from runner.records import Checked, Failure, Goal, Trial
-from runner.seams import Fleet
+from runner.settle import Check
 
 
-def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:
+def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
     """Tries each member's first trial, and where that fails its last: a mistake in both is the member's own.
 
     Args:
         prepared: the sweep.
-        fleet: open.
+        check: tries trials, as `Fleet.check` does.
 
     Returns:
         What the check found, by member.
@@ -27,9 +27,9 @@ def check_members(prepared: Prepared, fleet: Fleet) -> dict[str, Checked]:
     of_member: dict[str, list[Trial]] = {}
     for trial in prepared.trials:
         of_member.setdefault(trial.member, []).append(trial)
-    results = fleet.check([trials[0] for trials in of_member.values()])
+    results = check([trials[0] for trials in of_member.values()])
     again = [trials[-1] for trials in of_member.values() if isinstance(results[trials[0].id], Failure) and trials[1:]]
-    results = {**results, **(fleet.check(again) if again else {})}
+    results = {**results, **(check(again) if again else {})}
     checked: dict[str, Checked] = {}
     failures: list[tuple[Trial, Failure]] = []
     for member, trials in of_member.items():

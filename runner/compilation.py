@@ -25,11 +25,13 @@ class Timings:
         graph_s: a step as a graph.
         xla_s: a step by XLA; None where it was not worth measuring, infinite where it cannot be compiled.
         xla_compile_s: compiling by XLA, once for each architecture and worker.
+        steps: that a slot of the last sweep took of the architecture: the next sweep is probably of that size.
     """
 
     graph_s: float
     xla_s: float | None = None
     xla_compile_s: float = 0.0
+    steps: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, float | None]) -> Timings:

@@ -45,7 +45,7 @@ def make_plan(prepared: Prepared) -> Plan:
         ExperimentError: a member cannot be trained.
     """
     with open_fleet(prepared, prepared.slots[:1]) as fleet:
-        checked = check_members(prepared, fleet)
+        checked = check_members(prepared, fleet.check)
         metric, goal = choose_metric(prepared, checked)
         first_of_data = {trial.data_key: trial for trial in reversed(prepared.trials)}
         found = fleet.check(list(first_of_data.values()))

@@ -174,11 +174,9 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
     return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience)
 
 
-def settled(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> tuple[Trial, ...]:
-    """The trials with nothing left to `auto`."""
-    file, allocation = TimingsFile(CACHE.expanduser()), prepared.slots[0].allocation
-    settling = Settling(file, allocation, len(prepared.slots), versions(), fleet.check)
-    return settling.settle(prepared.trials, checked)
+def make_settling(prepared: Prepared, fleet: Fleet) -> Settling:
+    """Decides what the config leaves to `auto`, from what this machine has measured."""
+    return Settling(TimingsFile(CACHE.expanduser()), prepared.slots[0].allocation, versions(), fleet.check)
 
 
 def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:

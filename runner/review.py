@@ -65,12 +65,13 @@ class Review:
 
     @property
     def leaders(self) -> tuple[TrialRecord, ...]:
-        """Each member's best trial: members train on different data, their values do not compare."""
-        return self._first_of_members(trial for trial in self.trials if score(trial, self.sweep) is not None)
+        """As `best`; of members without such a trial the best one without a model."""
+        ranked = [trial for trial in self.trials if score(trial, self.sweep) is not None]
+        return self._first_of_members(sorted(ranked, key=lambda trial: trial.weights is None))
 
     @property
     def best(self) -> tuple[TrialRecord, ...]:
-        """Each member's best trial of those that have a model: one that is killed or has failed has none."""
+        """Each member's best trial that has a model: members train on different data, their values do not compare."""
         with_model = (trial for trial in self.trials if trial.weights is not None)
         return self._first_of_members(trial for trial in with_model if score(trial, self.sweep) is not None)
 

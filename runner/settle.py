@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.compilation import Compile, Timings, choose, is_worth_measuring
-from runner.records import Allocation, Checked, Facts, Failure, TrainSettings, Trial
+from runner.records import Allocation, Checked, Facts, Failure, FailureKind, TrainSettings, Trial
 from runner.timings import TimingsFile, timings_key
 
 CACHE = Path("~/.cache/lockstep-runner/timings.json")
@@ -27,43 +27,63 @@ class Settling:
     Args:
         file: where measurements are kept.
         allocation: the share of the machine that they are for.
-        slots: trials that train side by side.
         versions: of the packages that change measurements.
         check: tries trials in the fleet, `Fleet.check`.
     """
 
-    def __init__(
-        self, file: TimingsFile, allocation: Allocation, slots: int, versions: Mapping[str, str], check: Check
-    ) -> None:
-        self._file, self._allocation, self._slots = file, allocation, slots
+    def __init__(self, file: TimingsFile, allocation: Allocation, versions: Mapping[str, str], check: Check) -> None:
+        self._file, self._allocation = file, allocation
         self._versions, self._check = dict(versions), check
+        self._refused: dict[str, FailureKind] = {}  # XLA, by the key of what it has failed for since
 
-    def settle(self, trials: Sequence[Trial], checked: Mapping[str, Checked]) -> tuple[Trial, ...]:
+    def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.check`, compiled as the last sweep's trials were: what a check traces is not traced again."""
+        likely = [self._as_last_time(trial) for trial in trials]
+        found = dict(self._check(likely))
+        again = {}
+        for trial, tried in zip(trials, likely, strict=True):
+            answer = found.get(trial.id)
+            if trial != tried and isinstance(answer, Failure) and answer.kind in ("build", "oom"):
+                again[trial.id], self._refused[self._key(trial)] = trial, answer.kind
+        return {**found, **(self._check(list(again.values())) if again else {})}
+
+    def settle(self, trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int) -> tuple[Trial, ...]:
         """The trials with nothing left to `auto`.
 
         Args:
             trials: of the whole sweep.
-            checked: by member, what the check of its first trial found.
+            checked: by member, what the check of one of its trials found.
+            slots: trials that train side by side.
         """
-        first = {trial.member: trial for trial in reversed(trials)}
-        steps = _steps_in_a_slot(trials, checked, self._slots)
-        most = {member: max(steps[_alike(t)] for t in trials if t.member == member) for member in first}
-        timings = {member: self._timings(first[member], checked[member], most[member]) for member in first}
+        tried = {trial.member: trial for trial in trials if trial.id == checked[trial.member].trial_id}
+        steps = _steps_in_a_slot(trials, checked, slots)
+        most = {member: max(steps[_alike(t)] for t in trials if t.member == member) for member in tried}
+        timings = {member: self._timings(tried[member], checked[member], most[member]) for member in tried}
         return tuple(
             _settled(trial, checked[trial.member].facts, timings[trial.member], steps[_alike(trial)])
             for trial in trials
         )
 
+    def _as_last_time(self, trial: Trial) -> Trial:
+        known = self._file.get(self._key(trial)) if trial.train.compile == "auto" else None
+        by_xla = known is not None and choose(known, known.steps) == "xla"
+        return _compiled(trial, "xla") if by_xla else trial
+
+    def _key(self, trial: Trial) -> str:
+        return timings_key(trial, self._allocation, self._versions)
+
     def _timings(self, trial: Trial, check: Checked, steps: float) -> Timings:
         if trial.train.compile == "xla":  # asked for: its check has timed it so
             return Timings(graph_s=check.step_s)
-        key = timings_key(trial, self._allocation, self._versions)
+        key = self._key(trial)
         known = self._file.get(key) or Timings(graph_s=check.step_s)
         open_ = known.xla_s is None and trial.train.compile == "auto" and check.facts.program != "plain"
         if open_ and is_worth_measuring(known.graph_s, steps, on_gpu=self._allocation.num_gpus > 0):
             known = self._with_xla(trial, known)
-        self._file.put(key, known)
-        return known
+        known = replace(known, steps=steps)
+        without = replace(known, xla_s=math.inf) if key in self._refused else known
+        self._file.put(key, known if self._refused.get(key) == "oom" else without)  # memory may be free another time
+        return without
 
     def _with_xla(self, trial: Trial, known: Timings) -> Timings:
         found = self._check([_compiled(trial, "xla")])[trial.id]

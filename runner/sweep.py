@@ -18,11 +18,11 @@ from runner.preparation import (
     Prepared,
     advice,
     make_schedule,
+    make_settling,
     make_shares,
     open_fleet,
     prepare,
     probe,
-    settled,
     unmeasured,
     within_memory,
 )
@@ -68,11 +68,12 @@ def run_sweep(
     masked = partial(redact, secrets=secrets.values())
     with ExitStack() as records:
         with open_fleet(prepared, prepared.slots) as fleet:
-            checked = check_members(prepared, fleet)
+            settling = make_settling(prepared, fleet)
+            checked = check_members(prepared, settling.check)
             fitting = within_memory(prepared, checked, fleet)
             if len(fitting.slots) < len(prepared.slots):
                 console.print(f"the free memory holds {len(fitting.slots)} of these at a time", highlight=False)
-            prepared = replace(fitting, trials=settled(fitting, checked, fleet))
+            prepared = replace(fitting, trials=settling.settle(fitting.trials, checked, len(fitting.slots)))
             metric, goal = choose_metric(prepared, checked)
             folder = new_folder(root, config.name)
             records.enter_context(locked(folder))

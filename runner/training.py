@@ -81,13 +81,12 @@ class Training:
             status = "killed" if schedule.has_work() else "complete"
             raise
         finally:
-            self.journal.end(status)
-            self.projection.notify()
             name = self.folder.name
             if status != "complete":
-                self.console.print(
-                    f"to go on with it:  python -m runner resume {name}", highlight=False, soft_wrap=True
-                )
+                text = f"to go on with it:  python -m runner resume {name}"
+                self.console.print(text, highlight=False, soft_wrap=True)
+            self.journal.end(status)
+            self.projection.notify()
             self.console.print(f"sweep {name}: sending the rest to MLflow …", style="dim", highlight=False)
 
     def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:

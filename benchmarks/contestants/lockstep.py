@@ -67,5 +67,6 @@ def train_prepared(prepared: Prepared) -> Result:
 def settled(prepared: Prepared, fleet: Fleet) -> Prepared:
     """The sweep with nothing left to `auto`."""
     allocation = prepared.slots[0].allocation
-    settling = Settling(TimingsFile(TIMINGS), allocation, len(prepared.slots), versions(), fleet.check)
-    return replace(prepared, trials=settling.settle(prepared.trials, check_members(prepared, fleet)))
+    settling = Settling(TimingsFile(TIMINGS), allocation, versions(), fleet.check)
+    checked = check_members(prepared, settling.check)
+    return replace(prepared, trials=settling.settle(prepared.trials, checked, len(prepared.slots)))

@@ -29,7 +29,7 @@ def measure(quick: bool) -> dict[str, float]:
     with open_fleet(prepared, prepared.slots) as fleet:
         prepared = settled(prepared, fleet)
         _train(prepared, fleet, [(prepared.trials, prepared.slots)])  # everything is traced before the clock starts
-        for _ in range(2 if quick else 5):
+        for _ in range(2 if quick else 9):
             together.append(_train(prepared, fleet, [(prepared.trials, prepared.slots)]))
             apart.append(_train(prepared, fleet, _by_slot(prepared)))
     tax = [with_barrier / without - 1 for with_barrier, without in zip(together, apart, strict=True)]

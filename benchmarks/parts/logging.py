@@ -38,7 +38,7 @@ def measure(quick: bool) -> dict[str, float]:
             plain_s, _ = _train(prepared, fleet, None)
             prepared = _with_rows(prepared, task, plain_s)
             _train(prepared, fleet, uri)  # makes the store
-            pairs = [(_train(prepared, fleet, None), _train(prepared, fleet, uri)) for _ in range(2 if quick else 5)]
+            pairs = [(_train(prepared, fleet, None), _train(prepared, fleet, uri)) for _ in range(2 if quick else 9)]
     taxes = sorted(with_mlflow[0] / without[0] - 1 for without, with_mlflow in pairs)
     rows = sum(pair[1][1] / pair[1][0] for pair in pairs) / len(pairs)
     return {"tax": taxes[len(taxes) // 2], "sweep_rows_per_s": rows, "idle_rows_per_s": _idle_rows_per_s(quick)}

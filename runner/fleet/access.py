@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import secrets
 import shutil
 import tempfile
@@ -14,7 +15,8 @@ from pathlib import Path
 from ray._common.utils import get_default_system_temp_dir
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # not in its type stub
 
-_PREFIX = "runner-ray-"  # of folders that only sweeps make, and may remove
+# Names are short: sockets' paths, which have 107 characters at most, begin with them.
+_PREFIX, _MARK, _RAYS = "lsr-", "made-by", "r"
 
 
 @contextmanager
@@ -36,8 +38,7 @@ def private_cluster() -> Iterator[dict[str, str]]:
     _reload()
     try:
         with _private_folder() as private:
-            # Ray opens the inner one to everyone; its name is short, as sockets' paths have 107 characters at most.
-            yield {"_temp_dir": f"{private}/r"}
+            yield {"_temp_dir": str(private / _RAYS)}  # Ray opens this one to everyone
     finally:
         for name, value in before.items():
             if value is None:
@@ -53,17 +54,34 @@ def _private_folder() -> Iterator[Path]:
     parent = Path(get_default_system_temp_dir())
     for left in parent.glob(f"{_PREFIX}*"):
         with _locked(left) as free:
-            if free:
+            if free and _is_ours(left):
                 shutil.rmtree(left, ignore_errors=True)
     # Under its own name once it is locked, and not before: another sweep may be looking for folders left behind.
     new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
-    private = parent / new.name.removeprefix(".")
-    with _locked(new):
-        new.rename(private)
+    (new / _MARK).write_text(_machine(), encoding="utf-8")
+    with _locked(new) as locked:
+        private = new.rename(parent / new.name.removeprefix(".")) if locked else new
         try:
             yield private
         finally:
             shutil.rmtree(private, ignore_errors=True)  # what Ray still holds open there is gone with its processes
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a sweep on this machine made the folder, and nobody has put anything else there.
+
+    A folder of temporary files that several machines share may have locks that each of them sees alone.
+    """
+    names = {path.name for path in folder.iterdir()}
+    return names <= {_MARK, _RAYS} and _MARK in names and (folder / _MARK).read_text(encoding="utf-8") == _machine()
+
+
+def _machine() -> str:
+    """This machine since it was started."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        return platform.node()
 
 
 @contextmanager

@@ -17,6 +17,8 @@ def main(command: list[str]) -> None:
     """Does not return."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.environ.get("RAY_RAYLET_PID", str(os.getppid())) != str(os.getppid()):
+            os._exit(1)  # it has ended already
     os.execv(command[0], command)
 
 

@@ -54,7 +54,7 @@ class RaySession:
         except BaseException:
             self.__exit__()
             raise
-        if isinstance(self._error, ConnectionError | RuntimeError | ValueError | RayError):
+        if isinstance(self._error, OSError | RuntimeError | ValueError | RayError):
             raise FleetError(f"Ray did not start: {self._error}") from self._error
         if self._error is not None:
             raise self._error

@@ -114,15 +114,15 @@ def test_a_model_with_code_of_its_own_is_rebuilt_from_source_and_weights(folder:
 
 
 def test_a_plan_counts_what_the_sweep_then_does(record: Record, folder: Folder) -> None:
-    plan = json.loads(folder.run("plan", "--json").out)
-    # A plan does not time the steps: "auto" is settled by the sweep.
+    # Given: left to "auto", what the sweep has measured of the steps and what the plan measures need not agree.
+    plan = json.loads(folder.run("plan", "--json", "train.steps_per_round=20").out)
     assert {trial["id"]: trial["settings"] for trial in plan["trials"]} == {
         trial_id: {**trial.settings, "train.compile": "auto"} for trial_id, trial in record.trials.items()
     }
     for trial in plan["trials"]:
         turns = [turn for turn in record.turns if turn["trial"] == trial["id"]]
-        assert trial["rounds"] == len(turns)
-        assert trial["steps"] == max(turn["step"] for turn in turns)
+        assert (trial["steps_per_epoch"], trial["rounds"]) == (45, 12 * 3)
+        assert trial["steps"] == max(turn["step"] for turn in turns) == 12 * 45
         assert trial["seed"] == record.trials[trial["id"]].record["seed"]
     assert {slot["index"] for slot in plan["slots"]} == {trial.slot for trial in record.trials.values()}
     assert not folder.sweeps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,22 +36,26 @@ def found(step_s: float, trial_id: str = "000", trace_s: float = 2.0) -> Checked
 class Timed:
     """A settling whose fleet answers with what XLA would take, and counts how often it is asked."""
 
-    def __init__(self, path: Path, xla: Checked | Failure | None = None, slots: int = 1) -> None:
+    def __init__(
+        self, path: Path, xla: Checked | Failure | None = None, slots: int = 1, graph: Checked | None = None
+    ) -> None:
         self.asked: list[Trial] = []
-        self._xla = xla or found(1e-4)
-        self._settling = Settling(
-            TimingsFile(path), Allocation(num_cpus=1), slots, {"tensorflow": "2"}, check=self._check
-        )
+        self._xla, self._graph = xla or found(1e-4), graph
+        self._slots = slots
+        self._settling = Settling(TimingsFile(path), Allocation(num_cpus=1), {"tensorflow": "2"}, check=self._check)
 
     def __call__(self, trials: list[Trial], graph_s: float = 1e-3) -> list[str]:
         return [t.train.compile for t in self.settle(trials, graph_s)]
 
     def settle(self, trials: list[Trial], graph_s: float = 1e-3) -> tuple[Trial, ...]:
-        return self._settling.settle(trials, {"test": found(graph_s)})
+        return self._settling.settle(trials, {"test": found(graph_s)}, self._slots)
+
+    def check(self, trials: list[Trial]) -> Mapping[str, Checked | Failure]:
+        return self._settling.check(trials)
 
     def _check(self, trials: Sequence[Trial]) -> dict[str, Checked | Failure]:
         self.asked += trials
-        return {trial.id: self._xla for trial in trials}
+        return {t.id: self._graph if self._graph and t.train.compile != "xla" else self._xla for t in trials}
 
 
 def test_short_training_and_long_cpu_steps_are_not_worth_measuring() -> None:
@@ -102,6 +106,42 @@ def test_a_step_that_xla_cannot_compile_runs_as_a_graph(make_trial: Any, tmp_pat
     again = Timed(tmp_path / "t.json")
     assert again(trials) == ["graph"]
     assert again.asked == []
+
+
+def test_a_check_compiles_as_the_last_sweep_did(make_trial: Any, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    trials = [make_trial(epochs=10_000, compile="auto")]
+    first = Timed(path)
+    first.check(trials)
+    assert first(trials) == ["xla"]
+    second = Timed(path)
+    assert second.check(trials) == {"000": found(1e-4)}
+    assert [trial.train.compile for trial in (*first.asked, *second.asked)] == ["auto", "xla", "xla"]
+    assert Timed(path)([make_trial(epochs=10, compile="auto")]) == ["graph"]
+    third = Timed(path)
+    third.check(trials)
+    assert [trial.train.compile for trial in third.asked] == ["auto"]
+
+
+@pytest.mark.parametrize(("kind", "later"), [("build", ["graph"]), ("oom", ["xla"])])
+def test_a_check_that_xla_spoils_is_repeated_without_it_and_so_is_training(
+    make_trial: Any, tmp_path: Path, kind: Any, later: list[str]
+) -> None:
+    path, trials = tmp_path / "t.json", [make_trial(epochs=10_000, compile="auto")]
+    assert Timed(path)(trials) == ["xla"]
+    spoilt = Timed(path, xla=Failure(trial_id="000", kind=kind, message="no kernel"), graph=found(1e-3))
+    assert spoilt.check(trials) == {"000": found(1e-3)}
+    assert [trial.train.compile for trial in spoilt.asked] == ["xla", "auto"]
+    assert spoilt(trials) == ["graph"]
+    assert Timed(path)(trials) == later, "memory may be free another time"
+
+
+def test_data_that_cannot_be_loaded_are_not_loaded_again(make_trial: Any, tmp_path: Path) -> None:
+    path, trials = tmp_path / "t.json", [make_trial(epochs=10_000, compile="auto")]
+    Timed(path)(trials)
+    spoilt = Timed(path, xla=Failure(trial_id="000", kind="data", message="no such file"))
+    spoilt.check(trials)
+    assert len(spoilt.asked) == 1
 
 
 def test_a_choice_that_was_made_is_left_alone(make_trial: Any, tmp_path: Path) -> None:

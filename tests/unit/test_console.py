@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,13 +35,13 @@ def make(make_trial: Any, count: int) -> Progress:
     return Progress(trials=trials, metric="val_accuracy", goal="maximize", clock=lambda: 0.0)
 
 
-def screen(progress: Progress, width: int, height: int) -> list[str]:
+def screen(progress: Progress, width: int, height: int, begun: Sequence[str] = ()) -> list[str]:
     """What a terminal of that size shows last, without colours."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=width, height=height, color_system=None)
     table = LiveTable(console, progress)
     with table:
-        pass
+        table.begin(begun)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
     lines = text[text.rindex(" trial ") :].split("\n")
     return [line.rstrip() for line in lines if line.strip()]
@@ -91,6 +92,12 @@ def test_a_failed_trials_line_says_why(make_trial: Any) -> None:
     assert "build: no [such] layer" in screen(progress, 100, 30)[1]
 
 
+def test_a_trial_is_shown_as_running_from_its_first_turn(make_trial: Any) -> None:
+    _, first, second, _ = screen(make(make_trial, 2), 100, 30, begun=["000"])
+    assert first.split()[:4] == ["000", "running", "1", "0/12"]
+    assert second.split()[:2] == ["001", "queued"]
+
+
 def test_a_pipe_gets_a_line_a_turn(make_trial: Any) -> None:
     file = io.StringIO()
     console = Console(file=file, width=80)
@@ -98,6 +105,7 @@ def test_a_pipe_gets_a_line_a_turn(make_trial: Any) -> None:
     assert isinstance(view, Lines)
     failure = Failure(trial_id="001", kind="build", message="no [such] layer")
     with view:
+        view.begin(["000", "001"])
         view.show({"000": report("000"), "001": failure}, {"000": KEEP, "001": Verdict(kind="fail")})
     first, second = file.getvalue().splitlines()
     assert first.startswith("000 round 7 epoch 7/12 step 70 · loss 0.1235 · val_accuracy 0.9123 best 0.9123 · ")

@@ -290,7 +290,10 @@ def test_what_a_person_sees_of_a_round_has_no_secret() -> None:
         "000": Verdict(kind="fail", reason="train: no hunter22"),
         "001": Verdict(kind="stop", reason="hunter22"),
     }
-    _Watchers(Mock(), view, lambda text: text.replace("hunter22", "***")).show({"000": failure}, verdicts)
+    watchers = _Watchers(Mock(), view, lambda text: text.replace("hunter22", "***"))
+    watchers.begin(["000"])
+    view.begin.assert_called_once_with(["000"])
+    watchers.show({"000": failure}, verdicts)
     (reports, shown), _ = view.show.call_args
     assert reports["000"].message == "no ***"
     assert {key: verdict.reason for key, verdict in shown.items()} == {"000": "train: no ***", "001": "***"}
