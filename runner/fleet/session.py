@@ -123,6 +123,8 @@ def _shut_down() -> None:
 def _kill(node: Node, **_: Any) -> None:
     """Kills the processes that were started for this node, and what they have started."""
     own = [info.process.pid for infos in node.all_processes.values() for info in infos]
+    for pid in own:
+        send(pid, signal.SIGSTOP)  # so that they start nothing while what they have started is looked for
     below = {pid: start_of(pid) for started in own for pid in descendants(started)}
     _KILL_ALL(node, check_alive=False)
     for pid, start in below.items():

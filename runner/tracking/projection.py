@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
 import sys
 import threading
@@ -23,6 +24,15 @@ _FLUSH_S = 1.0  # at most one flush in this time, however often it is notified
 _DRAIN_POLL_S = 0.1
 _AFTER_SIGNAL_S = 5.0  # most seconds to drain when a person waits for the end; `resume` sends the rest
 _LONGEST_PAUSE_S = 30.0
+_PIECES = (
+    "sqlalchemy",
+    "pandas",
+    "alembic.migration",
+    "fastapi",
+    "mlflow",
+    "mlflow.pyfunc",
+    "runner.tracking.follower",
+)
 
 
 def preload(uri: str) -> None:
@@ -30,15 +40,18 @@ def preload(uri: str) -> None:
 
     Not where a worker lives in this process: its lean import of Keras hides packages that MLflow needs.
     """
-    threading.Thread(target=_import_mlflow, args=(uri,), name="mlflow-import", daemon=True).start()
+    # No daemon: Python would end that in the middle of an import, and where it is in C++ the whole process aborts.
+    threading.Thread(target=_import_mlflow, args=(uri,), name="mlflow-import").start()
 
 
 def _import_mlflow(uri: str) -> None:
-    with suppress(ImportError):  # a projection tells it
-        import runner.tracking.follower  # noqa: F401
-
-        if not uri.startswith(("http://", "https://")):
-            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # half a second, at the first use otherwise
+    """Imports in pieces of less than a second: the end of the program waits for the one that is being imported."""
+    server = uri.startswith(("http://", "https://"))
+    for name in _PIECES if server else (*_PIECES, "mlflow.store.tracking.sqlalchemy_store"):
+        if not threading.main_thread().is_alive():
+            return
+        with suppress(ImportError):  # a projection tells it
+            importlib.import_module(name)
 
 
 def _to_stderr(message: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -55,3 +57,21 @@ def test_ctrl_c_while_the_rest_is_sent_waits_briefly_and_tells_what_is_missing(
     assert following._thread is not None
     assert not following._thread.is_alive()
     assert time.monotonic() - began_s < 10.0
+
+
+ENDS_WHILE_IMPORTING = """
+import threading, time
+from runner.tracking.projection import preload
+preload("sqlite://")
+time.sleep(0.2)
+print([t.name for t in threading.enumerate() if t.daemon])
+"""
+
+
+def test_a_program_that_ends_while_mlflow_is_imported_ends_well_and_soon() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", ENDS_WHILE_IMPORTING], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "[]\n")
+    assert "import time:" in ended.stderr
+    assert "runner.tracking.follower" not in ended.stderr, "the rest is not imported"
