@@ -23,7 +23,7 @@ test-gpu: .venv/.ready  ## Run the tests that need an NVIDIA GPU; skips them wit
 faults: .venv/.ready  ## Inject faults, compare with an undisturbed sweep, print a table: make faults ARGS="--quick"
 	PYTHONPATH=tests .venv/bin/python -m faults $(ARGS)
 
-bench: .venv/.ready  ## Measure the runner beside what else there is, an hour: make bench ARGS="W1 W7"
+bench: .venv/.ready  ## Measure the runner beside what else there is, two hours: make bench ARGS="W1 W7"
 	.venv/bin/python -m benchmarks $(ARGS)
 
 bench-quick: .venv/.ready  ## Guard the most important ratios, three minutes
