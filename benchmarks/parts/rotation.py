@@ -18,12 +18,13 @@ from runner.testing import NullWatcher
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """The share of all turns that swapping takes, for W1 and W2."""
+    """The share of all turns that swapping takes, for W1 and W2. Turns have an epoch: left to `auto` they are longer."""
     return {f"swap_share_{name}": _swap_share(name, 2 if quick else 4) for name in ("W1", "W2")}
 
 
 def _swap_share(workload: str, epochs: int) -> float:
-    prepared = prepare_task(Task(workload=WORKLOADS[workload], models=16, epochs=epochs))
+    task = Task(workload=WORKLOADS[workload], models=16, epochs=epochs)
+    prepared = prepare_task(task, [f"train.steps_per_round={task.workload.steps_per_epoch}"])
     with open_fleet(prepared, prepared.slots) as fleet, tempfile.TemporaryDirectory() as name:
         prepared = settled(prepared, fleet)
         schedule = Schedule(prepared.trials, prepared.slots, live=16)
