@@ -18,7 +18,7 @@ from runner.testing import NullWatcher
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """The share of all turns that swapping takes, for W1 and W2. Turns have an epoch: left to `auto` they are longer."""
+    """The share of all turns, of an epoch each, that swapping takes, for W1 and W2; `auto` makes longer ones."""
     return {f"swap_share_{name}": _swap_share(name, 2 if quick else 4) for name in ("W1", "W2")}
 
 
