@@ -58,7 +58,7 @@ def _private_folder() -> Iterator[Path]:
                 shutil.rmtree(left, ignore_errors=True)
     # Under its own name once it is locked, and not before: another sweep may be looking for folders left behind.
     new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
-    (new / _MARK).write_text(_machine(), encoding="utf-8")
+    (new / _MARK).write_bytes(_machine())
     with _locked(new) as locked:
         private = new.rename(parent / new.name.removeprefix(".")) if locked else new
         try:
@@ -72,16 +72,19 @@ def _is_ours(folder: Path) -> bool:
 
     A folder of temporary files that several machines share may have locks that each of them sees alone.
     """
-    names = {path.name for path in folder.iterdir()}
-    return names <= {_MARK, _RAYS} and _MARK in names and (folder / _MARK).read_text(encoding="utf-8") == _machine()
+    try:
+        names = {path.name for path in folder.iterdir()}
+        return names <= {_MARK, _RAYS} and (folder / _MARK).read_bytes() == _machine()
+    except OSError:  # without the mark, or another sweep that has begun at the same time has just removed it
+        return False
 
 
-def _machine() -> str:
+def _machine() -> bytes:
     """This machine since it was started."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes()
     except OSError:  # not Linux
-        return platform.node()
+        return platform.node().encode()
 
 
 @contextmanager

@@ -68,3 +68,7 @@ def test_a_link_is_not_followed(parent: Path, tmp_path_factory: pytest.TempPathF
     with access._private_folder():
         pass
     assert (left / "r" / "session.log").exists()
+
+
+def test_a_folder_that_another_sweep_has_just_removed_is_left_to_it(parent: Path) -> None:
+    assert not access._is_ours(parent / "lsr-removed0")
