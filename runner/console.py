@@ -23,7 +23,7 @@ _READABLE = 40  # characters of settings that are worth more than the dispensabl
 
 
 class LiveTable:
-    """A table that is redrawn after each barrier, as tall as the terminal allows."""
+    """A table that is redrawn at each barrier and as trials begin, as tall as the terminal allows."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self._console, self._progress = console, progress

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from runner.cluster import import_ray, machines_of
 from runner.config import Config, Member, resolve_members
@@ -174,9 +175,9 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
     return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience)
 
 
-def make_settling(prepared: Prepared, fleet: Fleet) -> Settling:
-    """Decides what the config leaves to `auto`, from what this machine has measured."""
-    return Settling(TimingsFile(CACHE.expanduser()), prepared.slots[0].allocation, versions(), fleet.check)
+def make_settling(prepared: Prepared, fleet: Fleet, timings: Path = CACHE) -> Settling:
+    """Decides what the config leaves to `auto`, from what this machine has measured and keeps in a file."""
+    return Settling(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), fleet.check)
 
 
 def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:

@@ -81,9 +81,9 @@ class Settling:
         if open_ and is_worth_measuring(known.graph_s, steps, on_gpu=self._allocation.num_gpus > 0):
             known = self._with_xla(trial, known)
         known = replace(known, steps=steps)
-        without = replace(known, xla_s=math.inf) if key in self._refused else known
-        self._file.put(key, known if self._refused.get(key) == "oom" else without)  # memory may be free another time
-        return without
+        refused, without = self._refused.get(key), replace(known, xla_s=math.inf)
+        self._file.put(key, without if refused == "build" else known)  # memory may be free another time
+        return without if refused else known
 
     def _with_xla(self, trial: Trial, known: Timings) -> Timings:
         found = self._check([_compiled(trial, "xla")])[trial.id]

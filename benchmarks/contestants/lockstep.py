@@ -15,14 +15,11 @@ from runner.checking import check_members
 from runner.config import load_config
 from runner.journal import JournalReader
 from runner.overheads import summarize
-from runner.preparation import Prepared, open_fleet, prepare
-from runner.recording import versions
+from runner.preparation import Prepared, make_settling, open_fleet, prepare
 from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.seams import Fleet
-from runner.settle import Settling
 from runner.testing import NullWatcher
-from runner.timings import TimingsFile
 
 TIMINGS = Path(tempfile.gettempdir(), "lockstep-runner-bench-timings.json")
 
@@ -66,7 +63,6 @@ def train_prepared(prepared: Prepared) -> Result:
 
 def settled(prepared: Prepared, fleet: Fleet) -> Prepared:
     """The sweep with nothing left to `auto`."""
-    allocation = prepared.slots[0].allocation
-    settling = Settling(TimingsFile(TIMINGS), allocation, versions(), fleet.check)
+    settling = make_settling(prepared, fleet, TIMINGS)
     checked = check_members(prepared, settling.check)
     return replace(prepared, trials=settling.settle(prepared.trials, checked, len(prepared.slots)))

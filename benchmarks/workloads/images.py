@@ -16,7 +16,7 @@ def load_data(rows: int = 1_280) -> Data:
 
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, size=(10, 7, 7, 3)).repeat(16, axis=1).repeat(16, axis=2)
-    # A hundred different ones, as files would be there already: making them is no part of what is timed.
+    # A hundred different ones, since files would be there already: making them takes a small part of what is timed.
     noisy = np.clip(pictures + rng.integers(-40, 40, size=(10, 10, 112, 112, 3)), 0, 255).astype("uint8")
     encoded = [[tf.io.encode_jpeg(image).numpy() for image in of_kind] for of_kind in noisy]
     labels = np.arange(rows) % 10
