@@ -296,7 +296,7 @@ def test_what_an_experiment_starts_can_be_terminated_and_its_worker_cannot(ray_f
 
     device = ray_fleet.devices[0]
     os.kill(device.pid, signal.SIGTERM)
-    future = ray_fleet._actors[0].__ray_call__.remote(end_children)
+    future = ray_fleet._workers.actors[0].__ray_call__.remote(end_children)
     calls = {0: Call(slot=0, future=future, limit_s=30.0)}
     assert gather(calls, lambda _: None, lambda: None, lambda *_: None) == {0: (-signal.SIGTERM, -signal.SIGTERM)}
     assert is_running(device.pid)

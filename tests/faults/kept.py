@@ -36,7 +36,7 @@ class KeptFleet(RayFleet):
                 super().__enter__()
             self.opened = True
         self._loaded.clear()
-        for slot, actor in list(self._actors.items()):
+        for slot, actor in list(self._workers.actors.items()):
             try:  # the trials of the sweep before have the names of the next one's
                 ray.get(actor.advance.remote(()))
             except RayActorError:  # killed when its slot had no more work
