@@ -18,9 +18,8 @@ def main() -> None:
         sys.exit(_advice(missing))
     from runner.cli import cli
 
-    atexit.register(
-        gc.freeze
-    )  # a last collection, over all of MLflow's objects, takes 0.8 s; the exit frees the memory
+    # A last collection, over all of the driver's objects, takes 0.8 s; the exit frees the memory.
+    atexit.register(gc.freeze)
     cli.main(prog_name="python -m runner")
 
 

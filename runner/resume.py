@@ -122,9 +122,9 @@ def run_resume(
             projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console))
             journal.end("complete")
         else:
-            if config.fleet.kind == "ray":
-                preload(config.tracking.uri)
             with open_fleet(prepared, prepared.slots) as fleet:
+                if config.fleet.kind == "ray":
+                    preload(config.tracking.uri)
                 journal.reopen(standing.going_on)
                 projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console))
                 training = Training(

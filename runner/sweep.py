@@ -63,11 +63,11 @@ def run_sweep(
     console.print(_headline(prepared), highlight=False)
     for text in advice(prepared):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    if config.fleet.kind == "ray":
-        preload(config.tracking.uri)  # Ray's start is mostly waiting; later this would take a worker's CPU
     masked = partial(redact, secrets=secrets.values())
     with ExitStack() as records:
         with open_fleet(prepared, prepared.slots) as fleet:
+            if config.fleet.kind == "ray":  # not before: one Python cannot import Ray and MLflow at the same time
+                preload(config.tracking.uri)
             settling = make_settling(prepared, fleet)
             checked = check_members(prepared, settling.check)
             fitting = within_memory(prepared, checked, fleet)

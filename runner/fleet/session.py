@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Self
 
 import ray
-from ray._private import ray_constants, services
-from ray._private.node import Node
+from ray._private import ray_constants
 from ray.exceptions import RayError
 
 from runner.errors import FleetError
-from runner.fleet import end_with_parent
 from runner.fleet.access import private_cluster
-from runner.fleet.processes import send
-from runner.processes import descendants, start_of
-
-# What `ray.init` starts on every machine, though only an autoscaler, a stream of the workers' logs and a dashboard need
-# it: a Python process each, 1.5 s when Ray starts and 1 s when it ends. No option leaves them out, so tests watch this.
-_UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
-_AGENTS_PYTHON = "_build_python_executable_command_memory_profileable"
-_KILL_ALL = Node.kill_all_processes
+from runner.fleet.ray_private import lean, shut_down
 
 
 class RaySession:
@@ -73,7 +62,7 @@ class RaySession:
                 options = self._options
                 if options.get("address") == "local":  # another cluster has rules of its own
                     options = {**options, **ending.enter_context(private_cluster())}
-                with _lean(), _mortal(), _only(self._gpus), _reachable(_is_elsewhere(options["address"])):
+                with lean(), _only(self._gpus), _reachable(_is_elsewhere(options["address"])):
                     ray.init(**options)
             except BaseException as err:  # raised again in the thread that waits
                 self._error = err
@@ -81,66 +70,7 @@ class RaySession:
             finally:
                 self._started.set()
             self._closing.wait()
-            _shut_down()
-
-
-@contextmanager
-def _lean() -> Iterator[None]:
-    """A Ray that starts meanwhile does without what is not used here."""
-    with ExitStack() as replaced:
-        for name in _UNUSED_PROCESSES:
-            if hasattr(Node, name):
-                replaced.enter_context(_replaced(Node, name, lambda *_, **__: None))
-        yield
-
-
-@contextmanager
-def _mortal() -> Iterator[None]:
-    """The agents of a raylet that starts meanwhile end with it.
-
-    By themselves they first tell Ray's server of its death, which has ended with a driver that was killed: that takes
-    them a minute.
-    """
-    build = getattr(services, _AGENTS_PYTHON, None)
-    if build is None:
-        yield
-        return
-    become = [sys.executable, "-IS", str(Path(end_with_parent.__file__))]
-    with _replaced(services, _AGENTS_PYTHON, lambda *of, **options: [*become, *build(*of, **options)]):
-        yield
-
-
-def _shut_down() -> None:
-    """Ends Ray, and with a Ray that was started here all of its processes.
-
-    Ray would ask its processes by SIGTERM, which they do not hear, and give each a second for the answer. What its
-    raylet had started would notice some time after it.
-    """
-    with _replaced(Node, "kill_all_processes", _kill):
-        ray.shutdown()
-
-
-def _kill(node: Node, **_: Any) -> None:
-    """Kills the processes that were started for this node, and what they have started."""
-    own = [info.process.pid for infos in node.all_processes.values() for info in infos]
-    for pid in own:
-        send(pid, signal.SIGSTOP)  # so that they start nothing while what they have started is looked for
-    below = {pid: start_of(pid) for started in own for pid in descendants(started)}
-    _KILL_ALL(node, check_alive=False)
-    for pid, start in below.items():
-        if start is not None and start_of(pid) == start:
-            send(pid, signal.SIGKILL)
-
-
-@contextmanager
-def _replaced(owner: object, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Meanwhile a class or module of Ray's has this function."""
-    before = getattr(owner, name)
-    setattr(owner, name, function)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
+            shut_down()
 
 
 @contextmanager

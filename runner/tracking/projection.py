@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
+from runner.collecting import without_collecting
 from runner.errors import TrackingError
 from runner.redaction import redact
 from runner.tracking.failures import StoreRefusedError
@@ -47,11 +48,12 @@ def preload(uri: str) -> None:
 def _import_mlflow(uri: str) -> None:
     """Imports in pieces of less than a second: the end of the program waits for the one that is being imported."""
     server = uri.startswith(("http://", "https://"))
-    for name in _PIECES if server else (*_PIECES, "mlflow.store.tracking.sqlalchemy_store"):
-        if not threading.main_thread().is_alive():
-            return
-        with suppress(ImportError):  # a projection tells it
-            importlib.import_module(name)
+    with without_collecting():
+        for name in _PIECES if server else (*_PIECES, "mlflow.store.tracking.sqlalchemy_store"):
+            if not threading.main_thread().is_alive():
+                return
+            with suppress(ImportError):  # a projection tells it
+                importlib.import_module(name)
 
 
 def _to_stderr(message: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from runner.collecting import without_collecting
 from runner.errors import FleetError
 from runner.processes import start_of
 from runner.records import Allocation
@@ -47,7 +48,7 @@ def configure(allocation: Allocation) -> Device:
         FleetError: the limits cannot be applied: TensorFlow sees no GPU, or was initialised before.
     """
     os.environ |= environment(allocation)
-    with _hidden(_OPTIONAL_IMPORTS):
+    with _hidden(_OPTIONAL_IMPORTS), without_collecting():
         import keras  # noqa: F401
         import tensorflow as tf
     device = apply_limits(tf, allocation)

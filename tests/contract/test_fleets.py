@@ -380,3 +380,11 @@ def test_ray_starts_only_what_a_sweep_uses(ray_fleet: RayFleet) -> None:
     assert any("raylet" in line for line in processes), "Ray runs below this process"
     for script in ("monitor.py", "log_monitor.py", "dashboard.py"):
         assert not [line for line in processes if f"/{script}" in line]
+
+
+def test_rays_agent_looks_for_no_part_of_a_dashboard(ray_fleet: RayFleet) -> None:
+    import ray
+
+    log = Path(ray._private.worker._global_node.get_logs_dir_path()) / "dashboard_agent.log"
+    assert "Loaded 0 modules" in log.read_text()
+    assert "cannot be loaded" not in log.read_text(), "by itself it imports them all, to find that packages are missing"

@@ -18,7 +18,7 @@ from runner.errors import FleetError
 from runner.fleet import cluster as fleet_cluster
 from runner.fleet.access import private_cluster
 from runner.fleet.processes import is_running
-from runner.fleet.session import _lean
+from runner.fleet.ray_private import lean
 
 EXPERIMENT = """
 import keras, numpy as np
@@ -45,7 +45,7 @@ class Nodes:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder, before = tmp_path_factory.mktemp("second node"), Path.cwd()
-    with private_cluster() as options, _lean():
+    with private_cluster() as options, lean():
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "temp_dir": options["_temp_dir"]})
         try:
             os.chdir(folder)

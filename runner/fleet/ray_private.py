@@ -1,0 +1,97 @@
+"""What is changed in Ray's own code while it starts and ends, in one place: no option of Ray's does any of it.
+
+Source: ray 2.60, `ray/_private/node.py` and `ray/_private/services.py`; tests watch each change.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private import services, utils
+from ray._private.node import Node
+from ray._private.state import GlobalState
+
+from runner.fleet import ray_agent
+from runner.fleet.processes import send
+from runner.processes import descendants, start_of
+
+_UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
+_AGENTS_PYTHON = "_build_python_executable_command_memory_profileable"
+_KILL_ALL: Any = getattr(Node, "kill_all_processes", None)
+_GET_NODE: Any = getattr(services, "get_node", None)
+_LOOK_AGAIN_S = 0.02
+_LOOK_S = 30.0  # then Ray's own way takes over, which tells what is wrong
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """A Ray that starts meanwhile is there in half of the time, and leaves nothing behind.
+
+    - What only an autoscaler, a stream of the workers' logs and a dashboard need is left out, a Python process each; so
+      are the dashboard's parts of the agent that Ray cannot do without.
+    - Its agents end with their raylet.
+    - It is noticed when it is there. By itself Ray looks once a second.
+    """
+    build = getattr(services, _AGENTS_PYTHON, None)
+    agent = str(Path(ray_agent.__file__))
+    changes: list[tuple[object, str, Callable[..., Any]]] = [
+        *((Node, name, lambda *_, **__: None) for name in _UNUSED_PROCESSES),
+        (services, _AGENTS_PYTHON, lambda *of, **options: [*build(*of, **options), agent]),  # type: ignore[misc]
+        (utils, "get_dashboard_dependency_error", lambda: ImportError("a sweep's Ray has no dashboard")),
+        (services, "get_node", _get_node),
+    ]
+    with ExitStack() as changed:
+        for owner, name, function in changes:
+            changed.enter_context(_replaced(owner, name, function))
+        yield
+
+
+def shut_down() -> None:
+    """Ends Ray, and with a Ray that was started here all of its processes.
+
+    Ray would ask its processes by SIGTERM, which they do not hear, and give each a second for the answer. What its
+    raylet had started would notice some time after it.
+    """
+    with _replaced(Node, "kill_all_processes", _kill):
+        ray.shutdown()
+
+
+def _get_node(gcs_address: str, node_id: str) -> Any:
+    state = GlobalState()
+    state._initialize_global_state(services._get_gcs_client_options(gcs_address))
+    until = time.monotonic() + _LOOK_S
+    while time.monotonic() < until and not any(node["NodeID"] == node_id for node in state.node_table()):
+        time.sleep(_LOOK_AGAIN_S)
+    return _GET_NODE(gcs_address, node_id)
+
+
+def _kill(node: Node, **_: Any) -> None:
+    """Kills the processes that were started for this node, and what they have started."""
+    own = [info.process.pid for infos in node.all_processes.values() for info in infos]
+    for pid in own:
+        send(pid, signal.SIGSTOP)  # so that they start nothing while what they have started is looked for
+    below = {pid: start_of(pid) for started in own for pid in descendants(started)}
+    _KILL_ALL(node, check_alive=False)
+    for pid, start in below.items():
+        if start is not None and start_of(pid) == start:
+            send(pid, signal.SIGKILL)
+
+
+@contextmanager
+def _replaced(owner: object, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Meanwhile a class or module of Ray's has this function; one that a version of Ray lacks is left out."""
+    before = getattr(owner, name, None)
+    if before is None:
+        yield
+        return
+    setattr(owner, name, function)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
