@@ -36,6 +36,12 @@ class Settling:
         self._versions, self._check = dict(versions), check
         self._refused: dict[str, FailureKind] = {}  # XLA, by the key of what it has failed for since
 
+    def is_known(self, trials: Sequence[Trial]) -> bool:
+        """Whether this machine has timed every member's first trial before, so that their checks need not."""
+        firsts = {trial.member: trial for trial in reversed(trials)}.values()
+        known = [(trial, self._file.get(self._key(trial))) for trial in firsts]
+        return all(of and (of.xla_s is not None or trial.train.compile != "auto") for trial, of in known)
+
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`, compiled as the last sweep's trials were: what a check traces is not traced again."""
         likely = [self._as_last_time(trial) for trial in trials]

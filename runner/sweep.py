@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,14 +66,13 @@ def run_sweep(
     masked = partial(redact, secrets=secrets.values())
     with ExitStack() as records:
         with open_fleet(prepared, prepared.slots) as fleet:
-            if config.fleet.kind == "ray":  # not before: one Python cannot import Ray and MLflow at the same time
-                preload(config.tracking.uri)
             settling = make_settling(prepared, fleet)
-            checked = check_members(prepared, settling.check)
-            fitting = within_memory(prepared, checked, fleet)
-            if len(fitting.slots) < len(prepared.slots):
-                console.print(f"the free memory holds {len(fitting.slots)} of these at a time", highlight=False)
-            prepared = replace(fitting, trials=settling.settle(fitting.trials, checked, len(fitting.slots)))
+            with _importing_mlflow(config, at_once=settling.is_known(prepared.trials)):
+                checked = check_members(prepared, settling.check)
+                fitting = within_memory(prepared, checked, fleet)
+                if len(fitting.slots) < len(prepared.slots):
+                    console.print(f"the free memory holds {len(fitting.slots)} of these at a time", highlight=False)
+                prepared = replace(fitting, trials=settling.settle(fitting.trials, checked, len(fitting.slots)))
             metric, goal = choose_metric(prepared, checked)
             folder = new_folder(root, config.name)
             records.enter_context(locked(folder))
@@ -90,6 +89,20 @@ def run_sweep(
             parameters = max(check.facts.parameters for check in checked.values())
             training.run(make_schedule(prepared, parameters), fleet, progress)
     return outcome(folder, progress, projection)
+
+
+@contextmanager
+def _importing_mlflow(config: Config, at_once: bool) -> Iterator[None]:
+    """MLflow's import begins: at once, as a core is idle while data is loaded; else afterwards, since steps are timed.
+
+    Not while Ray starts, which it would slow by more than it takes itself.
+    """
+    in_workers = config.fleet.kind == "ray"
+    if in_workers and at_once:
+        preload(config.tracking.uri)
+    yield
+    if in_workers and not at_once:
+        preload(config.tracking.uri)
 
 
 def _headline(prepared: Prepared) -> str:

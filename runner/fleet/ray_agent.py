@@ -19,7 +19,9 @@ def main(command: list[str]) -> None:
     """Runs the agent to its end."""
     _end_with_parent()
     script = Path(command[0])
-    sys.argv, sys.path[0] = command, str(script.parent)
+    sys.argv = command
+    if not sys.flags.safe_path:  # it is this file's folder, whose ray.py is not Ray
+        sys.path[0] = str(script.parent)
     if script.parent.name == "dashboard":
         _leave_out_modules()
     runpy.run_path(str(script), run_name="__main__")

@@ -8,14 +8,13 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import services, utils
+from ray._private import ray_constants, services, utils
 from ray._private.node import Node
-from ray._private.state import GlobalState
 
 from runner.fleet import ray_agent
 from runner.fleet.processes import send
@@ -26,17 +25,18 @@ _AGENTS_PYTHON = "_build_python_executable_command_memory_profileable"
 _KILL_ALL: Any = getattr(Node, "kill_all_processes", None)
 _GET_NODE: Any = getattr(services, "get_node", None)
 _LOOK_AGAIN_S = 0.02
-_LOOK_S = 30.0  # then Ray's own way takes over, which tells what is wrong
+_LOOK_AT_MOST_S = 5.0  # then Ray looks by itself, and tells what is wrong
+_ANSWER_S = 1.0
 
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """A Ray that starts meanwhile is there in half of the time, and leaves nothing behind.
+    """A Ray that starts meanwhile is there sooner, and its agents do not outlive it.
 
     - What only an autoscaler, a stream of the workers' logs and a dashboard need is left out, a Python process each; so
       are the dashboard's parts of the agent that Ray cannot do without.
     - Its agents end with their raylet.
-    - It is noticed when it is there. By itself Ray looks once a second.
+    - Its raylet is noticed when it is there. By itself Ray looks once a second.
     """
     build = getattr(services, _AGENTS_PYTHON, None)
     agent = str(Path(ray_agent.__file__))
@@ -52,6 +52,18 @@ def lean() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def reachable(by_others: bool) -> Iterator[None]:
+    """Meanwhile Ray takes this machine's address in the network for its own, not loopback: a cluster's nodes call back.
+
+    A cluster that is itself on loopback is not found there.
+
+    Source: `get_node_ip_address` in Ray's `_private/services.py`.
+    """
+    with _replaced(ray_constants, "ENABLE_RAY_CLUSTER", True) if by_others else nullcontext():
+        yield
+
+
 def shut_down() -> None:
     """Ends Ray, and with a Ray that was started here all of its processes.
 
@@ -63,12 +75,20 @@ def shut_down() -> None:
 
 
 def _get_node(gcs_address: str, node_id: str) -> Any:
-    state = GlobalState()
-    state._initialize_global_state(services._get_gcs_client_options(gcs_address))
-    until = time.monotonic() + _LOOK_S
-    while time.monotonic() < until and not any(node["NodeID"] == node_id for node in state.node_table()):
-        time.sleep(_LOOK_AGAIN_S)
+    with suppress(Exception):  # of another version of Ray: it then waits by itself
+        _wait_until_known(gcs_address, node_id)
     return _GET_NODE(gcs_address, node_id)
+
+
+def _wait_until_known(gcs_address: str, node_id: str) -> None:
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # not in its type stub
+
+    client = GcsClient(address=gcs_address)
+    until = time.monotonic() + _LOOK_AT_MOST_S
+    while time.monotonic() < until:
+        if any(known.hex() == node_id for known in client.get_all_node_info(timeout=_ANSWER_S)):
+            return
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _kill(node: Node, **_: Any) -> None:
@@ -84,13 +104,13 @@ def _kill(node: Node, **_: Any) -> None:
 
 
 @contextmanager
-def _replaced(owner: object, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Meanwhile a class or module of Ray's has this function; one that a version of Ray lacks is left out."""
-    before = getattr(owner, name, None)
-    if before is None:
+def _replaced(owner: object, name: str, value: Any) -> Iterator[None]:
+    """Meanwhile Ray has this value under the name; what a version of Ray lacks is left out."""
+    if not hasattr(owner, name):
         yield
         return
-    setattr(owner, name, function)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:

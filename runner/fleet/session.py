@@ -10,12 +10,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import ray
-from ray._private import ray_constants
 from ray.exceptions import RayError
 
 from runner.errors import FleetError
 from runner.fleet.access import private_cluster
-from runner.fleet.ray_private import lean, shut_down
+from runner.fleet.ray_private import lean, reachable, shut_down
 
 
 class RaySession:
@@ -60,9 +59,12 @@ class RaySession:
         with ExitStack() as ending:
             try:
                 options = self._options
-                if options.get("address") == "local":  # another cluster has rules of its own
-                    options = {**options, **ending.enter_context(private_cluster())}
-                with lean(), _only(self._gpus), _reachable(_is_elsewhere(options["address"])):
+                with ExitStack() as starting:
+                    if options["address"] == "local":  # another cluster has rules of its own
+                        options = {**options, **ending.enter_context(private_cluster())}
+                        starting.enter_context(lean())
+                    starting.enter_context(_only(self._gpus))
+                    starting.enter_context(reachable(_is_elsewhere(options["address"])))
                     ray.init(**options)
             except BaseException as err:  # raised again in the thread that waits
                 self._error = err
@@ -86,22 +88,6 @@ def _only(gpus: Sequence[str]) -> Iterator[None]:
             os.environ.pop("CUDA_VISIBLE_DEVICES")
         if gpus and before is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
-
-
-@contextmanager
-def _reachable(by_others: bool) -> Iterator[None]:
-    """Meanwhile Ray takes this machine's address in the network for its own, not loopback: a cluster's nodes call back.
-
-    A cluster that is itself on loopback is not found there.
-
-    Source: `get_node_ip_address` in Ray's `_private/services.py`.
-    """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = by_others or before
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _is_elsewhere(address: str) -> bool:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import sqlite3
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from runner.collecting import without_collecting
 from runner.errors import TrackingError
 from runner.redaction import redact
 from runner.tracking.failures import StoreRefusedError
+from runner.tracking.importing import wait_until_imported
 from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
 
 if TYPE_CHECKING:
@@ -25,35 +24,6 @@ _FLUSH_S = 1.0  # at most one flush in this time, however often it is notified
 _DRAIN_POLL_S = 0.1
 _AFTER_SIGNAL_S = 5.0  # most seconds to drain when a person waits for the end; `resume` sends the rest
 _LONGEST_PAUSE_S = 30.0
-_PIECES = (
-    "sqlalchemy",
-    "pandas",
-    "alembic.migration",
-    "fastapi",
-    "mlflow",
-    "mlflow.pyfunc",
-    "runner.tracking.follower",
-)
-
-
-def preload(uri: str) -> None:
-    """Imports what MLflow needs for a store in a thread of its own, so that it is there when a projection begins.
-
-    Not where a worker lives in this process: its lean import of Keras hides packages that MLflow needs.
-    """
-    # No daemon: Python would end that in the middle of an import, and where it is in C++ the whole process aborts.
-    threading.Thread(target=_import_mlflow, args=(uri,), name="mlflow-import").start()
-
-
-def _import_mlflow(uri: str) -> None:
-    """Imports in pieces of less than a second: the end of the program waits for the one that is being imported."""
-    server = uri.startswith(("http://", "https://"))
-    with without_collecting():
-        for name in _PIECES if server else (*_PIECES, "mlflow.store.tracking.sqlalchemy_store"):
-            if not threading.main_thread().is_alive():
-                return
-            with suppress(ImportError):  # a projection tells it
-                importlib.import_module(name)
 
 
 def _to_stderr(message: str) -> None:
@@ -132,6 +102,7 @@ class Projection:
 
     def _run(self) -> None:
         try:
+            wait_until_imported()
             from runner.tracking import follower, mlflow_sink
 
             with mlflow_sink.logging_to(self._folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
@@ -48,9 +49,12 @@ def configure(allocation: Allocation) -> Device:
         FleetError: the limits cannot be applied: TensorFlow sees no GPU, or was initialised before.
     """
     os.environ |= environment(allocation)
+    is_first = "tensorflow" not in sys.modules
     with _hidden(_OPTIONAL_IMPORTS), without_collecting():
         import keras  # noqa: F401
         import tensorflow as tf
+    if is_first:
+        gc.freeze()  # modules stay: no later search for garbage goes through them
     device = apply_limits(tf, allocation)
     if allocation.memory_mib is not None:
         _limit_memory(allocation.memory_mib)

@@ -8,10 +8,12 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -39,8 +41,11 @@ SLOTS = plan_slots(Request(), Machine(cpus=CPUS, memory_mib=1000), trials=2)
 
 @pytest.fixture(scope="module")
 def ray_fleet() -> Iterator[RayFleet]:
-    with RayFleet(SLOTS, address=None, cpus=CPUS) as fleet:
-        yield fleet
+    with pytest.MonkeyPatch.context() as patched:
+        # As where ray[default] is installed, the most that Ray could start.
+        patched.setitem(sys.modules, "ray.dashboard.optional_deps", ModuleType("ray.dashboard.optional_deps"))
+        with RayFleet(SLOTS, address=None, cpus=CPUS) as fleet:
+            yield fleet
 
 
 @pytest.fixture
@@ -385,6 +390,7 @@ def test_ray_starts_only_what_a_sweep_uses(ray_fleet: RayFleet) -> None:
 def test_rays_agent_looks_for_no_part_of_a_dashboard(ray_fleet: RayFleet) -> None:
     import ray
 
+    assert [line for line in command_lines_below() if "dashboard/agent.py" in line and "--minimal" in line]
     log = Path(ray._private.worker._global_node.get_logs_dir_path()) / "dashboard_agent.log"
     assert "Loaded 0 modules" in log.read_text()
     assert "cannot be loaded" not in log.read_text(), "by itself it imports them all, to find that packages are missing"

@@ -53,6 +53,9 @@ class Timed:
     def check(self, trials: list[Trial]) -> Mapping[str, Checked | Failure]:
         return self._settling.check(trials)
 
+    def is_known(self, trials: list[Trial]) -> bool:
+        return self._settling.is_known(trials)
+
     def _check(self, trials: Sequence[Trial]) -> dict[str, Checked | Failure]:
         self.asked += trials
         return {t.id: self._graph if self._graph and t.train.compile != "xla" else self._xla for t in trials}
@@ -97,6 +100,21 @@ def test_what_was_measured_is_kept_and_decides_again_without_measuring(make_tria
     assert [trial.train.compile for trial in first.asked] == ["xla"]
     assert second.asked == []
     assert Timed(path)([make_trial(epochs=10, compile="auto")]) == ["graph"]
+
+
+def test_a_sweep_is_known_where_its_check_has_nothing_to_measure(make_trial: Any, tmp_path: Path) -> None:
+    path = tmp_path / "timings.json"
+    long, short, as_graph = (
+        make_trial(params={"case": case}, epochs=epochs, compile=how)
+        for case, epochs, how in [("functional", 10_000, "auto"), ("dropout", 1, "auto"), ("sequential", 1, "graph")]
+    )
+    for trial, was_measured in [(long, True), (short, False), (as_graph, True)]:
+        timed = Timed(path)
+        assert not timed.is_known([trial])
+        timed([trial])
+        assert timed.is_known([trial]) == was_measured, "XLA may be measured yet where training was too short for it"
+    both = [long, replace(short, member="another")]
+    assert not Timed(path).is_known(both)
 
 
 def test_a_step_that_xla_cannot_compile_runs_as_a_graph(make_trial: Any, tmp_path: Path) -> None:

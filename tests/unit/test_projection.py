@@ -61,7 +61,7 @@ def test_ctrl_c_while_the_rest_is_sent_waits_briefly_and_tells_what_is_missing(
 
 ENDS_WHILE_IMPORTING = """
 import gc, threading, time
-from runner.tracking.projection import preload
+from runner.tracking.importing import preload
 preload("sqlite://")
 time.sleep(0.2)
 print([t.name for t in threading.enumerate() if t.daemon], gc.isenabled())

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
-from ray._private import services, utils
-from ray._private.node import Node
 
-from runner.fleet import ray_private
+from runner.fleet import ray_private  # sets Ray's environment, so it comes before Ray
+
+import ray  # isort: skip
+from ray._private import services, utils  # isort: skip
+from ray._private.node import Node  # isort: skip
 
 CHANGED = [(Node, name) for name in ray_private._UNUSED_PROCESSES]
 CHANGED += [(services, ray_private._AGENTS_PYTHON), (services, "get_node"), (utils, "get_dashboard_dependency_error")]
@@ -29,21 +33,33 @@ def test_what_a_version_of_ray_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch
         assert not [name for owner, name in CHANGED if hasattr(owner, name)]
 
 
-def test_a_raylet_is_looked_for_until_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = [[], [{"NodeID": "another"}], [{"NodeID": "another"}, {"NodeID": "this"}]]
-    asked = []
+def test_ray_takes_itself_for_one_without_a_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ray.dashboard.optional_deps"
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))  # as with ray[default]
+    assert utils.get_dashboard_dependency_error() is None
+    with ray_private.lean():
+        assert isinstance(utils.get_dashboard_dependency_error(), ImportError)
 
-    class State:
-        def _initialize_global_state(self, options: Any) -> None: ...
 
-        def node_table(self) -> Any:
-            return tables.pop(0)
+class Server:
+    """Ray's, which knows the raylet when it is asked for the third time."""
 
-    def get_node(address: str, node: str) -> str:
-        asked.append((address, node, len(tables)))
-        return "its record"
+    def __init__(self, address: str) -> None:
+        self.asked = [bytes([1]), bytes([2])]
 
-    monkeypatch.setattr(ray_private, "GlobalState", State)
-    monkeypatch.setattr(ray_private, "_GET_NODE", get_node)
-    assert ray_private._get_node("127.0.0.1:1", "this") == "its record"
-    assert asked == [("127.0.0.1:1", "this", 0)]
+    def get_all_node_info(self, timeout: float) -> dict[Any, None]:
+        known = len(self.asked) < 2
+        self.asked.pop()
+        return dict.fromkeys([bytes([9]), *([bytes([255])] if known else [])])
+
+
+@pytest.mark.parametrize(
+    "server", [Server, None, lambda address: object()], ids=["known", "no client", "another client"]
+)
+def test_a_raylet_is_looked_for_and_then_ray_asks(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(ray_private.time, "sleep", slept.append)
+    monkeypatch.setattr(ray._raylet, "GcsClient", server)
+    monkeypatch.setattr(ray_private, "_GET_NODE", lambda address, node: f"{node} at {address}")
+    assert ray_private._get_node("127.0.0.1:1", "ff") == "ff at 127.0.0.1:1"
+    assert len(slept) == (1 if server is Server else 0)

@@ -1,0 +1,65 @@
+"""What a sweep does before its first round, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from runner import sweep
+from runner.config import load_config
+from runner.signals import StopSignals
+
+EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
+
+
+class Enough(Exception):  # noqa: N818
+    """The sweep has come as far as a test looks."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "order"),
+    [
+        ("ray", True, ["workers", "import of MLflow", "check", "settled"]),
+        ("ray", False, ["workers", "check", "settled", "import of MLflow"]),
+        ("local", True, ["workers", "check", "settled"]),
+    ],
+    ids=["beside a check that times nothing", "after a check that times steps", "not where models are in this process"],
+)
+def test_when_mlflow_is_imported(
+    kind: str, known: bool, order: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done: list[str] = []
+
+    @contextmanager
+    def fleet(prepared: Any, slots: Any) -> Iterator[None]:
+        done.append("workers")
+        yield
+
+    def check(prepared: Any, of: Any) -> dict[str, Any]:
+        done.append("check")
+        return {}
+
+    def settle(trials: Any, *_: Any) -> Any:
+        done.append("settled")
+        return trials
+
+    def enough(*_: Any) -> None:
+        raise Enough
+
+    settling = SimpleNamespace(is_known=lambda trials: known, check=None, settle=settle)
+    monkeypatch.setattr(sweep, "open_fleet", fleet)
+    monkeypatch.setattr(sweep, "make_settling", lambda *_: settling)
+    monkeypatch.setattr(sweep, "check_members", check)
+    monkeypatch.setattr(sweep, "within_memory", lambda prepared, *_: prepared)
+    monkeypatch.setattr(sweep, "preload", lambda uri: done.append("import of MLflow"))
+    monkeypatch.setattr(sweep, "choose_metric", enough)
+    config = load_config(str(EXPERIMENT), [f"fleet.kind={kind}"], config_dir=None)
+    with pytest.raises(Enough):
+        sweep.run_sweep(config, console=Console(), command="", root=tmp_path, secrets={}, signals=StopSignals())
+    assert done == order
