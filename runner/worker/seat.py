@@ -22,7 +22,7 @@ from runner.worker.inspect import check_labels, check_model, is_plain_keras, sig
 from runner.worker.process import peak_memory_mib
 from runner.worker.seeds import set_seeds
 
-_MEASURE_S = 0.1  # long enough to tell graph from XLA, and models from each other: they differ by factors
+_MEASURE_S = 0.25  # long enough to tell graph from XLA, and models from each other: they differ by factors
 _LONGEST_S = 5.0  # a turn of several epochs ends with the one that takes it beyond: its size was another trial's
 _CALL_S = 0.5  # a turn runs as calls of about this long, so that it can be stopped between two of them
 
@@ -83,15 +83,17 @@ class Seat:
         return Checked(trial_id=self.trial.id, facts=self.facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s)
 
     def _time_step(self) -> float:
-        """Seconds a step, over twice as many steps each time until they take `_MEASURE_S`."""
-        count = 1
-        while True:
+        """Seconds a step: the least of several calls, each of twice as many steps, that take `_MEASURE_S` together.
+
+        The first may wait for a pipeline that begins to read, any for another process.
+        """
+        least_s, total_s, count = math.inf, 0.0, 1
+        while total_s < _MEASURE_S:
             began = time.perf_counter()
             keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, 0, count))
             seconds = time.perf_counter() - began
-            if seconds >= _MEASURE_S:
-                return seconds / count
-            count *= 2
+            least_s, total_s, count = min(least_s, seconds / count), total_s + seconds, 2 * count
+        return least_s
 
     def advance(self, work: Work, stopping: Callable[[], bool] = lambda: False) -> Report | None:
         """One turn: a part of an epoch or whole ones; validation at the end of each where due.
