@@ -185,7 +185,7 @@ def test_a_step_is_timed_by_the_least_of_several_calls(monkeypatch: pytest.Monke
             clock[0] += next(taken)
             return [0.0]
 
-    monkeypatch.setattr(seat.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(seat, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     timed: Any = SimpleNamespace(_engine=SimpleNamespace(program=Program()), _feed=SimpleNamespace(place=None))
     assert seat.Seat._time_step(timed) == pytest.approx(0.02)
     assert Program.asked == [1, 2, 4]

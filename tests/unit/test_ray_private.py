@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+import time
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ class Server:
 )
 def test_a_raylet_is_looked_for_and_then_ray_asks(monkeypatch: pytest.MonkeyPatch, server: Any) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(ray_private.time, "sleep", slept.append)
+    monkeypatch.setattr(ray_private, "time", SimpleNamespace(monotonic=time.monotonic, sleep=slept.append))
     monkeypatch.setattr(ray._raylet, "GcsClient", server)
     monkeypatch.setattr(ray_private, "_GET_NODE", lambda address, node: f"{node} at {address}")
     assert ray_private._get_node("127.0.0.1:1", "ff") == "ff at 127.0.0.1:1"
