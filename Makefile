@@ -26,7 +26,7 @@ faults: .venv/.ready  ## Inject faults, compare with an undisturbed sweep, print
 bench: .venv/.ready  ## Measure the runner beside what else there is, two hours: make bench ARGS="W1 W7"
 	.venv/bin/python -m benchmarks $(ARGS)
 
-bench-quick: .venv/.ready  ## Guard the most important ratios, three minutes
+bench-quick: .venv/.ready  ## Guard the most important ratios, three to four minutes
 	.venv/bin/python -m benchmarks --quick
 
 lint: .venv/.ready  ## Check style and types, changing nothing

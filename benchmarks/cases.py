@@ -96,7 +96,7 @@ def all_cases() -> list[Case]:
 
 
 def quick_cases() -> list[Case]:
-    """What guards the ratios in development, in under three minutes."""
+    """What guards the ratios in development, in three to four minutes."""
     return [
         _train("W1", "runner", 8, 4),
         _train("W1", "fit", 1, 2),
