@@ -20,9 +20,6 @@ from runner.placement import gpus_used
 from runner.processes import start_of
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
 
-_START_TIMEOUT_S = 180.0
-_POLL_S = 0.25  # a signal's handler runs between two polls
-
 
 class RayFleet:
     """Workers as Ray actors.
