@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.records import Signature, Tensor
+from runner.records import Facts, Signature, Tensor
 from runner.worker import keras_private
 from runner.worker.arrays import ArraySplit
+from runner.worker.feeds import Feed
+from runner.worker.program import Program
 
 
 def check_model(model: Any) -> None:
@@ -49,6 +51,24 @@ def check_labels(model: Any, train: ArraySplit) -> None:
             f"train y has labels {low} to {high}; the model's output has {shape[-1]} classes, allowed: 0 to "
             f"{shape[-1] - 1}"
         )
+
+
+def facts_of(model: Any, feed: Feed, program: Program) -> Facts:
+    """What is recorded of a model that is built, its data and its program."""
+    lines: list[str] = []
+    model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
+    return Facts(
+        steps_per_epoch=feed.steps_per_epoch,
+        rows=feed.rows,
+        validation_rows=feed.validation_rows,
+        parameters=int(model.count_params()),
+        program=program.kind,
+        program_reason=program.reason,
+        inexact="; ".join(filter(None, (program.inexact, feed.inexact))),
+        summary="\n".join(lines),
+        loadable=is_plain_keras(model),
+        signature=signature_of(model),
+    )
 
 
 def is_plain_keras(model: Any) -> bool:

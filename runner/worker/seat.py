@@ -13,12 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.records import Checked, Epoch, Export, Facts, Report, Snapshot, Trial, Turn, Work
+from runner.records import Checked, Epoch, Export, Report, Snapshot, Trial, Turn, Work
 from runner.worker import keras_private, memory, snapshot
 from runner.worker.code import Experiment
 from runner.worker.engine import Built, Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
-from runner.worker.inspect import check_labels, check_model, is_plain_keras, signature_of
+from runner.worker.inspect import check_labels, check_model, facts_of
 from runner.worker.process import peak_memory_mib
 from runner.worker.seeds import set_seeds
 
@@ -62,7 +62,7 @@ class Seat:
             self._engine = engines.fitting(built, trial)
             self._trace_s = time.perf_counter() - tracing
             self._state: State | None = read(built.model)
-            self.facts = self._gather_facts(built.model)
+            self.facts = facts_of(built.model, self._feed, self._engine.program)
         if self._engine.model is built.model:
             self._engine.occupant, self._state = self, None
         self._seat_s = time.perf_counter() - began
@@ -234,23 +234,6 @@ class Seat:
         if resident is not None:
             check_labels(model, resident.data.train)
         return model
-
-    def _gather_facts(self, model: Any) -> Facts:
-        lines: list[str] = []
-        model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
-        program = self._engine.program
-        return Facts(
-            steps_per_epoch=self._feed.steps_per_epoch,
-            rows=self._feed.rows,
-            validation_rows=self._feed.validation_rows,
-            parameters=int(model.count_params()),
-            program=program.kind,
-            program_reason=program.reason,
-            inexact="; ".join(filter(None, (program.inexact, self._feed.inexact))),
-            summary="\n".join(lines),
-            loadable=is_plain_keras(model),
-            signature=signature_of(model),
-        )
 
     def _begin_turn(self, work: Work) -> None:
         if work.keep_best:
