@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from runner.errors import TooManyFailuresError
-from runner.records import Export, Failure, Metrics, Report, Trial, Verdict, Work
+from runner.records import Export, Failure, Report, Trial, Verdict, Work
 from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.seams import Journal, Watcher
-from runner.search.stop import judge
+from runner.search.stop import RuleState, judge
 
 Round = Mapping[int, tuple[Work, ...]]
 Finished = Mapping[int, tuple[tuple[Trial, bool], ...]]
@@ -21,7 +21,7 @@ def run(
     journal: Journal,
     watcher: Watcher,
     *,
-    histories: Mapping[str, Iterable[Metrics]] | None = None,
+    pasts: Mapping[str, RuleState] | None = None,
     stopping: Callable[[], bool] = lambda: False,
     max_failed_trials: int | None = None,
 ) -> None:
@@ -34,7 +34,7 @@ def run(
         recovery: the fleet.
         journal: takes every round.
         watcher: shown every round.
-        histories: the epochs' metrics of trials that an earlier driver has trained.
+        pasts: what the rules remember of trials that an earlier driver has trained.
         stopping: true once the sweep is to stop; the round is brought to an end, its interrupted turns unreported.
         max_failed_trials: how many trials may fail; None for all.
 
@@ -42,7 +42,7 @@ def run(
         FleetError: a worker could not be replaced.
         TooManyFailuresError: more trials have failed than may.
     """
-    past = {trial_id: list(history) for trial_id, history in (histories or {}).items()}
+    past = dict(pasts or {})
     failed = 0
     while schedule.has_work() and not stopping():
         work = schedule.next_round()
@@ -60,22 +60,16 @@ def run(
         failed += _check_failed(verdicts, failed, max_failed_trials)
 
 
-def judge_all(
-    work: Round, reports: Mapping[str, Report | Failure], histories: dict[str, list[Metrics]]
-) -> dict[str, Verdict]:
-    """A verdict for every trial that has reported its turn; extends the histories by the epochs that ended."""
-    return {
-        trial.id: _verdict(trial, reports[trial.id], histories.setdefault(trial.id, []))
-        for trial in _trials(work)
-        if trial.id in reports
-    }
-
-
-def _verdict(trial: Trial, report: Report | Failure, history: list[Metrics]) -> Verdict:
-    if isinstance(report, Failure):
-        return _failed(report)
-    history += [epoch.metrics for epoch in report.epochs]
-    return judge(trial.train, history, report)
+def judge_all(work: Round, reports: Mapping[str, Report | Failure], past: dict[str, RuleState]) -> dict[str, Verdict]:
+    """A verdict for every trial that has reported its turn; takes its epochs into the past."""
+    verdicts: dict[str, Verdict] = {}
+    for trial in (trial for trial in _trials(work) if trial.id in reports):
+        report = reports[trial.id]
+        if isinstance(report, Failure):
+            verdicts[trial.id] = _failed(report)
+        else:
+            verdicts[trial.id], past[trial.id] = judge(trial.train, past.get(trial.id, RuleState()), report)
+    return verdicts
 
 
 def settle(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runner.records import Metrics, Report, Trial, Verdict, Work
+from runner.records import Report, Trial, Verdict, Work
 from runner.schedule import next_turn
-from runner.search.stop import judge
+from runner.search.stop import RuleState, judge
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,12 +15,12 @@ class Past:
     """What a trial has been through.
 
     Args:
-        history: the metrics of its epochs.
+        rules: what its rules remember of its epochs.
         orders: of its turns so far.
         verdict: the last one; None before the first turn has ended.
     """
 
-    history: tuple[Metrics, ...]
+    rules: RuleState
     orders: tuple[Work, ...]
     verdict: Verdict | None
 
@@ -32,15 +32,14 @@ class Past:
 
 def retrace(trial: Trial, reports: Sequence[Report]) -> Past:
     """The verdicts and orders that followed these reports: they depend on nothing else."""
-    history: list[Metrics] = []
+    rules = RuleState()
     orders: list[Work] = []
     order: Work | None = Work(trial=trial, round=0)
     verdict = None
     for report in reports:
         if order is None:
             raise ValueError(f"trial {trial.id} has turns after the one that ended it, round {orders[-1].round}")
-        history += [epoch.metrics for epoch in report.epochs]
-        verdict = judge(trial.train, history, report)
+        verdict, rules = judge(trial.train, rules, report)
         orders.append(replace(order, until=report.step))
         order = next_turn(order, verdict)
-    return Past(history=tuple(history), orders=tuple(orders), verdict=verdict)
+    return Past(rules=rules, orders=tuple(orders), verdict=verdict)

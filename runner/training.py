@@ -108,7 +108,7 @@ class Training:
             recovery,
             self.journal,
             _Watchers(self.projection.notify, view, self.masked),
-            histories={trial_id: past.history for trial_id, past in self.pasts.items()},
+            pasts={trial_id: past.rules for trial_id, past in self.pasts.items()},
             stopping=lambda: self.signals.requested,
             max_failed_trials=settings.max_failed_trials,
         )

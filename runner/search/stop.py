@@ -1,4 +1,4 @@
-"""Verdicts at the barrier, as pure functions of a trial's history.
+"""Verdicts at the barrier, as pure functions of what the rules remember of a trial's epochs.
 
 Source of the two rules' semantics: keras 3.15, `callbacks/early_stopping.py` and `callbacks/reduce_lr_on_plateau.py`.
 """
@@ -6,41 +6,123 @@ Source of the two rules' semantics: keras 3.15, `callbacks/early_stopping.py` an
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from runner.records import EarlyStopping, Metrics, Mode, ReduceLROnPlateau, Report, TrainSettings, Verdict
 
 
-def judge(train: TrainSettings, history: Sequence[Metrics], report: Report) -> Verdict:
-    """What becomes of a trial after a turn.
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """What early stopping remembers.
+
+    Args:
+        epochs: how many it has seen.
+        best_epoch: from 0.
+        wait: epochs since the last improvement.
+        stop: whether to stop after the last epoch.
+    """
+
+    epochs: int = 0
+    best_epoch: int | None = None
+    best_value: float | None = None
+    wait: int = 0
+    stop: bool = False
+
+    def after(self, rule: EarlyStopping, metrics: Metrics) -> Stopping:
+        """The same after one more epoch."""
+        epoch, value = self.epochs, metrics.get(rule.monitor)
+        seen = replace(self, epochs=epoch + 1)
+        if value is None or epoch < rule.start_from_epoch:
+            return seen
+        better = Better(rule.mode, rule.min_delta)
+        if better(value, self.best_value):
+            resets = rule.baseline is None or better(value, rule.baseline)
+            return replace(seen, best_epoch=epoch, best_value=value, wait=0 if resets else self.wait + 1)
+        first = epoch if self.best_epoch is None and rule.restore_best else self.best_epoch
+        wait = self.wait + 1
+        return replace(seen, best_epoch=first, wait=wait, stop=wait >= rule.patience and epoch > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """What the reduction of the learning rate remembers.
+
+    Args:
+        wait: epochs since the last improvement, reduction, or end of a rest.
+        cooldown: epochs that it still rests.
+        new_rate: to be set after the last epoch; None to leave the rate.
+    """
+
+    best: float | None = None
+    wait: int = 0
+    cooldown: int = 0
+    new_rate: float | None = None
+
+    def after(self, rule: ReduceLROnPlateau, metrics: Metrics) -> Plateau:
+        """The same after one more epoch."""
+        value, better = metrics.get(rule.monitor), Better(rule.mode, rule.min_delta)
+        if value is None:
+            return replace(self, new_rate=None)
+        cooldown, wait = (self.cooldown - 1, 0) if self.cooldown > 0 else (0, self.wait)
+        if better(value, self.best):
+            return Plateau(value, 0, cooldown)
+        if cooldown > 0:
+            return Plateau(self.best, wait, cooldown)
+        if wait + 1 >= rule.patience and metrics["learning_rate"] > rule.min_lr:
+            return Plateau(self.best, 0, rule.cooldown, max(metrics["learning_rate"] * rule.factor, rule.min_lr))
+        return Plateau(self.best, wait + 1, cooldown)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """What the rules remember of a trial's epochs so far: all that its next verdict needs of its past."""
+
+    stopping: Stopping = field(default_factory=Stopping)
+    plateau: Plateau = field(default_factory=Plateau)
+
+    def after(self, train: TrainSettings, metrics: Metrics) -> RuleState:
+        """The same after one more epoch."""
+        stopping, plateau = train.early_stopping, train.reduce_lr_on_plateau
+        return RuleState(
+            self.stopping.after(stopping, metrics) if stopping is not None else self.stopping,
+            self.plateau.after(plateau, metrics) if plateau is not None else self.plateau,
+        )
+
+
+def judge(train: TrainSettings, before: RuleState, report: Report) -> tuple[Verdict, RuleState]:
+    """What becomes of a trial after a turn, and what the rules remember then.
 
     Args:
         train: the trial's rules.
+        before: what they remember of the epochs before this turn's.
         report: the turn.
-        history: the trial's epoch metrics so far, those of `report` included.
     """
+    earlier = state = before  # without the last epoch, and with it
+    for epoch in report.epochs:
+        earlier, state = state, state.after(train, epoch.metrics)
+    return _verdict(train, earlier, state, report), state
+
+
+def _verdict(train: TrainSettings, earlier: RuleState, state: RuleState, report: Report) -> Verdict:
     loss = report.running.get("loss", 0.0)
     if not math.isfinite(loss):
-        return _diverged(train, history, report)
+        return _diverged(train, earlier, report)
     if not report.epochs:
         return Verdict(kind="keep")
-    best, stopped = _early_stopping(train.early_stopping, history)
-    last = len(history) - 1
+    best, last = state.stopping.best_epoch, state.stopping.epochs - 1
     restores = train.early_stopping is not None and train.early_stopping.restore_best
     keep, restore = restores and best == last, restores and best not in (None, last)
     if report.epoch >= train.epochs:
         return Verdict(kind="complete", keep_best=keep, restore_best=restore)
-    if stopped:
+    if state.stopping.stop:
         return Verdict(kind="stop", reason=_why(train.early_stopping, best), restore_best=restore)
-    return Verdict(kind="keep", keep_best=keep, learning_rate=_reduced_rate(train.reduce_lr_on_plateau, history))
+    return Verdict(kind="keep", keep_best=keep, learning_rate=state.plateau.new_rate)
 
 
-def _diverged(train: TrainSettings, history: Sequence[Metrics], report: Report) -> Verdict:
+def _diverged(train: TrainSettings, earlier: RuleState, report: Report) -> Verdict:
     """The last weights are lost: without best ones, kept after an earlier epoch, the trial has failed."""
     reason = f"diverged: loss is {report.running.get('loss')} after step {report.step}"
-    earlier = history[:-1] if report.epochs else history
-    best, _ = _early_stopping(train.early_stopping, earlier)
+    best = earlier.stopping.best_epoch
     if train.early_stopping is not None and train.early_stopping.restore_best and best is not None:
         return Verdict(kind="stop", reason=reason, restore_best=True)
     return Verdict(kind="fail", reason=reason)
@@ -50,50 +132,6 @@ def _why(rule: EarlyStopping | None, best: int | None) -> str:
     assert rule is not None
     since = "" if best is None else f" since epoch {best + 1}"
     return f"early_stopping: {rule.monitor} has not improved{since} (patience {rule.patience})"
-
-
-def _early_stopping(rule: EarlyStopping | None, history: Sequence[Metrics]) -> tuple[int | None, bool]:
-    """The best epoch (from 0) and whether to stop after the last one."""
-    if rule is None:
-        return None, False
-    better = Better(rule.mode, rule.min_delta)
-    best_epoch, best_value, wait, stop = None, None, 0, False
-    for epoch, metrics in enumerate(history):
-        value = metrics.get(rule.monitor)
-        if value is None or epoch < rule.start_from_epoch:
-            continue
-        if best_epoch is None and rule.restore_best:
-            best_epoch = epoch
-        wait += 1
-        if better(value, best_value):
-            best_epoch, best_value = epoch, value
-            if rule.baseline is None or better(value, rule.baseline):
-                wait = 0
-            continue
-        stop = wait >= rule.patience and epoch > 0
-    return best_epoch, stop
-
-
-def _reduced_rate(rule: ReduceLROnPlateau | None, history: Sequence[Metrics]) -> float | None:
-    """The learning rate to set after the last epoch; None to leave it."""
-    if rule is None:
-        return None
-    better = Better(rule.mode, rule.min_delta)
-    best, wait, cooldown, new_rate = None, 0, 0, None
-    for metrics in history:
-        value, new_rate = metrics.get(rule.monitor), None
-        if value is None:
-            continue
-        if cooldown > 0:
-            cooldown, wait = cooldown - 1, 0
-        if better(value, best):
-            best, wait = value, 0
-        elif cooldown == 0:
-            wait += 1
-            if wait >= rule.patience and metrics["learning_rate"] > rule.min_lr:
-                new_rate = max(metrics["learning_rate"] * rule.factor, rule.min_lr)
-                cooldown, wait = rule.cooldown, 0
-    return new_rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,8 +75,9 @@ class Experiment:
         finally:
             self._is_active = False
             sys.path.remove(str(self._root))
-            own = [name for name in set(sys.modules) - before if self._is_own(sys.modules[name])]
-            self._modules.update({name: sys.modules[name] for name in own})
+            # A copy: while another thread imports a module, Python takes that out and puts it back.
+            new = {name: module for name, module in sys.modules.copy().items() if name not in before}
+            self._modules.update({name: module for name, module in new.items() if self._is_own(module)})
             for name in self._modules:
                 sys.modules.pop(name, None)
             sys.modules.update(hidden)

@@ -94,7 +94,7 @@ def run(
         recovery,
         journal,
         NullWatcher(),
-        histories={trial_id: past.history for trial_id, past in pasts.items()},
+        pasts={trial_id: past.rules for trial_id, past in pasts.items()},
         stopping=stopping,
         max_failed_trials=max_failed_trials,
     )

@@ -5,29 +5,33 @@ from __future__ import annotations
 import pytest
 
 from runner.records import EarlyStopping, Epoch, ReduceLROnPlateau, Report, TrainSettings, Turn, Verdict
-from runner.search.stop import Better, judge
+from runner.search.stop import Better, RuleState, judge
 
 TURN = Turn(pid=1, started_s=0, ended_s=1, compute_s=1)
 
 
-def verdicts(train: TrainSettings, values: list[float], monitor: str = "val_loss") -> list[Verdict]:
+def reports(values: list[float], monitor: str = "val_loss") -> list[Report]:
     history = [{monitor: value, "loss": 1.0, "learning_rate": 0.1} for value in values]
     return [
-        judge(
-            train,
-            history[: epoch + 1],
-            Report(
-                trial_id="0",
-                round=epoch,
-                step=epoch,
-                epoch=epoch + 1,
-                running={"loss": 1.0},
-                epochs=(Epoch(number=epoch + 1, metrics=history[epoch], ended_s=1.0),),
-                turn=TURN,
-            ),
+        Report(
+            trial_id="0",
+            round=epoch,
+            step=epoch,
+            epoch=epoch + 1,
+            running={"loss": 1.0},
+            epochs=(Epoch(number=epoch + 1, metrics=metrics, ended_s=1.0),),
+            turn=TURN,
         )
-        for epoch in range(len(values))
+        for epoch, metrics in enumerate(history)
     ]
+
+
+def verdicts(train: TrainSettings, values: list[float], monitor: str = "val_loss") -> list[Verdict]:
+    state, found = RuleState(), []
+    for report in reports(values, monitor):
+        verdict, state = judge(train, state, report)
+        found.append(verdict)
+    return found
 
 
 def test_patience_counts_epochs_without_improvement() -> None:
