@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -41,6 +41,7 @@ class Recovery:
         fleet: open.
         journal: told of every incident.
         snapshots: where they are kept; None for nowhere: every recovery begins at the trial's beginning.
+        keep_snapshots: those of trials that have ended stay.
         every_s: seconds between two snapshots of all live trials; None for none but at a stop.
         max_failures: how often a trial may lose its worker before it is given up; for want of memory at most once.
         shares: what the slots have, and how it can grow; None for shares that are what they are.
@@ -55,6 +56,7 @@ class Recovery:
         journal: Journal,
         snapshots: Snapshots | None = None,
         *,
+        keep_snapshots: bool = False,
         every_s: float | None = None,
         max_failures: int = 3,
         shares: Shares | None = None,
@@ -63,6 +65,7 @@ class Recovery:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fleet, self._journal, self._snapshots = fleet, journal, snapshots
+        self._keep_snapshots = keep_snapshots
         self._every_s, self._max_failures, self._shares = every_s, max_failures, shares
         self._stopping, self._tell, self._clock = stopping, tell, clock
         self._saved_s = clock()
@@ -105,7 +108,11 @@ class Recovery:
         return {i: self._explained(i, export) for i, export in exports.items() if self._counts(i, export)}
 
     def keep(self, live: Mapping[int, tuple[Trial, ...]]) -> None:
-        """Takes snapshots of the trials that live on, where it is time for it or the sweep is to stop."""
+        """Takes snapshots of the trials that live on, where it is time for it or the sweep is to stop.
+
+        Those of trials that have ended go, since the journal has their end. A failed one's stay: it may be retried.
+        """
+        self._drop_ended({trial.id for trials in live.values() for trial in trials})
         due = self._every_s is not None and self._clock() - self._saved_s >= self._every_s
         if self._snapshots is None or not live or not (due or self._stopping()):
             return
@@ -113,6 +120,12 @@ class Recovery:
         for trials in [live] if self._stopping() else _one_of_each(live):
             self._keep(trials, self._snapshots)
         self._saved_s = self._clock()
+
+    def _drop_ended(self, live: Collection[str]) -> None:
+        if self._snapshots is None or self._keep_snapshots:
+            return
+        for trial_id in {item.trial.id for item in _items(self._live)} - self._failed - set(live):
+            self._snapshots.drop(trial_id)
 
     def _keep(self, live: Mapping[int, tuple[Trial, ...]], snapshots: Snapshots) -> None:
         answers = self._fleet.snapshot(live)

@@ -27,6 +27,7 @@ from runner.redaction import redact
 from runner.retrace import Past, retrace
 from runner.schedule import Schedule
 from runner.signals import StopSignals
+from runner.snapshots import SnapshotStore
 from runner.tracking import preload
 from runner.training import Outcome, Training, followed_by_mlflow, outcome
 
@@ -112,8 +113,12 @@ def run_resume(
         standing = read_standing(folder, asked)
         config = load_config(None, [], config_dir=folder)
         prepared = _prepare(config, standing)
+        snapshots = SnapshotStore(folder, versions(), on_warning=lambda _: None)
+        if not config.keep.snapshots:
+            _drop_those_of_ended(snapshots, standing)
         progress = _progress(standing)
-        for text in [*_differences(standing), _headline(standing, prepared), *advice(prepared)]:
+        headlines = [*_differences(standing), _headline(standing, prepared), *_repeated(standing, snapshots)]
+        for text in [*headlines, *advice(prepared)]:
             console.print(text, markup=False, highlight=False, soft_wrap=True)
         masked = partial(redact, secrets=secrets.values())
         allocations = {slot.index: slot.allocation for slot in prepared.slots}
@@ -238,6 +243,27 @@ def _differences(standing: Standing) -> Iterator[str]:
         edited = [name for name, text in source.files if not _has_text(Path(source.root) / name, text)]
         if edited:
             yield f"{', '.join(edited)} in {source.root} changed since; the sweep goes on with the code it began with"
+
+
+def _drop_those_of_ended(snapshots: SnapshotStore, standing: Standing) -> None:
+    """What a driver that was killed between a trial's end and the removal of its snapshots has left."""
+    for trial_id, state in standing.states.items():
+        if state != "failed":
+            snapshots.drop(trial_id)
+
+
+def _repeated(standing: Standing, snapshots: SnapshotStore) -> Iterator[str]:
+    """What it costs that trials which go on have no snapshot."""
+    lost = [trial_id for trial_id in standing.pasts if not snapshots.rounds(trial_id)]
+    steps = sum(standing.pasts[trial_id].orders[-1].until or 0 for trial_id in lost)
+    turns = [report.turn for trial_id in lost for report in standing.reports[trial_id]]
+    seconds = sum(turn.compute_s + turn.evaluate_s for turn in turns)
+    if lost:
+        yield (
+            f"{len(lost)} of them ha{'ve' if lost[1:] else 's'} no snapshot and repeat{'s' * (not lost[1:])} what was "
+            f"trained before: {steps} steps, {seconds:.1f} s of computing; keep.snapshots=true keeps the snapshots "
+            "of ended trials"
+        )
 
 
 def _has_text(path: Path, text: str) -> bool:

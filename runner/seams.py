@@ -100,6 +100,9 @@ class Snapshots(Protocol):
     def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
         """The newest of the trial that is whole and has at most so many turns completed."""
 
+    def drop(self, trial_id: str) -> None:
+        """Removes all snapshots of a trial, which has ended."""
+
 
 class Watcher(Protocol):
     """Shows progress to a person."""

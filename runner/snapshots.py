@@ -24,7 +24,7 @@ _FORMAT = 1
 
 
 class SnapshotStore:
-    """A sweep's snapshots; two of each trial are kept.
+    """A sweep's snapshots; two of each trial that has not ended are kept.
 
     Args:
         folder: the sweep's folder; its name is the sweep's id.
@@ -67,6 +67,14 @@ class SnapshotStore:
             if snapshot.round <= at_most:
                 return snapshot
         return None
+
+    def rounds(self, trial_id: str) -> int:
+        """Turns completed in the trial's newest snapshot, as its name says; 0 where it has none."""
+        return max((int(folder.name) for folder in _generations(self._root / trial_id)), default=0)
+
+    def drop(self, trial_id: str) -> None:
+        """As `Snapshots.drop`; what cannot be removed stays, and is no harm."""
+        shutil.rmtree(self._root / trial_id, ignore_errors=True)
 
     def _manifest(self, trial: Trial, snapshot: Snapshot) -> bytes:
         return _signed(

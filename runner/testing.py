@@ -259,6 +259,7 @@ class MemorySnapshots:
     """Snapshots in memory."""
 
     written: list[Snapshot] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
     def write(self, trial: Trial, snapshot: Snapshot) -> None:
         """As `Snapshots.write`."""
@@ -269,6 +270,10 @@ class MemorySnapshots:
         """As `Snapshots.newest`."""
         fit = [snapshot for snapshot in self.written if snapshot.trial_id == trial.id and snapshot.round <= at_most]
         return fit[-1] if fit else None
+
+    def drop(self, trial_id: str) -> None:
+        """As `Snapshots.drop`; what was written stays in `written`."""
+        self.dropped.append(trial_id)
 
 
 class NullWatcher:

@@ -95,6 +95,7 @@ class Training:
             fleet,
             self.journal,
             SnapshotStore(self.folder, versions(), self._tell),
+            keep_snapshots=self.config.keep.snapshots,
             every_s=settings.snapshot_every_s,
             max_failures=settings.max_failures,
             shares=self.shares,

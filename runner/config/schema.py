@@ -168,6 +168,12 @@ class Recovery(Section):
     max_failed_trials: Natural | None = Field(default=None, description=f"{NATURAL}, or null")
 
 
+class Keep(Section):
+    """What of trials that have ended stays on the disk."""
+
+    snapshots: bool = Field(default=False, description="true or false")
+
+
 class Config(Section):
     """One sweep, resolved. `search` and `members` are as written; `resolve_members` reads them."""
 
@@ -187,6 +193,7 @@ class Config(Section):
     tracking: Tracking = Field(default_factory=lambda: Tracking(), description="a section")
     fleet: Fleet = Field(default_factory=lambda: Fleet(), description="a section")
     recovery: Recovery = Field(default_factory=lambda: Recovery(), description="a section")
+    keep: Keep = Field(default_factory=lambda: Keep(), description="a section")
     schedule: Literal["queue", "rotate"] = Field(default="queue", description="queue or rotate")
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
         default=0, description=f"a whole number from 0 to {MAX_SEED}"

@@ -199,12 +199,11 @@ class Follower:
         name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
         epoch = trial.best_epoch or self._ledger.last_epoch(trial.id)
         signature = (trial.facts or {}).get("signature")
-        with model_folder(file, run_id, signature, self._sweep.versions) as folder:
-            model_id = self._sink.log_model(run_id, name, folder, params, epoch)
+        with model_folder(file.stat().st_size, run_id, signature, self._sweep.versions) as folder:
+            model_id = self._sink.log_model(run_id, name, folder, file, params, epoch)
         rows = self._ledger.journal.metrics(trial.id)
         of_model = [row for row in rows if row.key in trial.metrics and row.step == epoch]
         self._sink.log_metrics(run_id, of_model, model_id)
-        self._sink.log_file(run_id, file, "model/model.keras")
         uri = f"models:/{model_id}"
         self._sink.set_tags(run_id, {"model.uri": uri, labels.NOTE: labels.trial_note(self._sweep, trial, uri)})
 

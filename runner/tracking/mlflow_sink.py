@@ -28,12 +28,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, ML
 from runner.errors import RunnerError
 from runner.journal import MetricRow, own_file
 from runner.redaction import redact, without_credentials
+from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
 from runner.tracking.labels import metric_key
 from runner.tracking.sqlite_store import ARTIFACTS, merge_log, private_store
 from runner.tracking.stores import sqlite_file, sqlite_uri
 
 LOG = "logs/mlflow.log"
+RUN_FILE = "model/model.keras"  # the logged model's file among its run's artifacts
 _LABELS_PER_CALL = 100  # MLflow's own limit
 _REFUSALS = {
     "ALREADY_EXISTS",
@@ -170,21 +172,23 @@ class MlflowSink:
             client.log_artifacts(run_id, folder)
 
     def log_file(self, run_id: str, file: Path, path: str) -> None:
-        """Writes one file as the artifact `path`."""
+        """Gives the run one file as the artifact `path`; on the same file system without a copy."""
         client, _ = self._client
         folder, _, name = path.rpartition("/")
-        with mapped(), tempfile.TemporaryDirectory() as staging:
-            renamed = Path(staging, name)
-            renamed.symlink_to(file.absolute())  # an artifact takes its file's name; a model is not copied for that
-            client.log_artifact(run_id, str(renamed), folder or None)
+        with mapped():
+            place = folder_of(client.get_run(run_id).info.artifact_uri)
+            if place is None or not link(file, place / path):
+                with renamed(file, name) as artifact:
+                    client.log_artifact(run_id, str(artifact), folder or None)
 
-    def log_model(self, run_id: str, name: str, folder: Path, params: Mapping[str, str], step: int) -> str:
+    def log_model(self, run_id: str, name: str, folder: Path, file: Path, params: Mapping[str, str], step: int) -> str:
         """Writes an MLflow model folder as the run's logged model and answers its id; goes on with an earlier attempt.
 
         Args:
             run_id: the run that trained it.
             name: not unique.
-            folder: the model, with its `MLmodel` file.
+            folder: the model, with its `MLmodel` file; but for
+            file: its `.keras` file, which on the same file system is not copied.
             params: copied to the model, for searches.
             step: the epoch that the model is from.
         """
@@ -199,10 +203,18 @@ class MlflowSink:
                 else client.create_logged_model(experiment_id, name, run_id, tags=mark, params=params)
             )
             client.log_model_artifacts(model.model_id, str(folder))
+            place = folder_of(model.artifact_location)
+            if place is None or not link(file, place / MODEL_FILE):
+                with renamed(file, Path(MODEL_FILE).name) as artifact:
+                    client.log_model_artifacts(model.model_id, str(artifact.parent), str(Path(MODEL_FILE).parent))
             client.finalize_logged_model(model.model_id, "READY")
-            outputs = client.get_run(run_id).outputs.model_outputs
+            run = client.get_run(run_id)
+            outputs = run.outputs.model_outputs
             if model.model_id not in {output.model_id for output in outputs}:  # a sweep that goes on may log another
                 client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+            artifacts = folder_of(run.info.artifact_uri)
+            if place is not None and artifacts is not None:  # elsewhere it would be a second copy
+                link(place / MODEL_FILE, artifacts / RUN_FILE)
         return str(model.model_id)
 
     def end_run(self, run_id: str, status: str, end_ms: int) -> None:

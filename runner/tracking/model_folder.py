@@ -21,6 +21,7 @@ import numpy as np
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
 
+from runner.tracking.artifact_files import MODEL_FILE
 from runner.tracking.mlflow_sink import mapped
 
 _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
@@ -28,12 +29,12 @@ _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
 
 @contextmanager
 def model_folder(
-    file: Path, run_id: str, signature: Mapping[str, Any] | None, versions: Mapping[str, str]
+    size_bytes: int, run_id: str, signature: Mapping[str, Any] | None, versions: Mapping[str, str]
 ) -> Iterator[Path]:
-    """A temporary folder that `mlflow.keras.load_model` and `mlflow.pyfunc.load_model` can load.
+    """A temporary folder that, with the `.keras` file as `MODEL_FILE`, MLflow's keras and pyfunc flavors can load.
 
     Args:
-        file: a `.keras` file; the folder holds a link to it.
+        size_bytes: of the `.keras` file.
         run_id: the run that trained it.
         signature: a `records.Signature` as plain data.
         versions: of the packages that it was trained with.
@@ -43,10 +44,10 @@ def model_folder(
     """
     with mapped(), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "data").mkdir()
-        (folder / "data" / "keras_module.txt").write_text("keras", encoding="utf-8")
-        (folder / "data" / "model.keras").symlink_to(file.absolute())
-        _describe(run_id, signature, versions, file.stat().st_size).save(str(folder / "MLmodel"))
+        data = (folder / MODEL_FILE).parent
+        data.mkdir()
+        (data / "keras_module.txt").write_text("keras", encoding="utf-8")
+        _describe(run_id, signature, versions, size_bytes).save(str(folder / "MLmodel"))
         for path, text in _environment_files(versions).items():
             (folder / path).write_text(text, encoding="utf-8")
         yield folder

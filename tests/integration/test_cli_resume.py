@@ -96,7 +96,9 @@ def test_finished_trials_are_trained_longer_as_if_they_had_been_asked_to_from_th
     folder: Folder, undisturbed: tuple[Any, ...]
 ) -> None:
     folder.run(*SWEEP, "train.epochs=7")
-    folder.run("resume", "--more-epochs", "5")
+    assert not list((folder.sweeps[0] / "snapshots").glob("*/*")), "snapshots go with the end of their trial"
+    ended = folder.run("resume", "--more-epochs", "5")
+    assert "2 of them have no snapshot and repeat what was trained before: " in ended.out
     assert outcome(folder) == undisturbed
     tracked = Tracked(folder, folder.sweeps[0].name)
     assert all(len(run.outputs.model_outputs) == 2 for run in tracked.children.values()), "a model of each end"

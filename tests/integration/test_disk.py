@@ -18,7 +18,7 @@ from runner.errors import JournalError
 from runner.journal import FILE, JournalReader, connect
 from runner.recording import write_config
 from runner.records import Export, Verdict
-from runner.tracking import Projection, sync
+from runner.tracking import Projection, artifact_files, sync
 
 
 @pytest.fixture
@@ -143,6 +143,20 @@ def test_a_folder_that_cannot_be_written_is_told_before_workers_start(disk: Path
     assert time.monotonic() - began_s < 10.0
     assert f"{disk}: not writable" in ended.err
     assert "Traceback" not in ended.everything
+
+
+def test_a_store_on_another_file_system_gets_a_copy(disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"m" * 1000)
+    assert not artifact_files.link(tmp_path / "model", disk / "there" / "model")
+    folder = tmp_path / "s"
+    with small_sweep(folder, f"sqlite:///{disk}/mlflow.db") as journal:
+        export = Export(trial_id="000", model=b"m" * 2**16, weights=b"w")
+        journal.commit({"000": report(0, 0, epoch=1, of=facts())}, {"000": Verdict(kind="complete")}, {"000": export})
+        journal.end("complete")
+    sync(folder, None, print)
+    copies = list((disk / "mlartifacts").rglob("model.keras"))
+    assert [copy.read_bytes() for copy in copies] == [export.model] * 2
+    assert len({copy.stat().st_ino for copy in copies}) == 1
 
 
 TINY = """

@@ -19,7 +19,7 @@ from small_journal import ROUNDS, ask, begin, counts, eventually, facts, report,
 
 from runner.journal import FILE, JournalReader, SqliteJournal, connect
 from runner.records import Allocation, Export, Failure, Verdict
-from runner.tracking import Projection, follower
+from runner.tracking import Projection, artifact_files, follower
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +218,31 @@ def test_artifacts_hold_config_code_summary_and_traceback(runs: dict, client, sw
     assert artifacts(client, runs["001"]) == artifacts(client, runs["003"]) == unloadable
     assert artifacts(client, runs["002"]) == {*common, "traceback.txt"}
     assert (swept.parent / "mlartifacts").is_dir()
+
+
+def test_a_model_is_on_the_disk_once_however_many_names_it_has(runs: dict, client, swept: Path):
+    with JournalReader(swept) as reader:
+        own, weights = reader.trial("000").model, reader.trial("001").weights
+    model = client.get_logged_model(runs["000"].data.tags["model.uri"].removeprefix("models:/"))
+    store = swept.parent / "mlartifacts"
+    names = [swept / own, *store.rglob("model.keras")]
+    assert len(names) == 3
+    assert any(model.model_id in str(name) for name in names)
+    assert len({name.stat().st_ino for name in names}) == 1
+    (sent,) = store.rglob(f"{runs['001'].info.run_id}/artifacts/model/weights.npz")
+    assert sent.stat().st_ino == (swept / weights).stat().st_ino
+    assert not [name for name in store.rglob("*") if name.name.startswith(".linking")]
+
+
+def test_another_name_takes_the_place_of_a_file_and_leaves_what_it_was(tmp_path: Path):
+    first, second, target = tmp_path / "first", tmp_path / "second", tmp_path / "store" / "model.keras"
+    first.write_text("1")
+    second.write_text("2")
+    assert artifact_files.link(first, target)
+    assert artifact_files.link(first, target), "may be repeated"
+    assert artifact_files.link(second, target)
+    assert (first.read_text(), target.read_text()) == ("1", "2")
+    assert sorted(path.name for path in target.parent.iterdir()) == ["model.keras"]
 
 
 def test_the_logged_model_loads_with_mlflow_and_the_plain_file_with_keras(runs: dict, client, tmp_path: Path):

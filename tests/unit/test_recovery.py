@@ -297,6 +297,18 @@ def test_snapshots_are_taken_of_all_live_trials_when_the_time_has_come(make_tria
     assert [(s.trial_id, s.round) for s in sweep.snapshots.written] == [("000", 2), ("001", 2), ("000", 4), ("001", 4)]
 
 
+def test_snapshots_go_when_their_trial_has_ended_and_stay_where_it_may_go_on(make_trial: Any) -> None:
+    trials = [make_trial(id=f"{i:03}", epochs=2 + i) for i in range(3)]
+
+    def curve(trial: Trial, epoch: int) -> Metrics | Failure:
+        failed = trial.id == "001" and epoch == 3
+        return Failure(trial_id="001", kind="train", message="boom") if failed else falling_loss(trial, epoch)
+
+    assert run(trials, curve, slots=3).snapshots.dropped == ["000", "002"], "a failed trial may be retried"
+    assert run(trials, curve, slots=3, stop_after=2).snapshots.dropped == ["000"], "a trial that was stopped goes on"
+    assert run(trials, curve, slots=3, keep_snapshots=True).snapshots.dropped == []
+
+
 def test_a_stop_leaves_snapshots_of_all_live_trials_and_reports_no_interrupted_turn(make_trial: Any) -> None:
     class Interrupted(FakeFleet):
         def advance(self, work: Any) -> Any:

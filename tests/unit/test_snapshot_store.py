@@ -111,6 +111,14 @@ def test_what_is_of_another_sweep_trial_or_round_is_not_used(kept: Kept, tmp_pat
     assert "other settings or other code" in kept.told[-1]
 
 
+def test_dropped_snapshots_are_gone_and_may_be_dropped_again(kept: Kept) -> None:
+    assert kept.store.rounds("007") == 9
+    for _ in range(2):
+        kept.store.drop("007")
+        assert (kept.newest(), kept.store.rounds("007")) == (None, 0)
+    assert not kept.told
+
+
 def test_more_epochs_do_not_make_a_snapshot_foreign(kept: Kept, trial: Trial) -> None:
     longer = replace(trial, train=replace(trial.train, epochs=30))
     found = kept.store.newest(longer, 99)
