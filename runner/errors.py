@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asks the program to stop. An experiment's own code may raise KeyboardInterrupt, but not this."""
+
+
 class RunnerError(Exception):
     """Base of every error this program raises on purpose; `exit_code` is what the command line returns."""
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self, TypeVar
 
+from runner.errors import Interrupted
 from runner.processes import descendants
 
 T = TypeVar("T")
@@ -23,10 +24,10 @@ _ECHO_S = 0.2  # a terminal and `timeout` may send one signal to the group and o
 class StopSignals:
     """While open, SIGINT, SIGTERM and SIGHUP stop the program; not a SIGHUP that `nohup` has it ignore.
 
-    The first raises KeyboardInterrupt in the main thread: of all exceptions that a signal may raise, Ray's blocking
-    calls pass on this one alone. Inside of `deferred` it is told instead. The second kills every process below this
-    one and ends it, without a word to anybody: what is on the disk is whole at any moment. A SIGHUP is never that
-    second one: a terminal that closes tells it more than once, and does not mean haste.
+    The first raises `Interrupted`, a KeyboardInterrupt, in the main thread: of all exceptions that a signal may raise,
+    Ray's blocking calls pass on this one alone. Inside of `deferred` it is told instead. The second kills every process
+    below this one and ends it, without a word to anybody: what is on the disk is whole at any moment. A SIGHUP is never
+    that second one: a terminal that closes tells it more than once, and does not mean haste.
     """
 
     def __init__(self) -> None:
@@ -74,7 +75,7 @@ class StopSignals:
             return
         self._received, self._received_s = signal.Signals(number), now_s
         if self._tell is None:
-            raise KeyboardInterrupt
+            raise Interrupted
         self._tell()
 
 

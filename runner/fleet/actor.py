@@ -28,8 +28,10 @@ class RayWorker:
     def start(self, allocation: Allocation) -> Any:
         """Makes the process a worker within its limits; returns what it then found, a `Device`."""
         from runner.worker import process
+        from runner.worker.exits import tell_exits
 
         device = process.configure(allocation)
+        tell_exits()
         from runner.worker.worker import Worker
 
         self._worker = Worker(allocation.memory_mib)

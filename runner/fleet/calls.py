@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from runner.fleet.deaths import Death
 from runner.records import Failure, FailureKind, Trial
 
 K = TypeVar("K")
-WantOfMemory = Callable[[int, RayError], str | None]
-"""Whether a slot's worker was lost for want of memory: what is known of it."""
+Explain = Callable[[int, RayError], Death]
+"""Why a slot's worker was lost."""
 _POLL_S = 0.25  # a signal's handler runs, and a dead worker is noticed, between two polls
 _AFTER_STOP_S = 3.0  # what has not answered then is given up: it may be building a model
 _AT_LEAST_S = 1.5  # for what is asked for later: models, snapshots
@@ -58,7 +59,7 @@ def gather(
     calls: Mapping[K, Call],
     end: Callable[[int], object],
     stopped_s: Callable[[], float | None],
-    want_of_memory: WantOfMemory,
+    explain: Explain,
 ) -> dict[K, Any | Lost]:
     """Waits for all answers.
 
@@ -66,7 +67,7 @@ def gather(
         calls: what is waited for.
         end: ends a slot's worker for certain; called for those that died, hang, or lost what they depend on.
         stopped_s: when the fleet was told to stop, on the monotonic clock; None where it was not.
-        want_of_memory: what says that a slot's worker was lost for want of memory; None where nothing does.
+        explain: why a slot's worker was lost.
 
     Returns:
         The answers; none for calls that were given up after a stop.
@@ -75,7 +76,7 @@ def gather(
     answers: dict[K, Any | Lost] = {}
     pending = dict(calls)
     while pending:
-        found = {**_overdue(pending, time.monotonic() - began_s), **_answered(pending, want_of_memory)}
+        found = {**_overdue(pending, time.monotonic() - began_s), **_answered(pending, explain)}
         for key, answer in found.items():
             answers[key] = answer.value if isinstance(answer, _Value) else answer
             call = pending.pop(key)
@@ -95,7 +96,7 @@ class _Value:
     value: Any
 
 
-def _answered(pending: Mapping[K, Call], want_of_memory: WantOfMemory) -> dict[K, _Value | Lost]:
+def _answered(pending: Mapping[K, Call], explain: Explain) -> dict[K, _Value | Lost]:
     """What has come of the calls so far."""
     ready = _wait(list(pending.values()), 0.0)
     there = {key: call for key, call in pending.items() if call.future in ready}
@@ -106,7 +107,7 @@ def _answered(pending: Mapping[K, Call], want_of_memory: WantOfMemory) -> dict[K
     try:
         values = ray.get([call.future for call in there.values()])  # one call where none of them is an error
     except RayError:
-        return found | {key: _answer(call, want_of_memory) for key, call in there.items()}
+        return found | {key: _answer(call, explain) for key, call in there.items()}
     return found | dict(zip(there, map(_Value, values), strict=True))
 
 
@@ -116,16 +117,16 @@ def _wait(calls: Sequence[Call], timeout_s: float) -> set[Any]:
     return set(ray.wait(futures, num_returns=len(futures), timeout=timeout_s)[0]) if futures else set()
 
 
-def _answer(call: Call, want_of_memory: WantOfMemory) -> _Value | Lost:
+def _answer(call: Call, explain: Explain) -> _Value | Lost:
     try:
         return _Value(ray.get(call.future))
     except RayError as err:
         # Of an error in a worker the last line is the error itself, of one of Ray's own the first.
         lines = str(err).strip().splitlines() or [""]
         line = lines[-1] if isinstance(err, RayTaskError) else lines[0]
-        message, hunger = f"{type(err).__name__}: {line}", want_of_memory(call.slot, err)
-        kind: FailureKind = "worker" if hunger is None else "oom"
-        message = message if hunger is None else f"{hunger}; {message}"
+        message, death = f"{type(err).__name__}: {line}", explain(call.slot, err)
+        message = f"{death.cause}; {message}" if death.cause else message
+        kind: FailureKind = "oom" if death.of_memory else "worker"
         return Lost(kind=kind, message=message, traceback=str(err), noticed_s=time.time())
 
 

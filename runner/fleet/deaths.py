@@ -1,16 +1,35 @@
-"""Why a worker's process died, as far as it can be told: for want of memory, or for another reason."""
+"""Why a worker's process died, as far as it can be told: out of memory, by its own code, or in a crash."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
+from runner.worker.exits import EXIT
+
 _VMSTAT = Path("/proc/vmstat")
 _TAIL = 8192  # bytes of a worker's standard error
 _NO_MEMORY = ("std::bad_alloc", "Cannot allocate memory", "MemoryError")
 _NO_STACK = "Resource temporarily unavailable"  # for a new thread: the end of a process at its memory limit
+_EXIT = re.compile(rf"^{re.escape(EXIT)}(-?\d+)$", re.MULTILINE)
+_CRASH = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)  # faulthandler's, which Ray enables
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Death:
+    """What is known of a worker's death.
+
+    Args:
+        cause: a clause that tells it; empty where nothing is known.
+        of_memory: it was out of memory.
+    """
+
+    cause: str = ""
+    of_memory: bool = False
 
 
 class KernelKills:
@@ -39,8 +58,8 @@ class KernelKills:
         return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def want_of_memory(err: RayError, pid: int | None, kernel: KernelKills | None, limited: bool) -> str | None:
-    """What says that a worker was lost for want of memory; None where nothing does.
+def explain(err: RayError, pid: int | None, kernel: KernelKills | None, limited: bool) -> Death:
+    """Why a worker was lost.
 
     Args:
         err: what Ray says of the call to it.
@@ -48,17 +67,23 @@ def want_of_memory(err: RayError, pid: int | None, kernel: KernelKills | None, l
         kernel: of the machine that it was on; None for another machine, which cannot be asked any more.
         limited: its host memory had a limit.
     """
-    if isinstance(err, OutOfMemoryError):
-        return "Ray's memory monitor has ended it"
-    if isinstance(getattr(err, "cause", None), MemoryError):
-        return "it had no memory for the call"
-    if kernel is not None and (kills := kernel.since_marked()) > 0:
-        return (
-            f"the kernel's out-of-memory killer has ended {kills} process{'es' * (kills > 1)} here since its last turn"
-        )
-    telling = (*_NO_MEMORY, _NO_STACK) if limited else _NO_MEMORY
     said = "" if pid is None else last_words(pid)
-    return next((f"its last words were {words!r}" for words in telling if words in said), None)
+    if isinstance(err, OutOfMemoryError):
+        return Death(of_memory=True, cause="Ray's memory monitor has ended it")
+    if isinstance(getattr(err, "cause", None), MemoryError):
+        return Death(of_memory=True, cause="it had no memory for the call")
+    if found := _EXIT.search(said):
+        return Death(cause=f"its code has ended the process by os._exit, exit code {found[1]}")
+    if kernel is not None and (kills := kernel.since_marked()) > 0:
+        ended = f"{kills} process{'es' * (kills > 1)} here since its last turn"
+        return Death(of_memory=True, cause=f"the kernel's out-of-memory killer has ended {ended}")
+    telling = (*_NO_MEMORY, _NO_STACK) if limited else _NO_MEMORY
+    for words in telling:
+        if words in said:
+            return Death(of_memory=True, cause=f"its last words were {words!r}")
+    if found := _CRASH.search(said):
+        return Death(cause=f"its process has crashed: {found[1]}")
+    return Death()
 
 
 def last_words(pid: int) -> str:

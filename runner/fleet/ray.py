@@ -11,7 +11,7 @@ from ray.exceptions import RayError
 
 from runner.fleet.actor import STOP
 from runner.fleet.calls import Call, Lost, gather
-from runner.fleet.deaths import KernelKills, want_of_memory
+from runner.fleet.deaths import Death, KernelKills, explain
 from runner.fleet.patience import Patience
 from runner.fleet.processes import send
 from runner.fleet.session import RaySession
@@ -176,17 +176,17 @@ class RayFleet:
         return found
 
     def _gather(self, calls: Mapping[Any, Call]) -> dict[Any, Any]:
-        answers = gather(calls, self._workers.end, lambda: self._stopped_s, self._want_of_memory)
+        answers = gather(calls, self._workers.end, lambda: self._stopped_s, self._explain)
         self._kernel.mark()
         self._busy |= {call.slot for key, call in calls.items() if key not in answers}
         return answers
 
-    def _want_of_memory(self, slot: int, err: RayError) -> str | None:
-        """What says that the slot's worker was lost for want of memory. On other machines only Ray can tell."""
+    def _explain(self, slot: int, err: RayError) -> Death:
+        """Why the slot's worker was lost. On other machines only Ray can tell."""
         limited = self._workers.slots[slot].allocation.memory_mib is not None
         if self._address is not None:
-            return want_of_memory(err, None, None, limited)
-        return want_of_memory(err, self._workers.last_process(slot), self._kernel, limited)
+            return explain(err, None, None, limited)
+        return explain(err, self._workers.last_process(slot), self._kernel, limited)
 
     def _forget_unproven(self) -> None:
         """Data that a worker which has ended may not have loaded to the end is loaded anew."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants, services, utils
+from ray._private import ray_constants, services, utils, worker
 from ray._private.node import Node
 
 from runner.fleet import ray_agent
@@ -49,6 +49,16 @@ def lean() -> Iterator[None]:
     with ExitStack() as changed:
         for owner, name, function in changes:
             changed.enter_context(_replaced(owner, name, function))
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """A driver that connects meanwhile does not print what raylets report, a paragraph on each death of a worker.
+
+    The fleet says what has become of a worker. Ray has no option for it: `log_to_driver` is about other texts.
+    """
+    with _replaced(worker, "listen_error_messages", lambda *_: None):
         yield
 
 

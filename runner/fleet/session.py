@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 
 from runner.errors import FleetError
 from runner.fleet.access import private_cluster
-from runner.fleet.ray_private import lean, reachable, shut_down
+from runner.fleet.ray_private import lean, quiet, reachable, shut_down
 
 
 class RaySession:
@@ -63,6 +63,7 @@ class RaySession:
                     if options["address"] == "local":  # another cluster has rules of its own
                         options = {**options, **ending.enter_context(private_cluster())}
                         starting.enter_context(lean())
+                    starting.enter_context(quiet())
                     starting.enter_context(_only(self._gpus))
                     starting.enter_context(reachable(_is_elsewhere(options["address"])))
                     ray.init(**options)

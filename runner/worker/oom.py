@@ -11,6 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from runner.worker.memory import gpu_limit_and_free_mib
+from runner.worker.said import text_of
 
 _MIB = 1024 * 1024
 # TensorFlow has one error for all that may run out, open files and disks among them: only its text tells memory.
@@ -31,8 +32,8 @@ def is_out_of_memory(err: BaseException) -> bool:
     """Whether an error, or one that it was raised from, says that memory ran out."""
     return any(
         isinstance(each, MemoryError)
-        or _ANYWHERE.search(str(each)) is not None
-        or (isinstance(each, tf.errors.OpError) and _IN_TENSORFLOW.search(str(each)) is not None)
+        or _ANYWHERE.search(text_of(each)) is not None
+        or (isinstance(each, tf.errors.OpError) and _IN_TENSORFLOW.search(text_of(each)) is not None)
         for each in _chain(err)
     )
 
@@ -65,7 +66,7 @@ def _on_gpu() -> tuple[float, float] | None:
 def asked_mib(err: BaseException) -> float | None:
     """How much the allocation that failed had asked for, MiB; None where no error says it."""
     for each in _chain(err):
-        text = str(each)
+        text = text_of(each)
         if found := _TENSOR.search(text):
             shape = [int(size) for size in found[1].split(",") if size]
             return math.prod(shape) * _SIZES.get(found[2], 4) / _MIB

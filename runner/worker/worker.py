@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,14 +10,15 @@ from dataclasses import replace
 from typing import TypeVar
 
 from runner.data import Data
+from runner.errors import Interrupted
 from runner.records import Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
-from runner.redaction import shortened
 from runner.worker import memory, oom
 from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.code import Experiment
 from runner.worker.engine import Engines
 from runner.worker.feeds import Resident
 from runner.worker.keras_private import Globals
+from runner.worker.said import in_one_line
 from runner.worker.seat import Seat
 
 T = TypeVar("T")
@@ -140,11 +140,16 @@ class Worker:
         return self._seats[trial.id]
 
     def _guarded(self, kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
-        """The worker's boundary: any error of the experiment's code becomes a value that names it."""
+        """The worker's boundary: whatever the experiment's code raises becomes a value that names it.
+
+        SystemExit and KeyboardInterrupt of its own too: beyond this they would end the process of all its trials.
+        """
         try:
             return call()
-        except Exception as err:
-            text, noticed_s = _in_one_line(err), 0.0
+        except Interrupted:
+            raise
+        except BaseException as err:
+            text, noticed_s = in_one_line(err), 0.0
             if oom.is_out_of_memory(err):
                 kind, noticed_s = "oom", time.time()
                 text = f"{oom.describe(err, self._memory_mib)}; {text}"
@@ -191,12 +196,3 @@ def _all_streams(data: Data) -> bool:
         kinds = ", ".join(f"{name} is {'a tf.data.Dataset' if stream else 'arrays'}" for name, stream in splits.items())
         raise TypeError(f"{kinds}; give all splits of one kind")
     return splits["train"]
-
-
-def _in_one_line(err: Exception) -> str:
-    """The error without colours, line breaks and the list of arguments that Keras adds; the traceback has it all.
-
-    Secrets are in it: those to take out are the driver's, which does that in a shortened text as well.
-    """
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(err)).split("Arguments received by")[0]
-    return f"{type(err).__name__}: {shortened(' '.join(text.split()))}"

@@ -22,6 +22,7 @@ from command_line import ask_each
 
 from runner import lockstep
 from runner.fleet.calls import Call, gather
+from runner.fleet.deaths import Death
 from runner.fleet.local import LocalFleet
 from runner.fleet.patience import Patience
 from runner.fleet.processes import is_running
@@ -31,6 +32,7 @@ from runner.placement import Machine, Request, plan_slots
 from runner.records import Checked, Failure, Metrics, ReduceLROnPlateau, Replay, Report, Slot, Snapshot, Trial, Work
 from runner.recovery import Recovery
 from runner.schedule import Schedule
+from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
 from runner.testing import NullWatcher
 
@@ -142,6 +144,97 @@ def test_a_failing_trial_leaves_its_sibling_untouched(make_trial: Any, fleet: An
     assert result["trials"]["001"].status == "complete"
 
 
+ENDINGS = """
+import os, signal, sys
+import keras, numpy as np
+
+class Own(BaseException):
+    pass
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError
+
+HOW = {
+    "text": lambda: sys.exit("no such configuration"),
+    "code": lambda: sys.exit(3),
+    "none": lambda: sys.exit(),
+    "interrupt": lambda: exec("raise KeyboardInterrupt('mine')"),
+    "generator": lambda: exec("raise GeneratorExit"),
+    "own": lambda: exec("raise Own('of my own')", globals()),
+    "mute": lambda: exec("raise Mute", globals()),
+    "os": lambda: os._exit(7),
+    "signal": lambda: os.kill(os.getpid(), signal.SIGINT),
+}
+
+class Model(keras.Sequential):
+    def train_step(self, data):
+        HOW["text"]()
+
+def load_data(data=""):
+    if data:
+        HOW[data]()
+    x = np.ones((40, 3), "float32")
+    return (x, x[:, 0]), (x, x[:, 0])
+
+def build_model(how="", step=False):
+    if how:
+        HOW[how]()
+    model = (Model if step else keras.Sequential)([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+"""
+
+
+@pytest.fixture
+def ending(make_trial: Any, tmp_path: Path) -> Any:
+    """Trials of an experiment that ends in ways which no `except Exception` catches."""
+    (tmp_path / "endings.py").write_text(ENDINGS)
+
+    def made(number: int, data: str = "", how: str = "", step: bool = False) -> Trial:
+        args = {"data_params": ("data",), "model_params": ("how", "step"), "epochs": 1}
+        params = {"data": data, "how": how, "step": step}
+        return make_trial(id=f"{number:03}", path=tmp_path / "endings.py", params=params, **args)
+
+    return made
+
+
+def test_what_is_no_exception_fails_its_trial_alone(ending: Any, fleet: Any, tmp_path: Path) -> None:
+    told = {
+        "text": "build: SystemExit: no such configuration",
+        "code": "build: SystemExit: its code asks to end the program with exit code 3",
+        "none": "build: SystemExit: its code asks to end the program with exit code 0",
+        "interrupt": "build: KeyboardInterrupt: mine",
+        "generator": "build: GeneratorExit: ",
+        "own": "build: Own: of my own",
+        "mute": "build: Mute: its message cannot be made: ValueError",
+    }
+    trials = [ending(i, how=how) for i, how in enumerate(told)]
+    trials += [ending(10, data="text"), ending(11, step=True), ending(12)]
+    found = run(fleet, trials, tmp_path / "sweep")
+    reasons = {trial.id: trial.reason for trial in found["trials"].values()}
+    assert [reasons[trial.id] for trial in trials[: len(told)]] == list(told.values())
+    assert reasons["010"] == "data: SystemExit: no such configuration"
+    assert reasons["011"].endswith(": SystemExit: no such configuration")
+    assert found["trials"]["012"].status == "complete"
+    assert set(found["incidents"].values()) == {0}, "no worker was lost"
+
+
+def test_an_experiment_that_exits_when_it_is_imported_fails_the_check(
+    make_trial: Any, fleet: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit('not on this machine')\n")
+    trial = make_trial(path=tmp_path / "exits.py", params={}, data_params=(), model_params=())
+    failure = fleet.check([trial])["000"]
+    assert (failure.kind, failure.message) == ("data", "SystemExit: not on this machine")
+
+
+def test_a_signal_stops_a_sweep_in_this_process_and_fails_no_trial(ending: Any, local_fleet: LocalFleet) -> None:
+    with StopSignals() as signals, pytest.raises(KeyboardInterrupt):
+        local_fleet.check([ending(0, how="signal")])
+    assert signals.requested
+
+
 def test_check_tells_what_a_trial_will_report(make_trial: Any, fleet: Any) -> None:
     checked = fleet.check([make_trial("dropout_mlp")])["000"]
     assert isinstance(checked, Checked)
@@ -250,6 +343,12 @@ def test_a_killed_worker_fails_its_trial_alone_and_its_slot_lives_again(
     assert not isinstance(again["000"], Failure), again
 
 
+def test_a_worker_that_its_code_has_ended_is_lost_with_its_exit_code(ending: Any, ray_fleet: RayFleet) -> None:
+    failure = ray_fleet.check([ending(0, how="os")])["000"]
+    assert failure.kind == "worker"
+    assert failure.message.startswith("its code has ended the process by os._exit, exit code 7; ActorDiedError: ")
+
+
 class Killer:
     """Sends a signal to a slot's worker in the middle of the turn that follows a round."""
 
@@ -303,7 +402,7 @@ def test_what_an_experiment_starts_can_be_terminated_and_its_worker_cannot(ray_f
     os.kill(device.pid, signal.SIGTERM)
     future = ray_fleet._workers.actors[0].__ray_call__.remote(end_children)
     calls = {0: Call(slot=0, future=future, limit_s=30.0)}
-    assert gather(calls, lambda _: None, lambda: None, lambda *_: None) == {0: (-signal.SIGTERM, -signal.SIGTERM)}
+    assert gather(calls, lambda _: None, lambda: None, lambda *_: Death()) == {0: (-signal.SIGTERM, -signal.SIGTERM)}
     assert is_running(device.pid)
 
 

@@ -12,7 +12,7 @@ import pytest
 from runner.fleet import ray_private  # sets Ray's environment, so it comes before Ray
 
 import ray  # isort: skip
-from ray._private import services, utils  # isort: skip
+from ray._private import services, utils, worker  # isort: skip
 from ray._private.node import Node  # isort: skip
 
 CHANGED = [(Node, name) for name in ray_private._UNUSED_PROCESSES]
@@ -25,6 +25,13 @@ def test_a_change_lasts_as_long_as_ray_starts(owner: object, name: str) -> None:
     with ray_private.lean():
         assert getattr(owner, name) is not before
     assert getattr(owner, name) is before
+
+
+def test_raylets_reports_are_not_printed() -> None:
+    before = worker.listen_error_messages
+    with ray_private.quiet():
+        assert worker.listen_error_messages is not before
+    assert worker.listen_error_messages is before
 
 
 def test_what_a_version_of_ray_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
