@@ -172,7 +172,7 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
 
     patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())
-    return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience)
+    return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience, nice=fleet.nice)
 
 
 def make_settling(prepared: Prepared, fleet: Fleet, timings: Path = CACHE) -> Settling:

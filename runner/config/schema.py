@@ -158,6 +158,7 @@ class Fleet(Section):
     address: Text | None = Field(default=None, description="a Ray address, or null for this machine")
     first_turn_timeout_s: Seconds = Field(default=600.0, description=SECONDS)
     turn_timeout_s: Seconds = Field(default=30.0, description=SECONDS)
+    nice: Annotated[int, Field(ge=0, le=19)] = Field(default=0, description="a whole number from 0 to 19")
 
 
 class Recovery(Section):

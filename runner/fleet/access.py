@@ -19,13 +19,21 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 _PREFIX, _MARK, _RAYS = "lsr-", "made-by", "r"
 
 
+# Seconds until a process of Ray's that misses its control process gives up, the driver among them, in C++ and without
+# a word. Longer than a sweep takes to notice that by itself, and to end in good order.
+_RECONNECT_S = 600
+
+
 @contextmanager
-def private_cluster() -> Iterator[dict[str, str]]:
+def private_cluster(nice: int = 0) -> Iterator[dict[str, str]]:
     """A Ray that starts meanwhile takes calls with a token of its own only, and keeps its files to this user.
 
     The token is in the environment of Ray's processes, which other users cannot read, and in no file: Ray by itself
     would make one for all sweeps, `~/.ray/auth_token`, readable by everyone. So are its sockets and the workers' logs,
     below `/tmp/ray`: hence a folder of its own.
+
+    Args:
+        nice: added to this process' niceness for that of its workers; by itself Ray adds 15.
 
     Yields:
         Options for `ray.init`.
@@ -33,6 +41,7 @@ def private_cluster() -> Iterator[dict[str, str]]:
     Source: ray 2.60, `ray/_private/authentication/authentication_token_setup.py`.
     """
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    own |= {"RAY_worker_niceness": str(nice), "RAY_gcs_rpc_server_reconnect_timeout_s": str(_RECONNECT_S)}
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     _reload()
@@ -106,6 +115,6 @@ def _locked(folder: Path) -> Iterator[bool]:
 
 
 def _reload() -> None:
-    """Ray reads mode and token from the environment once in a process."""
+    """Ray reads mode, token and its settings from the environment once in a process."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()

@@ -29,14 +29,21 @@ class RayFleet:
         address: of a running Ray cluster; None starts one on this machine, for this sweep alone.
         cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
         patience: how long a worker may take.
+        nice: added to this process' niceness for that of the workers of a cluster started here.
     """
 
     def __init__(
-        self, slots: Sequence[Slot], *, address: str | None, cpus: int, patience: Patience | None = None
+        self,
+        slots: Sequence[Slot],
+        *,
+        address: str | None,
+        cpus: int,
+        patience: Patience | None = None,
+        nice: int = 0,
     ) -> None:
         self._address = address
-        self._session = RaySession(gpus_used(slots), **_options(address, cpus, len(gpus_used(slots))))
-        self._workers = Workers(slots, stopped=lambda: self._stopped_s is not None)
+        self._session = RaySession(gpus_used(slots), nice=nice, **_options(address, cpus, len(gpus_used(slots))))
+        self._workers = Workers(slots, stopped=lambda: self._asked_to_stop() is not None)
         self._loaded: dict[str, Any] = {}
         self._proven: set[str] = set()  # data that a trial has trained on: it is in the object store
         self._patience = patience or Patience()
@@ -176,10 +183,19 @@ class RayFleet:
         return found
 
     def _gather(self, calls: Mapping[Any, Call]) -> dict[Any, Any]:
-        answers = gather(calls, self._workers.end, lambda: self._stopped_s, self._explain)
+        answers = gather(calls, self._workers.end, self._asked_to_stop, self._explain)
         self._kernel.mark()
         self._busy |= {call.slot for key, call in calls.items() if key not in answers}
         return answers
+
+    def _asked_to_stop(self) -> float | None:
+        """When `stop` was called. Asked at every poll of whoever waits for workers.
+
+        Raises:
+            FleetError: Ray's control process has ended.
+        """
+        self._session.check()
+        return self._stopped_s
 
     def _explain(self, slot: int, err: RayError) -> Death:
         """Why the slot's worker was lost. On other machines only Ray can tell."""

@@ -74,6 +74,20 @@ def reachable(by_others: bool) -> Iterator[None]:
         yield
 
 
+def control_process() -> Any | None:
+    """The process that holds the state of a Ray which was started here (GCS); None for another's cluster."""
+    node = ray._private.worker._global_node
+    found = node.all_processes.get(ray_constants.PROCESS_TYPE_GCS_SERVER, []) if node is not None else []
+    return found[0].process if found else None
+
+
+def kill_all() -> None:
+    """Kills all processes of a Ray that was started here."""
+    node = ray._private.worker._global_node
+    if node is not None:
+        _kill(node)
+
+
 def shut_down() -> None:
     """Ends Ray, and with a Ray that was started here all of its processes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import ray
 
@@ -13,7 +14,12 @@ from runner.fleet.session import RaySession
 def main() -> None:
     """Prints Ray's version and how long it took, as a line of JSON."""
     began = time.monotonic()
-    options = {"address": "local", "include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, Any] = {
+        "address": "local",
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+    }
     with RaySession((), num_cpus=1, num_gpus=0, **options):
         ray.get(ray.remote(num_cpus=1)(lambda: None).remote(), timeout=60)
         seconds = time.monotonic() - began

@@ -14,7 +14,7 @@ from ray.exceptions import RayError
 
 from runner.errors import FleetError
 from runner.fleet.access import private_cluster
-from runner.fleet.ray_private import lean, quiet, reachable, shut_down
+from runner.fleet.ray_private import control_process, kill_all, lean, quiet, reachable, shut_down
 
 
 class RaySession:
@@ -26,11 +26,13 @@ class RaySession:
 
     Args:
         gpus: names of the GPUs that a Ray started here is told of, in their order; others it does not see.
+        nice: added to this process' niceness for that of the workers of a Ray started here.
         options: of `ray.init`.
     """
 
-    def __init__(self, gpus: Sequence[str], **options: Any) -> None:
-        self._gpus, self._options = gpus, options
+    def __init__(self, gpus: Sequence[str], *, nice: int = 0, **options: Any) -> None:
+        self._gpus, self._nice, self._options = gpus, nice, options
+        self._control: Any | None = None
         self._started, self._closing = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ray-session", daemon=True)
@@ -52,6 +54,19 @@ class RaySession:
         self._closing.set()
         self._thread.join()
 
+    def check(self) -> None:
+        """Ends what was started here where Ray's control process has ended: no worker can be started without it.
+
+        Raises:
+            FleetError: it has.
+        """
+        if self._control is not None and self._control.poll() is not None:
+            kill_all()
+            raise FleetError(
+                f"Ray's control process (GCS, process {self._control.pid}) has ended, and without it no worker can be "
+                "started or ended: all workers were killed"
+            )
+
     def _run(self) -> None:
         # Ray's processes inherit it, as they inherit from Ray that SIGINT is blocked: of a closed terminal, and of what
         # ends a whole group or batch job, the driver alone hears. Without them nothing could end in good order.
@@ -61,12 +76,13 @@ class RaySession:
                 options = self._options
                 with ExitStack() as starting:
                     if options["address"] == "local":  # another cluster has rules of its own
-                        options = {**options, **ending.enter_context(private_cluster())}
+                        options = {**options, **ending.enter_context(private_cluster(self._nice))}
                         starting.enter_context(lean())
                     starting.enter_context(quiet())
                     starting.enter_context(_only(self._gpus))
                     starting.enter_context(reachable(_is_elsewhere(options["address"])))
                     ray.init(**options)
+                self._control = control_process()
             except BaseException as err:  # raised again in the thread that waits
                 self._error = err
                 return

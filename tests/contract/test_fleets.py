@@ -406,6 +406,11 @@ def test_what_an_experiment_starts_can_be_terminated_and_its_worker_cannot(ray_f
     assert is_running(device.pid)
 
 
+def test_workers_compete_like_their_driver(ray_fleet: RayFleet) -> None:
+    niceness = [os.getpriority(os.PRIO_PROCESS, pid) for pid in (os.getpid(), ray_fleet.devices[0].pid)]
+    assert niceness[0] == niceness[1], "by itself Ray adds 15"
+
+
 def metrics(report: Report) -> list[Metrics]:
     return [epoch.metrics for epoch in report.epochs]
 

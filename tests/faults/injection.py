@@ -178,8 +178,8 @@ def _worker_mid_snapshot(injection: Injection, patches: ExitStack) -> None:
     _wrap(patches, RayFleet, "snapshot", injection.number, _strike_worker(injection, most_s=0.006), None)
 
 
-def _raylet(injection: Injection, patches: ExitStack) -> None:
-    """Ray's own process dies, and with it every worker."""
+def _process_of_ray(name: str, injection: Injection, patches: ExitStack) -> None:
+    """A process of Ray's own dies, a moment later, while workers work."""
     import psutil
     from command_line import ask_each
 
@@ -187,9 +187,9 @@ def _raylet(injection: Injection, patches: ExitStack) -> None:
 
     def strike(*_: Any) -> None:
         family = ask_each(psutil.Process().children(recursive=True), lambda process: (process, process.name()))
-        (raylet,) = [process for process, name in family if name == "raylet"]
+        (victim,) = [process for process, its_name in family if its_name == name]
         STRUCK.touch()
-        threading.Timer(random.Random(injection.seed).uniform(0.0, 0.015), raylet.kill).start()
+        threading.Timer(random.Random(injection.seed).uniform(0.0, 0.015), victim.kill).start()
 
     _wrap(patches, RayFleet, "advance", injection.number, strike, None)
 
@@ -204,5 +204,6 @@ POINTS: dict[str, Callable[[Injection, ExitStack], None]] = {
     "full disk": _full_disk,
     "worker mid-step": _worker_mid_step,
     "worker mid-snapshot": _worker_mid_snapshot,
-    "raylet": _raylet,
+    "raylet": functools.partial(_process_of_ray, "raylet"),
+    "gcs_server": functools.partial(_process_of_ray, "gcs_server"),
 }

@@ -65,6 +65,11 @@ class Project:
         return (self.path / "struck").exists()
 
     @property
+    def struck_s(self) -> float:
+        """When it happened, seconds since the epoch."""
+        return (self.path / "struck").stat().st_mtime
+
+    @property
     def log(self) -> str:
         """What the drivers have printed."""
         return self.log_file.read_text(encoding="utf-8") if self.log_file.exists() else ""

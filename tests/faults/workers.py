@@ -12,6 +12,7 @@ from faults.project import sweep_arguments
 
 # At most the how many-th call it is; snapshots depend on the clock.
 _INFRASTRUCTURE = 75
+_NOTICED_S = 30.0  # on a machine that does nothing else it takes less than ten; Ray by itself needs sixty
 POINTS = {"worker mid-step": 32, "worker mid-snapshot": 4}
 
 
@@ -45,14 +46,22 @@ def stopped(lab: Lab, seed: int) -> Try:
     return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
 
 
-def raylet_killed(lab: Lab, seed: int) -> Try:
-    """Without Ray's own process there are no workers: the sweep ends with a line, and `resume` goes on."""
-    began_s, chance, wanted = time.monotonic(), random.Random(seed), lab.reference()
-    project, trouble = lab.project(), Trouble()
-    injection = Injection(point="raylet", number=chance.randint(1, 32), seed=chance.randrange(2**32))
-    code = run_process(project, sweep_arguments(), trouble, injection)
-    trouble.expect(code == (_INFRASTRUCTURE if project.struck else 0), f"the sweep ended with {code}")
-    trouble.expect("Traceback" not in project.log, "there is a traceback")
-    code = run_process(project, ["resume"], trouble)
-    trouble.expect(code == 0, f"resume ended with {code}")
-    return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=project.struck)
+def ray_killed(process: str) -> Callable[[Lab, int], Try]:
+    """Without a process of Ray's own there are no workers: the sweep ends with a line, and `resume` goes on."""
+
+    def attempt(lab: Lab, seed: int) -> Try:
+        began_s, chance, wanted = time.monotonic(), random.Random(seed), lab.reference()
+        project, trouble = lab.project(), Trouble()
+        injection = Injection(point=process, number=chance.randint(1, 32), seed=chance.randrange(2**32))
+        code = run_process(project, sweep_arguments(), trouble, injection)
+        if project.struck:
+            seconds = time.time() - project.struck_s
+            trouble.expect(seconds < _NOTICED_S, f"the sweep ended {seconds:.0f} s later")
+            trouble.expect("python -m runner resume" in project.log, "the command that goes on is not told")
+        trouble.expect(code == (_INFRASTRUCTURE if project.struck else 0), f"the sweep ended with {code}")
+        trouble.expect("Traceback" not in project.log, "there is a traceback")
+        code = run_process(project, ["resume"], trouble)
+        trouble.expect(code == 0, f"resume ended with {code}")
+        return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=project.struck)
+
+    return attempt
