@@ -13,7 +13,7 @@ from runner.config import Config, config_to_yaml
 from runner.errors import ConfigError, JournalError
 from runner.journal import SweepRecord, sync_folder, write_durably
 from runner.records import Goal
-from runner.redaction import without_credentials
+from runner.redaction import secret_shape, without_credentials
 
 _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
 
@@ -69,13 +69,15 @@ def refuse_secrets(config: Config, secrets: Mapping[str, str]) -> None:
     """A config is recorded as it is, since results depend on it.
 
     Raises:
-        ConfigError: a secret of the environment is in it.
+        ConfigError: a secret of the environment is in it, or what has the form of one.
     """
     text = recorded_config(config)
-    found = [name for name, value in secrets.items() if value in text]
+    found = [f"the value of {name}" for name, value in secrets.items() if value in text]
+    if (shape := secret_shape(text)) is not None:
+        found.append(f"what looks like {shape}")
     if found:
         raise ConfigError(
-            f"the config has the value of {', '.join(found)} in it, and is recorded in {config.name}'s journal and in "
+            f"the config has {', '.join(found)} in it, and is recorded in {config.name}'s journal and in "
             "MLflow; let the experiment read it from the environment"
         )
 

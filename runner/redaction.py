@@ -1,61 +1,106 @@
-"""What must not be recorded: credentials in addresses, and secrets that the environment holds."""
+"""What must not be recorded: credentials in addresses, the environment's secrets, and what has the form of a secret."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from runner.secret_shapes import TOKENS
+
 MASK = "***"
 MIN_SECRET = 8  # characters; shorter values are in any text by chance
 _CUT = " …"  # the end of a text that goes on
 _LONGEST = 600  # characters of a text that is to be read at a glance
+_LONG = 24  # digits that are no number
 _TELLING = 4  # characters of a secret's beginning that are not in front of a cut by chance
 
-# `//user:password@`, with all that SQLAlchemy takes within a password; text ends at a space.
-_CREDENTIALS = re.compile(r"(?<=://)[^:/@\s'\"]*(?::[^@\s]*)?@")
+# `//user:password@`, with all that SQLAlchemy takes within a password, "@" among it; text ends at a space.
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^:/@\s'\"]{0,256}+(?::[^@\s]{0,1024}+)?+@)++")
+_PASSWORD = re.compile(r"(?<=://)[^:/@\s'\"]{0,256}+:([^@\s]{1,1024}+)@")
 _QUERY = re.compile(r"(?<=[?&])([^=&?\s'\"]+)=[^&\s'\"]+")
-_SECRET_WORDS = {"password", "passwd", "pwd", "passphrase", "secret", "secrets", "token", "credential", "credentials"}
+# What stands before a value: `Password=`, `AccountKey=`, `"api_key": "`, `MY_TOKEN=`; no comparison, not in an address.
+_NAME = re.compile(
+    r"(?<![\w.%&?/@-])(?P<name>[A-Za-z][\w.-]{0,60}+)"
+    r"(?P<close>['\"]?)(?P<before>\s{0,3}+)(?P<sign>=(?!=)|:(?![:/]))(?P<after>\s{0,3}+)(?P<quote>[bru]?['\"])?"
+)
+_BARE, _QUOTED = re.compile(r"[^\s;'\"]+"), re.compile(r"[^'\"\n]+")
+_NO_VALUES = {"None", "True", "False", "null", "true", "false", "str", "bytes", "..."}
+_SIGNATURES = {"sig", "signature", "x-amz-signature", "x-amz-credential", "x-goog-signature", "x-goog-credential"}
+_SECRET_WORDS = {"password", "passwd", "pwd", "passphrase", "passcode", "secret", "secrets", "token", "credential"}
+_SECRET_WORDS |= {"credentials", "creds"}
+_PASSWORD_ENDS = ("password", "passwd", "pwd", "passphrase", "passcode", "pass", "accountkey", "accesskey")
 # Within names of environment variables, which often have no underscore: PGPASSWORD, MYSECRET.
-_SECRET_PART = re.compile("PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL")
+_SECRET_PART = re.compile("PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|WEBHOOK|CONN(?:ECTION)?_?STR")
+_SECRET_END = re.compile(r"[A-Z0-9]_+(?:PASS|PAT|AUTH|PWD|JWT|SAS|DSN|COOKIE|BEARER)(?:_?\d+)?$")
 _KEY_OF = {"api", "access", "account", "auth", "encryption", "private", "secret", "signing", "ssh"}
+_JOINED = ("apikey", "accesskey", "secretkey", "accountkey", "authtoken", "accesstoken", "dbpass")
+_PARTS = ("pass", "pwd", "secret", "token", "cred", "key", "webhook")  # one is in each secret's name
+_CAPITALS = ("_PAT", "_AUTH", "_JWT", "_SAS", "_DSN", "_COOKIE", "_BEARER", "CONNECTION", "CONN_STR")
 # Tokens of a vocabulary are no secrets, and common parameters of a text model.
 _TOKEN_OF = {"bos", "cls", "end", "eos", "mask", "oov", "pad", "padding", "sep", "start", "stop", "unk", "unknown"}
+_PASS_OF = {"admin", "db", "ftp", "http", "ldap", "login", "mail", "mysql", "pg", "postgres", "proxy", "redis", "root"}
+_PASS_OF |= {"smtp", "ssh", "user"}
+_MODES = {"anonymous", "disabled", "enabled", "kerberos", "negotiate", "optional", "required"}  # values of `*_AUTH`
 
 
+@functools.lru_cache(maxsize=4096)  # asked for every name in a text
 def is_secret_name(name: str) -> bool:
     """True for `api_key`, `db.password`, `HF_TOKEN`, `clientSecret`; not for `key_dim`, `max_tokens`, `pad_token`.
 
-    True for `PGPASSWORD` too: in capitals, as environment variables are written, a part of a word is enough.
+    True for `PGPASSWORD` and `CI_PAT` too: in capitals, as environment variables are written, a part of a word or an
+    abbreviation at the end is enough. `PWD` alone is a folder.
     """
-    if name.isupper() and _SECRET_PART.search(name):
-        return True
+    if name.isupper():
+        if _SECRET_PART.search(name) or _SECRET_END.search(name):
+            return True
+        if name == "PWD":
+            return False
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
     for before, word in zip(["", *words], words, strict=False):
         if word in _SECRET_WORDS and not (word == "token" and before in _TOKEN_OF):
             return True
-        if (word == "key" and before in _KEY_OF) or word in ("apikey", "accesskey", "secretkey"):
+        if (word == "key" and before in _KEY_OF) or word.endswith(_JOINED) or (word == "pass" and before in _PASS_OF):
             return True
     return False
 
 
+def secret_shape(text: str) -> str | None:
+    """What kind of secret is in a text by its form alone, such as "a GitHub token"; None where nothing is."""
+    if "://" in text and _PASSWORD.search(text):
+        return "an address with a password"
+    if _without_named_values(text) != text or _QUERY.sub(_query_masked, text) != text:
+        return "a named secret"
+    return next((shape.what for shape in TOKENS if shape.is_possible(text) and shape.pattern.search(text)), None)
+
+
 def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """The secret variables of an environment, by name, the longest first; not the paths of files that hold a secret."""
+    """The secrets of an environment, by the variables' names, the longest first.
+
+    A variable that is named like a secret is one, but for the path of a file that holds it; of others the password in
+    an address is one.
+    """
     named = {name: value for name, value in environment.items() if is_secret_name(name) or name.endswith("_KEY")}
-    found = {name: value for name, value in named.items() if len(value) >= MIN_SECRET and not os.path.exists(value)}
+    found = {name: value for name, value in named.items() if value not in _MODES and not os.path.exists(value)}
+    for name, value in environment.items():
+        if name not in found and "://" in value and (match := _PASSWORD.search(value)):
+            found[name] = match[1]
+    found = {name: value for name, value in found.items() if len(value) >= MIN_SECRET}
     return dict(sorted(found.items(), key=lambda item: len(item[1]), reverse=True))
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """A text without credentials in its addresses and without the given secrets.
+    """A text without credentials in its addresses, without the given secrets, and without what looks like one.
 
-    Of a text that `shortened` has cut within a secret, what is left of that is taken out too.
+    Of a text that `shortened` has cut within a secret, what is left of that is taken out too. The time grows with the
+    text's length alone.
     """
     for secret in secrets:
         text = _without_beginning(text.replace(secret, MASK), secret)
-    while (stripped := _CREDENTIALS.sub("", text)) != text:  # again, for a password with an "@"
-        text = stripped
+    if "://" in text and "@" in text:
+        text = _CREDENTIALS.sub("", text)
     return _without_secret_values(text)
 
 
@@ -81,4 +126,64 @@ def _without_beginning(text: str, secret: str) -> str:
 
 
 def _without_secret_values(text: str) -> str:
-    return _QUERY.sub(lambda match: f"{match[1]}={MASK}" if is_secret_name(match[1]) else match[0], text)
+    for shape in TOKENS:
+        if shape.is_possible(text):
+            text = shape.pattern.sub(_masked, text)
+    if _may_name_a_secret(text):
+        text = _without_named_values(text)
+    if "?" in text or "&" in text:
+        text = _QUERY.sub(_query_masked, text)
+    return text
+
+
+def _may_name_a_secret(text: str) -> bool:
+    """False where `is_secret_name` holds for no word: plain searches, which cost little in a long text."""
+    lower = text.lower()
+    return any(part in lower for part in _PARTS) or any(part in text for part in _CAPITALS)
+
+
+def _query_masked(match: re.Match[str]) -> str:
+    is_secret = is_secret_name(match[1]) or match[1].lower() in _SIGNATURES
+    return f"{match[1]}={MASK}" if is_secret else match[0]
+
+
+def _without_named_values(text: str) -> str:
+    parts, done = [], 0
+    for match in _NAME.finditer(text):
+        name, begin = match["name"], match.end()
+        if begin < done or not (is_secret_name(name) or (name.isupper() and name.endswith("_KEY"))):
+            continue
+        value = (_QUOTED if match["quote"] else _BARE).match(text, begin)
+        if value is None:
+            continue
+        shown = value[0] if match["quote"] else value[0].rstrip(",.)]}")
+        if _is_secret_value(name, shown, match):
+            parts += [text[done:begin], MASK]
+            done = begin + len(shown)
+    return "".join([*parts, text[done:]])
+
+
+def _is_secret_value(name: str, value: str, match: re.Match[str]) -> bool:
+    """Whether what stands after a secret's name is its value, and not code or a part of a sentence."""
+    if value in _NO_VALUES or value.startswith(MASK):
+        return False
+    has_letters = bool(re.search("[A-Za-z]", value)) or len(value) >= _LONG
+    is_random = len(value) >= MIN_SECRET and has_letters and bool(re.search(r"\d", value))
+    if match["quote"]:
+        return is_random or _is_password(name)
+    if "(" in value or "[" in value or (match["sign"] == "=" and match["before"] + match["after"]):
+        return False  # code
+    return is_random or (match["sign"] == "=" and _is_password(name))
+
+
+def _is_password(name: str) -> bool:
+    """Names whose value is a secret however short it is and whatever it looks like."""
+    return name.lower().endswith(_PASSWORD_ENDS)
+
+
+def _masked(match: re.Match[str]) -> str:
+    """The match with its group `secret` masked, where it has one, else all of it."""
+    if "secret" not in match.re.groupindex:
+        return MASK
+    begin, end = match.start("secret") - match.start(), match.end("secret") - match.start()
+    return match[0][:begin] + MASK + match[0][end:]

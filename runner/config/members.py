@@ -15,7 +15,7 @@ from runner.config.sources import read_source
 from runner.config.space import Choice, Dimension
 from runner.errors import ConfigError
 from runner.records import Goal, Source, TrainSettings
-from runner.redaction import is_secret_name
+from runner.redaction import is_secret_name, secret_shape
 
 ResolvedSampler = Literal["grid", "random", "points"]
 Point = Mapping[str, Any]
@@ -192,16 +192,21 @@ def _refuse_secrets(
     points: Sequence[Point],
     problems: list[str],
 ) -> None:
-    """Parameters are recorded, so a text with a name like `api_key` is none."""
+    """Parameters are recorded, so a text with a name like `api_key`, or that looks like a secret, is none."""
     values = [*params.items(), *(item for point in points for item in point.items())]
     values += [(name, value) for name, found in space.items() if isinstance(found, Choice) for value in found.values]
-    for name in dict.fromkeys(name for name, value in values if isinstance(value, str) and value):
+    for name, value in dict.fromkeys((name, value) for name, value in values if isinstance(value, str) and value):
         bare = parameter_name(name)
-        if bare is not None and is_secret_name(bare):
-            problems.append(
-                f"{config.origins.place(*draft.scope, 'params', bare)}: is named like a secret, and parameters are "
-                "recorded in the journal and in MLflow; let the experiment read it from the environment, or rename it"
+        if bare is None:
+            continue
+        shape = None if is_secret_name(bare) else secret_shape(value)
+        what = "is named like a secret" if is_secret_name(bare) else f"looks like {shape}" if shape else None
+        if what is not None:
+            told = (
+                f"{config.origins.place(*draft.scope, 'params', bare)}: {what}, and parameters are "
+                "recorded in the journal and in MLflow; let the experiment read it from the environment"
             )
+            problems.append(told if shape else f"{told}, or rename it")
 
 
 def _sampler(

@@ -18,6 +18,7 @@ LAYERS = {
     "overheads": 1,
     "compilation": 0,
     "redaction": 0,
+    "secret_shapes": 0,
     "collecting": 0,
     "config": 1,
     "placement": 1,

@@ -257,6 +257,21 @@ def test_hyperparameters_with_such_words_are_not(project: Path, setting: str) ->
     assert resolve_members(load_config("a.py", [setting], config_dir=None))
 
 
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("hf_" + "abcdefghij" * 3 + "abcd", "a Hugging Face token"),
+        ("postgresql://me:hunter22@host/data", "an address with a password"),
+        ("https://a.blob.core.windows.net/c?sv=1&sig=a1b2c3d4e5f6", "a named secret"),
+        ("Server=host;Password=hunter22;Encrypt=yes", "a named secret"),
+    ],
+)
+def test_a_parameter_that_looks_like_a_secret_is_refused(project: Path, value: str, what: str) -> None:
+    told = refused(f"params.path='{value}'", file="a.py")
+    assert f"path: looks like {what}" in told
+    assert value[-4:] not in told
+
+
 def test_a_config_with_a_secret_of_the_environment_is_refused_before_anything_starts(project: Path) -> None:
     from rich.console import Console
 
@@ -265,6 +280,9 @@ def test_a_config_with_a_secret_of_the_environment_is_refused_before_anything_st
 
     config = load_config("a.py", ["params.path=hunter22hunter"], config_dir=None)
     secrets, signals = {"MY_TOKEN": "hunter22hunter"}, StopSignals()
+    shaped = load_config("a.py", [f"tracking.mlflow_experiment={'hf_' + 'abcdefghij' * 4}"], config_dir=None)
+    with pytest.raises(ConfigError, match="has what looks like a Hugging Face token in it"):
+        run_sweep(shaped, console=Console(), command="", root=Path("sweeps"), secrets={}, signals=signals)
     with pytest.raises(ConfigError, match="has the value of MY_TOKEN in it") as error:
         run_sweep(config, console=Console(), command="", root=Path("sweeps"), secrets=secrets, signals=signals)
     assert "hunter22" not in str(error.value)
