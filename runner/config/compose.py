@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from runner.config.apply import apply_settings
 from runner.config.files import Folder, check_option, compose_folder, shown_path
+from runner.config.identifiers import with_python_names
 from runner.config.origins import Layer, Origins
 from runner.config.overrides import Setting, parse_settings
 from runner.config.problems import did_you_mean, explain
@@ -52,6 +53,7 @@ def load_config(
     if folder is not None:
         try:
             values, layers = compose_folder(folder, choices)
+            with_python_names(values)
         except ConfigError as err:
             raise ConfigError([*problems, *err.problems]) from err
     if file is not None:

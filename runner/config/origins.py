@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from runner.config.identifiers import as_python
+
 Key = tuple[str, ...]
 
 
@@ -44,7 +46,7 @@ def _entry(node: yaml.Node, part: str) -> tuple[int, yaml.Node] | None:
         return item.start_mark.line + 1, item
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if key.value == part:
+            if as_python(key.value) == part:
                 return key.start_mark.line + 1, value
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser, create_
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
+from runner.config.identifiers import as_python
 from runner.config.space import FORMS, FUNCTIONS, MAX_VALUES, Choice, Dimension, Uniform, plain
 from runner.config.yaml_files import bracket_depth
 
@@ -96,10 +98,11 @@ def _setting(text: str) -> Setting:
         return Setting(text=text, keys=("experiment",), value=path, kind="set", group="experiment")
     if not separator and not text.startswith("~"):
         raise ValueError("not of the form key=value" + ("; an experiment file ends in .py" if text else ""))
-    parsed: Override = _guarded(text, lambda: _parser().parse_override(text))
+    readable, names = _with_ascii_key(text)
+    parsed: Override = _guarded(text, lambda: _parser().parse_override(readable))
     if parsed.package is not None:
         raise ValueError("a package (@) is not supported here")
-    keys = tuple(parsed.key_or_group.replace("/", ".").split("."))
+    keys = tuple(names.get(part, part) for part in parsed.key_or_group.replace("/", ".").split("."))
     common = {"text": text, "keys": keys, "group": parsed.key_or_group}
     if "_target_" in keys:
         raise ValueError("_target_ is not supported: nothing named in a config is imported but the experiment file")
@@ -111,6 +114,26 @@ def _setting(text: str) -> Setting:
     if isinstance(raw, Choice | Uniform):
         return Setting(value=value.strip(), kind="search", **common)
     return Setting(value=plain(raw), kind="set", **common)
+
+
+def _with_ascii_key(text: str) -> tuple[str, dict[str, str]]:
+    """The argument as Hydra's grammar can read it, whose keys have ASCII letters only, and what stands for what.
+
+    A parameter's name may be an identifier of any script.
+    """
+    key, separator, value = text.partition("=")
+    if key.isascii():
+        return text, {}
+    names: dict[str, str] = {}
+
+    def stand_in(match: re.Match[str]) -> str:
+        if match[0].isascii() or not match[0].isidentifier():
+            return match[0]
+        name = f"parameter_{len(names)}"
+        names[name] = as_python(match[0])
+        return name
+
+    return re.sub(r"[^./~]+", stand_in, key) + separator + value, names
 
 
 def _choice(sweep: ChoiceSweep) -> Choice:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from runner.config.identifiers import as_python
 from runner.errors import ConfigError
 
 MAX_BYTES = 65_536
@@ -133,9 +134,10 @@ def _key_problems(node: yaml.MappingNode) -> Iterator[tuple[int, str]]:
             yield line, f"the key {key.value!r} is read as {key.tag.rsplit(':', 1)[-1]}, not as text; quote it"
         if key.value == "_target_":
             yield line, "_target_ is not supported: nothing named in a config is imported but the experiment file"
-        if key.value in lines:
-            yield line, f"{key.value}: given twice; first on line {lines[key.value]}"
-        lines.setdefault(key.value, line)
+        name = as_python(key.value)
+        if name in lines:
+            yield line, f"{key.value}: given twice; first on line {lines[name]}"
+        lines.setdefault(name, line)
 
 
 def _scalar_problems(node: yaml.ScalarNode) -> Iterator[str]:

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from runner.errors import JournalError, SweepNotFoundError
-from runner.journal.schema import FILE, GPU_PEAK, ROUND_PREFIX, MetricRow, SweepRecord, TrialRecord, connect
+from runner.journal.schema import (
+    EPOCH_PREFIX,
+    FILE,
+    GPU_PEAK,
+    ROUND_PREFIX,
+    TEST_PREFIX,
+    MetricRow,
+    SweepRecord,
+    TrialRecord,
+    connect,
+)
 from runner.records import Epoch, Report, Turn
 
 
@@ -104,10 +114,12 @@ class JournalReader:
         for row in self.metrics(trial_id):
             if row.key.startswith(ROUND_PREFIX):
                 running.setdefault(row.step, {})[row.key.removeprefix(ROUND_PREFIX)] = row.value
-            elif row.key != GPU_PEAK:
+            elif row.key != GPU_PEAK and not row.key.startswith(TEST_PREFIX):
                 empty = Epoch(number=row.step, metrics={}, ended_s=row.timestamp_ms / 1000)
                 epoch = epochs.setdefault(row.step, empty)
-                epochs[row.step] = replace(epoch, metrics={**epoch.metrics, row.key: row.value})
+                epochs[row.step] = replace(
+                    epoch, metrics={**epoch.metrics, row.key.removeprefix(EPOCH_PREFIX): row.value}
+                )
         query, reports, done = "SELECT * FROM turn WHERE trial = ? ORDER BY round", [], 0
         for row in self._connection.execute(query, (trial_id,)):
             numbers = range(done + 1, row["epoch"] + 1)

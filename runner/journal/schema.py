@@ -15,6 +15,9 @@ from runner.records import Goal
 FILE = "journal.db"
 GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, each time that it rises
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
+TEST_PREFIX = "test_"  # metrics of the finished model
+EPOCH_PREFIX = "epoch/"  # before an epoch metric that is named like one of the others
+SCORE, BEST_EPOCH = "score", "best_epoch"  # what MLflow gets of an ended trial's model
 Status = Literal["queued", "running", "complete", "stopped", "failed", "killed"]
 SweepStatus = Literal["running", "complete", "failed", "killed"]
 
@@ -126,6 +129,12 @@ class MetricRow:
     step: int
     value: float
     timestamp_ms: int
+
+
+def epoch_key(name: str) -> str:
+    """The key of an epoch metric, which the model may have named like a metric of this program's own."""
+    others = (ROUND_PREFIX, TEST_PREFIX, EPOCH_PREFIX, "memory/")
+    return EPOCH_PREFIX + name if name.startswith(others) or name in (SCORE, BEST_EPOCH) else name
 
 
 def connect(path: Path) -> sqlite3.Connection:

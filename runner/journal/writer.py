@@ -23,6 +23,7 @@ from runner.journal.schema import (
     SweepRecord,
     SweepStatus,
     connect,
+    epoch_key,
     transaction,
 )
 from runner.records import Allocation, Export, Failure, Incident, Report, Trial, Verdict, Work, to_json
@@ -260,7 +261,7 @@ def _insert_turn(db: sqlite3.Connection, report: Report) -> None:
 
 def _insert_epochs_and_facts(db: sqlite3.Connection, report: Report | Failure) -> None:
     for epoch in report.epochs:
-        rows = [(key, epoch.number, value) for key, value in epoch.metrics.items()]
+        rows = [(epoch_key(name), epoch.number, value) for name, value in epoch.metrics.items()]
         _insert_metrics(db, report.trial_id, rows, int(epoch.ended_s * 1000))
     if report.facts is not None:
         db.execute("UPDATE trial SET facts = ? WHERE id = ?", (to_json(report.facts), report.trial_id))

@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 from typing import Any
 
 from runner.journal import SweepRecord, TrialRecord
 from runner.records import decode
+from runner.tracking.names import MAX_KEY, artifact_path, mlflow_key
 
-MAX_KEY = 250  # characters; MLflow's own limits
-MAX_PARAM = 6000
+MAX_PARAM = 6000  # characters; MLflow's own limits
 MAX_TAG = 8000
 NOTE = "mlflow.note.content"  # shown as a run's description
 ENDING_TAGS = ("failure", "stop.reason", "diverged")  # taken off a run that goes on
@@ -27,7 +26,7 @@ def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
     """Tags of the sweep's run and of every trial's."""
     tags = {"sweep.id": sweep.id, "sweep.name": sweep.name, "sweep.metric": sweep.metric, "sweep.goal": sweep.goal}
     tags |= {f"version.{package}": version for package, version in sweep.versions.items()}
-    return {tag_key(key): clip(value, MAX_TAG) for key, value in tags.items()}
+    return {mlflow_key(name): clip(value, MAX_TAG) for name, value in tags.items()}
 
 
 def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -113,7 +112,12 @@ def trial_files(trial: TrialRecord) -> dict[str, str]:
     names = [name for name, _ in source["files"]]
     record = {**trial.record, "source": {**source, "files": names}}
     files = {"trial.json": json.dumps(record, indent=2, sort_keys=True) + "\n"}
-    return files | {f"source/{name}": text for name, text in source["files"]}
+    return files | {source_path(name): text for name, text in source["files"]}
+
+
+def source_path(name: str) -> str:
+    """Where a trial's run has a file of its experiment's code."""
+    return artifact_path(f"source/{name}")
 
 
 def rebuild_reason(trial: TrialRecord) -> str:
@@ -129,25 +133,12 @@ def rebuild_note(sweep: SweepRecord, trial: TrialRecord, reason: str) -> str:
     arguments = {name: params[name] for name in trial.record["model_params"]}
     return (
         f"Plain Keras cannot load this model: {reason}\n"
-        f"Rebuild it with source/{trial.record['source']['path'].rsplit('/', 1)[-1]}:\n\n"
+        f"Rebuild it with {source_path(trial.record['source']['path'].rsplit('/', 1)[-1])}:\n\n"
         f"    model = build_model(**{arguments!r})\n"
         "    weights = numpy.load('weights.npz', allow_pickle=False)\n"
         "    model.set_weights([weights[name] for name in weights.files])\n\n"
         f"Or train it again (trial {trial.id}):\n\n    {sweep.command}\n"
     )
-
-
-def metric_key(name: str) -> str:
-    """A metric's name in the characters that MLflow takes."""
-    plain = re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII) or "_"
-    if len(plain) <= MAX_KEY:
-        return plain
-    return f"{plain[: MAX_KEY - 9]}-{sha256(name.encode()).hexdigest()[:8]}"  # those that begin alike stay apart
-
-
-def tag_key(name: str) -> str:
-    """A tag's or param's name in the characters that MLflow takes."""
-    return metric_key(name)
 
 
 def model_name(sweep: SweepRecord, trial: TrialRecord) -> str:
@@ -162,7 +153,7 @@ def clip(value: str, limit: int) -> str:
 
 
 def _params(settings: Mapping[str, Any]) -> dict[str, str]:
-    return {tag_key(key): clip(_text(value), MAX_PARAM) for key, value in settings.items()}
+    return {mlflow_key(name): clip(_text(value), MAX_PARAM) for name, value in settings.items()}
 
 
 def _text(value: Any) -> str:

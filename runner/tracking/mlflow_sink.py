@@ -30,7 +30,7 @@ from runner.journal import MetricRow, own_file
 from runner.redaction import redact, without_credentials
 from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
-from runner.tracking.labels import metric_key
+from runner.tracking.names import mlflow_key
 from runner.tracking.sqlite_store import ARTIFACTS, merge_log, private_store
 from runner.tracking.stores import sqlite_file, sqlite_uri
 
@@ -133,7 +133,7 @@ class MlflowSink:
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Writes params; a param never changes its value."""
         client, _ = self._client
-        items = [Param(key, value) for key, value in params.items()]
+        items = [Param(name, value) for name, value in params.items()]
         with mapped():
             for start in range(0, len(items), _LABELS_PER_CALL):
                 client.log_batch(run_id, params=items[start : start + _LABELS_PER_CALL], synchronous=True)
@@ -141,7 +141,7 @@ class MlflowSink:
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Writes tags."""
         client, _ = self._client
-        items = [RunTag(key, value) for key, value in tags.items()]
+        items = [RunTag(name, value) for name, value in tags.items()]
         with mapped():
             for start in range(0, len(items), _LABELS_PER_CALL):
                 client.log_batch(run_id, tags=items[start : start + _LABELS_PER_CALL], synchronous=True)
@@ -156,7 +156,7 @@ class MlflowSink:
         """
         client, _ = self._client
         metrics = [
-            Metric(metric_key(row.key), row.value, row.timestamp_ms, row.step, model_id=model_id) for row in rows
+            Metric(mlflow_key(row.key), row.value, row.timestamp_ms, row.step, model_id=model_id) for row in rows
         ]
         with mapped():
             client.log_batch(run_id, metrics=metrics, synchronous=True)
@@ -227,8 +227,8 @@ class MlflowSink:
         """Shows a run as running again, for a sweep that goes on; takes off the tags that told how it had ended."""
         client, _ = self._client
         with mapped():
-            for key in client.get_run(run_id).data.tags.keys() & set(stale):
-                client.delete_tag(run_id, key)
+            for name in client.get_run(run_id).data.tags.keys() & set(stale):
+                client.delete_tag(run_id, name)
             client.update_run(run_id, status="RUNNING")
 
     @property

@@ -236,11 +236,28 @@ def test_long_and_odd_names_and_values_arrive(tmp_path: Path):
     with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
         journal.create(named, (long,))
         begin(journal, 0)
-        odd = replace(report(0, 0, of=facts()), running={"m" * 400: 1.0, "é/%\n": 2.0, "a" * 399: 3.0})
+        names = (
+            "m" * 400,
+            "é/%\n",
+            "a" * 399,
+            "AR@100",
+            "AR#100",
+            "精度",
+            "損失",
+            "auc/",
+            "prec//rec",
+            "Acc",
+            "acc",
+            "..",
+            "",
+        )
+        odd = replace(report(0, 0, of=facts()), running=dict(zip(names, map(float, range(13)), strict=True)))
         journal.commit({"000": odd}, {"000": Verdict(kind="fail", reason="r" * 20_000)}, {})
         journal.end("complete")
     sync(folder, None, print)
-    assert counts(store)["metrics"] == 3
+    found = dict(ask(store, "SELECT key, value FROM metrics"))
+    assert sorted(found.values()) == list(map(float, range(13)))
+    assert {key: found[key] for key in ("round/精度", "round/損失", "round/Acc", "round/acc")}
     assert ask(store, "SELECT max(length(value)) FROM params") == [(6000,)]
     assert ask(store, "SELECT count(*) FROM experiments WHERE length(name) = 500") == [(1,)]
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from runner import records
-from runner.config import Config, config_to_yaml, load_config
+from runner.config import Config, config_to_yaml, load_config, resolve_members
 from runner.config.files import Folder, compose_folder
 from runner.config.problems import REFUSED
 from runner.config.schema import EarlyStopping, ReduceLROnPlateau, default_values
@@ -321,3 +321,21 @@ def test_every_shipped_experiment_loads_and_opens_with_its_command(file: Path, m
 def test_schema_and_records_have_the_same_rules() -> None:
     assert records.EarlyStopping(**EarlyStopping().model_dump()) == records.EarlyStopping()
     assert records.ReduceLROnPlateau(**ReduceLROnPlateau().model_dump()) == records.ReduceLROnPlateau()
+
+
+def test_a_parameters_name_may_be_of_any_script_and_is_read_as_python_reads_it(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = "def load_data(ﬁlter=1): ...\ndef build_model(単位: int = 4, 層: int = 1): ...\n"
+    Path("a.py").write_text(code, encoding="utf-8")
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    text = "params: {ﬁlter: 2}\nsearch: {space: {params.層: [1, 2]}}\n"
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    config = load_config("a.py", ["params.単位=2,4", "params.ｆilter=3"], config_dir=None)
+    (member,) = resolve_members(config)
+    assert member.params["filter"] == 3
+    assert list(member.space) == ["層", "単位"]
+
+    config = load_config("a.py", ["~params.ｆilter", "params.位=8"], config_dir=None)
+    with pytest.raises(ConfigError, match=r"command line: params\.位: the experiment has no such parameter"):
+        resolve_members(config)

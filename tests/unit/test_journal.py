@@ -440,3 +440,18 @@ def test_a_journal_of_another_version_is_told_and_hides_no_other_sweep(tmp_path:
     with JournalReader(tmp_path / "old-1") as old, pytest.raises(JournalError, match="another version"):
         old.trials()
     assert [review.sweep.id for review in list_sweeps(tmp_path)] == ["new-1"]
+
+
+def test_an_epoch_metric_named_like_one_of_the_programs_own_is_kept_apart_and_read_back(
+    journal: SqliteJournal, reader: JournalReader
+):
+    names = ("score", "best_epoch", "round/loss", "test_loss", "memory/gpu_peak_mib", "epoch/loss", "loss")
+    metrics = {name: float(number) for number, name in enumerate(names)}
+    reported = report(0, 0, 1, 1, 9.0, ended=True)
+    reported = replace(reported, epochs=(replace(reported.epochs[0], metrics=metrics),), facts=None)
+    export = Export(trial_id="000", model=b"", weights=b"npz", test_metrics={"test_loss": 0.25})
+    journal.commit({"000": reported}, {"000": Verdict(kind="complete")}, {"000": export})
+    assert reader.reports("000") == (reported,)
+    found = {row.key: row.value for row in reader.metrics("000")}
+    own = {"round/loss": 9.0, "test_loss": 0.25, "loss": 6.0}
+    assert found == own | {f"epoch/{name}": value for name, value in metrics.items() if name != "loss"}
