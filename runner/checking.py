@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from runner.config import Member, infer_goal
 from runner.errors import ConfigError, ExperimentError, FleetError
@@ -68,14 +68,27 @@ def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[s
                 problems.append(
                     f"{key}: {name!r} is never produced by {member.source.path}; it has {', '.join(produced)}"
                 )
+    first = prepared.members[0]
+    metric, goal = first.metric, first.goal
+    if metric is None:
+        everywhere = all("val_loss" in check.metrics for check in checked.values())
+        metric = "val_loss" if everywhere else "loss"
+        goal = infer_goal(metric) or "minimize"
+    problems += [problem for member in prepared.members for problem in _unknown_scores(member, metric)]
     if problems:
         raise ConfigError(problems)
-    first = prepared.members[0]
-    if first.metric is not None:
-        return first.metric, first.goal
-    everywhere = all("val_loss" in check.metrics for check in checked.values())
-    metric = "val_loss" if everywhere else "loss"
-    return metric, infer_goal(metric) or "minimize"
+    return metric, goal
+
+
+def _unknown_scores(member: Member, metric: str) -> Iterator[str]:
+    """A trial may end, or keep its weights, after an epoch without validation: its model would have no score."""
+    rule, every = member.train.early_stopping, member.train.validate_every
+    if rule is not None and every > 1 and metric.startswith("val_") and not rule.monitor.startswith("val_"):
+        yield (
+            f"train.early_stopping.monitor: {rule.monitor!r} may end a trial after an epoch of which {metric!r}, which "
+            f"ranks the trials, is not known, as train.validate_every={every}; monitor a val_ metric, or set "
+            "train.validate_every=1"
+        )
 
 
 def _metrics_asked_for(member: Member) -> list[tuple[str, str]]:

@@ -130,11 +130,17 @@ def _table(progress: Progress, size: ConsoleDimensions) -> Table:
 def _fitting_columns(progress: Progress, width: int) -> list[str]:
     """The columns left of the settings: the dispensable ones only where the settings are readable beside them."""
     wanted = min(_READABLE, max((cell_len(settings_text(row)) for row in progress.rows.values()), default=0))
-    names = list(dict.fromkeys(("trial", "state", "round", "epoch", "loss", progress.metric, "best", "steps/s")))
-    for dispensable in ("steps/s", "round", "best"):
+    score = ("score",) if _has_scores_apart(progress) else ()
+    names = list(dict.fromkeys(("trial", "state", "round", "epoch", "loss", progress.metric, *score, "steps/s")))
+    for dispensable in ("steps/s", "round", *score):
         if sum(_width(progress, name) + _PADDING for name in names) + wanted + _PADDING > width:
             names.remove(dispensable)
     return names
+
+
+def _has_scores_apart(progress: Progress) -> bool:
+    """True where a trial's score may differ from its last value, because it keeps its best weights."""
+    return any(row.restores_best for row in progress.rows.values())
 
 
 def _width(progress: Progress, name: str) -> int:
@@ -162,9 +168,9 @@ def _cells(row: Row, metric: str) -> Mapping[str, str | Text]:
         "state": Text(row.state, style=_STYLES[row.state]),
         "round": "–" if row.state == "queued" else str(row.round + 1),
         "epoch": f"{row.epoch}/{row.trial.train.epochs}",
+        "score": number(row.score),
         metric: number(row.value),
         "loss": number(row.loss),
-        "best": number(row.best),
         "steps/s": number(row.steps_per_s),
     }
 
@@ -173,7 +179,7 @@ def _pace(progress: Progress) -> Text:
     ended = sum(row.state not in ("queued", "running") for row in progress.rows.values())
     head = f"{ended} of {len(progress.rows)} ended · ETA {duration(progress.eta_s())}"
     if len(leaders := progress.leaders()) == 1:
-        head += f" · best {progress.metric} {number(leaders[0].best)} (trial {leaders[0].trial.id})"
+        head += f" · best {progress.metric} {number(leaders[0].score)} (trial {leaders[0].trial.id})"
     pace = f"{number(progress.steps_per_s())} steps/s"
     return Text(f"{head} · {pace}", style="dim", no_wrap=True, overflow="ellipsis")
 
@@ -184,7 +190,9 @@ def _line(progress: Progress, row: Row) -> str:
         return f"{row.trial.id} FAILED {row.message}"
     parts = [head, f"loss {number(row.loss)}"]
     if row.value is not None and progress.metric != "loss":
-        parts.append(f"{progress.metric} {number(row.value)} best {number(row.best)}")
+        parts.append(f"{progress.metric} {number(row.value)}")
+    if row.restores_best:
+        parts.append(f"score {number(row.score)}")
     parts.append(f"{number(progress.steps_per_s())} model-steps/s ETA {duration(progress.eta_s())}")
     if row.state != "running":
         parts.append(row.state + (f" ({row.message})" if row.message else ""))

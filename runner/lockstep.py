@@ -99,11 +99,15 @@ def _finished(work: Round, verdicts: Mapping[str, Verdict]) -> Finished:
         slot: tuple(
             (item.trial, verdicts[item.trial.id].restore_best)
             for item in items
-            if item.trial.id in verdicts and verdicts[item.trial.id].kind in ("complete", "stop")
+            if item.trial.id in verdicts and _keeps_model(verdicts[item.trial.id])
         )
         for slot, items in work.items()
     }
     return {slot: trials for slot, trials in chosen.items() if trials}
+
+
+def _keeps_model(verdict: Verdict) -> bool:
+    return verdict.kind in ("complete", "stop") and verdict.keeps_model
 
 
 def _check_failed(verdicts: Mapping[str, Verdict], before: int, limit: int | None) -> int:

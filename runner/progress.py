@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ class Row:
 
     Args:
         value: the sweep's metric at the last epoch that reported it.
-        best: its best value over the epochs so far.
+        score: its value for the weights that would be the model if the trial ended now: those of the last epoch, or
+            with `early_stopping.restore_best` of the best one. None for none, or none that is finite.
+        kept: a best epoch's weights are kept.
     """
 
     trial: Trial
@@ -31,9 +34,16 @@ class Row:
     epoch: int = 0
     loss: float | None = None
     value: float | None = None
-    best: float | None = None
+    score: float | None = None
+    kept: bool = False
     steps_per_s: float | None = None
     message: str = ""
+
+    @property
+    def restores_best(self) -> bool:
+        """True where the model may be that of an earlier epoch than the last."""
+        rule = self.trial.train.early_stopping
+        return rule is not None and rule.restore_best
 
 
 @dataclass(kw_only=True)
@@ -75,6 +85,7 @@ class Progress:
             else:
                 self._take(row, report)
             verdict = verdicts[trial_id]
+            self._take_score(row, verdict)
             row.state = _ENDED.get(verdict.kind, "running")
             row.message = row.message or verdict.reason
         now = self.clock()
@@ -83,14 +94,20 @@ class Progress:
             self._window.popleft()
 
     def take_over(
-        self, trial_id: str, reports: Sequence[Report], state: State, steps_per_epoch: int | None = None
+        self,
+        trial_id: str,
+        reports: Sequence[Report],
+        state: State,
+        steps_per_epoch: int | None = None,
+        score: float | None = None,
+        kept: bool = False,
     ) -> None:
-        """Takes in what an earlier driver has trained of a trial."""
+        """Takes in what an earlier driver has trained of a trial; `score` and `kept` are as `Row` has them."""
         row = self.rows[trial_id]
         row.total_steps = None if steps_per_epoch is None else steps_per_epoch * row.trial.train.epochs
         for report in reports:
             self._take(row, report)
-        row.state, row.steps_per_s = state, None
+        row.state, row.steps_per_s, row.score, row.kept = state, None, score, kept
         self._steps_done = 0
 
     def steps_per_s(self) -> float | None:
@@ -116,11 +133,11 @@ class Progress:
         return than is None or (value > than if self.goal == "maximize" else value < than)
 
     def leaders(self) -> tuple[Row, ...]:
-        """Each member's trial with the best value so far: values of members with different data do not compare."""
+        """Each member's trial with the best score so far: values of members with different data do not compare."""
         found: dict[str, Row] = {}
         for row in self.rows.values():
             leader = found.get(row.trial.member)
-            if row.best is not None and (leader is None or self.is_better(row.best, leader.best)):
+            if row.score is not None and (leader is None or self.is_better(row.score, leader.score)):
                 found[row.trial.member] = row
         return tuple(found.values())
 
@@ -137,6 +154,13 @@ class Progress:
     def _take_epochs(self, row: Row, report: Report | Failure) -> None:
         for value in (epoch.metrics[self.metric] for epoch in report.epochs if self.metric in epoch.metrics):
             row.value = value
-            row.best = value if self.is_better(value, row.best) else row.best
         if report.epochs:
             row.epoch = report.epochs[-1].number
+
+    def _take_score(self, row: Row, verdict: Verdict) -> None:
+        """As `TrialRecord.score` will have it of the journal."""
+        if verdict.kind == "fail" or not verdict.keeps_model:
+            row.score = None
+        elif verdict.keep_best or not (row.restores_best and row.kept):
+            row.kept = row.kept or verdict.keep_best
+            row.score = row.value if row.value is not None and math.isfinite(row.value) else None

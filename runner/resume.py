@@ -151,7 +151,7 @@ def _past(trial: Trial, reports: Sequence[Report]) -> Past | None:
     past = retrace(trial, reports)
     if past.verdict is None or not past.verdict.ends:
         return past
-    if past.verdict.kind == "fail":
+    if not past.verdict.keeps_model:
         return None
     return retrace(trial, reports[:-1])  # its model was lost: the last turn is repeated, and the model kept
 
@@ -229,7 +229,8 @@ def _progress(standing: Standing) -> Progress:
     for record in standing.records:
         length = None if record.facts is None else record.facts["steps_per_epoch"]
         state = standing.states.get(record.id, "queued")
-        progress.take_over(record.id, standing.reports[record.id], state, length)
+        score = record.score(sweep.metric)
+        progress.take_over(record.id, standing.reports[record.id], state, length, score, record.best_epoch is not None)
     return progress
 
 

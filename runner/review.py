@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import JournalError, SweepNotFoundError
-from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, own_file
+from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, epoch_key, own_file
 from runner.overheads import Overheads, summarize, timeline
 from runner.records import decode
 
@@ -56,7 +56,7 @@ class Review:
     """A sweep with its trials, best first; those of each member of a mixed sweep together.
 
     Args:
-        trials: of each member those with a value of the sweep's metric, best first, then the others in order.
+        trials: of each member those with a score, best first, then the others in order.
     """
 
     folder: Path
@@ -66,14 +66,14 @@ class Review:
     @property
     def leaders(self) -> tuple[TrialRecord, ...]:
         """As `best`; of members without such a trial the best one without a model."""
-        ranked = [trial for trial in self.trials if score(trial, self.sweep) is not None]
+        ranked = [trial for trial in self.trials if trial.score(self.sweep.metric) is not None]
         return self._first_of_members(sorted(ranked, key=lambda trial: trial.weights is None))
 
     @property
     def best(self) -> tuple[TrialRecord, ...]:
         """Each member's best trial that has a model: members train on different data, their values do not compare."""
         with_model = (trial for trial in self.trials if trial.weights is not None)
-        return self._first_of_members(trial for trial in with_model if score(trial, self.sweep) is not None)
+        return self._first_of_members(trial for trial in with_model if trial.score(self.sweep.metric) is not None)
 
     @staticmethod
     def _first_of_members(ranked: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
@@ -97,12 +97,6 @@ class Review:
         return trials
 
 
-def score(trial: TrialRecord, sweep: SweepRecord) -> float | None:
-    """The sweep's metric as the trial's model has it; None where it has none or is not a finite number."""
-    value = trial.metrics.get(sweep.metric)
-    return value if value is not None and math.isfinite(value) else None
-
-
 def open_review(folder: Path) -> Review:
     """Reads a sweep's journal and ranks its trials.
 
@@ -115,7 +109,7 @@ def open_review(folder: Path) -> Review:
     members = list(dict.fromkeys(trial.member for trial in trials))
 
     def place(trial: TrialRecord) -> tuple[int, bool, float, int]:
-        value = score(trial, sweep)
+        value = trial.score(sweep.metric)
         return members.index(trial.member), value is None, sign * (value or 0.0), trial.position
 
     ranked = sorted(trials, key=place)
@@ -201,7 +195,7 @@ def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]
 
 def in_one_line(sweep: SweepRecord, trial: TrialRecord) -> str:
     """A trial with its value and its searched settings."""
-    value = score(trial, sweep)
+    value = trial.score(sweep.metric)
     settings = " ".join(f"{name}={trial.settings[name]}" for name in trial.record["searched"])
     shown = f"{sweep.metric} {value:.6g}" if value is not None else trial.status
     return f"{sweep.id} trial {trial.id}: {shown} {settings}".rstrip()
@@ -215,20 +209,43 @@ def how_to_load(target: Path) -> str:
 
 
 def table(review: Review) -> tuple[list[str], list[list[object]]]:
-    """Header and rows of the ranked results: rank, trial, status, the metric, other epoch metrics, settings."""
+    """Header and rows for a person: rank, trial, status, the metric, other epoch metrics, searched settings."""
     names = _metric_names(review.sweep, review.trials)
     searched = list(dict.fromkeys(name for trial in review.trials for name in trial.record["searched"]))
     members = len({trial.member for trial in review.trials}) > 1
     header = ["rank", "trial", *(["member"] if members else []), "status", *names, *searched, "reason"]
     rows: list[list[object]] = []
-    ranks: Counter[str] = Counter()
-    for trial in review.trials:
-        ranks[trial.member] += 1
-        place = ranks[trial.member] if score(trial, review.sweep) is not None else None
+    for place, trial in zip(_ranks(review), review.trials, strict=True):
         identity = [place, trial.id, *([trial.member] if members else []), trial.status]
         values = [trial.metrics.get(name) for name in names]
         rows.append([*identity, *values, *(trial.settings.get(name) for name in searched), trial.reason])
     return header, rows
+
+
+def full_table(review: Review) -> tuple[list[str], list[list[object]]]:
+    """Header and rows with all that is known of each trial, for other programs; every column has a name of its own."""
+    names = _metric_names(review.sweep, review.trials)
+    settings = list(dict.fromkeys(name for trial in review.trials for name in trial.settings if name != "seed"))
+    own = ["rank", "trial", "member", "status", "score", "best_epoch", "epochs", "seed"]
+    taken = {*own, *names, "reason"}
+    header = [*own, *names, *(f"params.{name}" if name in taken else name for name in settings), "reason"]
+    rows: list[list[object]] = []
+    for place, trial in zip(_ranks(review), review.trials, strict=True):
+        identity = [place, trial.id, trial.member, trial.status, trial.score(review.sweep.metric)]
+        trained = [trial.kept_epoch, trial.epochs, trial.record["seed"]]
+        values = [trial.metrics.get(name) for name in names]
+        rows.append([*identity, *trained, *values, *(trial.settings.get(name) for name in settings), trial.reason])
+    return header, rows
+
+
+def _ranks(review: Review) -> list[int | None]:
+    """Each trial's place among its member's; None for one without a score."""
+    counts: Counter[str] = Counter()
+    ranks: list[int | None] = []
+    for trial in review.trials:
+        counts[trial.member] += 1
+        ranks.append(counts[trial.member] if trial.score(review.sweep.metric) is not None else None)
+    return ranks
 
 
 def as_json(review: Review) -> dict[str, object]:
@@ -241,7 +258,8 @@ def as_json(review: Review) -> dict[str, object]:
 
 def _metric_names(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[str]:
     names = dict.fromkeys(name for trial in trials for name in sorted(trial.metrics))
-    return [sweep.metric, *(name for name in names if name != sweep.metric)]
+    first = epoch_key(sweep.metric)
+    return [first, *(name for name in names if name != first)]
 
 
 def summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
@@ -253,10 +271,12 @@ def summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
         "status": trial.status,
         "reason": trial.reason,
         "metric": sweep.metric,
-        "score": score(trial, sweep),
+        "score": trial.score(sweep.metric),
         "metrics": {name: value if math.isfinite(value) else str(value) for name, value in trial.metrics.items()},
         "settings": dict(trial.settings),
-        "best_epoch": trial.best_epoch,
+        "best_epoch": trial.kept_epoch,
+        "epochs": trial.epochs,
+        "seed": trial.record["seed"],
         "mlflow_run_id": trial.run_id,
     }
 

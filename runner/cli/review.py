@@ -18,7 +18,7 @@ def list_(as_json: bool) -> None:
     """Lists the sweeps of this folder, newest first."""
     from rich.table import Table
 
-    from runner.review import list_sweeps, score
+    from runner.review import list_sweeps
 
     reviews = list_sweeps()
     if as_json:
@@ -30,7 +30,9 @@ def list_(as_json: bool) -> None:
     for name in ("sweep", "status", "trials", "metric", "best"):
         table.add_column(name, no_wrap=True)
     for review in reviews:
-        value = ", ".join(f"{score(trial, review.sweep):.4g} (trial {trial.id})" for trial in review.leaders) or "–"
+        value = (
+            ", ".join(f"{trial.score(review.sweep.metric):.4g} (trial {trial.id})" for trial in review.leaders) or "–"
+        )
         sweep_record = review.sweep
         table.add_row(sweep_record.id, sweep_record.status, str(len(review.trials)), sweep_record.metric, value)
     make_console().print(table if reviews else "no sweeps here yet; `python -m runner sweep` makes one")
@@ -48,7 +50,7 @@ def results(sweep: str, as_json: bool, as_csv: bool) -> None:
     if as_json:
         click.echo(json.dumps(reviewing.as_json(review), indent=2))
     elif as_csv:
-        header, rows = reviewing.table(review)
+        header, rows = reviewing.full_table(review)
         csv.writer(sys.stdout).writerows([header, *rows])
     else:
         from runner.results import print_results

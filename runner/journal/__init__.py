@@ -7,21 +7,26 @@ from runner.journal.files import own_file, sync_folder, write_durably
 from runner.journal.lock import locked
 from runner.journal.reader import JournalReader
 from runner.journal.schema import (
+    BEST_EPOCH,
     FILE,
     ROUND_PREFIX,
+    SCORE,
     MetricRow,
     Status,
     SweepRecord,
     SweepStatus,
     TrialRecord,
     connect,
+    epoch_key,
     transaction,
 )
 from runner.journal.writer import SqliteJournal
 
 __all__ = [
+    "BEST_EPOCH",
     "FILE",
     "ROUND_PREFIX",
+    "SCORE",
     "JournalReader",
     "MetricRow",
     "SqliteJournal",
@@ -30,6 +35,7 @@ __all__ = [
     "SweepStatus",
     "TrialRecord",
     "connect",
+    "epoch_key",
     "locked",
     "own_file",
     "sync_folder",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -81,7 +80,8 @@ class JournalReader:
     def _trials(self, trial_id: str | None) -> tuple[TrialRecord, ...]:
         where, values = ("WHERE trial.id = ?", (trial_id,)) if trial_id is not None else ("", ())
         query = (
-            "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id FROM trial "
+            "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id, "
+            "(SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs FROM trial "
             "LEFT JOIN model ON model.trial = trial.id LEFT JOIN projection ON projection.trial = trial.id "
             f"AND projection.store = '' {where} ORDER BY position"
         )
@@ -89,16 +89,23 @@ class JournalReader:
             rows = self._connection.execute(query, values).fetchall()
         except sqlite3.OperationalError as err:
             raise JournalError(f"{self._folder / FILE}: made by another version of this program: {err}") from err
-        return tuple(_trial_record(row, self._model_metrics(row["id"], row["best_epoch"])) for row in rows)
+        records = (_trial_record(row) for row in rows)
+        return tuple(replace(record, metrics=self._model_metrics(record)) for record in records)
 
-    def _model_metrics(self, trial_id: str, best_epoch: int | None) -> dict[str, float]:
+    def _model_metrics(self, trial: TrialRecord) -> dict[str, float]:
         # sqlite gives the other columns of the row that has the maximum.
         rows = self._connection.execute(
-            "SELECT key, value, max(step) FROM metric WHERE trial = ? AND key NOT LIKE ? AND key <> ? "
+            "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key <> ? "
             "AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
-            (trial_id, f"{ROUND_PREFIX}%", GPU_PEAK, best_epoch, best_epoch),
+            (trial.id, f"{ROUND_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch),
         )
-        return {row["key"]: _number(row["value"]) for row in rows}
+        has_model = trial.status in ("complete", "stopped") and trial.kept_epoch is not None
+        # Where validation is not in every epoch, what is known of an earlier one is nothing of the model.
+        return {
+            row["key"]: _number(row["value"])
+            for row in rows
+            if (has_model if row["key"].startswith(TEST_PREFIX) else not has_model or row["step"] == trial.kept_epoch)
+        }
 
     def metrics(self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
         """Metric rows in the order they were committed, of one trial or of all."""
@@ -155,7 +162,7 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _trial_record(row: sqlite3.Row, metrics: Mapping[str, float]) -> TrialRecord:
+def _trial_record(row: sqlite3.Row) -> TrialRecord:
     values = dict(row)
     for key in ("settings", "record", "allocation", "facts"):
         values[key] = None if values[key] is None else json.loads(values[key])
@@ -163,4 +170,4 @@ def _trial_record(row: sqlite3.Row, metrics: Mapping[str, float]) -> TrialRecord
     for name in filter(None, (*files, values["model"], values["weights"])):
         if name.startswith("/") or ".." in name.split("/"):
             raise JournalError(f"trial {values['id']}: the journal names {name!r}, which is no file of the sweep's own")
-    return TrialRecord(**values, metrics=metrics)
+    return TrialRecord(**values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.journal.files import own_file
-from runner.records import Goal
+from runner.records import DIVERGED, Goal
 
 FILE = "journal.db"
 GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, each time that it rises
@@ -93,8 +94,9 @@ class TrialRecord:
     Args:
         settings: what distinguishes it, flat, `Trial.settings`.
         record: the whole `Trial` as plain data.
-        metrics: each epoch metric as the trial's model has it: at `best_epoch` if there is one, else the latest.
+        metrics: each epoch metric as the trial's model has it: that of `kept_epoch`, or the latest until it has ended.
         best_epoch: the epoch whose weights the trial's model has, where early stopping restores the best.
+        epochs: that it has completed.
         model: path of the exported `.keras` file relative to the sweep's folder; None before its end.
         run_id: its run in the config's own MLflow store, once there is one.
     """
@@ -116,7 +118,25 @@ class TrialRecord:
     model: str | None = None
     weights: str | None = None
     run_id: str | None = None
+    epochs: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def diverged(self) -> bool:
+        """True where it was stopped since its loss is not finite."""
+        return self.status == "stopped" and self.reason.startswith(DIVERGED)
+
+    @property
+    def kept_epoch(self) -> int | None:
+        """The epoch whose weights its model has, or would have if it ended now; None for no model."""
+        if self.status == "failed" or (self.diverged and self.best_epoch is None):
+            return None
+        return self.best_epoch or self.epochs or None
+
+    def score(self, metric: str) -> float | None:
+        """What ranks it: the metric as its model has it; None for no model or no finite value."""
+        value = None if self.kept_epoch is None else self.metrics.get(epoch_key(metric))
+        return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from runner.records.answers import (
     Tensor,
     Turn,
 )
-from runner.records.orders import Incident, Replay, Verdict, VerdictKind, Work
+from runner.records.orders import DIVERGED, Incident, Replay, Verdict, VerdictKind, Work
 from runner.records.slot import Allocation, Slot
 from runner.records.trial import (
     EarlyStopping,
@@ -31,6 +31,7 @@ from runner.records.trial import (
 from runner.records.values import decode, encode
 
 __all__ = [
+    "DIVERGED",
     "Allocation",
     "Checked",
     "EarlyStopping",

@@ -9,6 +9,7 @@ from runner.records.answers import FailureKind, Snapshot
 from runner.records.trial import Trial
 
 VerdictKind = Literal["keep", "complete", "stop", "fail"]
+DIVERGED = "diverged:"  # begins the reason of a trial whose loss is not finite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,7 @@ class Verdict:
         keep_best: the epoch just ended is the best so far and its weights may be restored later.
         learning_rate: learning rate to set before the next step.
         restore_best: the trial's result is the kept best weights, not the last ones.
+        keeps_model: False where a trial that ends has no weights worth keeping.
     """
 
     kind: VerdictKind
@@ -48,6 +50,7 @@ class Verdict:
     keep_best: bool = False
     learning_rate: float | None = None
     restore_best: bool = False
+    keeps_model: bool = True
 
     @property
     def ends(self) -> bool:

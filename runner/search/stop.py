@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from runner.records import EarlyStopping, Metrics, Mode, ReduceLROnPlateau, Report, TrainSettings, Verdict
+from runner.records import DIVERGED, EarlyStopping, Metrics, Mode, ReduceLROnPlateau, Report, TrainSettings, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,11 @@ def _verdict(train: TrainSettings, earlier: RuleState, state: RuleState, report:
 
 
 def _diverged(train: TrainSettings, earlier: RuleState, report: Report) -> Verdict:
-    """The last weights are lost: without best ones, kept after an earlier epoch, the trial has failed."""
-    reason = f"diverged: loss is {report.running.get('loss')} after step {report.step}"
+    """The last weights are lost: the trial has no model, unless best ones were kept after an earlier epoch."""
+    reason = f"{DIVERGED} loss is {report.running.get('loss')} after step {report.step}"
     best = earlier.stopping.best_epoch
-    if train.early_stopping is not None and train.early_stopping.restore_best and best is not None:
-        return Verdict(kind="stop", reason=reason, restore_best=True)
-    return Verdict(kind="fail", reason=reason)
+    restores = train.early_stopping is not None and train.early_stopping.restore_best and best is not None
+    return Verdict(kind="stop", reason=reason, restore_best=restores, keeps_model=restores)
 
 
 def _why(rule: EarlyStopping | None, best: int | None) -> str:

@@ -175,6 +175,8 @@ class Follower:
             self._send_model(trial, due.run_id)
         if trial.traceback:
             self._sink.log_texts(due.run_id, {"traceback.txt": trial.traceback})
+        ended_ms = self._ledger.epoch_ended_ms(due.id, trial.kept_epoch or 0)
+        self._sink.log_metrics(due.run_id, labels.ending_metrics(self._sweep, trial, ended_ms))
         seconds, incidents = self._ledger.seconds(due.id), self._ledger.journal.incidents(due.id)
         self._sink.set_tags(due.run_id, labels.ending_tags(trial, seconds, incidents))
         self._sink.end_run(due.run_id, labels.RUN_STATUS[trial.status], trial.ended_ms or 0)
@@ -197,7 +199,7 @@ class Follower:
 
     def _send_loadable(self, trial: TrialRecord, run_id: str, file: Path) -> None:
         name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
-        epoch = trial.best_epoch or self._ledger.last_epoch(trial.id)
+        epoch = trial.kept_epoch or 0
         signature = (trial.facts or {}).get("signature")
         with model_folder(file.stat().st_size, run_id, signature, self._sweep.versions) as folder:
             model_id = self._sink.log_model(run_id, name, folder, file, params, epoch)

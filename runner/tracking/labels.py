@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runner.journal import SweepRecord, TrialRecord
+from runner.journal import BEST_EPOCH, SCORE, MetricRow, SweepRecord, TrialRecord
 from runner.records import decode
 from runner.tracking.names import MAX_KEY, artifact_path, mlflow_key
 
@@ -96,9 +96,25 @@ def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int
     tags = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()} | _place(trial)
     if trial.reason:
         tags["failure" if trial.status == "failed" else "stop.reason"] = clip(trial.reason, MAX_TAG)
-    if trial.reason.startswith("diverged:"):
+    if trial.diverged:
         tags["diverged"] = "true"
     return tags | ({"failures": str(incidents)} if incidents else {})
+
+
+def ending_metrics(sweep: SweepRecord, trial: TrialRecord, epoch_ended_ms: int) -> tuple[MetricRow, ...]:
+    """What ranks an ended trial, and the epoch whose weights its model has; nothing of one that has no model.
+
+    They have that epoch's time, so that a trial that goes on and keeps the same model has them once.
+    """
+    epoch = trial.kept_epoch
+    if epoch is None or trial.status not in ("complete", "stopped"):
+        return ()
+    score = trial.score(sweep.metric)
+    found = {BEST_EPOCH: float(epoch)} | ({} if score is None else {SCORE: score})
+    return tuple(
+        MetricRow(seq=0, trial=trial.id, key=key, step=epoch, value=value, timestamp_ms=epoch_ended_ms)
+        for key, value in found.items()
+    )
 
 
 def sweep_files(sweep: SweepRecord) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -134,18 +133,19 @@ class Ledger:
         """Where a trial's time went, over all its turns; `log_s` is the journal's, while everybody waits."""
         return dict(self._db.execute(_SECONDS, (trial_id,)).fetchone())
 
-    def last_epoch(self, trial_id: str) -> int:
-        """Epochs that a trial has completed."""
-        row = self._db.execute(
-            "SELECT coalesce(max(epoch), 0) AS epoch FROM turn WHERE trial = ?", (trial_id,)
-        ).fetchone()
-        return int(row["epoch"])
+    def epoch_ended_ms(self, trial_id: str, epoch: int) -> int:
+        """When an epoch had ended, as the journal has it of its metrics; a repetition does not change it."""
+        query = (
+            "SELECT coalesce(min(timestamp_ms), 0) AS ended_ms FROM metric WHERE trial = ? AND step = ? "
+            "AND key NOT LIKE 'round/%' AND key NOT LIKE 'memory/%' AND key NOT LIKE 'test!_%' ESCAPE '!'"
+        )
+        return int(self._db.execute(query, (trial_id, epoch)).fetchone()["ended_ms"])
 
     def best(self, sweep: SweepRecord) -> tuple[TrialRecord, float] | None:
         """The trial whose model has the best value of the sweep's metric, and that value; of equals the first."""
         with_model = [trial for trial in self.journal.trials() if trial.weights is not None]
-        found = [(trial.metrics.get(sweep.metric, math.nan), trial) for trial in with_model]
-        found = [(value, trial) for value, trial in found if math.isfinite(value)]
+        scores = [(trial.score(sweep.metric), trial) for trial in with_model]
+        found = [(value, trial) for value, trial in scores if value is not None]
         if not found:
             return None
         value, trial = (max if sweep.goal == "maximize" else min)(found, key=lambda pair: pair[0])

@@ -147,7 +147,7 @@ class MlflowSink:
                 client.log_batch(run_id, tags=items[start : start + _LABELS_PER_CALL], synchronous=True)
 
     def log_metrics(self, run_id: str, rows: Sequence[MetricRow], model_id: str | None = None) -> None:
-        """Writes at most 1,000 rows. A repetition with the same timestamps adds nothing.
+        """Writes at most 1,000 rows, or none. A repetition with the same timestamps adds nothing.
 
         Args:
             run_id: the run whose metrics they are.
@@ -158,8 +158,9 @@ class MlflowSink:
         metrics = [
             Metric(mlflow_key(row.key), row.value, row.timestamp_ms, row.step, model_id=model_id) for row in rows
         ]
-        with mapped():
-            client.log_batch(run_id, metrics=metrics, synchronous=True)
+        if metrics:
+            with mapped():
+                client.log_batch(run_id, metrics=metrics, synchronous=True)
 
     def log_texts(self, run_id: str, files: Mapping[str, str]) -> None:
         """Writes text artifacts by path."""

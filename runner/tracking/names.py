@@ -2,8 +2,8 @@
 
 MLflow treats a key as a path, so that a key must not resolve to another one.
 
-Source: mlflow 3.17, `mlflow/utils/validation.py`: `validate_param_and_metric_name` and `path_not_unique`, which hold for
-metrics, params and tags alike.
+Source: mlflow 3.17, `mlflow/utils/validation.py`: `validate_param_and_metric_name` and `path_not_unique`, which hold
+for metrics, params and tags alike.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _NOT_IN_PATHS = re.compile(r"[^\w\-. /]")  # a store that speaks HTTP cuts a pat
 def mlflow_key(name: str) -> str:
     """A metric's, param's or tag's name as MLflow takes it.
 
-    A name that MLflow takes stays as it is. Any other name gets a hash of itself, so that names that differ only in what
-    is replaced here stay apart.
+    A name that MLflow takes stays as it is. Any other name gets a hash of itself, so that names that differ only in
+    what is replaced here stay apart.
     """
     plain = _plain_path(_NOT_IN_KEYS.sub("_", name))
     if plain == name and len(name) <= MAX_KEY:

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 
 from faults.lab import LOCAL, Lab, Trouble, Try, run_process
-from faults.outcome import Outcome
+from faults.outcome import Outcome, Row
 from faults.project import Project, sweep_arguments
 
 _VICTIM = "001"
@@ -54,6 +54,15 @@ def not_finite(lab: Lab, seed: int) -> Try:
     return lab.judge(seed, project, trouble, began_s, wanted=wanted, victims={_VICTIM}, struck=True)
 
 
+def _score(got: Outcome) -> dict[Row, list[bytes]]:
+    """What ranks the victim in MLflow: the metric of its best epoch, whose weights it has kept; nothing for none."""
+    best = got.ends[_VICTIM][2]
+    if not isinstance(best, int):
+        return {}
+    values = {"score": got.journal[_VICTIM, "val_loss", best], "best_epoch": struct.pack("<d", best)}
+    return {(_VICTIM, name, best): [value] for name, value in values.items()}
+
+
 def _settings(mishap: str) -> tuple[str, ...]:
     return "params.learning_rate=0.001", f"params.mishap=none,{mishap}"
 
@@ -87,7 +96,7 @@ def _diverged(undisturbed: Outcome, got: Outcome, step: int, trouble: Trouble) -
         return row[2] < last if row[1].startswith("round/") else row[2] <= step // 32
 
     journal = {r: v for r, v in undisturbed.journal.items() if r[0] == _VICTIM and is_before(r)}
-    mlflow = {r: v for r, v in undisturbed.mlflow.items() if r[0] == _VICTIM and is_before(r)}
+    mlflow = {r: v for r, v in undisturbed.mlflow.items() if r in journal} | _score(got)
     of_victim = replace(
         got,
         journal={**journal, **{row: got.journal[row] for row in ended}},

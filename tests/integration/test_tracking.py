@@ -149,6 +149,14 @@ def test_the_models_metrics_are_those_of_its_epoch(runs: dict, client):
     assert not any(key.startswith("round/") for key in found)
 
 
+def test_each_child_has_its_score_and_the_epoch_of_its_model(runs: dict, client):
+    found = {key: {name: run.data.metrics.get(name) for name in ("score", "best_epoch")} for key, run in runs.items()}
+    assert found["000"] == {"score": 0.75, "best_epoch": 1.0}
+    assert found["001"] == {"score": 0.875, "best_epoch": 1.0}
+    assert found["003"] == {"score": None, "best_epoch": 1.0}  # its metric is not a number
+    assert found["002"] == found["tiny-1"] == {"score": None, "best_epoch": None}
+
+
 def test_statuses_and_times_are_the_journals(runs: dict, swept: Path):
     statuses = {key: run.info.status for key, run in runs.items()}
     assert statuses == {"tiny-1": "FINISHED", "000": "FINISHED", "001": "FINISHED", "002": "FAILED", "003": "FINISHED"}
@@ -163,7 +171,8 @@ def test_every_metric_row_is_there_once_with_its_value(runs: dict, client, swept
         for key in ("000", "001", "003"):
             wanted = sorted((row.key, row.step, row.timestamp_ms) for row in reader.metrics(key))
             run_id = runs[key].info.run_id
-            got = [m for name in runs[key].data.metrics for m in client.get_metric_history(run_id, name)]
+            names = runs[key].data.metrics.keys() - {"score", "best_epoch"}
+            got = [m for name in names for m in client.get_metric_history(run_id, name)]
             assert sorted((m.key, m.step, m.timestamp) for m in got) == wanted
     by_step = {m.step: m.value for m in client.get_metric_history(runs["000"].info.run_id, "round/loss")}
     assert len(by_step) == ROUNDS + 1

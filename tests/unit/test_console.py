@@ -13,7 +13,7 @@ from rich.console import Console
 
 from runner.console import Lines, LiveTable, duration, number, watch
 from runner.progress import Progress
-from runner.records import Epoch, Failure, Report, Turn, Verdict
+from runner.records import EarlyStopping, Epoch, Failure, Report, Turn, Verdict
 
 KEEP = Verdict(kind="keep")
 
@@ -66,9 +66,21 @@ def test_nothing_but_the_settings_is_cut(make_trial: Any, width: int) -> None:
 
 def test_a_wide_terminal_has_every_column_and_a_narrow_one_readable_settings(make_trial: Any) -> None:
     wide, narrow = (screen(make(make_trial, 2), width, 30)[0].split() for width in (160, 80))
-    assert wide == ["trial", "state", "round", "epoch", "loss", "val_accuracy", "best", "steps/s", "settings"]
+    assert wide == ["trial", "state", "round", "epoch", "loss", "val_accuracy", "steps/s", "settings"]
     assert set(narrow) < set(wide)
     assert "units=64 learning_rate=0.001" in screen(make(make_trial, 2), 80, 30)[1]
+
+
+def test_a_trial_that_keeps_its_best_weights_shows_their_score(make_trial: Any) -> None:
+    progress, rule = make(make_trial, 1), EarlyStopping(monitor="val_loss", patience=9)
+    row = progress.rows["000"]
+    row.trial = replace(row.trial, train=replace(row.trial.train, early_stopping=rule))
+    progress.update({"000": report("000", 0.75)}, {"000": Verdict(kind="keep", keep_best=True)})
+    progress.update({"000": report("000", 0.5)}, {"000": KEEP})
+    lines = screen(progress, 160, 30)
+    assert lines[0].split()[5:8] == ["val_accuracy", "score", "steps/s"]
+    assert lines[1].split()[5:7] == ["0.5", "0.75"]
+    assert "best val_accuracy 0.75 (trial 000)" in lines[-1]
 
 
 @pytest.mark.parametrize("height", [10, 24])
@@ -108,7 +120,7 @@ def test_a_pipe_gets_a_line_a_turn(make_trial: Any) -> None:
         view.begin(["000", "001"])
         view.show({"000": report("000"), "001": failure}, {"000": KEEP, "001": Verdict(kind="fail")})
     first, second = file.getvalue().splitlines()
-    assert first.startswith("000 round 7 epoch 7/12 step 70 · loss 0.1235 · val_accuracy 0.9123 best 0.9123 · ")
+    assert first.startswith("000 round 7 epoch 7/12 step 70 · loss 0.1235 · val_accuracy 0.9123 · ")
     assert second == "001 FAILED build: no [such] layer"
 
 

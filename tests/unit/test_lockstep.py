@@ -94,10 +94,11 @@ def test_a_reduced_learning_rate_reaches_the_next_turn(make_trial: Any) -> None:
     assert [work.learning_rate for work in fleet.received] == [None, None, 0.05]
 
 
-def test_a_loss_that_is_not_finite_fails_the_trial_and_keeps_its_row(make_trial: Any) -> None:
+def test_a_loss_that_is_not_finite_stops_the_trial_without_a_model_and_keeps_its_row(make_trial: Any) -> None:
     _, journal = run([make_trial(epochs=3)], slots=1, curve=lambda *_: {"loss": float("nan")})
     reports, verdicts, exports = journal.commits[0]
-    assert (verdicts["000"].kind, verdicts["000"].reason) == ("fail", "diverged: loss is nan after step 4")
+    assert (verdicts["000"].kind, verdicts["000"].reason) == ("stop", "diverged: loss is nan after step 4")
+    assert not verdicts["000"].keeps_model
     assert isinstance(reports["000"], Report)
     assert not exports
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.progress import Progress
-from runner.records import Epoch, Facts, Failure, Goal, Report, Turn, Verdict
+from runner.records import EarlyStopping, Epoch, Facts, Failure, Goal, Report, Turn, Verdict
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
 FACTS = Facts(
@@ -46,7 +46,7 @@ def test_a_line_follows_its_trial(make_trial: Any, clock: Clock) -> None:
     progress.update({"000": report("000", 10, 0.5)}, {"000": KEEP})
     row = progress.rows["000"]
     assert (row.state, row.round, row.step, row.epoch, row.loss) == ("running", 0, 10, 1, 0.1)
-    assert (row.value, row.best, row.total_steps, row.steps_per_s) == (0.5, 0.5, 40, 20.0)
+    assert (row.value, row.score, row.total_steps, row.steps_per_s) == (0.5, 0.5, 40, 20.0)
     assert progress.rows["001"].state == "queued"
 
 
@@ -57,12 +57,36 @@ def test_a_trial_runs_from_its_first_turn_and_that_is_news_once(make_trial: Any,
     assert not progress.begin(["000"])
 
 
-@pytest.mark.parametrize(("goal", "best"), [("maximize", 0.9), ("minimize", 0.2)])
-def test_the_best_value_follows_the_goal(make_trial: Any, clock: Clock, goal: Goal, best: float) -> None:
-    progress = make(make_trial, clock, goal=goal)
-    for step, value in ((10, 0.5), (20, 0.9), (30, 0.2), (40, 0.4)):
+VALUES = ((10, 0.5), (20, 0.9), (30, 0.2), (40, 0.4))
+
+
+def test_a_score_is_that_of_the_last_epoch_whose_weights_the_model_has(make_trial: Any, clock: Clock) -> None:
+    progress = make(make_trial, clock)
+    for step, value in VALUES:
         progress.update({"000": report("000", step, value)}, {"000": KEEP})
-    assert (progress.rows["000"].value, progress.rows["000"].best) == (0.4, best)
+    assert (progress.rows["000"].value, progress.rows["000"].score) == (0.4, 0.4)
+
+
+def test_a_score_is_that_of_the_kept_epoch_where_the_best_is_restored(make_trial: Any, clock: Clock) -> None:
+    trial = make_trial(id="000", epochs=4, early_stopping=EarlyStopping(monitor="val_loss", patience=9))
+    progress = Progress(trials=[trial], metric="val_accuracy", goal="maximize", clock=clock)
+    scores = []
+    for (step, value), kept in zip(VALUES, (False, False, True, False), strict=True):  # as the monitor has it
+        progress.update({"000": report("000", step, value)}, {"000": Verdict(kind="keep", keep_best=kept)})
+        scores.append(progress.rows["000"].score)
+    assert scores == [0.5, 0.9, 0.2, 0.2]
+    assert progress.rows["000"].value == 0.4
+
+
+@pytest.mark.parametrize(
+    "verdict", [Verdict(kind="fail"), Verdict(kind="stop", reason="diverged: loss is nan", keeps_model=False)]
+)
+def test_a_trial_without_a_model_has_no_score(make_trial: Any, clock: Clock, verdict: Verdict) -> None:
+    progress = make(make_trial, clock)
+    progress.update({"000": report("000", 10, 0.5)}, {"000": KEEP})
+    progress.update({"000": report("000", 20, 0.6)}, {"000": verdict})
+    assert progress.rows["000"].score is None
+    assert progress.leaders() == ()
 
 
 def test_a_round_within_an_epoch_keeps_the_last_epochs_value(make_trial: Any, clock: Clock) -> None:

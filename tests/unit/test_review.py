@@ -10,11 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from runner.errors import SweepNotFoundError
 from runner.journal import SqliteJournal, SweepRecord
-from runner.records import Allocation, Epoch, Export, Facts, Failure, Report, Source, Trial, Turn, Verdict, Work
-from runner.review import as_json, export_model, find_sweep, how_to_load, list_sweeps, open_review, score, table
+from runner.records import (
+    Allocation,
+    EarlyStopping,
+    Epoch,
+    Export,
+    Facts,
+    Failure,
+    Report,
+    Source,
+    Trial,
+    Turn,
+    Verdict,
+    Work,
+)
+from runner.results import print_results
+from runner.review import as_json, export_model, find_sweep, full_table, how_to_load, list_sweeps, open_review, table
+from runner.search.stop import RuleState, judge
+from runner.tracking.labels import ending_metrics
+from runner.tracking.ledger import HOME, Ledger
 
 FACTS = Facts(
     steps_per_epoch=2, rows=64, validation_rows=None, parameters=9, program="round", program_reason="", inexact="",
@@ -51,6 +69,82 @@ def write_sweep(
     return folder
 
 
+def write_early_stopped(root: Path, make_trial: Any, curves: dict[str, list[float]]) -> Path:
+    """A sweep ranked by val_loss whose trials keep their best epochs; a curve that ends in NaN has diverged."""
+    folder = root / "s-1"
+    folder.mkdir(parents=True)
+    rule = EarlyStopping(monitor="val_loss", mode="min", patience=1)
+    trials = {name: make_trial(id=name, epochs=9, early_stopping=rule, params={"units": 8}) for name in curves}
+    sweep = SweepRecord(
+        id="s-1", name="s", created_ms=1000, metric="val_loss", goal="minimize", config="", command="",
+        tracking_uri="", mlflow_experiment="s", versions={},
+    )  # fmt: skip
+    with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(sweep, tuple(trials.values()))
+        for name, curve in curves.items():
+            state = RuleState()
+            for turn, value in enumerate(curve):
+                metrics = {"val_loss": value, "loss": value / 2}
+                report = Report(
+                    trial_id=name, round=turn, step=turn + 1, epoch=turn + 1, running={"loss": value / 2},
+                    epochs=(Epoch(number=turn + 1, metrics=metrics, ended_s=2.0 + turn),),
+                    turn=Turn(pid=7, started_s=1.0, ended_s=2.0 + turn, compute_s=1.0),
+                )  # fmt: skip
+                verdict, state = judge(trials[name].train, state, report)
+                export = Export(trial_id=name, model=b"", weights=b"npz")
+                journal.assign({0: (Work(trial=trials[name], round=turn),)})
+                keeps = verdict.ends and verdict.keeps_model
+                journal.commit({name: report}, {name: verdict}, {name: export} if keeps else {})
+        journal.end("complete")
+    return folder
+
+
+CURVES = {"000": [0.5, 0.3, 0.4, 0.45], "001": [0.5, 0.35, 0.36], "002": [math.nan], "003": [0.6, 0.2, math.nan]}
+
+
+def test_the_score_is_that_of_the_model_that_is_kept_wherever_it_is_shown(make_trial: Any, tmp_path: Path) -> None:
+    folder = write_early_stopped(tmp_path, make_trial, {name: curve[:3] for name, curve in CURVES.items()})
+    review = open_review(folder)
+    assert [(trial.id, trial.score("val_loss"), trial.kept_epoch, trial.epochs) for trial in review.trials] == [
+        ("003", 0.2, 2, 3), ("000", 0.3, 2, 3), ("001", 0.35, 2, 3), ("002", None, None, 1),
+    ]  # fmt: skip
+    assert [trial.status for trial in review.trials] == ["stopped"] * 4
+    assert [trial.id for trial in review.best] == [trial.id for trial in review.leaders] == ["003"]
+    assert review.trials[0].metrics == {"val_loss": 0.2, "loss": 0.1}
+    with Ledger(folder, HOME) as ledger:
+        assert ledger.best(review.sweep) == (review.trials[0], 0.2)
+    rows = {trial.id: ending_metrics(review.sweep, trial, 7) for trial in review.trials}
+    found = {name: {row.key: (row.step, row.value) for row in of} for name, of in rows.items()}
+    assert found["003"] == {"score": (2, 0.2), "best_epoch": (2, 2.0)}
+    assert found["002"] == {}
+
+
+def test_a_table_for_programs_has_everything_and_no_column_twice(make_trial: Any, tmp_path: Path) -> None:
+    header, rows = full_table(open_review(write_sweep(tmp_path, make_trial, [0.8, None])))
+    assert len(set(header)) == len(header)
+    first, second = (dict(zip(header, row, strict=True)) for row in rows)
+    assert {key: first[key] for key in ("rank", "score", "best_epoch", "epochs", "seed", "units", "scale")} == {
+        "rank": 1, "score": 0.8, "best_epoch": 1, "epochs": 1, "seed": 0, "units": 0, "scale": 1.5,
+    }  # fmt: skip
+    assert first["train.epochs"] == 10
+    assert (second["rank"], second["score"], second["best_epoch"]) == (None, None, None)
+    assert second["reason"] == "build: no such layer"
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_table_for_a_person_has_a_line_a_trial(make_trial: Any, tmp_path: Path, width: int) -> None:
+    review = open_review(write_early_stopped(tmp_path, make_trial, CURVES | {"000": [0.5, 0.3, 0.4]}))
+    many = {f"a_rather_long_name_{n}": 0.123456 for n in range(6)}
+    trials = tuple(replace(trial, metrics={**trial.metrics, **many}) for trial in review.trials)
+    console = Console(record=True, width=width)
+    print_results(replace(review, trials=trials), console)
+    lines = console.export_text().splitlines()
+    assert len(lines) == 1 + 1 + len(trials) + (1 if lines[-1].startswith("results --csv has") else 0)
+    assert all(len(line) <= width for line in lines[:-1])
+    assert [line.split()[1] for line in lines[2:6]] == ["003", "000", "001", "002"]
+    assert "val_loss" in lines[1]
+
+
 def commit(journal: SqliteJournal, trial: Trial, value: float | None, loadable: bool) -> None:
     if value is None:
         failure = Failure(trial_id=trial.id, kind="build", message="no such layer")
@@ -77,7 +171,7 @@ def test_trials_are_ranked_and_those_without_a_value_come_last(
     assert ids(folder) == [f"00{digit}" for digit in order]
     review = open_review(folder)
     assert [trial.id for trial in review.best] == [f"00{order[0]}"]
-    assert [score(trial, review.sweep) for trial in review.trials[3:]] == [None, None]
+    assert [trial.score("val_accuracy") for trial in review.trials[3:]] == [None, None]
 
 
 def test_equal_values_keep_the_order_of_the_trials(make_trial: Any, tmp_path: Path) -> None:
