@@ -17,7 +17,9 @@ def main() -> None:
     if missing:
         sys.exit(_advice(missing))
     from runner.cli import cli
+    from runner.output import survive_lost_readers
 
+    survive_lost_readers()
     # A last collection, over all of the driver's objects, takes 0.8 s; the exit frees the memory.
     atexit.register(gc.freeze)
     cli.main(prog_name="python -m runner")

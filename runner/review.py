@@ -225,7 +225,7 @@ def table(review: Review) -> tuple[list[str], list[list[object]]]:
 def full_table(review: Review) -> tuple[list[str], list[list[object]]]:
     """Header and rows with all that is known of each trial, for other programs; every column has a name of its own."""
     names = _metric_names(review.sweep, review.trials)
-    settings = list(dict.fromkeys(name for trial in review.trials for name in trial.settings if name != "seed"))
+    settings = list(dict.fromkeys(name for trial in review.trials for name in trial.used_settings if name != "seed"))
     own = ["rank", "trial", "member", "status", "score", "best_epoch", "epochs", "seed"]
     taken = {*own, *names, "reason"}
     header = [*own, *names, *(f"params.{name}" if name in taken else name for name in settings), "reason"]
@@ -234,7 +234,8 @@ def full_table(review: Review) -> tuple[list[str], list[list[object]]]:
         identity = [place, trial.id, trial.member, trial.status, trial.score(review.sweep.metric)]
         trained = [trial.kept_epoch, trial.epochs, trial.record["seed"]]
         values = [trial.metrics.get(name) for name in names]
-        rows.append([*identity, *trained, *values, *(trial.settings.get(name) for name in settings), trial.reason])
+        used = trial.used_settings
+        rows.append([*identity, *trained, *values, *(used.get(name) for name in settings), trial.reason])
     return header, rows
 
 
@@ -273,7 +274,7 @@ def summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
         "metric": sweep.metric,
         "score": trial.score(sweep.metric),
         "metrics": {name: value if math.isfinite(value) else str(value) for name, value in trial.metrics.items()},
-        "settings": dict(trial.settings),
+        "settings": trial.used_settings,
         "best_epoch": trial.kept_epoch,
         "epochs": trial.epochs,
         "seed": trial.record["seed"],

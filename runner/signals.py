@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, Self, TypeVar
 
 from runner.errors import Interrupted
+from runner.output import silence
 from runner.processes import descendants
 
 T = TypeVar("T")
@@ -90,9 +91,7 @@ def _silence_where_nobody_is() -> None:
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, descriptor)
-                os.close(nowhere)
+                silence(descriptor)
 
 
 def _end_at_once(exit_code: int) -> None:

@@ -19,6 +19,8 @@ ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is th
 TEST_PREFIX = "test_"  # metrics of the finished model
 EPOCH_PREFIX = "epoch/"  # before an epoch metric that is named like one of the others
 SCORE, BEST_EPOCH = "score", "best_epoch"  # what MLflow gets of an ended trial's model
+# Settings that some data and models do not use, or use otherwise: the facts of a trial tell.
+UNSURE = ("train.batch_size", "train.compile")
 Status = Literal["queued", "running", "complete", "stopped", "failed", "killed"]
 SweepStatus = Literal["running", "complete", "failed", "killed"]
 
@@ -120,6 +122,16 @@ class TrialRecord:
     run_id: str | None = None
     epochs: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def used_settings(self) -> dict[str, Any]:
+        """Its settings as its data and its model use them; as configured until it is known."""
+        facts, used = self.facts or {}, dict(self.settings)
+        if self.facts is not None and facts["rows"] is None:
+            used.pop("train.batch_size", None)  # a pipeline brings its own batches
+        if how := facts.get("compile"):
+            used["train.compile"] = how
+        return used
 
     @property
     def diverged(self) -> bool:

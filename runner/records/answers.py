@@ -48,6 +48,8 @@ class Facts:
         summary: the model's summary as text.
         loadable: True where plain `keras.models.load_model` can load the exported model without the user's code.
         signature: None for a model that does not say what it takes.
+        compile: how its steps run where the model decides it: "eager" for `run_eagerly`, "xla" for `jit_compile`; empty
+            where `train.compile` does.
     """
 
     steps_per_epoch: int
@@ -60,6 +62,7 @@ class Facts:
     summary: str
     loadable: bool
     signature: Signature | None = None
+    compile: Literal["", "eager", "xla"] = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,6 +37,8 @@ class Follower:
         self._refused: set[str] = set()
         self._flushed_s = 0.0
         self._sweep_run_id: str | None = None
+        self._with_all_params: set[str] = set()  # runs that were given all of theirs when they were created
+        self._has_late_params = False  # the sweep's run
 
     def advance(self) -> bool:
         """Sends all metrics, then models and ends of runs.
@@ -90,8 +92,8 @@ class Follower:
     def _shared(self) -> tuple[dict[str, str], dict[str, str]]:
         """Tags and params of the sweep's run and of every trial's."""
         trials = self._ledger.journal.trials()
-        sources = dict.fromkeys((trial.record["source"]["path"], trial.record["source"]["root"]) for trial in trials)
-        tags = self._sink.context_tags(tuple(sources)) | labels.sweep_tags(self._sweep)
+        codes = tuple(dict.fromkeys(labels.code(trial) for trial in trials))
+        tags = self._sink.context_tags(codes) | labels.sweep_tags(self._sweep)
         return tags, labels.sweep_params(self._sweep, self._ledger.settings())
 
     def _begin_sweep(self) -> str:
@@ -121,6 +123,8 @@ class Follower:
             name, started_ms = labels.run_name(trial), trial.started_ms or 0
             run_id = self._sink.create_run(name, started_ms, {**tags, **own}, parent=self._sweep_run_id)
         self._sink.log_params(run_id, {**params, **labels.trial_params(trial)})
+        if trial.facts is not None:
+            self._with_all_params.add(due.id)
         self._sink.log_texts(run_id, labels.trial_files(trial))
         self._ledger.begin(due.id, run_id)
         return run_id
@@ -154,11 +158,25 @@ class Follower:
 
     def _send_facts(self, due: Due, run_id: str) -> None:
         if due.has_facts and not due.facts_sent:
-            facts = self._ledger.journal.trial(due.id).facts
+            trial = self._ledger.journal.trial(due.id)
+            facts = trial.facts
             assert facts is not None
+            self._send_late_params(trial, run_id)
             self._sink.set_tags(run_id, labels.facts_tags(facts))
             self._sink.log_texts(run_id, {"model_summary.txt": facts["summary"]})
             self._ledger.mark(due.id, "facts", 1)
+
+    def _send_late_params(self, trial: TrialRecord, run_id: str) -> None:
+        """Settings of which only the built model and its data tell whether they are used."""
+        late = labels.late_params(trial)
+        if trial.id not in self._with_all_params:
+            self._sink.log_params(run_id, late)
+        if not self._has_late_params and self._sweep_run_id is not None:
+            common = labels.sweep_params(self._sweep, self._ledger.settings(), late=True)
+            self._sink.log_params(
+                self._sweep_run_id, {key: late[key] for key in common if late.get(key) == common[key]}
+            )
+            self._has_late_params = True
 
     # --- endings ------------------------------------------------------------------------------------------------------
 

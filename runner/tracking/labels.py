@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from runner.journal import BEST_EPOCH, SCORE, MetricRow, SweepRecord, TrialRecord
+from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord
 from runner.records import decode
 from runner.tracking.names import MAX_KEY, artifact_path, mlflow_key
 
@@ -22,6 +22,14 @@ ENDING_TAGS = ("failure", "stop.reason", "diverged")  # taken off a run that goe
 RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
+class Code(NamedTuple):
+    """An experiment's code: its path as named, the absolute folder that it is in, and its files relative to that."""
+
+    path: str
+    root: str
+    files: tuple[str, ...]
+
+
 def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
     """Tags of the sweep's run and of every trial's."""
     tags = {"sweep.id": sweep.id, "sweep.name": sweep.name, "sweep.metric": sweep.metric, "sweep.goal": sweep.goal}
@@ -29,17 +37,37 @@ def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
     return {mlflow_key(name): clip(value, MAX_TAG) for name, value in tags.items()}
 
 
-def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Params of the sweep's run and of every trial's: the sweep's own, and what all its trials have in common."""
-    each = list(settings)
+def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, Any]], late: bool = False) -> dict[str, str]:
+    """Params of the sweep's run and of every trial's: the sweep's own, and what all its trials have in common.
+
+    Args:
+        sweep: the sweep.
+        settings: those of all trials.
+        late: those that are known to be used once models are built, and no others.
+    """
+    each = [{key: value for key, value in of.items() if (key in UNSURE) == late} for of in settings]
+    if late:
+        return _params({key: value for key, value in each[0].items() if all(_has(of, key, value) for of in each)})
     own = {"sweep.metric": sweep.metric, "sweep.goal": sweep.goal, "sweep.trials": len(each)}
     common = {key: value for key, value in each[0].items() if all(_has(other, key, value) for other in each)}
     return _params({**common, **own})
 
 
 def trial_params(trial: TrialRecord) -> dict[str, str]:
-    """Params of a trial's run, beside the sweep's."""
-    return _params(trial.settings)
+    """Params of a trial's run, beside the sweep's, as far as they are known to be used."""
+    known = trial.used_settings
+    return _params(known if trial.facts else {key: value for key, value in known.items() if key not in UNSURE})
+
+
+def late_params(trial: TrialRecord) -> dict[str, str]:
+    """Params of which only the built model and its data tell."""
+    return {key: value for key, value in trial_params(trial).items() if key in UNSURE}
+
+
+def code(trial: TrialRecord) -> Code:
+    """The trial's code, for its tags."""
+    source = trial.record["source"]
+    return Code(source["path"], source["root"], tuple(name for name, _ in source["files"]))
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:

@@ -21,16 +21,16 @@ import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
-from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.git_utils import get_git_commit
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from runner.errors import RunnerError
 from runner.journal import MetricRow, own_file
 from runner.redaction import redact, without_credentials
 from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
+from runner.tracking.labels import Code
 from runner.tracking.names import mlflow_key
+from runner.tracking.provenance import context_tags
 from runner.tracking.sqlite_store import ARTIFACTS, merge_log, private_store
 from runner.tracking.stores import sqlite_file, sqlite_uri
 
@@ -97,15 +97,10 @@ class MlflowSink:
         if self._opened is not None and file is not None:
             merge_log(file)
 
-    def context_tags(self, sources: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """Who runs what: user, source and commit tags. `sources`: (path as named, folder) of the experiments' code."""
+    def context_tags(self, codes: Sequence[Code]) -> dict[str, str]:
+        """Who runs what: user, source and commit tags."""
         with mapped():
-            tags = {name: redact(value) for name, value in resolve_tags().items()}
-            tags[MLFLOW_SOURCE_NAME] = ", ".join(path for path, _ in sources)
-            # MLflow looks at the program's own repository; results depend on the experiment's.
-            tags.pop(MLFLOW_GIT_COMMIT, None)
-            commit = get_git_commit(sources[0][1])
-            return tags if commit is None else {**tags, MLFLOW_GIT_COMMIT: commit}
+            return context_tags(codes)
 
     def find_run(self, sweep_id: str, trial_id: str | None) -> str | None:
         """The run of a trial, or of the sweep itself, that the store has from an attempt whose answer was lost."""

@@ -68,6 +68,7 @@ def facts_of(model: Any, feed: Feed, program: Program) -> Facts:
         summary="\n".join(lines),
         loadable=is_plain_keras(model),
         signature=signature_of(model),
+        compile="eager" if model.run_eagerly else "xla" if model.jit_compile is True else "",
     )
 
 

@@ -42,6 +42,7 @@ LAYERS = {
     "measurements": 4,
     "timings": 4,
     "processes": 4,
+    "output": 4,
     "signals": 4,
     "snapshots": 4,
     "review": 5,
@@ -84,6 +85,7 @@ ADAPTERS_THAT_MEET |= {
     ("timings", "measurements"),
     ("fleet", "processes"),
     ("signals", "processes"),
+    ("signals", "output"),
     ("worker", "processes"),
 }
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]

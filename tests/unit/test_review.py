@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from runner.errors import SweepNotFoundError
-from runner.journal import SqliteJournal, SweepRecord
+from runner.journal import UNSURE, SqliteJournal, SweepRecord
 from runner.records import (
     Allocation,
     EarlyStopping,
@@ -31,7 +31,7 @@ from runner.records import (
 from runner.results import print_results
 from runner.review import as_json, export_model, find_sweep, full_table, how_to_load, list_sweeps, open_review, table
 from runner.search.stop import RuleState, judge
-from runner.tracking.labels import ending_metrics
+from runner.tracking.labels import ending_metrics, late_params
 from runner.tracking.ledger import HOME, Ledger
 
 FACTS = Facts(
@@ -271,3 +271,26 @@ def test_a_trial_without_a_model_cannot_be_exported(make_trial: Any, tmp_path: P
     review = open_review(write_sweep(tmp_path, make_trial, [None]))
     with pytest.raises(SweepNotFoundError, match="has no model: it is failed"):
         export_model(review, review.trials[0], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({}, {"train.batch_size": 32, "train.compile": "graph"}),
+        ({"rows": None, "program": "stream"}, {"train.compile": "graph"}),
+        ({"compile": "eager", "program": "plain"}, {"train.batch_size": 32, "train.compile": "eager"}),
+        ({"compile": "xla"}, {"train.batch_size": 32, "train.compile": "xla"}),
+    ],
+)
+def test_a_setting_that_a_trial_does_not_use_is_not_said_of_it(
+    make_trial: Any, tmp_path: Path, changed: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    review = open_review(write_sweep(tmp_path, make_trial, [0.5]))
+    (trial,) = review.trials
+    assert trial.facts is not None
+    known = replace(trial, facts={**trial.facts, **changed})
+    assert {key: known.used_settings[key] for key in UNSURE if key in known.used_settings} == wanted
+    assert late_params(known) == {key: str(value) for key, value in wanted.items()}
+    assert not late_params(replace(known, facts=None))
+    header, rows = full_table(replace(review, trials=(known,)))
+    assert ("train.batch_size" in header) == ("train.batch_size" in wanted)
