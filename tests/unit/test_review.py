@@ -292,5 +292,5 @@ def test_a_setting_that_a_trial_does_not_use_is_not_said_of_it(
     assert {key: known.used_settings[key] for key in UNSURE if key in known.used_settings} == wanted
     assert late_params(known) == {key: str(value) for key, value in wanted.items()}
     assert not late_params(replace(known, facts=None))
-    header, rows = full_table(replace(review, trials=(known,)))
+    header, _ = full_table(replace(review, trials=(known,)))
     assert ("train.batch_size" in header) == ("train.batch_size" in wanted)
