@@ -193,9 +193,10 @@ class Tracked:
         assert len(self.children) == len(found) - 1, "one run for each trial"
 
     def history(self, trial_id: str) -> list[tuple[str, int, float]]:
-        """Every metric row of a trial's run."""
+        """Every metric row of a trial's run that the journal has too."""
         run = self.children[trial_id]
-        rows = [row for key in run.data.metrics for row in self.client.get_metric_history(run.info.run_id, key)]
+        keys = run.data.metrics.keys() - {"score", "best_epoch"}
+        rows = [row for key in keys for row in self.client.get_metric_history(run.info.run_id, key)]
         return sorted((row.key, row.step, row.value) for row in rows)
 
     def files(self, run: Any, path: str | None = None) -> set[str]:

@@ -11,3 +11,7 @@ class StoreUnavailableError(TrackingError):
 
 class StoreRefusedError(TrackingError):
     """The store will not take this request, now or later (a run was deleted, say); others are not affected."""
+
+
+class ExperimentDeletedError(StoreRefusedError):
+    """The MLflow experiment was deleted by hand: the store takes nothing of the sweep until it is restored."""

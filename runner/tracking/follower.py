@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from runner.journal import SweepRecord, TrialRecord, own_file
 from runner.tracking import labels
-from runner.tracking.failures import StoreRefusedError
+from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
 from runner.tracking.model_folder import model_folder
 
@@ -26,7 +26,7 @@ class Follower:
     """Sends what is due. Every step may be interrupted and repeated.
 
     Args:
-        on_refused: told once for each trial whose run MLflow will not take.
+        on_refused: told of each run that MLflow will not take.
     """
 
     def __init__(self, folder: Path, ledger: Ledger, sink: MlflowSink, on_refused: Callable[[str], None]) -> None:
@@ -48,22 +48,24 @@ class Follower:
 
         Raises:
             StoreUnavailableError: to be tried again.
-            StoreRefusedError: MLflow will not take the sweep's own run.
+            StoreRefusedError: MLflow will take nothing of the sweep.
         """
         self._sink.open()
-        self._sweep_run_id = self._sweep_run_id or self._begin_sweep()
+        if self._sweep_run_id is None:
+            self._sweep_run_id = self._begin_sweep()
         # Read before the trials: what the sweep has ended with is then among them.
         ended = self._ledger.journal.sweep().status != "running"
         self._flush()
         waiting = False
         for due in self._due():
             if due.ended:
-                with self._refusals(due):
+                with self._refusals(due.id):
                     waiting |= not self._finish(due)
             if monotonic() - self._flushed_s > _FLUSH_S:
                 self._flush()
-        if ended and not waiting:
-            self._finish_sweep()
+        if ended and not waiting and SWEEP not in self._refused:
+            with self._refusals(SWEEP):
+                self._finish_sweep()
         return waiting
 
     def retry_refused(self) -> None:
@@ -74,13 +76,16 @@ class Follower:
         return (due for due in self._ledger.due() if due.id not in self._refused)
 
     @contextmanager
-    def _refusals(self, due: Due) -> Iterator[None]:
-        """A refusal concerns one run; the others go on."""
+    def _refusals(self, run: str) -> Iterator[None]:
+        """A refusal concerns one run, a trial's or the sweep's own; the others go on."""
         try:
             yield
+        except ExperimentDeletedError:
+            raise
         except StoreRefusedError as err:
-            self._refused.add(due.id)
-            self._on_refused(f"MLflow does not take trial {due.id}: {err}; the journal keeps it")
+            self._refused.add(run)
+            which = "the sweep's own run" if run == SWEEP else f"trial {run}"
+            self._on_refused(f"MLflow does not take {which}: {err}; the journal keeps it")
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
@@ -99,7 +104,8 @@ class Follower:
     def _begin_sweep(self) -> str:
         run_id, status = self._ledger.sent(SWEEP)
         if run_id is not None:
-            self._reopen(SWEEP, run_id, status, self._sweep.status)
+            with self._refusals(SWEEP):
+                self._reopen(SWEEP, run_id, status, self._sweep.status)
             return run_id
         tags, params = self._shared
         run_id = self._sink.find_run(self._sweep.id, None)
@@ -143,7 +149,7 @@ class Follower:
         acknowledged: dict[str, int] = {}
         try:
             for due in self._due():
-                with self._refusals(due):
+                with self._refusals(due.id):
                     run_id = self._begin(due)
                     self._send_facts(due, run_id)
                     self._send_metrics(due, run_id, acknowledged)
@@ -171,7 +177,9 @@ class Follower:
         late = labels.late_params(trial)
         if trial.id not in self._with_all_params:
             self._sink.log_params(run_id, late)
-        if not self._has_late_params and self._sweep_run_id is not None:
+        if self._has_late_params or self._sweep_run_id is None or SWEEP in self._refused:
+            return
+        with self._refusals(SWEEP):
             common = labels.sweep_params(self._sweep, self._ledger.settings(), late=True)
             self._sink.log_params(
                 self._sweep_run_id, {key: late[key] for key in common if late.get(key) == common[key]}

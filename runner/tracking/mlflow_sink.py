@@ -6,14 +6,12 @@ must not repeat any: within one call nobody looks for the run that the lost answ
 
 from __future__ import annotations
 
-import logging
-import os
+import shlex
 import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from io import TextIOWrapper
 from pathlib import Path
 
 import mlflow.exceptions
@@ -23,18 +21,17 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from runner.errors import RunnerError
-from runner.journal import MetricRow, own_file
+from runner.errors import RunnerError, TrackingError
+from runner.journal import MetricRow
 from runner.redaction import redact, without_credentials
 from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed
-from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
+from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError, StoreUnavailableError
 from runner.tracking.labels import Code
 from runner.tracking.names import mlflow_key
 from runner.tracking.provenance import context_tags
 from runner.tracking.sqlite_store import ARTIFACTS, merge_log, private_store
 from runner.tracking.stores import sqlite_file, sqlite_uri
 
-LOG = "logs/mlflow.log"
 RUN_FILE = "model/model.keras"  # the logged model's file among its run's artifacts
 _LABELS_PER_CALL = 100  # MLflow's own limit
 _REFUSALS = {
@@ -83,10 +80,7 @@ class MlflowSink:
             client = MlflowClient(self._uri if file is None else sqlite_uri(self._uri, file))
             found = client.get_experiment_by_name(self._experiment)
             if found is not None and found.lifecycle_stage != "active":
-                raise StoreUnavailableError(
-                    f"the MLflow experiment {self._experiment!r} is deleted; restore it "
-                    f"(mlflow experiments restore --experiment-id {found.experiment_id}) or name another"
-                )
+                raise self._experiment_deleted(found.experiment_id)
             location = None if file is None else (file.parent / ARTIFACTS).as_uri()
             experiment_id = found.experiment_id if found else client.create_experiment(self._experiment, location)
             self._opened = client, experiment_id
@@ -121,7 +115,7 @@ class MlflowSink:
         """Creates a run and answers its id; the tags are there from the first moment."""
         client, experiment_id = self._client
         link = {} if parent is None else {MLFLOW_PARENT_RUN_ID: parent}
-        with mapped():
+        with self._writing(None):
             run = client.create_run(experiment_id, start_time=start_ms, tags={**tags, **link}, run_name=name)
         return str(run.info.run_id)
 
@@ -129,7 +123,7 @@ class MlflowSink:
         """Writes params; a param never changes its value."""
         client, _ = self._client
         items = [Param(name, value) for name, value in params.items()]
-        with mapped():
+        with self._writing(run_id):
             for start in range(0, len(items), _LABELS_PER_CALL):
                 client.log_batch(run_id, params=items[start : start + _LABELS_PER_CALL], synchronous=True)
 
@@ -137,7 +131,7 @@ class MlflowSink:
         """Writes tags."""
         client, _ = self._client
         items = [RunTag(name, value) for name, value in tags.items()]
-        with mapped():
+        with self._writing(run_id):
             for start in range(0, len(items), _LABELS_PER_CALL):
                 client.log_batch(run_id, tags=items[start : start + _LABELS_PER_CALL], synchronous=True)
 
@@ -154,13 +148,13 @@ class MlflowSink:
             Metric(mlflow_key(row.key), row.value, row.timestamp_ms, row.step, model_id=model_id) for row in rows
         ]
         if metrics:
-            with mapped():
+            with self._writing(run_id):
                 client.log_batch(run_id, metrics=metrics, synchronous=True)
 
     def log_texts(self, run_id: str, files: Mapping[str, str]) -> None:
         """Writes text artifacts by path."""
         client, _ = self._client
-        with mapped(), tempfile.TemporaryDirectory() as folder:
+        with self._writing(run_id), tempfile.TemporaryDirectory() as folder:
             for name, text in files.items():
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +165,7 @@ class MlflowSink:
         """Gives the run one file as the artifact `path`; on the same file system without a copy."""
         client, _ = self._client
         folder, _, name = path.rpartition("/")
-        with mapped():
+        with self._writing(run_id):
             place = folder_of(client.get_run(run_id).info.artifact_uri)
             if place is None or not link(file, place / path):
                 with renamed(file, name) as artifact:
@@ -189,7 +183,7 @@ class MlflowSink:
             step: the epoch that the model is from.
         """
         client, experiment_id = self._client
-        with mapped():
+        with self._writing(run_id):
             query, mark = f"source_run_id = '{run_id}'", {"epoch": str(step)}
             found = client.search_logged_models([experiment_id], filter_string=query)
             earlier = [model for model in found if model.tags.get("epoch") == mark["epoch"]]
@@ -216,62 +210,56 @@ class MlflowSink:
     def end_run(self, run_id: str, status: str, end_ms: int) -> None:
         """Closes a run with FINISHED, FAILED or KILLED."""
         client, _ = self._client
-        with mapped():
+        with self._writing(run_id):
             client.set_terminated(run_id, status, end_ms)
 
     def reopen_run(self, run_id: str, stale: Sequence[str] = ()) -> None:
         """Shows a run as running again, for a sweep that goes on; takes off the tags that told how it had ended."""
         client, _ = self._client
-        with mapped():
+        with self._writing(run_id):
             for name in client.get_run(run_id).data.tags.keys() & set(stale):
                 client.delete_tag(run_id, name)
             client.update_run(run_id, status="RUNNING")
+
+    @contextmanager
+    def _writing(self, run_id: str | None) -> Iterator[None]:
+        """As `mapped`; a refusal since somebody has deleted the run or the experiment tells how to restore it."""
+        try:
+            with mapped():
+                yield
+        except StoreRefusedError as err:
+            deleted = self._deleted(run_id)
+            if deleted is None:
+                raise
+            raise deleted from err
+
+    def _deleted(self, run_id: str | None) -> StoreRefusedError | None:
+        client, experiment_id = self._client
+        try:
+            with mapped():
+                if client.get_experiment(experiment_id).lifecycle_stage != "active":
+                    return self._experiment_deleted(experiment_id)
+                if run_id is not None and client.get_run(run_id).info.lifecycle_stage != "active":
+                    command = self._command("runs restore --run-id", run_id)
+                    return StoreRefusedError(f"its run was deleted; restore it with: {command}")
+        except TrackingError:  # what was refused tells more
+            return None
+        return None
+
+    def _experiment_deleted(self, experiment_id: str) -> ExperimentDeletedError:
+        command = self._command("experiments restore --experiment-id", experiment_id)
+        return ExperimentDeletedError(
+            f"the MLflow experiment {self._experiment!r} was deleted; restore it with: {command}"
+        )
+
+    def _command(self, verb: str, of: str) -> str:
+        return f"MLFLOW_TRACKING_URI={shlex.quote(self.where)} mlflow {verb} {of}"
 
     @property
     def _client(self) -> tuple[MlflowClient, str]:
         if self._opened is None:
             raise RuntimeError("open() comes first")
         return self._opened
-
-
-@contextmanager
-def logging_to(folder: Path) -> Iterator[None]:
-    """MLflow's own messages, tracebacks of a locked store among them, go to the sweep's folder, not to the terminal.
-
-    Raises:
-        JournalError: the file is a link.
-    """
-    file = own_file(folder, LOG)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine")]
-    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
-    handler = _OwnFile(file, delay=True, encoding="utf-8")
-    handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for logger in loggers:
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        handler.close()
-        for logger, handlers, propagate, level in before:
-            logger.handlers, logger.propagate = handlers, propagate
-            logger.setLevel(level)
-
-
-class _OwnFile(logging.FileHandler):
-    """A log that is not followed elsewhere, should it have become a link meanwhile."""
-
-    def _open(self) -> TextIOWrapper:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        return open(os.open(self.baseFilename, flags, 0o600), "a", encoding=self.encoding)
-
-
-class _Discreet(logging.Formatter):
-    """Messages and tracebacks without the credentials of the addresses in them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
 
 
 @contextmanager

@@ -65,6 +65,7 @@ class Projection:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._last_problem = ""
+        self._told: set[str] = set()
         self._where = "MLflow"
         self.problem: str | None = None
         """After the end: what MLflow lacks and the journal keeps; None where nothing is missing."""
@@ -103,9 +104,9 @@ class Projection:
     def _run(self) -> None:
         try:
             wait_until_imported()
-            from runner.tracking import follower, mlflow_sink
+            from runner.tracking import follower, mlflow_log, mlflow_sink
 
-            with mlflow_sink.logging_to(self._folder):
+            with mlflow_log.logging_to(self._folder):
                 if not self._wait_for_sweep():
                     return
                 with Ledger(self._folder, HOME) as ledger:
@@ -144,11 +145,11 @@ class Projection:
             except (TrackingError, sqlite3.OperationalError) as err:
                 waiting, outage_passes = True, outage_passes + 1
                 self._last_problem = str(err)
+                refused = isinstance(err, StoreRefusedError)
                 if outage_passes == 1:
-                    self._on_warning(
-                        f"{self._where} does not answer ({err}); trying again, the journal keeps everything"
-                    )
-                if closing and isinstance(err, StoreRefusedError):
+                    how = f"takes nothing: {err}" if refused else f"does not answer ({err}); trying again"
+                    self._on_warning(f"{self._where} {how}; training goes on, the journal keeps everything")
+                if closing and refused:
                     return
             if closing and (not waiting or monotonic() > self._deadline_s):
                 return
@@ -171,7 +172,9 @@ class Projection:
 
     def _on_refused(self, message: str) -> None:
         self._last_problem = message
-        self._on_warning(message)
+        if message not in self._told:
+            self._told.add(message)
+            self._on_warning(message)
 
     def _describe_missing(self) -> str | None:
         if not is_ready(self._folder):

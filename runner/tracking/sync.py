@@ -39,7 +39,8 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
         JournalError: a file of the sweep's is a link.
     """
     from runner.tracking.follower import Follower
-    from runner.tracking.mlflow_sink import MlflowSink, logging_to
+    from runner.tracking.mlflow_log import logging_to
+    from runner.tracking.mlflow_sink import MlflowSink
     from runner.tracking.stores import store_name
 
     problems: list[str] = []

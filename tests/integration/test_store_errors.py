@@ -21,7 +21,8 @@ from runner.tracking import Projection, mlflow_sink, sync
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
 from runner.tracking.follower import Follower
 from runner.tracking.ledger import HOME, Ledger
-from runner.tracking.mlflow_sink import MlflowSink, logging_to, mapped
+from runner.tracking.mlflow_log import logging_to
+from runner.tracking.mlflow_sink import MlflowSink, mapped
 
 TAGS = {"sweep.id": "s-1", "trial.id": "000"}
 

@@ -19,7 +19,8 @@ from small_journal import ROUNDS, ask, begin, counts, eventually, facts, report,
 
 from runner.journal import FILE, JournalReader, SqliteJournal, connect
 from runner.records import Allocation, Export, Failure, Verdict
-from runner.tracking import Projection, artifact_files, follower
+from runner.tracking import Projection, artifact_files, follower, sync
+from runner.tracking.mlflow_sink import MlflowSink
 
 
 @pytest.fixture(scope="module")
@@ -404,8 +405,65 @@ def test_a_run_deleted_by_hand_does_not_hold_up_its_siblings(tmp_path: Path):
         journal.end("killed")
     assert projection.problem is not None
     assert "lacks 1 metric values and the end of 1 runs" in projection.problem
-    assert "000" in warnings[0]
+    (warning,) = warnings
+    assert warning.startswith("MLflow does not take trial 000: its run was deleted; restore it with: ")
+    assert f"MLFLOW_TRACKING_URI={store} mlflow runs restore --run-id {first}" in warning
     assert MlflowClient(store).get_run(second).info.status == "KILLED"
+    MlflowClient(store).restore_run(first)
+    sync(tmp_path, None, pytest.fail)
+    assert MlflowClient(store).get_run(first).info.status == "KILLED"
+    assert counts(tmp_path / "mlflow.db")["metrics"] == 2
+
+
+def test_a_deleted_run_of_the_sweeps_own_holds_up_no_trial(tmp_path: Path):
+    from mlflow import MlflowClient
+
+    store, warnings = f"sqlite:///{tmp_path}/mlflow.db", []
+    journal = small_sweep(tmp_path, store)
+    with Projection(tmp_path):
+        journal.end("killed")
+    with JournalReader(tmp_path) as reader:
+        run_id, before = str(reader.sweep().run_id), reader.trials()
+    MlflowClient(store).delete_run(run_id)
+    journal.reopen({"000": (trial(0), 0)})
+    with Projection(tmp_path, on_warning=warnings.append) as projection:
+        begin(journal, 0)
+        journal.commit({"000": report(0, 0, of=facts())}, {}, {})
+        journal.end("killed")
+    (warning,) = warnings
+    assert warning.startswith("MLflow does not take the sweep's own run: its run was deleted; restore it with: ")
+    assert f"mlflow runs restore --run-id {run_id}" in warning
+    assert "lacks 0 metric values and the end of 1 runs" in str(projection.problem)
+    client = MlflowClient(store)
+    assert client.get_run(str(before[0].run_id)).data.metrics == {"round/loss": 0.5}
+    client.restore_run(run_id)
+    sync(tmp_path, None, pytest.fail)
+    assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_a_deleted_experiment_is_told_once_with_what_restores_it_and_costs_no_time(tmp_path: Path):
+    from mlflow import MlflowClient
+
+    uri, warnings = f"sqlite:///{tmp_path}/mlflow.db", []
+    store = MlflowSink(uri, "tiny trials")
+    store.open()
+    client = MlflowClient(uri)
+    client.delete_experiment("1")
+    journal = small_sweep(tmp_path / "s", uri)
+    journal.commit({"000": report(0, 0, of=facts())}, {}, {})
+    with Projection(tmp_path / "s", on_warning=warnings.append) as projection:
+        eventually(lambda: bool(warnings), 30)
+        journal.end("killed")
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 30
+    (warning,) = warnings
+    command = f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id 1"
+    assert "training goes on" in warning
+    for text in (warning, str(projection.problem)):
+        assert f"the MLflow experiment 'tiny trials' was deleted; restore it with: {command}" in text
+    client.restore_experiment("1")
+    sync(tmp_path / "s", None, pytest.fail)
+    assert counts(tmp_path / "mlflow.db")["metrics"] == 1
 
 
 def test_an_unexpected_error_in_the_thread_is_raised_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,55 @@
+"""Where MLflow's own messages go."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+
+from runner.journal import own_file
+from runner.redaction import redact
+
+LOG = "logs/mlflow.log"
+
+
+@contextmanager
+def logging_to(folder: Path) -> Iterator[None]:
+    """MLflow's own messages, tracebacks of a locked store among them, go to the sweep's folder, not to the terminal.
+
+    Raises:
+        JournalError: the file is a link.
+    """
+    file = own_file(folder, LOG)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine")]
+    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    handler = _OwnFile(file, delay=True, encoding="utf-8")
+    handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        handler.close()
+        for logger, handlers, propagate, level in before:
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
+
+
+class _OwnFile(logging.FileHandler):
+    """A log that is not followed elsewhere, should it have become a link meanwhile."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        return open(os.open(self.baseFilename, flags, 0o600), "a", encoding=self.encoding)
+
+
+class _Discreet(logging.Formatter):
+    """Messages and tracebacks without the credentials of the addresses in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
