@@ -14,6 +14,7 @@ from runner.checking import check_members, choose_metric
 from runner.errors import ExperimentError
 from runner.preparation import Prepared, advice, open_fleet, sums
 from runner.records import Checked, Facts, Failure, Trial
+from runner.redaction import without_credentials
 from runner.settle import steps_per_epoch, with_turns
 
 
@@ -77,6 +78,10 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "metric": plan.metric,
         "goal": plan.goal,
         "fleet": plan.prepared.config.fleet.kind,
+        "tracking": {
+            "uri": without_credentials(plan.prepared.config.tracking.uri),
+            "mlflow_experiment": plan.prepared.config.tracking.mlflow_experiment,
+        },
         "machine": asdict(plan.prepared.machine),
         "nodes": {node: asdict(machine) for node, machine in plan.prepared.machines.items() if node},
         "slots": [{"index": slot.index, **asdict(slot.allocation)} for slot in plan.prepared.slots],
@@ -125,6 +130,9 @@ def show(plan: Plan, console: Console) -> None:
         rows = "a stream" if facts.rows is None else f"{facts.rows} rows"
         how = facts.program + (f" ({facts.program_reason})" if facts.program_reason else "")
         console.print(f"{name}: {rows}, {facts.parameters} weights, program: {how}", highlight=False)
+    tracking = plan.prepared.config.tracking
+    text = f"runs go to {without_credentials(tracking.uri)}, MLflow experiment {tracking.mlflow_experiment}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print(_table(plan))
     console.print(f"{sum(p.steps for p in plan.trials)} steps, if no rule stops a trial early", highlight=False)
 

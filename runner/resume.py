@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -28,8 +29,8 @@ from runner.retrace import Past, retrace
 from runner.schedule import Schedule
 from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
-from runner.tracking import preload
-from runner.training import Outcome, Training, followed_by_mlflow, outcome
+from runner.tracking import StoreCheck, preload
+from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome
 
 _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")
 
@@ -100,7 +101,13 @@ def read_standing(folder: Path, asked: Asked) -> Standing:
 
 
 def run_resume(
-    folder: Path, asked: Asked, *, console: Console, secrets: Mapping[str, str], signals: StopSignals
+    folder: Path,
+    asked: Asked,
+    *,
+    console: Console,
+    secrets: Mapping[str, str],
+    signals: StopSignals,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Outcome:
     """Trains what is left of a sweep; returns when MLflow has everything too.
 
@@ -112,6 +119,7 @@ def run_resume(
         records.enter_context(locked(folder))
         standing = read_standing(folder, asked)
         config = load_config(None, [], config_dir=folder)
+        store = StoreCheck(config.tracking.uri, environment)
         prepared = _prepare(config, standing)
         snapshots = SnapshotStore(folder, versions(), on_warning=lambda _: None)
         if not config.keep.snapshots:
@@ -120,24 +128,26 @@ def run_resume(
         headlines = [*_differences(standing), _headline(standing, prepared), *_repeated(standing, snapshots)]
         for text in [*headlines, *advice(prepared)]:
             console.print(text, markup=False, highlight=False, soft_wrap=True)
+        # The sweep has begun: whatever has become of its store since delays MLflow alone.
+        reached = is_reached(store, False, console)
         masked = partial(redact, secrets=secrets.values())
         allocations = {slot.index: slot.allocation for slot in prepared.slots}
         journal = records.enter_context(SqliteJournal(folder, allocations, masked))
         if not standing.left:
-            projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console))
+            projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console, reached))
             journal.end("complete")
         else:
             with open_fleet(prepared, prepared.slots) as fleet:
                 if config.fleet.kind == "ray":
                     preload(config.tracking.uri)
                 journal.reopen(standing.going_on)
-                projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console))
+                projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console, reached))
                 training = Training(
                     config=config, folder=folder, journal=journal, projection=projection, console=console,
                     signals=signals, masked=masked, shares=make_shares(prepared), pasts=standing.pasts,
                 )  # fmt: skip
                 training.run(_schedule(prepared, standing), fleet, progress)
-    return outcome(folder, progress, projection)
+    return outcome(folder, progress, projection, config.tracking.required)
 
 
 def _goes_on(record: TrialRecord, asked: Asked) -> bool:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 
@@ -30,12 +31,19 @@ from runner.progress import Progress
 from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, write_config
 from runner.redaction import redact
 from runner.signals import StopSignals
-from runner.tracking import preload
-from runner.training import Outcome, Training, followed_by_mlflow, outcome
+from runner.tracking import StoreCheck, preload
+from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome
 
 
 def run_sweep(
-    config: Config, *, console: Console, command: str, root: Path, secrets: Mapping[str, str], signals: StopSignals
+    config: Config,
+    *,
+    console: Console,
+    command: str,
+    root: Path,
+    secrets: Mapping[str, str],
+    signals: StopSignals,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Outcome:
     """Trains every trial and records it; returns when MLflow has everything too.
 
@@ -46,15 +54,18 @@ def run_sweep(
         root: folder of all sweeps.
         secrets: the environment's, by name; they are never recorded.
         signals: those that stop the program.
+        environment: the program's, with MLflow's credentials.
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
         KeyboardInterrupt: a signal ended the sweep; all that had happened is recorded.
     """
     began_s = time.time()
+    store = StoreCheck(config.tracking.uri, environment)
     prepared = prepare(config)
     refuse_secrets(config, secrets)
     check_writable(root)
+    reached = is_reached(store, config.tracking.required, console)
     if prepared.to_probe:
         console.print(f"measuring the memory of {len(prepared.needs)} models …", style="dim", highlight=False)
         prepared = probe(prepared)
@@ -80,7 +91,7 @@ def run_sweep(
             allocations = {slot.index: slot.allocation for slot in prepared.slots}
             journal = records.enter_context(SqliteJournal(folder, allocations, masked))
             journal.create(sweep_record(config, folder.name, metric, goal, command, began_s), prepared.trials)
-            projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console))
+            projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console, reached))
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
             training = Training(
                 config=config, folder=folder, journal=journal, projection=projection, console=console,
@@ -88,7 +99,7 @@ def run_sweep(
             )  # fmt: skip
             parameters = max(check.facts.parameters for check in checked.values())
             training.run(make_schedule(prepared, parameters), fleet, progress)
-    return outcome(folder, progress, projection)
+    return outcome(folder, progress, projection, config.tracking.required)
 
 
 @contextmanager

@@ -23,7 +23,9 @@ from runner.seams import Fleet, Watcher
 from runner.shares import Shares
 from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
-from runner.tracking import Projection
+from runner.tracking import Projection, StoreCheck
+
+_UNREACHED_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,11 +34,13 @@ class Outcome:
 
     Args:
         problem: what MLflow lacks and the journal keeps; empty for nothing.
+        is_error: whether that is an error, and no more than a thing to know.
     """
 
     folder: Path
     exit_code: int
     problem: str = ""
+    is_error: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,14 +122,34 @@ class Training:
         self.console.print(self.masked(text), markup=False, highlight=False, soft_wrap=True)
 
 
+def is_reached(store: StoreCheck, required: bool, console: Console) -> bool:
+    """Whether the store can be reached, as far as that is known before it is written to; tells it where it cannot.
+
+    Raises:
+        RunnerError: it cannot, and it is required.
+    """
+    problem = store.problem()
+    if problem is None:
+        return True
+    if required:
+        raise problem
+    text = f"warning: {problem}; training goes on, the journal keeps everything for `python -m runner sync`"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return False
+
+
 @contextmanager
-def followed_by_mlflow(folder: Path, uri: str, console: Console) -> Iterator[Projection]:
-    """MLflow follows the journal; what it lacks when an error or a signal ends the sweep is told in a line."""
+def followed_by_mlflow(folder: Path, uri: str, console: Console, reached: bool = True) -> Iterator[Projection]:
+    """MLflow follows the journal; what it lacks when an error or a signal ends the sweep is told in a line.
+
+    A store that was not reached before training is not waited for long at the end.
+    """
 
     def tell(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    projection = Projection(folder, uri, on_warning=tell)
+    patience = {} if reached else {"timeout_s": _UNREACHED_S}
+    projection = Projection(folder, uri, on_warning=tell, **patience)
     try:
         with projection:
             yield projection
@@ -135,10 +159,10 @@ def followed_by_mlflow(folder: Path, uri: str, console: Console) -> Iterator[Pro
         raise
 
 
-def outcome(folder: Path, progress: Progress, projection: Projection) -> Outcome:
+def outcome(folder: Path, progress: Progress, projection: Projection, required: bool) -> Outcome:
     """How the sweep ended, once MLflow has had its time."""
     failed = sum(row.state == "failed" for row in progress.rows.values())
-    return Outcome(folder=folder, exit_code=3 if failed else 0, problem=projection.problem or "")
+    return Outcome(folder=folder, exit_code=3 if failed else 0, problem=projection.problem or "", is_error=required)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,16 @@ def load(arguments: Sequence[str], config_dir: Path | None, config_name: str) ->
     overrides = [argument for argument in arguments if argument not in files]
     if len(files) > 1:
         raise click.UsageError(f"one experiment file at a time, got {', '.join(files)}; mix several with `members`")
-    return load_config(files[0] if files else None, overrides, config_dir=config_dir, config_name=config_name)
+    file = files[0] if files else None
+    return load_config(file, overrides, config_dir=config_dir, config_name=config_name, environment=os.environ)
+
+
+def tell_variables(config: Config, console: Console) -> None:
+    """Tells which of MLflow's variables in the environment are used, and which are not."""
+    from runner.config.mlflow_variables import notes
+
+    for text in notes(config.tracking.uri, config.tracking.mlflow_experiment, os.environ):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def make_console() -> Console:

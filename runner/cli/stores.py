@@ -30,7 +30,10 @@ def sync(sweep: str, tracking_uri: str | None) -> None:
 
 @verb
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
-@click.option("--uri", help="MLflow tracking URI.  [default: that of the latest sweep, else sqlite:///mlflow.db]")
+@click.option(
+    "--uri",
+    help="MLflow tracking URI.  [default: that of the latest sweep, else $MLFLOW_TRACKING_URI or sqlite:///mlflow.db]",
+)
 def ui(port: int, uri: str | None) -> int:
     """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
     from runner.ui import serve, server_command, server_environment
@@ -47,7 +50,10 @@ def ui(port: int, uri: str | None) -> int:
 
 @verb
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--uri", help="MLflow tracking URI.  [default: that of the latest sweep, else sqlite:///mlflow.db]")
+@click.option(
+    "--uri",
+    help="MLflow tracking URI.  [default: that of the latest sweep, else $MLFLOW_TRACKING_URI or sqlite:///mlflow.db]",
+)
 def doctor(as_json: bool, uri: str | None) -> int:
     """Looks at GPUs, TensorFlow, MPS, Ray, MLflow's store and disks, and says what to do; exit code 2 if one fails."""
     from dataclasses import asdict
@@ -69,10 +75,11 @@ def doctor(as_json: bool, uri: str | None) -> int:
 
 
 def _latest_uri() -> str:
+    from runner.config.mlflow_variables import DEFAULT_URI
     from runner.review import list_sweeps
 
     sweeps = list_sweeps()
-    return sweeps[0].sweep.tracking_uri if sweeps else "sqlite:///mlflow.db"
+    return sweeps[0].sweep.tracking_uri if sweeps else os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
 def _check_port(port: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.base import load, make_console, takes_config, takes_sweep, verb
+from runner.cli.base import load, make_console, takes_config, takes_sweep, tell_variables, verb
 from runner.errors import TrackingError
 from runner.redaction import redact, secrets_of, without_credentials
 
@@ -41,7 +41,10 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     secrets = secrets_of(os.environ)
     command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets.values())
     signals = click.get_current_context().obj
-    outcome = run_sweep(config, console=console, command=command, root=SWEEPS, secrets=secrets, signals=signals)
+    tell_variables(config, console)
+    outcome = run_sweep(
+        config, console=console, command=command, root=SWEEPS, secrets=secrets, environment=os.environ, signals=signals
+    )
     if profile:
         console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
     return _conclude(outcome, console, with_times=True)
@@ -59,7 +62,9 @@ def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
     console, signals = make_console(), click.get_current_context().obj
     asked = Asked(retry_failed=retry_failed, more_epochs=more_epochs)
     secrets = secrets_of(os.environ)
-    outcome = run_resume(find_sweep(sweep), asked, console=console, secrets=secrets, signals=signals)
+    outcome = run_resume(
+        find_sweep(sweep), asked, console=console, secrets=secrets, environment=os.environ, signals=signals
+    )
     return _conclude(outcome, console, with_times=False)
 
 
@@ -78,7 +83,9 @@ def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as
     if as_json:
         click.echo(json.dumps(planning.as_json(made), indent=2, default=str))
     else:
-        planning.show(made, make_console())
+        console = make_console()
+        planning.show(made, console)
+        tell_variables(config, console)
 
 
 def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
@@ -100,8 +107,10 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
         console.print(describe(overheads), style="dim", highlight=False)
     where = _ui_command(without_credentials(review.sweep.tracking_uri))
     console.print(f"review in the browser:  {where}", highlight=False, soft_wrap=True)
-    if outcome.problem:
+    if outcome.problem and outcome.is_error:
         raise TrackingError(outcome.problem)
+    if outcome.problem:
+        console.print(outcome.problem, markup=False, highlight=False, soft_wrap=True)
     return outcome.exit_code
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from runner.config.apply import apply_settings
 from runner.config.files import Folder, check_option, compose_folder, shown_path
 from runner.config.identifiers import with_python_names
+from runner.config.mlflow_variables import settle_tracking
 from runner.config.origins import Layer, Origins
 from runner.config.overrides import Setting, parse_settings
 from runner.config.problems import did_you_mean, explain
@@ -31,6 +33,7 @@ def load_config(
     *,
     config_dir: Path | None,
     config_name: str = DEFAULT_NAME,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Config:
     """Composes and checks the config of one sweep.
 
@@ -39,6 +42,7 @@ def load_config(
         overrides: the command line's `key=value` arguments, searches included.
         config_dir: the config folder; None for `conf` in the current folder, and where there is none, the defaults.
         config_name: the primary config's file name within it.
+        environment: the program's, for what MLflow's variables say of the store.
 
     Raises:
         ConfigError: listing all problems at once.
@@ -68,6 +72,7 @@ def load_config(
     if values["name"] in (None, "auto"):
         values["name"] = _name(References(values, origins).value("experiment"), choices.get("experiment"))
     values = References(values, origins).resolved()
+    settle_tracking(values, environment)
     if folder is not None:
         _find_experiments(values, folder.path.parent)
     return _checked(values, origins, problems)

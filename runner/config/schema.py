@@ -147,8 +147,9 @@ class Resources(Section):
 class Tracking(Section):
     """Where MLflow stores runs."""
 
-    uri: Text = Field(default="sqlite:///mlflow.db", description="an MLflow tracking URI")
-    mlflow_experiment: Text = Field(default="${name}", description="text")
+    uri: Text = Field(default="auto", description="auto or an MLflow tracking URI")
+    mlflow_experiment: Text = Field(default="auto", description="auto or text")
+    required: bool = Field(default=True, description="true or false")
 
 
 class Fleet(Section):

@@ -2,6 +2,7 @@
 
 from runner.tracking.importing import preload
 from runner.tracking.projection import Projection
+from runner.tracking.store_check import StoreCheck
 from runner.tracking.sync import sync
 
-__all__ = ["Projection", "preload", "sync"]
+__all__ = ["Projection", "StoreCheck", "preload", "sync"]

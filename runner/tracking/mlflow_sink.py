@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 import sqlite3
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,6 +27,7 @@ from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed
 from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError, StoreUnavailableError
 from runner.tracking.labels import Code
 from runner.tracking.names import mlflow_key
+from runner.tracking.packages import what_to_install
 from runner.tracking.provenance import context_tags
 from runner.tracking.sqlite_store import ARTIFACTS, merge_log, private_store
 from runner.tracking.stores import sqlite_file, sqlite_uri
@@ -44,9 +44,6 @@ _REFUSALS = {
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
 }
-# What a package that MLflow imports for some stores is installed by, where its name is another one.
-_PACKAGES = {"MySQLdb": "mysqlclient", "azure": "azure-storage-blob", "google": "google-cloud-storage"}
-_PACKAGES |= {"psycopg2": "psycopg2-binary"}
 
 
 class MlflowSink:
@@ -278,15 +275,9 @@ def mapped() -> Iterator[None]:
     except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError) as err:  # requests' errors are OSErrors
         raise StoreUnavailableError(_first_line(err)) from err
     except ModuleNotFoundError as err:  # this process will not find it later either
-        raise StoreRefusedError(_what_to_install(err)) from err
+        raise StoreRefusedError(redact(what_to_install(err))) from err
     except Exception as err:
         raise StoreUnavailableError(f"{type(err).__name__}: {_first_line(err)}") from err
-
-
-def _what_to_install(err: ModuleNotFoundError) -> str:
-    module = (err.name or "").partition(".")[0]
-    advice = f"; install it with: {sys.executable} -m pip install {_PACKAGES.get(module, module)}" if module else ""
-    return f"the store needs a package that is missing: {_first_line(err)}{advice}"
 
 
 def _first_line(err: Exception) -> str:

@@ -10,6 +10,7 @@ import yaml
 from runner import records
 from runner.config import Config, config_to_yaml, load_config, resolve_members
 from runner.config.files import Folder, compose_folder
+from runner.config.mlflow_variables import notes
 from runner.config.problems import REFUSED
 from runner.config.schema import EarlyStopping, ReduceLROnPlateau, default_values
 from runner.errors import ConfigError
@@ -91,7 +92,7 @@ def test_defaults_serve_without_a_config_folder(empty: Path) -> None:
         name="my_model",
         experiment="some/my model.py",
         search={"space": {"units": [32, 64]}},
-        tracking={"mlflow_experiment": "my_model"},
+        tracking={"uri": "sqlite:///mlflow.db", "mlflow_experiment": "my_model"},
     )
 
 
@@ -339,3 +340,35 @@ def test_a_parameters_name_may_be_of_any_script_and_is_read_as_python_reads_it(t
     config = load_config("a.py", ["~params.ｆilter", "params.位=8"], config_dir=None)
     with pytest.raises(ConfigError, match=r"command line: params\.位: the experiment has no such parameter"):
         resolve_members(config)
+
+
+VARIABLES = {"MLFLOW_TRACKING_URI": "sqlite:///team.db", "MLFLOW_EXPERIMENT_NAME": "team", "MLFLOW_RUN_ID": "7"}
+
+
+def test_mlflows_variables_count_below_the_config_and_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def tracking(*settings: str, **environment: str) -> tuple[str, str, list[str]]:
+        tracking = load_config("a.py", settings, config_dir=None, environment=environment).tracking
+        told = list(notes(tracking.uri, tracking.mlflow_experiment, environment))
+        return tracking.uri, tracking.mlflow_experiment, told
+
+    assert tracking() == ("sqlite:///mlflow.db", "a", [])
+    uri, experiment, told = tracking(**VARIABLES)
+    assert (uri, experiment) == ("sqlite:///team.db", "team")
+    assert told[:2] == [
+        "tracking.uri is sqlite:///team.db, from MLFLOW_TRACKING_URI",
+        "tracking.mlflow_experiment is team, from MLFLOW_EXPERIMENT_NAME",
+    ]
+    assert told[2].startswith("MLFLOW_RUN_ID is not used")
+    uri, experiment, told = tracking("tracking.uri=sqlite:///b.db", **VARIABLES)
+    assert (uri, experiment) == ("sqlite:///b.db", "team")
+    assert told[0] == "MLFLOW_TRACKING_URI is not used: the config sets tracking.uri=sqlite:///b.db"
+
+
+def test_the_resolved_config_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config("a.py", [], config_dir=None, environment=VARIABLES)
+    (tmp_path / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+    again = load_config(None, [], config_dir=tmp_path, environment={"MLFLOW_TRACKING_URI": "sqlite:///other.db"})
+    assert again == config

@@ -1,0 +1,232 @@
+"""Whether a tracking store can take anything, asked before a sweep begins and without MLflow, whose import takes 3 s.
+
+Only what is certain is an error; MLflow finds out the rest. `ConfigError`: the address is wrong. `TrackingError`: the
+store does not answer, and may do so later.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import socket
+import sqlite3
+import ssl
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from contextlib import closing
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from runner.errors import ConfigError, RunnerError, TrackingError
+from runner.redaction import redact, without_credentials
+from runner.tracking.packages import what_to_install
+
+_TIMEOUT_S = 3.0
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}
+_DATABASES = ("postgresql", "mysql", "mssql")
+_OTHERS = ("databricks", "databricks-uc", "uc")  # MLflow asks them for credentials of their own
+# What databases say of an address that will not work later either.
+_WRONG = ("authentication failed", "access denied", "login failed", "does not exist", "unknown database", "pg_hba.conf")
+_LOCKED = ("locked", "busy")
+
+
+class StoreCheck:
+    """Asks a store in a thread of its own, while other things are prepared.
+
+    Args:
+        uri: the tracking URI.
+        environment: the program's, with MLflow's credentials.
+    """
+
+    def __init__(self, uri: str, environment: Mapping[str, str]) -> None:
+        self._uri, self._environment = uri, environment
+        self._problem: RunnerError | None = None
+        # A daemon: a mistake elsewhere is told without waiting for a store that does not answer.
+        self._thread = threading.Thread(target=self._run, name="store-check", daemon=True)
+        self._thread.start()
+
+    def problem(self) -> RunnerError | None:
+        """Waits for the answer, a few seconds at most; None where nothing speaks against the store."""
+        self._thread.join()
+        return self._problem
+
+    def _run(self) -> None:
+        try:
+            check_store(self._uri, self._environment)
+        except RunnerError as err:
+            self._problem = err
+
+
+def check_store(uri: str, environment: Mapping[str, str]) -> None:
+    """Asks a store once.
+
+    Raises:
+        ConfigError: no store can be at this address, or it lets nobody in with these credentials.
+        TrackingError: it does not answer.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0].lower() if ":" in uri else ""
+    if scheme == "sqlite":
+        _check_sqlite(uri)
+    elif scheme in ("http", "https"):
+        _check_server(uri, environment)
+    elif scheme in _DATABASES:
+        _check_database(uri, scheme)
+    elif uri.partition(":")[0] not in _OTHERS and scheme not in _plugins():
+        if scheme in ("", "file") and environment.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
+            return
+        known = "sqlite:///PATH/mlflow.db, postgresql://, mysql://, mssql://, http://, https:// or databricks"
+        folder = "MLflow keeps no runs in plain folders any more; " if scheme in ("", "file") else ""
+        raise _wrong(uri, f"no address of an MLflow store; {folder}allowed: {known}")
+
+
+def _wrong(uri: str, what: str) -> ConfigError:
+    return ConfigError(f"tracking.uri={without_credentials(uri)}: {redact(what)}")
+
+
+def _silent(uri: str, what: str) -> TrackingError:
+    return TrackingError(
+        f"tracking.uri={without_credentials(uri)}: {redact(what)}; start the store, or train without it and send the "
+        "runs later: tracking.required=false, then python -m runner sync"
+    )
+
+
+def _plugins() -> set[str]:
+    return {point.name for point in entry_points(group="mlflow.tracking_store")}
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _check_sqlite(uri: str) -> None:
+    file = _sqlite_file(uri)
+    if file is None:
+        raise _wrong(uri, "a store in memory ends with the program; name a file, as in sqlite:///mlflow.db")
+    folder = file.parent
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else f"does not exist; make it (mkdir -p {folder}) or name another"
+        raise _wrong(uri, f"the folder {folder} {what}")
+    if file.is_dir():
+        raise _wrong(uri, f"{file} is a folder; name a file in it, as in sqlite:///{file}/mlflow.db")
+    # sqlite writes its log beside the file.
+    closed = [path for path in (folder, *([file] if file.exists() else [])) if not os.access(path, os.R_OK | os.W_OK)]
+    if closed:
+        raise _wrong(uri, f"no right to write {closed[0]}; change that, or name a file elsewhere")
+    if file.exists():
+        _read_sqlite(uri, file)
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    rest = uri.partition("://")[2]
+    plain = rest.startswith("/") and not {"%", "?", "#", "@"} & set(rest)
+    if not plain:
+        from runner.tracking.stores import sqlite_file  # SQLAlchemy's reading, which takes its time to import
+
+        return sqlite_file(uri)
+    return Path(rest[1:]).absolute() if rest[1:] and rest[1:] != ":memory:" else None
+
+
+def _read_sqlite(uri: str, file: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", timeout=1.0, uri=True)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as err:
+        if not any(word in str(err) for word in _LOCKED):  # whoever has locked it will let go
+            raise _wrong(uri, f"{file} cannot be read: {err}; name another file") from err
+
+
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+
+def _check_server(uri: str, environment: Mapping[str, str]) -> None:
+    """Asks for an experiment as MLflow's client does."""
+    parts = urllib.parse.urlsplit(uri)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    query = f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
+    credentials = _credentials(parts, environment)
+    try:
+        request = urllib.request.Request(query, headers=credentials)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+            return
+    except urllib.error.HTTPError as err:
+        _judge_answer(uri, err, bool(credentials), environment)
+    except (ValueError, http.client.InvalidURL) as err:
+        raise _wrong(uri, f"no address of a server: {err}") from err
+    except http.client.HTTPException as err:
+        raise _wrong(uri, "what answers there does not speak HTTP; check host and port") from err
+    except OSError as err:  # URLError is one
+        reason = getattr(err, "reason", err)
+        if isinstance(reason, ssl.SSLError):  # MLflow has settings of its own for certificates
+            return
+        raise _silent(uri, f"nothing answers there: {reason or type(err).__name__}") from err
+
+
+def _judge_answer(uri: str, err: urllib.error.HTTPError, given: bool, environment: Mapping[str, str]) -> None:
+    """An answer that is an error; `given`: with credentials."""
+    if err.code in (401, 403):
+        if given or not _may_have_others(environment):
+            known = "were refused" if given else "are needed"
+            raise _wrong(
+                uri,
+                f"credentials {known} (HTTP {err.code}); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+                "MLFLOW_TRACKING_TOKEN",
+            ) from err
+    elif err.code >= 500:
+        raise _silent(uri, f"the server answers HTTP {err.code} {err.reason}") from err
+    elif err.code == 404 and not _is_json(err.read(10_000)):
+        raise _wrong(uri, "what answers there is no MLflow server (HTTP 404); check host, port and path") from err
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        return "error_code" in json.loads(content)
+    except (ValueError, TypeError):
+        return False
+
+
+def _credentials(parts: urllib.parse.SplitResult, environment: Mapping[str, str]) -> dict[str, str]:
+    """As MLflow's client sends them."""
+    user, password = environment.get("MLFLOW_TRACKING_USERNAME"), environment.get("MLFLOW_TRACKING_PASSWORD")
+    if parts.username is not None and parts.password is not None:
+        user, password = urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password)
+    token = environment.get("MLFLOW_TRACKING_TOKEN")
+    if user and password:
+        return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _may_have_others(environment: Mapping[str, str]) -> bool:
+    """True where MLflow's client may know credentials that are not known here."""
+    named = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_CLIENT_CERT_PATH", "NETRC")
+    files = (Path("~/.mlflow/credentials"), Path("~/.netrc"), Path("~/_netrc"))
+    return any(environment.get(name) for name in named) or any(file.expanduser().exists() for file in files)
+
+
+# --- databases --------------------------------------------------------------------------------------------------------
+
+
+def _check_database(uri: str, scheme: str) -> None:
+    """Connects as MLflow will; first by a socket, which tells within milliseconds that nobody listens."""
+    import sqlalchemy.exc
+    from sqlalchemy.engine import create_engine, make_url
+
+    try:
+        url = make_url(uri)
+        if url.host and "host" not in url.query and not url.host.startswith("/"):
+            socket.create_connection((url.host, url.port or _PORTS[scheme]), timeout=_TIMEOUT_S).close()
+        waits = {"connect_timeout": int(_TIMEOUT_S)} if scheme in ("postgresql", "mysql") else {}
+        create_engine(url, connect_args=waits, poolclass=sqlalchemy.pool.NullPool).connect().close()
+    except OSError as err:
+        raise _silent(uri, f"nothing answers there: {err}") from err
+    except ModuleNotFoundError as err:
+        raise _wrong(uri, what_to_install(err)) from err
+    except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ValueError) as err:
+        raise _wrong(uri, f"no address of a database: {err}") from err
+    except sqlalchemy.exc.SQLAlchemyError as err:
+        said = str(getattr(err, "orig", err)).strip().splitlines()[-1]
+        kind = _wrong if any(word in str(err).lower() for word in _WRONG) else _silent
+        raise kind(uri, f"the database says: {said}") from err

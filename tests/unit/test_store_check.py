@@ -1,0 +1,154 @@
+"""A store that cannot work is told before anything starts, and nothing is said against one that can."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from runner.errors import ConfigError, RunnerError, TrackingError
+from runner.tracking.store_check import StoreCheck, check_store
+from runner.training import is_reached
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """As an MLflow server: which answer, the first part of the path says."""
+
+    def do_GET(self) -> None:
+        kind = self.path.split("/")[1]
+        let_in = self.headers.get("Authorization") in ("Basic bWU6cmlnaHQ=", "Bearer right")
+        code = {"locked": 200 if let_in else 401, "broken": 503, "other": 404, "missing": 404}.get(kind, 200)
+        body = json.dumps({"error_code": "RESOURCE_DOES_NOT_EXIST"} if kind == "missing" else {}).encode()
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(body if kind != "other" else b"<html>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), _Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    """An address at which nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def problem(uri: str, **environment: str) -> RunnerError | None:
+    began_s = time.monotonic()
+    found = StoreCheck(uri, environment).problem()
+    assert time.monotonic() - began_s < 20
+    return found
+
+
+@pytest.mark.parametrize("path", ["", "missing", "locked"])
+def test_nothing_speaks_against_a_server_that_answers(server: str, path: str):
+    known = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "right"}
+    assert problem(f"http://{server}/{path}", **known) is None
+    assert problem(f"http://me:right@{server}/{path}") is None
+    assert problem(f"http://{server}/{path}", MLFLOW_TRACKING_TOKEN="right") is None
+
+
+def test_wrong_credentials_are_told_and_not_shown(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = problem(f"http://me:hunter22@{server}/locked")
+    assert isinstance(found, ConfigError)
+    assert "credentials were refused (HTTP 401); set MLFLOW_TRACKING_USERNAME" in str(found)
+    assert "hunter22" not in str(found)
+    assert "credentials are needed" in str(problem(f"http://{server}/locked"))
+    (tmp_path / ".netrc").touch()  # which MLflow's client may read
+    assert problem(f"http://{server}/locked") is None
+
+
+@pytest.mark.parametrize(("path", "kind", "said"), [
+    ("broken", TrackingError, "HTTP 503"), ("other", ConfigError, "no MLflow server"),
+])  # fmt: skip
+def test_a_server_that_cannot_take_runs_is_told(server: str, path: str, kind: type, said: str):
+    found = problem(f"http://{server}/{path}")
+    assert isinstance(found, kind)
+    assert said in str(found)
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql", "mysql+pymysql"])
+def test_where_nothing_listens_is_an_error_of_the_infrastructure(nowhere: str, scheme: str):
+    found = problem(f"{scheme}://me:hunter22@{nowhere}/db")
+    assert isinstance(found, TrackingError)
+    assert "nothing answers there" in str(found)
+    assert "tracking.required=false" in str(found)
+    assert "hunter22" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("sqlite:///none/mlflow.db", "does not exist; make it (mkdir -p"),
+        ("sqlite:///file/mlflow.db", "is no folder"),
+        ("sqlite:///folder", "is a folder; name a file in it"),
+        ("sqlite:///file", "file is not a database; name another file"),
+        ("sqlite://", "a store in memory ends with the program"),
+        ("sqlite:///:memory:", "a store in memory ends with the program"),
+        ("mlruns", "MLflow keeps no runs in plain folders any more"),
+        ("file:///tmp/mlruns", "MLflow keeps no runs in plain folders any more"),
+        ("ftp://host/x", "no address of an MLflow store; allowed: sqlite:///"),
+        ("http://host:port", "no address of a server"),
+    ],
+)
+def test_an_address_that_cannot_work_is_an_error_of_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, said: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("a text " * 200, encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigError) as found:
+        check_store(uri, {})
+    assert said in str(found.value)
+    assert str(found.value).startswith(f"tracking.uri={uri}")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ConfigError, match="no right to write"):
+        check_store(f"sqlite:///{tmp_path}/mlflow.db", {})
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite:///a b%2520c.db?timeout=3", "databricks"])
+def test_nothing_speaks_against_an_address_that_may_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str):
+    monkeypatch.chdir(tmp_path)
+    check_store(uri, {})
+    assert list(tmp_path.iterdir()) == [], "asking makes nothing"
+    check_store("mlruns", {"MLFLOW_ALLOW_FILE_STORE": "true"})
+
+
+def test_a_store_that_somebody_has_locked_will_do(tmp_path: Path):
+    with sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None) as lock:
+        lock.execute("CREATE TABLE x (y)")
+        lock.execute("BEGIN EXCLUSIVE")
+        check_store(f"sqlite:///{tmp_path}/mlflow.db", {})
+
+
+def test_a_store_that_is_not_required_is_told_and_trained_without(nowhere: str):
+    store, console = StoreCheck(f"http://{nowhere}", {}), Console(record=True, width=500)
+    with pytest.raises(TrackingError):
+        is_reached(store, True, console)
+    assert not is_reached(store, False, console)
+    assert "warning: tracking.uri=http://127.0.0.1" in console.export_text()
