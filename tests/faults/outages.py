@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import sqlite3
@@ -66,6 +67,35 @@ def server_down(seconds: float) -> Callable[[Lab, int], Try]:
         return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
 
     return attempt
+
+
+def run_deleted(lab: Lab, seed: int) -> Try:
+    """Somebody deletes a run at some round, the sweep's own or a trial's; the told command restores it, `sync` goes on."""
+    began_s, chance, wanted = time.monotonic(), random.Random(seed), lab.reference()
+    project, trouble = lab.project(), Trouble()
+    child = lab.start_fork(project, sweep_arguments(*LOCAL))
+    _wait_for_round(project, chance)
+    run_id, struck = _delete_a_run(project, chance), child.is_alive()
+    code = lab.join(child)
+    trouble.expect(code == _INFRASTRUCTURE, f"the sweep ended with {code}")
+    command = re.search(rf"MLFLOW_TRACKING_URI=\S+ mlflow runs restore --run-id {run_id}", project.log)
+    trouble.expect(command is not None, "no command was told")
+    if command is not None:
+        path = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        subprocess.run(command[0], shell=True, cwd=project.path, env=path, check=True, capture_output=True)
+        code = lab.fork(project, ["sync"])
+        trouble.expect(code == 0, f"sync ended with {code}")
+    return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
+
+
+def _delete_a_run(project: Project, chance: random.Random) -> str:
+    """As MLflow deletes one, which takes seconds to import; of those that are not at their end."""
+    with closing(sqlite3.connect(project.store, timeout=30.0, isolation_level=None)) as db:
+        runs = [run for (run,) in db.execute("SELECT run_uuid FROM runs WHERE status = 'RUNNING' ORDER BY start_time")]
+        run = str(chance.choice(runs))
+        now_ms = int(time.time() * 1000)
+        db.execute("UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = ? WHERE run_uuid = ?", (now_ms, run))
+    return run
 
 
 def full_disk(lab: Lab, seed: int) -> Try:

@@ -45,6 +45,7 @@ FAULTS: dict[str, Fault] = {
     "store locked 60 s": Fault(attempt=outages.store_locked(60), times=3, quick=0),
     "tracking server down 10 s": Fault(attempt=outages.server_down(10), times=3),
     "tracking server down 120 s": Fault(attempt=outages.server_down(120), times=3, quick=0),
+    "run deleted": Fault(attempt=outages.run_deleted, times=5),
     "full disk": Fault(attempt=outages.full_disk, times=3),
     **{f"snapshot {how}": Fault(attempt=damage.damaged(how), times=3) for how in damage.DAMAGES},
     "snapshot with a flipped bit": Fault(attempt=damage.bits_flipped, times=1),  # a thousand of them
