@@ -70,7 +70,7 @@ def server_down(seconds: float) -> Callable[[Lab, int], Try]:
 
 
 def run_deleted(lab: Lab, seed: int) -> Try:
-    """Somebody deletes a run at some round, the sweep's own or a trial's; the told command restores it, `sync` goes on."""
+    """A run is deleted at some round, the sweep's own or a trial's; the told command restores it, `sync` goes on."""
     began_s, chance, wanted = time.monotonic(), random.Random(seed), lab.reference()
     project, trouble = lab.project(), Trouble()
     child = lab.start_fork(project, sweep_arguments(*LOCAL))
