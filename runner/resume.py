@@ -17,7 +17,8 @@ from rich.console import Console
 from runner.cluster import machines_of
 from runner.config import Config, load_config
 from runner.errors import ConfigError, PlacementError
-from runner.journal import JournalReader, SqliteJournal, Status, SweepRecord, TrialRecord, locked
+from runner.journal import JournalReader, SqliteJournal, Status, SweepRecord, TrialLogs, TrialRecord, locked
+from runner.logged import LoggedFleet
 from runner.placement import Machine, Request, plan_on_nodes
 from runner.preparation import Prepared, advice, make_schedule, make_shares, measured, open_fleet
 from runner.probe import largest
@@ -30,7 +31,7 @@ from runner.schedule import Schedule
 from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
 from runner.tracking import StoreCheck, preload
-from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome
+from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
 
 _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")
 
@@ -137,7 +138,9 @@ def run_resume(
             projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console, reached))
             journal.end("complete")
         else:
-            with open_fleet(prepared, prepared.slots) as fleet:
+            logs = TrialLogs(masked)
+            logs.open(folder)
+            with LoggedFleet(open_fleet(prepared, prepared.slots), logs.write, told_by(console, masked)) as fleet:
                 if config.fleet.kind == "ray":
                     preload(config.tracking.uri)
                 journal.reopen(standing.going_on)

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from runner.checking import check_members, choose_metric
 from runner.config import Config
-from runner.journal import SqliteJournal, locked
+from runner.journal import SqliteJournal, TrialLogs, locked
+from runner.logged import LoggedFleet
 from runner.preparation import (
     Prepared,
     advice,
@@ -32,7 +33,7 @@ from runner.recording import check_writable, new_folder, refuse_secrets, sweep_r
 from runner.redaction import redact
 from runner.signals import StopSignals
 from runner.tracking import StoreCheck, preload
-from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome
+from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
 
 
 def run_sweep(
@@ -75,8 +76,9 @@ def run_sweep(
     for text in advice(prepared):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     masked = partial(redact, secrets=secrets.values())
+    logs = TrialLogs(masked)
     with ExitStack() as records:
-        with open_fleet(prepared, prepared.slots) as fleet:
+        with LoggedFleet(open_fleet(prepared, prepared.slots), logs.write, told_by(console, masked)) as fleet:
             settling = make_settling(prepared, fleet)
             with _importing_mlflow(config, at_once=settling.is_known(prepared.trials)):
                 checked = check_members(prepared, settling.check)
@@ -88,6 +90,7 @@ def run_sweep(
             folder = new_folder(root, config.name)
             records.enter_context(locked(folder))
             write_config(folder, config)  # first: what the journal knows can be resumed
+            logs.open(folder)
             allocations = {slot.index: slot.allocation for slot in prepared.slots}
             journal = records.enter_context(SqliteJournal(folder, allocations, masked))
             journal.create(sweep_record(config, folder.name, metric, goal, command, began_s), prepared.trials)

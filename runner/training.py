@@ -119,7 +119,12 @@ class Training:
         )
 
     def _tell(self, text: str) -> None:
-        self.console.print(self.masked(text), markup=False, highlight=False, soft_wrap=True)
+        told_by(self.console, self.masked)(text)
+
+
+def told_by(console: Console, masked: Callable[[str], str]) -> Callable[[str], None]:
+    """Shows a person a line without secrets."""
+    return lambda text: console.print(masked(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def is_reached(store: StoreCheck, required: bool, console: Console) -> bool:

@@ -32,9 +32,10 @@ class RayWorker:
 
         device = process.configure(allocation)
         tell_exits()
+        from runner.worker.printed import Descriptors, Output
         from runner.worker.worker import Worker
 
-        self._worker = Worker(allocation.memory_mib)
+        self._worker = Worker(allocation.memory_mib, Output(Descriptors()))
         signal.signal(STOP, lambda *_: self._worker.stop())
         return device
 

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from runner.fleet.deaths import Death
-from runner.records import Failure, FailureKind, Trial
+from runner.records import Aside, Failure, FailureKind, Trial
 
 K = TypeVar("K")
 Explain = Callable[[int, RayError], Death]
@@ -43,6 +43,7 @@ class Lost:
     message: str
     traceback: str = ""
     noticed_s: float = 0.0
+    output: str = ""
 
     def of(self, trial: Trial) -> Failure:
         """The same as one trial's failure."""
@@ -52,6 +53,7 @@ class Lost:
             message=self.message,
             traceback=self.traceback,
             noticed_s=self.noticed_s,
+            aside=Aside(output=self.output),
         )
 
 
@@ -127,7 +129,7 @@ def _answer(call: Call, explain: Explain) -> _Value | Lost:
         message, death = f"{type(err).__name__}: {line}", explain(call.slot, err)
         message = f"{death.cause}; {message}" if death.cause else message
         kind: FailureKind = "oom" if death.of_memory else "worker"
-        return Lost(kind=kind, message=message, traceback=str(err), noticed_s=time.time())
+        return Lost(kind=kind, message=message, traceback=str(err), noticed_s=time.time(), output=death.output)
 
 
 def _overdue(pending: Mapping[K, Call], waited_s: float) -> dict[K, Lost]:

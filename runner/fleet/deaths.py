@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
+from runner.excerpt import beginning_and_end
 from runner.worker.exits import EXIT
 
 _VMSTAT = Path("/proc/vmstat")
-_TAIL = 8192  # bytes of a worker's standard error
+_TAIL = 8192  # characters of the end of a worker's standard error
 _NO_MEMORY = ("std::bad_alloc", "Cannot allocate memory", "MemoryError")
 _NO_STACK = "Resource temporarily unavailable"  # for a new thread: the end of a process at its memory limit
 _EXIT = re.compile(rf"^{re.escape(EXIT)}(-?\d+)$", re.MULTILINE)
@@ -26,10 +27,12 @@ class Death:
     Args:
         cause: a clause that tells it; empty where nothing is known.
         of_memory: it was out of memory.
+        output: what it had printed since its last answer.
     """
 
     cause: str = ""
     of_memory: bool = False
+    output: str = ""
 
 
 class KernelKills:
@@ -67,7 +70,11 @@ def explain(err: RayError, pid: int | None, kernel: KernelKills | None, limited:
         kernel: of the machine that it was on; None for another machine, which cannot be asked any more.
         limited: its host memory had a limit.
     """
-    said = "" if pid is None else last_words(pid)
+    output = "" if pid is None else _output(pid)
+    return replace(_cause(err, output[-_TAIL:], kernel, limited), output=output)
+
+
+def _cause(err: RayError, said: str, kernel: KernelKills | None, limited: bool) -> Death:
     if isinstance(err, OutOfMemoryError):
         return Death(of_memory=True, cause="Ray's memory monitor has ended it")
     if isinstance(getattr(err, "cause", None), MemoryError):
@@ -86,10 +93,10 @@ def explain(err: RayError, pid: int | None, kernel: KernelKills | None, limited:
     return Death()
 
 
-def last_words(pid: int) -> str:
-    """The end of what a worker of this machine's own Ray has written to its standard error."""
+def _output(pid: int) -> str:
+    """What a worker of this machine's own Ray has written to its standard error since it last answered."""
     node = ray._private.worker._global_node
     if node is None:
         return ""
     found = sorted(Path(node.get_session_dir_path(), "logs").glob(f"worker-*-{pid}.err"))
-    return found[-1].read_bytes()[-_TAIL:].decode(errors="replace") if found else ""
+    return beginning_and_end(found[-1]).decode(errors="backslashreplace") if found else ""

@@ -21,6 +21,7 @@ from runner.journal.schema import (
     epoch_key,
     transaction,
 )
+from runner.journal.trial_logs import TrialLogs, log_name
 from runner.journal.writer import SqliteJournal
 
 __all__ = [
@@ -35,10 +36,12 @@ __all__ = [
     "Status",
     "SweepRecord",
     "SweepStatus",
+    "TrialLogs",
     "TrialRecord",
     "connect",
     "epoch_key",
     "locked",
+    "log_name",
     "own_file",
     "sync_folder",
     "transaction",

@@ -1,6 +1,7 @@
 """Frozen records that cross module borders. Plain data: a driver, a worker and a journal read them alike."""
 
 from runner.records.answers import (
+    Aside,
     Checked,
     Epoch,
     Export,
@@ -33,6 +34,7 @@ from runner.records.values import decode, encode
 __all__ = [
     "DIVERGED",
     "Allocation",
+    "Aside",
     "Checked",
     "EarlyStopping",
     "Epoch",

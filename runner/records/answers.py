@@ -66,6 +66,19 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Aside:
+    """What an experiment's code says beside its answer.
+
+    Args:
+        output: what it has printed since the answer before, shortened where it is long.
+        warnings: what a person should hear once in a sweep.
+    """
+
+    output: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
     """A trial that has been built and tried for one step, on a model that was thrown away.
 
@@ -82,6 +95,7 @@ class Checked:
     step_s: float
     trace_s: float
     memory_mib: float = 0.0
+    aside: Aside = Aside()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,6 +159,7 @@ class Report:
     turn: Turn
     epochs: tuple[Epoch, ...] = ()
     facts: Facts | None = None
+    aside: Aside = Aside()
 
 
 FailureKind = Literal["data", "build", "train", "export", "snapshot", "oom", "worker", "hang"]
@@ -171,6 +186,7 @@ class Failure:
     noticed_s: float = 0.0
     epochs: tuple[Epoch, ...] = ()
     facts: Facts | None = None
+    aside: Aside = Aside()
 
     @property
     def lost_worker(self) -> bool:
@@ -192,6 +208,7 @@ class Export:
     model: bytes
     weights: bytes
     test_metrics: Metrics = field(default_factory=dict)
+    aside: Aside = Aside()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from runner.journal import SweepRecord, TrialRecord, own_file
+from runner.journal import SweepRecord, TrialRecord, log_name, own_file
 from runner.tracking import labels
 from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
@@ -199,8 +199,8 @@ class Follower:
         trial = self._ledger.journal.trial(due.id)
         if due.has_model and not due.model_sent:
             self._send_model(trial, due.run_id)
-        if trial.traceback:
-            self._sink.log_texts(due.run_id, {"traceback.txt": trial.traceback})
+        if texts := self._last_texts(trial):
+            self._sink.log_texts(due.run_id, texts)
         ended_ms = self._ledger.epoch_ended_ms(due.id, trial.kept_epoch or 0)
         self._sink.log_metrics(due.run_id, labels.ending_metrics(self._sweep, trial, ended_ms))
         seconds, incidents = self._ledger.seconds(due.id), self._ledger.journal.incidents(due.id)
@@ -208,6 +208,12 @@ class Follower:
         self._sink.end_run(due.run_id, labels.RUN_STATUS[trial.status], trial.ended_ms or 0)
         self._ledger.mark(due.id, "status", trial.status)
         return True
+
+    def _last_texts(self, trial: TrialRecord) -> dict[str, str]:
+        """What an ended trial has printed, and why it failed; by path, where there is any."""
+        texts = {"traceback.txt": trial.traceback} if trial.traceback else {}
+        log = own_file(self._folder, log_name(trial.id))
+        return texts | ({"output.log": log.read_text(encoding="utf-8", errors="replace")} if log.is_file() else {})
 
     def _send_model(self, trial: TrialRecord, run_id: str) -> None:
         if trial.model is None:

@@ -11,13 +11,14 @@ from typing import TypeVar
 
 from runner.data import Data
 from runner.errors import Interrupted
-from runner.records import Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
+from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
 from runner.worker import memory, oom
 from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.code import Experiment
 from runner.worker.engine import Engines
 from runner.worker.feeds import Resident
 from runner.worker.keras_private import Globals
+from runner.worker.printed import Output, Streams
 from runner.worker.said import in_one_line
 from runner.worker.seat import Seat
 
@@ -31,10 +32,12 @@ class Worker:
 
     Args:
         memory_mib: host memory that the process may take beyond what it had as a bare worker, MiB; None for no limit.
+        output: takes what the experiments print; None for what goes through Python's streams.
     """
 
-    def __init__(self, memory_mib: int | None = None) -> None:
+    def __init__(self, memory_mib: int | None = None, output: Output | None = None) -> None:
         self._memory_mib = memory_mib
+        self._output = output or Output(Streams())
         self._experiments: dict[str, Experiment] = {}
         self._residents: dict[str, Resident] = {}
         self._engines = Engines()
@@ -48,7 +51,7 @@ class Worker:
     def check(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
         """Builds the trial's model and tries one step; nothing of it stays but what it traced."""
         if isinstance(loaded, Failure):
-            return loaded
+            return _of(trial, loaded)
         return self._guarded("build", trial, lambda: self._rehearse(trial, loaded))
 
     def probe(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
@@ -131,7 +134,7 @@ class Worker:
     def _seat(self, trial: Trial, loaded: Loaded) -> Seat | Failure:
         """The trial's seat, a new one where it has none."""
         if isinstance(loaded, Failure):
-            return Failure(trial_id=trial.id, kind=loaded.kind, message=loaded.message, traceback=loaded.traceback)
+            return _of(trial, loaded)
         if trial.id not in self._seats:
             seat = self._guarded("build", trial, lambda: self._sit(trial, loaded))
             if isinstance(seat, Failure):
@@ -142,8 +145,16 @@ class Worker:
     def _guarded(self, kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
         """The worker's boundary: whatever the experiment's code raises becomes a value that names it.
 
-        SystemExit and KeyboardInterrupt of its own too: beyond this they would end the process of all its trials.
+        SystemExit and KeyboardInterrupt of its own too: beyond this they would end the process of all its trials. The
+        answer has what was printed since the one before.
         """
+        with self._output.of(trial.id):
+            answer = self._tried(kind, trial, call)
+        if isinstance(answer, Checked | Report | Export | Failure):
+            answer = replace(answer, aside=Aside(output=self._output.take(trial.id)))
+        return answer
+
+    def _tried(self, kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
         try:
             return call()
         except Interrupted:
@@ -184,6 +195,11 @@ class Worker:
         with Globals(0, experiment.settings).active():  # data is shared by trials of any seed
             data = experiment.load_data(trial)
             return None if _all_streams(data) else array_data(data)
+
+
+def _of(trial: Trial, loading: Failure) -> Failure:
+    """Why a trial's data could not be loaded, of which the trial that was to load it has the output."""
+    return loading if loading.trial_id == trial.id else replace(loading, trial_id=trial.id, aside=Aside())
 
 
 def _all_streams(data: Data) -> bool:

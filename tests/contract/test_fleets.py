@@ -163,7 +163,7 @@ HOW = {
     "generator": lambda: exec("raise GeneratorExit"),
     "own": lambda: exec("raise Own('of my own')", globals()),
     "mute": lambda: exec("raise Mute", globals()),
-    "os": lambda: os._exit(7),
+    "os": lambda: print("about to end") or os._exit(7),
     "signal": lambda: os.kill(os.getpid(), signal.SIGINT),
 }
 
@@ -227,6 +227,46 @@ def test_an_experiment_that_exits_when_it_is_imported_fails_the_check(
     trial = make_trial(path=tmp_path / "exits.py", params={}, data_params=(), model_params=())
     failure = fleet.check([trial])["000"]
     assert (failure.kind, failure.message) == ("data", "SystemExit: not on this machine")
+
+
+PRINTS = """
+import os, sys, warnings
+import keras, numpy as np, tensorflow as tf
+print("imported")
+def load_data():
+    print("loaded")
+    x = np.ones((40, 3), "float32")
+    return (x, x[:, 0]), (x, x[:, 0])
+class Model(keras.Sequential):
+    def train_step(self, data):
+        tf.print("a step")
+        return super().train_step(data)
+def build_model(units=1):
+    warnings.warn("careful")
+    os.write(2, b"C code\\n")
+    model = Model([keras.layers.Dense(units)])
+    model.compile("sgd", "mse")
+    if units == 13:
+        raise ValueError("thirteen")
+    return model
+"""
+
+
+def test_what_a_trial_prints_comes_with_its_answers(make_trial: Any, fleet: Any, tmp_path: Path, capfd: Any) -> None:
+    (tmp_path / "prints.py").write_text(PRINTS)
+    args = {"path": tmp_path / "prints.py", "data_params": (), "model_params": ("units",), "epochs": 1}
+    trials = [make_trial(id=f"00{n}", params={"units": units}, **args) for n, units in enumerate((1, 13))]
+    found = fleet.advance({slot: (Work(trial=trials[slot], round=0),) for slot in range(2)})
+    said, other = (found[trial.id].aside.output for trial in trials)
+    assert "imported\nloaded\n" in said + other
+    assert "loaded" not in said or "loaded" not in other, "it is loaded once"
+    assert isinstance(found["001"], Failure)
+    if isinstance(fleet, RayFleet):  # here pytest has the warnings, and what C code prints is not taken
+        assert "UserWarning: careful" in said
+        assert (said.count("C code\n"), other.count("C code\n"), said.count("a step\n")) == (1, 1, 2)
+        assert capfd.readouterr() == ("", "")
+    again = fleet.advance({0: (Work(trial=trials[0], round=1),)})["000"]
+    assert "imported" not in again.aside.output, "it has been told"
 
 
 def test_a_signal_stops_a_sweep_in_this_process_and_fails_no_trial(ending: Any, local_fleet: LocalFleet) -> None:
@@ -347,6 +387,7 @@ def test_a_worker_that_its_code_has_ended_is_lost_with_its_exit_code(ending: Any
     failure = ray_fleet.check([ending(0, how="os")])["000"]
     assert failure.kind == "worker"
     assert failure.message.startswith("its code has ended the process by os._exit, exit code 7; ActorDiedError: ")
+    assert "about to end\n" in failure.aside.output
 
 
 class Killer:

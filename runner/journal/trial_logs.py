@@ -1,0 +1,76 @@
+"""What trials print: a file each beside the journal, of bounded size."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from runner.errors import JournalError
+from runner.excerpt import LIMIT, excerpt
+from runner.journal.files import own_file
+
+_SLACK = LIMIT // 4  # beyond the limit before a file is made short: not at every line
+
+
+def log_name(trial_id: str) -> str:
+    """The file of a trial's output, relative to the sweep's folder."""
+    return f"logs/{trial_id}.log"
+
+
+class TrialLogs:
+    """Appends to the files of trials; before the sweep has a folder, output is kept here.
+
+    Args:
+        redact: takes secrets out of what the experiments' code has printed.
+    """
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._folder: Path | None = None
+        self._early: dict[str, str] = defaultdict(str)
+
+    def open(self, folder: Path) -> None:
+        """The sweep's folder is there.
+
+        Raises:
+            JournalError: a file cannot be written.
+        """
+        self._folder = folder
+        for trial_id, output in self._early.items():
+            self.write(trial_id, output)
+        self._early.clear()
+
+    def write(self, trial_id: str, output: str) -> str:
+        """Adds to a trial's output.
+
+        Returns:
+            Its file, relative to the folder; empty where there is no folder yet.
+
+        Raises:
+            JournalError: the file is a link, or the disk is full, say.
+        """
+        if self._folder is None:
+            self._early[trial_id] += output
+            return ""
+        file = own_file(self._folder, log_name(trial_id))
+        try:
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            _append(file, self._redact(output).encode(errors="backslashreplace"))
+        except OSError as err:
+            raise JournalError(f"{file}: a trial's output cannot be written: {err.strerror}") from err
+        return log_name(trial_id)
+
+
+def _append(file: Path, output: bytes) -> None:
+    with open(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as log:
+        log.seek(0, os.SEEK_END)
+        if log.tell() + len(output) <= LIMIT + _SLACK:
+            log.write(output)
+            return
+        log.seek(0)
+        short = excerpt(log.read() + output)
+        log.seek(0)
+        log.write(short)
+        log.truncate()

@@ -1,0 +1,103 @@
+"""A fleet whose trials' output is kept, by a fleet around it: the loop knows nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Self, TypeVar
+
+from runner.excerpt import last_lines
+from runner.records import Allocation, Aside, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
+from runner.seams import Fleet
+
+A = TypeVar("A")
+_LINES = 20  # of a trial's output in the traceback of its failure
+_LONGEST = 120  # characters of its last one in the message
+_CUT = " …"  # as `redaction.shortened` cuts
+
+
+class LoggedFleet:
+    """Another fleet, of whose answers what experiments say beside them is taken.
+
+    Args:
+        fleet: the other one.
+        write: takes a trial's output, and answers the name of the file that has it; empty where none does yet.
+        tell: shows a person a warning.
+    """
+
+    def __init__(self, fleet: Fleet, write: Callable[[str, str], str], tell: Callable[[str], None]) -> None:
+        self._fleet, self._write, self._tell = fleet, write, tell
+        self._told: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._fleet.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._fleet.__exit__(*exc)
+
+    def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.check`."""
+        return self._without_asides(self._fleet.check(trials))
+
+    def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
+        """As `Fleet.probe`."""
+        return self._without_asides(self._fleet.probe(trials))
+
+    def retire(self, slot: int) -> None:
+        """As `Fleet.retire`."""
+        self._fleet.retire(slot)
+
+    def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
+        """As `Fleet.advance`."""
+        return self._without_asides(self._fleet.advance(work))
+
+    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
+        """As `Fleet.export`."""
+        return self._without_asides(self._fleet.export(work))
+
+    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
+        """As `Fleet.snapshot`."""
+        return self._without_asides(self._fleet.snapshot(work))
+
+    def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
+        """As `Fleet.restore`."""
+        return self._without_asides(self._fleet.restore(work))
+
+    def replace(self, shares: Mapping[int, Allocation | None]) -> None:
+        """As `Fleet.replace`."""
+        self._fleet.replace(shares)
+
+    def stop(self) -> None:
+        """As `Fleet.stop`."""
+        self._fleet.stop()
+
+    def _without_asides(self, answers: Mapping[str, A]) -> dict[str, A]:
+        return {trial_id: self._without_aside(answer) for trial_id, answer in answers.items()}
+
+    def _without_aside(self, answer: Any) -> Any:
+        if not isinstance(answer, Checked | Report | Export | Failure) or answer.aside == Aside():
+            return answer
+        aside = answer.aside
+        for text in aside.warnings:
+            if text not in self._told:
+                self._told.add(text)
+                self._tell(text)
+        file = self._write(answer.trial_id, aside.output) if aside.output else ""
+        if isinstance(answer, Failure):
+            answer = _with_last_lines(answer, file)
+        return replace(answer, aside=Aside())
+
+
+def _with_last_lines(failure: Failure, file: str) -> Failure:
+    """The failure and how its output ends."""
+    lines = last_lines(failure.aside.output, _LINES)
+    if not lines:
+        return failure
+    last, where = lines[-1], f"; {file}" if file else ""
+    last = last if len(last) <= _LONGEST else last[:_LONGEST] + _CUT
+    return replace(
+        failure,
+        message=f"{failure.message} (its output ends with {last!r}{where})",
+        traceback="\n".join([failure.traceback.rstrip("\n"), "", f"the end of its output{where}:", *lines, ""]),
+    )
