@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_SHOWN = 6  # types that a message names
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
@@ -13,7 +15,8 @@ class Data:
 
     Args:
         train: arrays `(x, y)` or `(x, y, sample_weight)`, every leaf `[rows, ...]` (x and y may be dicts or tuples of
-            arrays, y may be None for models that need no target), or a `tf.data.Dataset` that yields such batches.
+            arrays, y may be None for models that need no target), or a `tf.data.Dataset` or `keras.utils.PyDataset`
+            that yields such batches.
         validation: the same, evaluated whole at the end of an epoch; None for no validation.
         test: the same, evaluated once when the trial has ended; None for no test.
         class_weight: weight of each integer class, for models with a single output. Not together with sample weights
@@ -27,14 +30,14 @@ class Data:
 
     @classmethod
     def of(cls, value: Any) -> Data:
-        """Accepts what `load_data` returned: a `Data`, `(train, validation)`, or `((x, y), (x_val, y_val))`.
+        """Accepts what `load_data` returned: a `Data`, or two splits, such as `((x, y), (x_val, y_val))`.
 
         Raises:
             TypeError: for anything else, naming the type received.
         """
         if isinstance(value, cls):
             return value
-        if isinstance(value, tuple) and len(value) == 2 and all(_is_split(part) for part in value):
+        if isinstance(value, (tuple, list)) and len(value) == 2 and all(_is_split(part) for part in value):
             return cls(train=value[0], validation=value[1])
         raise TypeError(
             f"load_data returned {_describe(value)}; return ((x, y), (x_val, y_val)) or "
@@ -42,11 +45,16 @@ class Data:
         )
 
 
+def is_pydataset(split: Any) -> bool:
+    """True for a `keras.utils.PyDataset`; Keras is not imported for that."""
+    return any(kind.__name__ == "PyDataset" and kind.__module__.startswith("keras.") for kind in type(split).__mro__)
+
+
 def _is_split(part: Any) -> bool:
-    return isinstance(part, tuple) or hasattr(part, "element_spec")
+    return isinstance(part, tuple) or hasattr(part, "element_spec") or is_pydataset(part)
 
 
 def _describe(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"a tuple of {len(value)} ({', '.join(type(part).__name__ for part in value)})"
-    return f"a {type(value).__name__}"
+    if isinstance(value, (tuple, list)) and 0 < len(value) <= _SHOWN:
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(type(part).__name__ for part in value)})"
+    return f"a {type(value).__name__}{f' of {len(value)}' if isinstance(value, (tuple, list)) else ''}"

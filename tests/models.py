@@ -63,6 +63,10 @@ def load_class_weights() -> Data:
     return Data(train=train, validation=validation, class_weight={0: 1.0, 1: 0.25, 2: 4.0})
 
 
+def load_ignored_labels() -> Data:
+    return _splits(lambda x, y: (x, np.where(x[:, 0] > 1, 255, y)))
+
+
 def load_sequences() -> Data:
     return _splits(lambda x, y: (np.where(np.arange(FEATURES) < 3 + 2 * y[:, None], 1 + (x > 1), 0), y))
 
@@ -272,6 +276,12 @@ def build_unseeded_random() -> keras.Model:
     return _compile(_mlp(UnseededNoise()))
 
 
+def build_ignore_class() -> keras.Model:
+    model = _mlp(keras.layers.Dropout(0.5))
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(ignore_class=255))
+    return model
+
+
 def build_dataset_input() -> keras.Model:
     return _compile(_mlp(keras.layers.Dropout(0.2)))
 
@@ -297,5 +307,6 @@ CASES: dict[str, Case] = {
     "cnn_batchnorm": Case(build_cnn_batchnorm, load_images),
     "dropout_mlp": Case(build_dropout_mlp, load_points),
     "unseeded_random": Case(build_unseeded_random, load_points),
+    "ignore_class": Case(build_ignore_class, load_ignored_labels),
     "dataset_input": Case(build_dataset_input, load_dataset),
 }

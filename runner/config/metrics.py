@@ -26,7 +26,8 @@ def infer_goal(metric: str) -> Goal | None:
     """Whether a metric is better high or low, where it is one of Keras' own.
 
     Args:
-        metric: a name as in `History`: `val_` and an output's name may come before it, a number after it.
+        metric: a name as in `History`: `val_` and an output's name may come before it, a number after it, and a
+            component's index after that (`f1_score/0`).
 
     Returns:
         None for a name Keras does not know.
@@ -49,8 +50,8 @@ def resolved_mode(mode: Mode, monitor: str) -> Mode:
 
 
 def base_name(metric: str) -> str:
-    """The metric without `val_`."""
-    return metric.removeprefix("val_")
+    """The metric without `val_` and without a component's index."""
+    return re.sub(r"(/\d+)+$", "", metric.removeprefix("val_"))
 
 
 def closest_produced(metric: str, texts: Iterable[str]) -> str | None:
@@ -72,7 +73,7 @@ def closest_produced(metric: str, texts: Iterable[str]) -> str | None:
         return None
     candidates = [found for found in mentioned if infer_goal(found) is not None]
     close = difflib.get_close_matches(name, sorted(candidates), n=1, cutoff=0.8)
-    return metric.removesuffix(name) + close[0] if close else None
+    return metric.replace(name, close[0], 1) if close else None
 
 
 def _mentioned(text: str) -> set[str]:

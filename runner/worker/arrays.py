@@ -10,8 +10,10 @@ import numpy as np
 
 from runner.data import Data
 from runner.worker import keras_private
+from runner.worker.conversion import as_array, is_list_of_values, refuse_no_array, rows_given_as_inputs
 
 Batch = tuple[Any, ...]
+_SHOWN = 6  # lengths that a message names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,48 +63,35 @@ def array_split(name: str, value: Any, class_weight: Any = None) -> ArraySplit:
         ValueError: empty, NaN, ragged or mismatching data, naming the split and the part.
     """
     parts = value if isinstance(value, tuple) else (value,)
+    if not isinstance(value, (tuple, list, dict)):
+        refuse_no_array(f"{name} data", value)
     if not 1 <= len(parts) <= 3:
         raise ValueError(f"{name} data has {len(parts)} parts; allowed: (x,), (x, y) or (x, y, sample_weight)")
     x, y, weight = (*parts, None, None)[:3]
-    x, y, weight = (_convert(f"{name} {part}", leaf) for part, leaf in (("x", x), ("y", y), ("sample_weight", weight)))
+    given = {"x": x, "y": y, "sample_weight": weight}
+    x, y, weight = (_convert(f"{name} {part}", leaf) for part, leaf in given.items())
     if class_weight is not None:
         weight = _class_weights(name, y, weight, class_weight)
     if weight is not None and keras.tree.is_nested(y) and not keras.tree.is_nested(weight):
         weight = keras.tree.map_structure(lambda _: weight, y)  # as fit: one weight for every output
     tensors = (x,) if y is None and weight is None else (x, y) if weight is None else (x, y, weight)
-    return ArraySplit(tensors=tensors, rows=_count_rows(name, tensors))
+    return ArraySplit(tensors=tensors, rows=_count_rows(name, tensors, given))
 
 
 def _convert(name: str, value: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, dict):
-        return {key: _convert(f"{name}[{key!r}]", leaf) for key, leaf in value.items()}
-    if isinstance(value, (tuple, list)) and not _is_numeric_list(value):
-        return tuple(_convert(f"{name}[{index}]", leaf) for index, leaf in enumerate(value))
-    return _convert_leaf(name, value)
+        return {key: _convert_part(f"{name}[{key!r}]", leaf) for key, leaf in value.items()}
+    if isinstance(value, (tuple, list)) and not is_list_of_values(value):
+        return tuple(_convert_part(f"{name}[{index}]", leaf) for index, leaf in enumerate(value))
+    return as_array(name, value, keras.config.floatx())
 
 
-def _is_numeric_list(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and not hasattr(value[0], "shape")
-
-
-def _convert_leaf(name: str, value: Any) -> np.ndarray[Any, Any]:
-    array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
-    if array.ndim == 0:
-        raise ValueError(f"{name} is a {type(value).__name__}, not an array of rows")
-    if array.dtype.kind == "U":
-        return array.astype(object)
-    if array.dtype.kind == "O" and not all(isinstance(item, (str, bytes)) for item in array.flat):
-        raise ValueError(f"{name} holds Python objects or rows of unequal length; give one array of numbers or strings")
-    if array.dtype.kind != "f":
-        return array
-    if not np.isfinite(array).all():
-        rows = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
-        raise ValueError(
-            f"{name} has NaN or infinite values in {len(rows)} of {len(array)} rows, first in row {rows[0]}"
-        )
-    return np.ascontiguousarray(array, dtype=keras.config.floatx())
+def _convert_part(name: str, value: Any) -> Any:
+    if value is None:
+        raise ValueError(f"{name} is None; leave it out, or give an array")
+    return _convert(name, value)
 
 
 def _class_weights(name: str, y: Any, weight: Any, class_weight: Any) -> np.ndarray[Any, Any]:
@@ -110,13 +99,16 @@ def _class_weights(name: str, y: Any, weight: Any, class_weight: Any) -> np.ndar
         raise ValueError(f"{name} data has sample weights and class_weight; give one of them")
     if y is None or keras.tree.is_nested(y):
         raise ValueError("class_weight needs a model with a single output and its integer or one-hot targets")
-    return _convert_leaf(f"{name} class_weight", keras_private.class_weights_as_sample_weights(y, class_weight))
+    weights = keras_private.class_weights_as_sample_weights(y, class_weight)
+    return as_array(f"{name} class_weight", weights, keras.config.floatx())
 
 
-def _count_rows(name: str, tensors: Batch) -> int:
+def _count_rows(name: str, tensors: Batch, given: dict[str, Any]) -> int:
     lengths = [len(leaf) for leaf in keras.tree.flatten(tensors) if leaf is not None]
     if not lengths or lengths[0] == 0:
         raise ValueError(f"{name} data is empty")
     if len(set(lengths)) > 1:
-        raise ValueError(f"{name} data has parts of different length: {', '.join(map(str, lengths))} rows")
+        advice = "".join(rows_given_as_inputs(f"{name} {part}", leaf, lengths) for part, leaf in given.items())
+        shown = ", ".join(map(str, lengths[:_SHOWN])) + (", …" if len(lengths) > _SHOWN else "")
+        raise ValueError(f"{name} data has parts of different length: {shown} rows{advice}")
     return lengths[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -45,12 +46,44 @@ def check_labels(model: Any, train: ArraySplit) -> None:
     shape = getattr(model, "output_shape", None)
     if not isinstance(shape, tuple) or not isinstance(shape[-1], int):
         return
-    low, high = int(y.min()), int(y.max())
+    counted = y[y != loss.ignore_class] if getattr(loss, "ignore_class", None) is not None else y
+    if not counted.size:
+        raise ValueError(f"train y has no label but {loss.ignore_class}, which the loss ignores (ignore_class)")
+    low, high = int(counted.min()), int(counted.max())
     if low < 0 or high >= shape[-1]:
         raise ValueError(
             f"train y has labels {low} to {high}; the model's output has {shape[-1]} classes, allowed: 0 to "
             f"{shape[-1] - 1}"
         )
+
+
+def check_text(model: Any, train: ArraySplit) -> None:
+    """Refuses texts where the model takes numbers. A model that makes its own steps may do anything with them.
+
+    Raises:
+        ValueError: naming the part that holds texts, and one of them.
+    """
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(train.tensors)
+    kind = type(model)
+    if kind.train_step is keras.Model.train_step and kind.compute_loss is keras.Model.compute_loss:
+        for name, leaf in _texts("train y", y):
+            raise ValueError(
+                f"{name} holds text ({leaf.flat[0]!r}), and a loss compares numbers; give each label's number, "
+                "such as names, y = np.unique(y, return_inverse=True)"
+            )
+    inputs = getattr(model, "inputs", None) or ()
+    if inputs and not any(tensor.dtype == "string" for tensor in inputs):
+        for name, leaf in _texts("train x", x):
+            raise ValueError(
+                f"{name} holds text ({leaf.flat[0]!r}), and the model's inputs take {inputs[0].dtype}; encode it "
+                "(keras.layers.TextVectorization or StringLookup), or give the input dtype='string'"
+            )
+
+
+def _texts(name: str, part: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    for path, leaf in keras.tree.flatten_with_path(part):
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU" and leaf.size:
+            yield name + "".join(f"[{step!r}]" for step in path), leaf
 
 
 def facts_of(model: Any, feed: Feed, program: Program) -> Facts:

@@ -18,6 +18,7 @@ from keras.src.backend.common import global_state
 from keras.src.random import seed_generator
 from keras.src.trainers.data_adapters import data_adapter_utils, tf_dataset_adapter
 
+from runner.worker.metrics import as_numbers
 from runner.worker.seeds import set_seeds
 
 
@@ -27,9 +28,8 @@ def symbolic_build(model: Any, batch: Any) -> None:
 
 
 def epoch_logs(model: Any, logs: Any) -> dict[str, float]:
-    """The values that `fit` shows after a step that returned `logs`."""
-    shown = model._get_metrics_result_or_logs(logs)
-    return {name: float(value) for name, value in _flat(shown).items()}
+    """The values that `fit` shows after a step that returned `logs`; a vector's components beside its mean."""
+    return as_numbers(_flat(model._get_metrics_result_or_logs(logs)))
 
 
 def class_weights_as_sample_weights(y: Any, class_weight: Any) -> np.ndarray[Any, Any]:

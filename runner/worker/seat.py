@@ -18,7 +18,7 @@ from runner.worker import keras_private, memory, snapshot
 from runner.worker.code import Experiment
 from runner.worker.engine import Built, Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
-from runner.worker.inspect import check_labels, check_model, facts_of
+from runner.worker.inspect import check_labels, check_model, check_text, facts_of
 from runner.worker.process import peak_memory_mib
 from runner.worker.seeds import set_seeds
 
@@ -230,6 +230,8 @@ class Seat:
     def _build_model(self, resident: Resident | None) -> Any:
         model = self._experiment.build_model(self.trial)
         check_model(model)
+        if resident is not None:
+            check_text(model, resident.data.train)
         keras_private.symbolic_build(model, self._feed.sample())
         if resident is not None:
             check_labels(model, resident.data.train)

@@ -25,6 +25,7 @@ CASES = [
         "dropout_mlp",
         "unseeded_random",
         "dataset_input",
+        "ignore_class",
     ),
 ]
 # Without steps_per_epoch `fit` makes two iterators at each epoch's end and drops one, which advances the seeds of a

@@ -1,0 +1,26 @@
+"""The values of a step's or an evaluation's logs as numbers with names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_MAX_COMPONENTS = 100  # a metric of more, such as a large confusion matrix, is recorded by its mean alone
+
+
+def as_numbers(logs: Mapping[str, Any]) -> dict[str, float]:
+    """A scalar by its name; of a vector, such as F1Score's, the mean by its name and each component by its index.
+
+    Args:
+        logs: values by name, such as `{"f1_score": [0.5, 0.7]}`, which gives `f1_score`, `f1_score/0`, `f1_score/1`.
+    """
+    found: dict[str, float] = {}
+    for name, value in logs.items():
+        values = np.asarray(value)
+        found[name] = float(values.mean(dtype=np.float64)) if values.size > 1 else float(values.reshape(()))
+        if 1 < values.size <= _MAX_COMPONENTS:
+            for index in np.ndindex(values.shape):
+                found["/".join([name, *map(str, index)])] = float(values[index])
+    return found

@@ -1,0 +1,127 @@
+"""What `load_data` may return is trained as `fit` trains it, and what it may not is refused with what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_training_equals_fit import epochs, train
+
+from runner.records import Checked, Failure, Trial
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
+HEAD = """
+import keras, numpy as np, tensorflow as tf
+from runner import Data
+rng = np.random.default_rng(0)
+x = rng.normal(size=(48, 8)).astype("float32")
+y = rng.integers(3, size=48)
+
+def build_model():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+"""
+
+
+@pytest.fixture
+def trial_of(make_trial: Any, tmp_path: Path) -> Any:
+    """A trial of `HEAD` and the rest of an experiment's file."""
+
+    def make(code: str, **train: Any) -> Trial:
+        path = tmp_path / "experiment.py"
+        path.write_text(HEAD + code, encoding="utf-8")
+        return make_trial(path=path, params={}, **{"batch_size": 16, "shuffle": False, **train})
+
+    return make
+
+
+def check(trial: Trial) -> Checked | Failure:
+    from runner.worker.worker import Worker
+
+    worker = Worker()
+    return worker.check(trial, worker.load(trial))
+
+
+VECTOR = """
+def load_data():
+    labels = keras.utils.to_categorical(y, 3)
+    return [(x[:32], labels[:32]), (x[32:], labels[32:])]
+def build_model():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, "softmax")])
+    model.compile("adam", "categorical_crossentropy", metrics=[keras.metrics.F1Score()])
+    return model
+"""
+
+
+def test_a_vector_metric_has_its_components_and_their_mean_as_in_fit(trial_of: Any) -> None:
+    trial = trial_of(VECTOR, epochs=2)
+    reports, _ = train(trial)
+    import keras
+
+    code: dict[str, Any] = {}
+    exec(HEAD + VECTOR, code)
+    (x, y), validation = code["load_data"]()
+    keras.utils.set_random_seed(0)
+    history = code["build_model"]().fit(
+        x, y, validation_data=validation, batch_size=16, epochs=2, shuffle=False, verbose=0
+    )
+    for epoch, ours in enumerate(epochs(reports)):
+        for name in ("f1_score", "val_f1_score"):
+            theirs = history.history[name][epoch]
+            assert [ours[f"{name}/{index}"] for index in range(3)] == theirs.tolist()
+            assert ours[name] == pytest.approx(theirs.mean())
+    checked = check(trial)
+    assert isinstance(checked, Checked)
+    assert {"f1_score", "val_f1_score", "val_f1_score/2"} <= set(checked.metrics)
+
+
+REFUSED = {
+    "text labels": (
+        "def load_data(): return Data(train=(x, np.where(y > 0, 'cat', 'dog')))",
+        "train y holds text ('",
+        "np.unique(y, return_inverse=True)",
+    ),
+    "text where numbers belong": (
+        "def load_data(): return Data(train=(np.full((48, 8), 'red'), y))",
+        "train x holds text ('red'), and the model's inputs take float32",
+        "dtype='string'",
+    ),
+    "rows in a list": (
+        "def load_data(): return Data(train=([row for row in x], y))",
+        "train x is a list of 48 arrays, which Keras takes for 48 inputs",
+        "np.stack(x)",
+    ),
+    "labels beyond the classes, and ignored ones": (
+        """
+def load_data(): return Data(train=(x, np.where(y == 0, 255, y + 1)))
+def build_model():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3, "softmax")])
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(ignore_class=255))
+    return model
+""",
+        "train y has labels 2 to 3; the model's output has 3 classes",
+        "allowed: 0 to 2",
+    ),
+    "a generator": (
+        "def load_data(): return Data(train=((row, 1) for row in x))",
+        "train data is a Python generator",
+        "tf.data.Dataset.from_generator",
+    ),
+    "an output without data": (
+        "def load_data(): return Data(train=(x, {'a': y, 'b': None}))",
+        "train y['b'] is None",
+        "leave it out",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_trained_on_is_refused_with_what_to_do(case: str, trial_of: Any) -> None:
+    code, found, advice = REFUSED[case]
+    failure = check(trial_of(code))
+    assert isinstance(failure, Failure)
+    assert found in failure.message
+    assert advice in failure.message
