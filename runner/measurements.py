@@ -49,7 +49,7 @@ def model_key(trial: Trial, share: object, versions: Mapping[str, str]) -> str:
         versions: of the packages that matter.
     """
     model = {name: trial.params[name] for name in trial.model_params if not isinstance(trial.params[name], float)}
-    train = (trial.train.batch_size, trial.train.compile)
+    train = (trial.train.batch_size, trial.train.compile, trial.train.deterministic)
     return _digest(trial.data_key, repr(model), *train, repr(share), *_machine(), sorted(versions.items()))
 
 

@@ -164,7 +164,7 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
     if fleet.kind == "local":
         from runner.fleet.local import LocalFleet
 
-        return LocalFleet(slots)
+        return LocalFleet(slots, fleet.first_turn_timeout_s)
     from runner.fleet.patience import Patience
 
     import_ray()

@@ -71,6 +71,7 @@ def training(
         shuffle=merged.shuffle,
         validate_every=merged.validate_every,
         compile=merged.compile,
+        deterministic=merged.deterministic,
         early_stopping=stopping,
         reduce_lr_on_plateau=plateau,
     )

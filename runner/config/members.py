@@ -80,10 +80,22 @@ def resolve_members(config: Config) -> tuple[Member, ...]:
             origins=config.origins, parameters=draft.signature.parameters, everywhere=everywhere, problems=problems
         )
         members.append(_member(config, draft, names))
+    problems += _mixed_determinism(config, members)
     if problems:
         # What is wrong at the top is found again with every member.
         raise ConfigError(tuple(dict.fromkeys(problems)))
     return tuple(members)
+
+
+def _mixed_determinism(config: Config, members: Sequence[Member]) -> list[str]:
+    """TensorFlow's op determinism is a process', and a process trains trials of several members."""
+    values = {member.train.deterministic for member in members}
+    if len(values) == 1:
+        return []
+    own = [name for name, member in config.members.items() if "deterministic" in member.train.model_fields_set]
+    where = config.origins.place("members", own[0], "train", "deterministic")
+    unlike = ", ".join(f"{member.name}: {str(member.train.deterministic).lower()}" for member in members)
+    return [f"{where}: is for a whole sweep, and members differ ({unlike}); set train.deterministic at the top"]
 
 
 def _drafts(config: Config) -> list[_Draft]:

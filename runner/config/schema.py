@@ -83,6 +83,7 @@ class Train(Section):
     shuffle: bool = Field(default=_TRAIN.shuffle, description="true or false")
     validate_every: Count = Field(default=_TRAIN.validate_every, description=f"{COUNT} (epochs)")
     compile: Literal["auto", "graph", "xla"] = Field(default="auto", description="auto, graph or xla")
+    deterministic: bool = Field(default=_TRAIN.deterministic, description="true or false")
     early_stopping: EarlyStopping | None = Field(default=None, description="a section or null")
     reduce_lr_on_plateau: ReduceLROnPlateau | None = Field(default=None, description="a section or null")
 

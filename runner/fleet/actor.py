@@ -43,13 +43,13 @@ class RayWorker:
         """As `Worker.load`."""
         return self._worker.load(trial)
 
-    def check(self, trial: Trial, loaded: Any) -> Checked | Failure:
+    def check(self, trial: Trial, until_s: float, loaded: Any) -> Checked | Failure:
         """As `Worker.check`."""
-        return self._worker.check(trial, loaded)
+        return self._worker.check(trial, loaded, until_s)
 
-    def probe(self, trial: Trial, loaded: Any) -> Checked | Failure:
+    def probe(self, trial: Trial, until_s: float, loaded: Any) -> Checked | Failure:
         """As `Worker.probe`."""
-        return self._worker.probe(trial, loaded)
+        return self._worker.probe(trial, loaded, until_s)
 
     def advance(self, work: tuple[Work, ...], *loaded: Any) -> dict[str, Report | Failure]:
         """As `Worker.advance`."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from runner.fleet.patience import answer_by_s
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
 
 if TYPE_CHECKING:
@@ -18,10 +20,12 @@ class LocalFleet:
     Args:
         slots: as many trials live at once as there are slots. The first one's threads and GPUs are taken, and the
             memory of all that are on the same GPUs.
+        check_s: a validation that does not tell its length must end in a check within this. Nothing else has a
+            deadline: the worker is the driver.
     """
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        self._slots = slots
+    def __init__(self, slots: Sequence[Slot], check_s: float = math.inf) -> None:
+        self._slots, self._check_s = slots, check_s
         self._worker: Worker | None = None
         self._loaded: dict[str, Any] = {}
 
@@ -40,11 +44,11 @@ class LocalFleet:
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`."""
-        return {trial.id: self._open.check(trial, self._load(trial)) for trial in trials}
+        return {trial.id: self._open.check(trial, self._load(trial), answer_by_s(self._check_s)) for trial in trials}
 
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`."""
-        return {trial.id: self._open.probe(trial, self._load(trial)) for trial in trials}
+        return {trial.id: self._open.probe(trial, self._load(trial), answer_by_s(self._check_s)) for trial in trials}
 
     def retire(self, slot: int) -> None:
         """This process is the worker of all slots: it stays."""

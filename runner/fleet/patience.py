@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,8 +11,14 @@ from dataclasses import dataclass, field
 from runner.records import Report, Trial
 
 _REMEMBERED = 101  # turns of a trial
+_PART_OF_LIMIT = 0.9
 _TIMES_MEDIAN = 10
 _TIMES_LONGEST = 2  # a turn with validation takes longer than the median
+
+
+def answer_by_s(limit_s: float) -> float:
+    """Seconds since the epoch by which a worker that is asked now has to answer, to be heard within the limit."""
+    return time.time() + _PART_OF_LIMIT * limit_s
 
 
 @dataclass(kw_only=True)

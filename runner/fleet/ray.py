@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 from runner.fleet.actor import STOP
 from runner.fleet.calls import Call, Lost, gather
 from runner.fleet.deaths import Death, KernelKills, explain
-from runner.fleet.patience import Patience
+from runner.fleet.patience import Patience, answer_by_s
 from runner.fleet.processes import send
 from runner.fleet.session import RaySession
 from runner.fleet.workers import Workers
@@ -76,7 +76,8 @@ class RayFleet:
         slots = list(self._workers.actors)
         for index, slot in enumerate(slots[len(trials) :]):
             trial = trials[index % len(trials)]
-            self._call(slot, "check", trial, load=[trial], limit_s=self._patience.first_s)
+            limit_s = self._patience.first_s
+            self._call(slot, "check", trial, answer_by_s(limit_s), load=[trial], limit_s=limit_s)
         return self._tried(trials, calls)
 
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
@@ -170,7 +171,8 @@ class RayFleet:
         slots, calls = list(self._workers.actors), {}
         for index, trial in enumerate(trials):
             slot, place = slots[index % len(slots)], 1 + index // len(slots)
-            calls[trial.id] = self._call(slot, name, trial, load=[trial], limit_s=self._patience.first_s * place)
+            limit_s = self._patience.first_s * place
+            calls[trial.id] = self._call(slot, name, trial, answer_by_s(limit_s), load=[trial], limit_s=limit_s)
         return calls
 
     def _tried(self, trials: Sequence[Trial], calls: Mapping[str, Call]) -> dict[str, Checked | Failure]:

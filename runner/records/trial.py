@@ -59,6 +59,7 @@ class TrainSettings:
         validate_every: validate at the end of every n-th epoch.
         compile: how its steps are compiled, which changes results in the last bits. The driver decides "auto" before
             the first step; a worker takes it for "graph".
+        deterministic: TensorFlow's op determinism, which is on for a whole process or not at all.
     """
 
     epochs: int = 10
@@ -69,6 +70,7 @@ class TrainSettings:
     shuffle: bool = True
     validate_every: int = 1
     compile: Literal["auto", "graph", "xla"] = "graph"
+    deterministic: bool = False
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None
 
@@ -157,7 +159,7 @@ class Trial:
         """
         train = {
             f"train.{name}": getattr(self.train, name)
-            for name in ("epochs", "batch_size", "steps_per_epoch", "compile")
+            for name in ("epochs", "batch_size", "steps_per_epoch", "compile", "deterministic")
         }
         params = {"params.seed" if name == "seed" else name: value for name, value in self.params.items()}
         return {**params, **train, "seed": self.seed}

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.data import Data
+from runner.data import Data, is_pydataset
 from runner.worker import keras_private
 from runner.worker.conversion import as_array, is_list_of_values, refuse_no_array, rows_given_as_inputs
 
@@ -39,8 +39,8 @@ class ArrayData:
 
 
 def is_stream(split: Any) -> bool:
-    """True for a `tf.data.Dataset`, which cannot be shared and is built in each worker anew."""
-    return hasattr(split, "element_spec")
+    """True for a `tf.data.Dataset` or a `PyDataset`, which cannot be shared and is built for each trial."""
+    return hasattr(split, "element_spec") or is_pydataset(split)
 
 
 def array_data(data: Data) -> ArrayData:

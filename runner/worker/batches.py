@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from runner.worker.ops import seeded_by_iterators
+from runner.worker.pipelines import is_seeded_by_iterators
 
 
 class RowOrder:
@@ -81,12 +81,14 @@ class Stream:
     Args:
         dataset: yields batches.
         batches: batches of a pass; None where unknown or endless.
+        ahead: batches are made while others are trained on.
     """
 
-    def __init__(self, dataset: Any, batches: int | None) -> None:
-        self._dataset = (dataset if batches else dataset.repeat()).prefetch(tf.data.AUTOTUNE)
+    def __init__(self, dataset: Any, batches: int | None, ahead: bool = True) -> None:
+        passes = dataset if batches else dataset.repeat()
+        self._dataset = passes.prefetch(tf.data.AUTOTUNE) if ahead else passes
         self.batches = batches
-        self._seeded_by_iterators = seeded_by_iterators(dataset)
+        self._seeded_by_iterators = is_seeded_by_iterators(dataset)
         self._iterator: Any = None
 
     def iterator(self, step: int) -> Any:

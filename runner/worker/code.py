@@ -16,6 +16,7 @@ from typing import Any
 from runner.data import Data
 from runner.records import Source, Trial
 from runner.worker.keras_private import Globals, Settings
+from runner.worker.shared_parts import SharedParts
 
 _PRISTINE = Settings.current()
 
@@ -31,12 +32,14 @@ class Experiment:
 
     Attributes:
         settings: Keras' global settings as the file left them (it may set a mixed-precision policy, say).
+        shared_parts: what the pipelines of its trials have used.
     """
 
     def __init__(self, source: Source) -> None:
         self._root = _place(source)
         self._files = {self._root / name for name, _ in source.files}
         self._is_active = False
+        self.shared_parts = SharedParts()
         self._modules: dict[str, ModuleType] = {}
         name = Path(source.module).stem
         imported = Globals(0, _PRISTINE)

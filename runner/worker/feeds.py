@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
-from runner.data import Data
+from runner.data import Data, is_pydataset
 from runner.records import TrainSettings
 from runner.worker import keras_private
 from runner.worker.arrays import ArrayData, ArraySplit
 from runner.worker.batches import RowOrder, Rows, Stream
-from runner.worker.ops import pipeline_inexact
+from runner.worker.pipelines import is_endless, is_seeded_by_iterators, is_the_same_each_pass, pipeline_inexact
 from runner.worker.program import Program, StepFunction, rows_program, stream_program
+from runner.worker.pydataset import INEXACT as PYDATASET_INEXACT
+from runner.worker.pydataset import as_pipeline
+from runner.worker.shared_parts import SharedParts
 from runner.worker.tensors import as_tensor
 
 SPLITS = ("train", "validation", "test")
 Evaluator = Callable[[], Any]
+_TAKE = "give it one by .take(n), of n batches: it is evaluated whole"
 
 
 class Feed(Protocol):
@@ -42,6 +48,9 @@ class Feed(Protocol):
 
     def sample(self) -> Any:
         """One training batch, or its spec, to build a model with; the place in the data stays."""
+
+    def resume(self, step: int, validations: int) -> None:
+        """Goes to where so many training batches have been drawn and so many validations have ended."""
 
     def training(self, step: StepFunction) -> Program:
         """The program that trains."""
@@ -89,6 +98,10 @@ class ArrayFeed:
         """The first batch of the rows as they lie."""
         return self._train.batch(0, tf.range(self._train.rows, dtype=tf.int64))
 
+    def resume(self, step: int, validations: int) -> None:
+        """As `Feed.resume`: every pass is computed from its number."""
+        self.place.resume(step)
+
     def training(self, step: StepFunction) -> Program:
         """As `Feed.training`."""
         return rows_program(step, self._train)
@@ -101,50 +114,126 @@ class ArrayFeed:
 
 
 class StreamFeed:
-    """Batches drawn from `tf.data` pipelines; the training pipeline starts again when it runs out.
+    """Batches drawn from `tf.data` pipelines or `PyDataset`s; the training one starts again when it runs out.
+
+    Args:
+        data: pipelines for all splits.
+        train: how the trial is trained.
+        seed: of the order in which a `PyDataset`'s batches are taken.
+        shared: what other trials' pipelines use.
+
+    Attributes:
+        evaluate_until_s: seconds since the epoch at which a split of unknown length counts as one without end.
 
     Raises:
-        ValueError: the pipeline is empty, or its length is unknown and `train.steps_per_epoch` is not set.
+        ValueError: a pipeline is empty, or its length is unknown and `train.steps_per_epoch` is not set, or one that
+            is evaluated has no end.
     """
 
-    def __init__(self, data: Data, train: TrainSettings) -> None:
-        dataset = data.train
+    def __init__(self, data: Data, train: TrainSettings, seed: int, shared: SharedParts) -> None:
+        given = {name: split for name in SPLITS if (split := getattr(data, name)) is not None}
+        self._python = {name for name, split in given.items() if is_pydataset(split)}
+        self._pipelines = {
+            name: self._opened(name, split, seed if train.shuffle else None) for name, split in given.items()
+        }
         if data.class_weight is not None:
-            dataset = dataset.map(keras_private.class_weight_map(data.class_weight))
+            weigh = keras_private.class_weight_map(data.class_weight)
+            self._pipelines["train"] = self._pipelines["train"].map(weigh)
+        dataset = self._pipelines["train"]
         batches = _length(dataset)
-        self.steps_per_epoch = train.steps_per_epoch or batches or _refuse_unknown_length()
+        self.steps_per_epoch = train.steps_per_epoch or batches or _refuse_unknown_length(dataset)
         self.rows: int | None = None
         self.validation_rows: int | None = None
-        self.inexact = pipeline_inexact(dataset)
-        self.place = Stream(dataset, batches)
-        self.splits = frozenset(name for name in SPLITS if getattr(data, name) is not None)
-        self._data, self._pipeline = data, dataset
+        self.place = Stream(dataset, batches, ahead="train" not in self._python)
+        self.inexact = self._inexact(train.deterministic, shared)
+        self.splits = frozenset(given)
+        self.evaluate_until_s = math.inf
+
+    def _opened(self, name: str, split: Any, seed: int | None) -> Any:
+        if name in self._python:
+            split = as_pipeline(name, split, seed if name == "train" else None)
+        if name != "train" and is_endless(split):
+            raise ValueError(f"{name} data has no end (repeat); {_TAKE}")
+        return split
+
+    def _inexact(self, deterministic: bool, shared: SharedParts) -> str:
+        reasons = {
+            name: PYDATASET_INEXACT
+            if name in self._python
+            else pipeline_inexact(pipeline, deterministic) or shared.inexact(pipeline)
+            for name, pipeline in self._pipelines.items()
+        }
+        found = {reason: name for name, reason in reversed(reasons.items()) if reason}  # the same one once
+        return "; ".join(reason if name == "train" else f"{name}: {reason}" for reason, name in found.items())
 
     def sample(self) -> Any:
         """What a batch of the pipeline looks like, and only where it does not say so a batch."""
         # Every iterator advances a reshuffling pipeline's seeds: drawing a batch would change the order from `fit`'s.
-        spec = self._pipeline.element_spec
-        if all(_tells_shape(leaf) for leaf in keras.tree.flatten(spec)):
-            return spec
-        return next(iter(self._pipeline))
+        dataset = self._pipelines["train"]
+        if all(_tells_shape(leaf) for leaf in keras.tree.flatten(dataset.element_spec)):
+            return dataset.element_spec
+        return next(iter(dataset))
+
+    def resume(self, step: int, validations: int) -> None:
+        """As `Feed.resume`: training batches are drawn again, and passes over validation that change the next ones."""
+        self.place.resume(step)
+        dataset = self._pipelines.get("validation")
+        if dataset is None or is_the_same_each_pass(dataset):
+            return
+        only_iterators = is_seeded_by_iterators(dataset)
+        for _ in range(validations):
+            iterator = iter(dataset)
+            if not only_iterators:
+                for _ in iterator:
+                    pass
 
     def training(self, step: StepFunction) -> Program:
         """As `Feed.training`."""
-        return stream_program(step, self._pipeline.element_spec)
+        return stream_program(step, self._pipelines["train"].element_spec)
 
     def evaluator(self, step: StepFunction, split: str) -> Evaluator:
         """As `Feed.evaluator`."""
-        dataset = getattr(self._data, split).prefetch(tf.data.AUTOTUNE)
 
         def evaluate() -> Any:
             logs = None
-            for batch in dataset:
+            for batch in self._whole(split):
                 logs = step(batch)
-            if logs is None:
-                raise ValueError(f"{split} data is empty")
             return logs
 
         return evaluate
+
+    def check_that_it_ends(self, split: str) -> None:
+        """Reads a split that does not tell its length, once.
+
+        Raises:
+            ValueError: it has not ended by `evaluate_until_s`.
+        """
+        if _is_of_unknown_length(self._pipelines[split]):
+            for _ in self._whole(split):
+                pass
+
+    def _whole(self, split: str) -> Iterator[Any]:
+        dataset = self._pipelines[split]
+        if split not in self._python:
+            dataset = dataset.prefetch(tf.data.AUTOTUNE)
+        is_unknown, number = _is_of_unknown_length(dataset), 0
+        for number, batch in enumerate(dataset, start=1):
+            yield batch
+            if is_unknown and time.time() > self.evaluate_until_s:
+                raise ValueError(_has_not_ended(split, number))
+        if number == 0:
+            raise ValueError(f"{split} data is empty")
+
+
+def _is_of_unknown_length(dataset: Any) -> bool:
+    return bool(dataset.cardinality() == tf.data.UNKNOWN_CARDINALITY)
+
+
+def _has_not_ended(split: str, batches: int) -> str:
+    return (
+        f"{split} data has not ended after {batches} batches and most of fleet.first_turn_timeout_s, and does not tell "
+        f"its length; if it has no end, {_TAKE}; if it is long, raise the timeout"
+    )
 
 
 def _tells_shape(leaf: Any) -> bool:
@@ -158,5 +247,6 @@ def _length(dataset: Any) -> int | None:
     return batches if batches > 0 else None  # negative: endless or unknown
 
 
-def _refuse_unknown_length() -> int:
-    raise ValueError("train data is a tf.data.Dataset that does not know its length; set train.steps_per_epoch")
+def _refuse_unknown_length(dataset: Any) -> int:
+    what = "has no end" if is_endless(dataset) else "does not know its length"
+    raise ValueError(f"train data is a pipeline that {what}; set train.steps_per_epoch")

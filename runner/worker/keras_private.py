@@ -42,6 +42,11 @@ def class_weight_map(class_weight: Any) -> Any:
     return tf_dataset_adapter.make_class_weight_map_fn(dict(class_weight))
 
 
+def batch_spec(batches: list[Any]) -> Any:
+    """What all batches of a `PyDataset` look like, told from the first ones as `fit` does."""
+    return data_adapter_utils.get_tensor_spec(batches)
+
+
 def tensor_name(tensor: Any) -> str | None:
     """An input's name as a loaded model has it, its layer's; any other symbolic tensor's own."""
     layer = getattr(getattr(tensor, "_keras_history", None), "operation", None)

@@ -67,9 +67,15 @@ class Seat:
             self._engine.occupant, self._state = self, None
         self._seat_s = time.perf_counter() - began
 
-    def rehearse(self) -> Checked:
-        """Tries one training and one validation step and times training. The seat is spent afterwards."""
+    def rehearse(self, until_s: float) -> Checked:
+        """Tries one training step and a validation and times training. The seat is spent afterwards.
+
+        Args:
+            until_s: when a validation of unknown length must have ended, in seconds since the epoch.
+        """
         began = time.perf_counter()
+        if isinstance(self._feed, StreamFeed):
+            self._feed.evaluate_until_s = until_s
         with self._active():
             self._engine.model.reset_metrics()
             logs = keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, 0, 1))
@@ -77,6 +83,8 @@ class Seat:
             metrics = keras_private.epoch_logs(self._engine.model, logs)
             if "validation" in self._feed.splits:
                 metrics |= self._engine.evaluate("validation", "val_")
+            if isinstance(self._feed, StreamFeed) and "test" in self._feed.splits:
+                self._feed.check_that_it_ends("test")
             step_s = self._time_step()
         if self.trial.train.reduce_lr_on_plateau is not None:
             metrics["learning_rate"] = 0.0
@@ -181,7 +189,8 @@ class Seat:
         state = snapshot.unpack(content)
         with self._active():
             snapshot.write(self._roles(), state.arrays)
-            self._feed.place.resume(state.step)
+            epochs = state.step // self._feed.steps_per_epoch
+            self._feed.resume(state.step, validations=epochs // self.trial.train.validate_every)
             state.randomness.apply()
         self._round, self._step = state.round, state.step
         self._turn_end, self.epochs = state.turn_end, list(state.epochs)
@@ -225,7 +234,8 @@ class Seat:
     def _open_feed(self, resident: Resident | None) -> Feed:
         if resident is not None:
             return ArrayFeed(resident, self.trial.train, self.trial.seed)
-        return StreamFeed(self._experiment.load_data(self.trial), self.trial.train)
+        data = self._experiment.load_data(self.trial)
+        return StreamFeed(data, self.trial.train, self.trial.seed, self._experiment.shared_parts)
 
     def _build_model(self, resident: Resident | None) -> Any:
         model = self._experiment.build_model(self.trial)

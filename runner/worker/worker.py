@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay,
 from runner.worker import memory, oom
 from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.code import Experiment
+from runner.worker.determinism import advice, set_determinism
 from runner.worker.engine import Engines
 from runner.worker.feeds import Resident
 from runner.worker.keras_private import Globals
@@ -48,18 +50,24 @@ class Worker:
         """Loads the trial's data for all trials with the same `data_key`."""
         return self._guarded("data", trial, lambda: self._load(trial))
 
-    def check(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
-        """Builds the trial's model and tries one step; nothing of it stays but what it traced."""
+    def check(self, trial: Trial, loaded: Loaded, until_s: float = math.inf) -> Checked | Failure:
+        """Builds the trial's model and tries one step; nothing of it stays but what it traced.
+
+        Args:
+            trial: which.
+            loaded: its data.
+            until_s: when a validation that does not tell its length must have ended, in seconds since the epoch.
+        """
         if isinstance(loaded, Failure):
             return _of(trial, loaded)
-        return self._guarded("build", trial, lambda: self._rehearse(trial, loaded))
+        return self._guarded("build", trial, lambda: self._rehearse(trial, loaded, until_s))
 
-    def probe(self, trial: Trial, loaded: Loaded) -> Checked | Failure:
+    def probe(self, trial: Trial, loaded: Loaded, until_s: float = math.inf) -> Checked | Failure:
         """As `check`, with nothing left in memory of what was here before."""
         self._residents.clear()
         self._engines.release(())
         gc.collect()
-        return self.check(trial, loaded)
+        return self.check(trial, loaded, until_s)
 
     def advance(self, work: Sequence[Work], loaded: Sequence[Loaded]) -> dict[str, Report | Failure]:
         """One turn of each trial, one after another; trials that are not in `work` lose their seats.
@@ -160,7 +168,7 @@ class Worker:
         except Interrupted:
             raise
         except BaseException as err:
-            text, noticed_s = in_one_line(err), 0.0
+            text, noticed_s = in_one_line(err) + advice(err), 0.0
             if oom.is_out_of_memory(err):
                 kind, noticed_s = "oom", time.time()
                 text = f"{oom.describe(err, self._memory_mib)}; {text}"
@@ -168,15 +176,16 @@ class Worker:
                 trial_id=trial.id, kind=kind, message=text, traceback=traceback.format_exc(), noticed_s=noticed_s
             )
 
-    def _rehearse(self, trial: Trial, loaded: ArrayData | None) -> Checked:
+    def _rehearse(self, trial: Trial, loaded: ArrayData | None, until_s: float) -> Checked:
         memory.reset_peak()  # the first that touches a GPU, which may be full
         seat = self._sit(trial, loaded)
         try:
-            return replace(seat.rehearse(), memory_mib=memory.peak_mib())
+            return replace(seat.rehearse(until_s), memory_mib=memory.peak_mib())
         finally:
             seat.leave()
 
     def _sit(self, trial: Trial, loaded: ArrayData | None) -> Seat:
+        set_determinism(trial.train.deterministic)
         return Seat(trial, self._experiment(trial), self._resident(trial.data_key, loaded), self._engines)
 
     def _resident(self, key: str, loaded: ArrayData | None) -> Resident | None:
@@ -191,6 +200,7 @@ class Worker:
         return self._experiments[identity]
 
     def _load(self, trial: Trial) -> ArrayData | None:
+        set_determinism(trial.train.deterministic)
         experiment = self._experiment(trial)
         with Globals(0, experiment.settings).active():  # data is shared by trials of any seed
             data = experiment.load_data(trial)
@@ -209,6 +219,9 @@ def _all_streams(data: Data) -> bool:
         if split is not None
     }
     if len(set(splits.values())) > 1:
-        kinds = ", ".join(f"{name} is {'a tf.data.Dataset' if stream else 'arrays'}" for name, stream in splits.items())
-        raise TypeError(f"{kinds}; give all splits of one kind")
+        kinds = ", ".join(f"{name} is {'a pipeline' if stream else 'arrays'}" for name, stream in splits.items())
+        raise TypeError(
+            f"{kinds}; give all splits of one kind: tf.data.Dataset.from_tensor_slices((x, y)).batch(32) makes a "
+            "pipeline of arrays"
+        )
     return splits["train"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,87 @@ def test_what_cannot_be_trained_on_is_refused_with_what_to_do(case: str, trial_o
     assert isinstance(failure, Failure)
     assert found in failure.message
     assert advice in failure.message
+
+
+PYDATASET = """
+class Batches(keras.utils.PyDataset):
+    def __init__(self, x, y, **settings):
+        super().__init__(**settings)
+        self.x, self.y, self.rows = x, y, np.arange(len(x))
+    def __len__(self):
+        return len(self.x) // 8
+    def __getitem__(self, index):
+        rows = self.rows[8 * index : 8 * index + 8]
+        return self.x[rows], self.y[rows]
+    def on_epoch_end(self):
+        np.random.shuffle(self.rows)
+def load_data():
+    return {splits}
+"""
+BOTH = "Batches(x[:32], y[:32]{workers}), Batches(x[32:], y[32:])"
+
+
+@pytest.mark.parametrize(
+    ("splits", "workers"),
+    [
+        (BOTH, ""),
+        (f"[{BOTH}]", ""),
+        ("Data(train=Batches(x[:32], y[:32]{workers}), validation=Batches(x[32:], y[32:]))", ""),
+        (BOTH, ", workers=2"),
+    ],
+    ids=["a tuple", "a list", "Data", "several workers"],
+)
+def test_a_pydataset_is_trained_as_in_fit_and_said_to_be_inexact(splits: str, workers: str, trial_of: Any) -> None:
+    """Its rows are shuffled by NumPy at each epoch's end."""
+    code = PYDATASET.format(splits=splits.format(workers=workers))
+    trial = trial_of(code, epochs=2)
+    reports, _ = train(trial)
+    assert reports[0].facts is not None
+    assert reports[0].facts.steps_per_epoch == 4
+    assert reports[0].facts.inexact == ("a keras.utils.PyDataset is Python code, which may not give the same again")
+    import keras
+
+    names: dict[str, Any] = {}
+    exec(HEAD + code, names)
+    training, validation = (names["Batches"](names["x"][part], names["y"][part]) for part in (slice(32), slice(32, 48)))
+    keras.utils.set_random_seed(0)
+    history = names["build_model"]().fit(training, validation_data=validation, epochs=2, shuffle=False, verbose=0)
+    assert epochs(reports) == [{k: v[epoch] for k, v in history.history.items()} for epoch in range(2)]
+
+
+def test_a_pydatasets_batches_are_shuffled_by_the_seed(trial_of: Any) -> None:
+    code = PYDATASET.format(splits="Data(train=Batches(x, y))").replace("np.random.shuffle(self.rows)", "pass")
+    found = [epochs(train(trial_of(code, epochs=1, shuffle=shuffle))[0]) for shuffle in (True, True, False)]
+    assert found[0] == found[1] != found[2]
+
+
+GENERATOR = "tf.data.Dataset.from_generator(itertools.count, output_signature=tf.TensorSpec([], tf.int64)).batch(16)"
+ENDLESS = {
+    "repeated": ("Data(train=data, validation=data.repeat())", "validation data has no end"),
+    "repeated and filtered": (
+        "Data(train=data, test=data.repeat().filter(lambda x, y: True))",
+        "test data has no end",
+    ),
+    "a test split from a generator": (
+        "Data(train=data, test=" + GENERATOR + ".map(lambda i: (tf.zeros([16, 8]), i % 3)))",
+        "test data has not ended after",
+    ),
+    "a generator": (
+        "Data(train=data, validation=" + GENERATOR + ".map(lambda i: (tf.zeros([16, 8]), i % 3)))",
+        "validation data has not ended after",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_a_split_that_is_evaluated_and_has_no_end_is_refused(case: str, trial_of: Any) -> None:
+    from runner.worker.worker import Worker
+
+    splits, told = ENDLESS[case]
+    data = "import itertools\ndata = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)\n"
+    code = f"{data}def load_data(): return {splits}"
+    worker, trial = Worker(), trial_of(code)
+    failure = worker.check(trial, worker.load(trial), until_s=time.time() + 4.0)
+    assert isinstance(failure, Failure)
+    assert told in failure.message
+    assert ".take(n)" in failure.message

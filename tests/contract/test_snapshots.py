@@ -18,7 +18,7 @@ CASES = [
     *("functional", "subclassed", "custom_train_step", "unshaped_logs", "dict_inputs", "two_inputs", "two_outputs"),
     *("sample_weights", "class_weights", "mixed_float16", "bfloat16", "masked_rnn", "ema_optimizer", "lr_schedule"),
     *("gradient_accumulation", "run_eagerly", "string_inputs", "cnn_batchnorm", "dropout_mlp", "unseeded_random"),
-    *("dataset_input",),
+    *("dataset_input", "ignore_class"),
 ]
 
 
@@ -140,6 +140,26 @@ PIPELINES = {
     "not_reshuffled": ("data.shuffle(70, seed=1, reshuffle_each_iteration=False).batch(16)", ""),
     "of_unknown_length": ("data.filter(lambda x, y: y > 0.1).shuffle(20).batch(16)", ""),
     "shuffled_twice": ("data.shuffle(9).repeat(2).map(lambda x, y: (x + 1, y)).shuffle(9).batch(16)", ""),
+    "seeds_of_a_layer": (
+        "data.shuffle(70).batch(16).map(lambda x, y, seed=keras.random.SeedGenerator(1): "
+        "(x + keras.random.normal([1], seed=seed), y))",
+        "",
+    ),
+    "shuffled_validation": ("data.batch(16), validation=data.shuffle(70).batch(16).take(1)", ""),
+    "validation_with_state": (
+        "data.batch(16), validation=data.batch(70).map(lambda x, y, seed=tf.random.Generator.from_seed(1): "
+        "(x + seed.normal([1]), y))",
+        "",
+    ),
+    "random_validation": (
+        "data.batch(16), validation=data.batch(70).map(lambda x, y: (x + tf.random.normal([1]), y))",
+        "validation: the pipeline: RandomStandardNormal draws from",
+    ),
+    "parallel_seeds": (
+        "data.batch(16).map(lambda x, y, seed=keras.random.SeedGenerator(1): "
+        "(x + keras.random.normal([1], seed=seed), y), num_parallel_calls=2)",
+        "a parallel map changes state (AssignVariableOp)",
+    ),
     "python": (
         "data.from_generator(lambda: zip(X, X[:, 0]), output_signature=data.element_spec).batch(16)",
         "Python code",

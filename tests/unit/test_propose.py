@@ -205,6 +205,27 @@ def test_the_goal_follows_from_keras_own_names(metric: str, goal: str | None) ->
     assert infer_goal(metric) == goal
 
 
+@pytest.mark.parametrize(
+    ("metric", "goal"), [("f1_score/0", "maximize"), ("val_f1_score/12", "maximize"), ("loss/0/1", "minimize")]
+)
+def test_the_goal_of_a_component_is_that_of_its_metric(metric: str, goal: str) -> None:
+    assert infer_goal(metric) == goal
+
+
+TWO = ("members.a.experiment=a.py", "members.b.experiment=b.py", "members.b.params={depth: 1, salt: 1}", "name=two")
+
+
+def test_op_determinism_is_for_a_whole_sweep() -> None:
+    assert [trial.train.deterministic for trial in trials()] == [False]
+    assert trials("train.deterministic=true")[0].settings["train.deterministic"] is True
+    both = trials(*TWO, "train.deterministic=true", experiment=None)
+    assert [trial.train.deterministic for trial in both] == [True, True]
+    told = problems(*TWO, "members.b.train.deterministic=true", experiment=None)
+    assert "members.b.train.deterministic" in told
+    assert "is for a whole sweep, and members differ (a: false, b: true); set train.deterministic at the top" in told
+    assert "train.deterministic" in problems("train.deterministic=true,false")
+
+
 def test_nothing_heavy_is_imported() -> None:
     heavy = {"tensorflow", "keras", "ray", "mlflow", "optuna"}
     code = f"import sys, runner.search.propose; print(*{heavy} & set(sys.modules))"

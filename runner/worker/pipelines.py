@@ -1,0 +1,262 @@
+"""What a `tf.data` pipeline tells: whether it gives the same batches again, whether it ends, how it is continued.
+
+Source: tensorflow 2.21, `tensorflow/core/grappler/optimizers/data/make_deterministic.cc`, which decides likewise what
+cannot run in parallel when ops must be deterministic.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.core.framework import dataset_options_pb2, graph_pb2
+from tensorflow.python.framework import op_def_registry
+from tensorflow.python.ops import gen_dataset_ops
+
+from runner.worker.ops import STATEFUL_RANDOM, graph_ops
+
+# Of tf.data's kinds those that pass through what they are made of once, and those that shuffle besides.
+_AS_THEY_LIE = frozenset(
+    {"_TensorDataset", "_TensorSliceDataset", "_RangeDataset", "_BatchDataset", "_ShardDataset", "_CacheDataset"}
+    | {"_ParallelBatchDataset", "_PaddedBatchDataset", "_MapDataset", "_ParallelMapDataset", "_FilterDataset"}
+    | {"_PrefetchDataset", "_TakeDataset", "_SkipDataset", "_ZipDataset", "_OptionsDataset"}
+)
+_ONCE_A_PASS = (_AS_THEY_LIE - {"_CacheDataset"}) | {"_ShuffleDataset"}
+# Kinds that give nothing more once what they are made of has ended, and something as long as it has not.
+_AS_LONG_AS = frozenset(
+    {"_BatchDataset", "_ParallelBatchDataset", "_PaddedBatchDataset", "_MapDataset", "_ParallelMapDataset"}
+    | {"_FilterDataset", "_FlatMapDataset", "_InterleaveDataset", "_ParallelInterleaveDataset", "_ShuffleDataset"}
+    | {"_PrefetchDataset", "_OptionsDataset", "_UnbatchDataset", "_IgnoreErrorsDataset", "_CacheDataset"}
+)
+_PARALLEL = frozenset({"_ParallelMapDataset", "_ParallelInterleaveDataset", "_MapAndBatchDataset"})
+_PARALLEL |= {"ParallelInterleaveDataset", "_ParallelBatchDataset"}
+_PARALLEL_NODE = re.compile(r"(Experimental|Legacy)?(Parallel(Map|Interleave|Batch|Filter)|MapAndBatch)Dataset(V\d)?")
+_PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
+# Ops that TensorFlow calls stateful and that change nothing that another call could see.
+_HARMLESS = re.compile(
+    r"ReadVariableOp|ResourceGather(Nd)?|VariableShape|VarIsInitializedOp|VarHandleOp|Assert|Print(V2)?"
+    r"|LookupTable(Find|Size|Export)(V2)?|(Anonymous)?(Mutable)?HashTable.*|InitializeTable.*|NoOp|Placeholder.*"
+    r"|(Stateful)?PartitionedCall|If|While|Case|TensorArray.*|Stack.*|.*Dataset(V\d)?"
+    r"|(Anonymous|Dummy|Delete)(Random)?(SeedGenerator|MemoryCache|IterationCounter).*"
+)
+_ADVICE = "; leave num_parallel_calls out, or set train.deterministic=true"
+
+
+def pipeline_inexact(dataset: Any, deterministic: bool) -> str:
+    """Why a pipeline may not give the same batches again; empty where it does.
+
+    A pipeline is continued by drawing again what was drawn before. A shuffle repeats itself, with a seed of its own or
+    with the one that the trial sets.
+
+    Args:
+        dataset: the pipeline.
+        deterministic: TensorFlow's ops are (`train.deterministic`): it runs in order what could race.
+    """
+    stages = list(_stages(dataset))
+    ops = frozenset[str]().union(*(stage.ops for stage in stages))
+    if found := sorted(STATEFUL_RANDOM & ops):
+        return (
+            f"the pipeline: {', '.join(found)} draws from TensorFlow's hidden random state; use tf.random.stateless_* "
+            "with seeds from tf.data.Dataset.random(seed) instead"
+        )
+    if _PYTHON & ops:
+        return "the pipeline calls Python code (from_generator, py_function), which may not give the same again"
+    if "Timestamp" in ops:
+        return "the pipeline reads the clock (tf.timestamp)"
+    if any("DataService" in stage.kind for stage in stages):
+        return "the pipeline reads from tf.data's service, which gives batches in the order of its workers"
+    return "" if deterministic else _race(dataset, stages)
+
+
+def _race(dataset: Any, stages: list[_Stage]) -> str:
+    """What the order in time of parallel calls decides; empty for nothing."""
+    for stage in stages:
+        if stage.parallel and (found := _changing(stage.ops)):
+            return f"the pipeline: a parallel {stage.kind} changes state ({', '.join(found)}) in any order{_ADVICE}"
+    loose = dataset.options().deterministic is False or any(stage.loose_options for stage in stages)
+    for stage in stages:
+        if stage.order == "false" or (loose and stage.parallel and stage.order == "default"):
+            return f"the pipeline: {stage.kind} with deterministic=False gives its elements in any order{_ADVICE}"
+    for index, stage in enumerate(stages):
+        if found := _changing(stage.ops):
+            others = (other for place, other in enumerate(stages) if place != index)
+            if any(stage.resources & other.resources for other in others):
+                return (
+                    f"the pipeline: state that {stage.kind} changes ({', '.join(found)}) is used in another of its "
+                    "parts too, at no certain time; use it in one part alone, or set train.deterministic=true"
+                )
+    return ""
+
+
+def is_seeded_by_iterators(dataset: Any) -> bool:
+    """Whether each new iterator advances the pipeline's seeds, and drawing from it does not.
+
+    So it is where a shuffle is not repeated within a pass (`repeat`, `interleave`, `cache` and the like), and no
+    function changes anything that outlives the pass, such as the seed of a layer.
+    """
+    return _kinds(dataset) <= _ONCE_A_PASS and not _changes_state(dataset)
+
+
+def is_the_same_each_pass(dataset: Any) -> bool:
+    """Whether no pass depends on those before it."""
+    return _kinds(dataset) <= _AS_THEY_LIE and not _changes_state(dataset)
+
+
+def remembering(dataset: Any) -> list[tuple[str, Any]]:
+    """The objects whose state decides what the next pass gives, with what they are: shuffles, and changed variables."""
+    found: list[tuple[str, Any]] = []
+    for part in _parts(dataset):
+        if getattr(part, "_reshuffle_each_iteration", False) is not False or getattr(part, "_rerandomize", False):
+            found.append((_name(type(part).__name__), part))
+        for function in (function.function for function in part._functions()):
+            if _changing(frozenset(graph_ops(function))):
+                resources = (tensor for tensor in function.captured_inputs if tensor.dtype == tf.resource)
+                found += [(f"state that {_name(type(part).__name__)} changes", tensor) for tensor in resources]
+    return found
+
+
+def is_endless(dataset: Any) -> bool:
+    """Whether the pipeline certainly never ends, though it may not know its length (`repeat().filter(...)`)."""
+    cardinality = int(dataset.cardinality())
+    if cardinality != tf.data.UNKNOWN_CARDINALITY:
+        return bool(cardinality == tf.data.INFINITE_CARDINALITY)
+    return type(dataset).__name__ in _AS_LONG_AS and any(is_endless(part) for part in dataset._inputs())
+
+
+def _kinds(dataset: Any) -> set[str]:
+    return {type(part).__name__ for part in _parts(dataset)}
+
+
+def _changes_state(dataset: Any) -> bool:
+    return any(_changing(stage.ops) for stage in _stages(dataset))
+
+
+def _changing(ops: frozenset[str]) -> list[str]:
+    """Those ops that change state which outlives their call."""
+    return sorted(op for op in ops if (known := op_def_registry.get(op)) and known.is_stateful and not _is_harmless(op))
+
+
+def _is_harmless(op: str) -> bool:
+    return _HARMLESS.fullmatch(op) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One part of a pipeline, or of a pipeline that a function of it makes.
+
+    Args:
+        kind: for a message, such as `map`.
+        parallel: several of its elements are made at a time.
+        order: whether it keeps the order of elements: "true", "false", or "default", as the pipeline's options say.
+        ops: of its functions, and of those that they call.
+        resources: variables and tables that its functions use, by identity.
+        loose_options: it is an option of a part, that order is not kept.
+    """
+
+    kind: str
+    parallel: bool = False
+    order: str = "true"
+    ops: frozenset[str] = frozenset()
+    resources: frozenset[int] = frozenset()
+    loose_options: bool = False
+
+
+def _parts(dataset: Any) -> list[Any]:
+    parts = [dataset]
+    for part in parts:
+        parts += part._inputs()
+    return list({id(part): part for part in parts}.values())
+
+
+def _stages(dataset: Any) -> Iterator[_Stage]:
+    for part in _parts(dataset):
+        functions = [function.function for function in part._functions()]
+        captured = [tensor for function in functions for tensor in function.captured_inputs]
+        parallel = type(part).__name__ in _PARALLEL and _calls(part) != 1
+        yield _Stage(
+            kind=_name(type(part).__name__),
+            parallel=parallel,
+            order=_order(part) if parallel else "true",
+            ops=frozenset[str]().union(*map(graph_ops, functions)),
+            resources=frozenset(id(tensor) for tensor in captured if tensor.dtype == tf.resource),
+        )
+        for function in functions:
+            yield from _stages_of_graph(function.graph.as_graph_def())
+        for tensor in captured:
+            if tensor.dtype == tf.variant:  # a pipeline made outside of the function that reads it
+                yield from _stages_of_graph(_graph_of(tensor))
+
+
+def _calls(part: Any) -> int | None:
+    """How many elements are made at a time; None where that is not known, or left to TensorFlow."""
+    calls = getattr(part, "_num_parallel_calls", getattr(part, "_num_parallel_calls_t", None))
+    return None if calls is None else int(calls)
+
+
+def _order(part: Any) -> str:
+    if hasattr(part, "_deterministic"):
+        return str(part._deterministic)
+    if type(part).__name__ != "_ParallelInterleaveDataset":
+        return "default"
+    # It keeps its argument in the graph alone; what is read in such a part are names of files, seldom arrays.
+    orders = [
+        _order_of_node(node) for node in _graph_of(part._variant_tensor).node if _PARALLEL_NODE.fullmatch(node.op)
+    ]
+    return "false" if "false" in orders else "default"
+
+
+def _graph_of(variant: Any) -> Any:
+    """The graph of a pipeline; an empty one where TensorFlow cannot write it down."""
+    definition = graph_pb2.GraphDef()
+    ignore = tf.data.experimental.ExternalStatePolicy.IGNORE.value
+    definition.ParseFromString(gen_dataset_ops.dataset_to_graph_v2(variant, external_state_policy=ignore).numpy())
+    return definition
+
+
+def _stages_of_graph(definition: Any) -> Iterator[_Stage]:
+    """The parts of the pipelines that the functions of a graph make."""
+    functions = {function.signature.name: function for function in definition.library.function}
+    for node in [*definition.node, *(node for function in functions.values() for node in function.node_def)]:
+        if _PARALLEL_NODE.fullmatch(node.op):
+            ops = frozenset(_ops_called(node, functions))
+            yield _Stage(kind=_name(node.op), parallel=True, order=_order_of_node(node), ops=ops)
+        elif node.op == "OptionsDataset":
+            options = dataset_options_pb2.Options.FromString(node.attr["serialized_options"].s)
+            loose = options.WhichOneof("optional_deterministic") is not None and not options.deterministic
+            yield _Stage(kind="options", loose_options=loose)
+        elif node.op.endswith("Dataset") or re.fullmatch(r".*DatasetV\d", node.op):
+            yield _Stage(kind=_name(node.op), ops=frozenset(_ops_called(node, functions)))
+
+
+def _order_of_node(node: Any) -> str:
+    if "sloppy" in node.attr:
+        return "false" if node.attr["sloppy"].b else "true"
+    return node.attr["deterministic"].s.decode() or "default" if "deterministic" in node.attr else "default"
+
+
+def _ops_called(node: Any, functions: Mapping[str, Any]) -> set[str]:
+    """The ops of the functions that a node calls, and of those that they call."""
+    wanted, seen, ops = _functions_of(node), set[str](), set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in seen or name not in functions:
+            continue
+        seen.add(name)
+        for inner in functions[name].node_def:
+            ops.add(inner.op)
+            wanted += _functions_of(inner)
+    return ops
+
+
+def _functions_of(node: Any) -> list[str]:
+    lists = [name.name for value in node.attr.values() for name in value.list.func]
+    return lists + [value.func.name for value in node.attr.values() if value.func.name]
+
+
+def _name(kind: str) -> str:
+    """`_ParallelMapDataset` and `ParallelMapDatasetV2` as `map`."""
+    bare = re.sub(r"^_?(Experimental|Legacy)?(Parallel)?|Dataset(V\d)?$", "", kind)
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", bare).lower()

@@ -1,0 +1,95 @@
+"""A `keras.utils.PyDataset` as a pipeline: the calls that `fit` makes to it, in `fit`'s order.
+
+It runs inside of its trial's turns alone, never ahead in a thread of its own: it may draw from the random states of
+Python and NumPy, which belong to whichever trial has its turn.
+
+Source: keras 3.15, `keras/src/trainers/data_adapters/py_dataset_adapter.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from runner.worker import keras_private
+
+INEXACT = "a keras.utils.PyDataset is Python code, which may not give the same again"
+
+
+def as_pipeline(name: str, dataset: Any, seed: int | None) -> Any:
+    """The batches of a PyDataset as a `tf.data.Dataset`, which calls it anew for each iterator.
+
+    Args:
+        name: of the split, for messages.
+        dataset: batches by their number, `len` or `num_batches` of them; None for a dataset without end.
+        seed: each pass takes the batches in an order from (seed, pass); None takes them as they are numbered.
+
+    Raises:
+        ValueError: it is empty, or its batches are not as `fit` takes them.
+    """
+    batches = dataset.num_batches
+    if batches == 0:
+        raise ValueError(f"{name} data is empty: the {type(dataset).__name__} has no batch")
+    first = [_batch(name, dataset[index]) for index in range(min(2, batches or 2))]  # as many as `fit` looks at
+    pipeline = tf.data.Dataset.from_generator(
+        _Passes(name, dataset, seed), output_signature=keras_private.batch_spec(first)
+    )
+    cardinality = tf.data.INFINITE_CARDINALITY if batches is None else batches
+    return pipeline.apply(tf.data.experimental.assert_cardinality(cardinality))
+
+
+class _Passes:
+    """Gives the batches of one pass, whenever it is called."""
+
+    def __init__(self, name: str, dataset: Any, seed: int | None) -> None:
+        self._name, self._dataset, self._seed = name, dataset, seed
+        self._number = 0
+
+    def __call__(self) -> Iterator[Any]:
+        number, self._number = self._number, self._number + 1
+        is_training = self._name == "train"
+        if number == 0 or not is_training:
+            self._dataset.on_epoch_end()  # as `fit` resets what it was given, and `evaluate` each time
+        self._dataset.on_epoch_begin()
+        for value in _drawn(self._dataset, self._order(number)):
+            yield _batch(self._name, value)
+        self._dataset.on_epoch_end()
+
+    def _order(self, number: int) -> Iterable[int]:
+        batches = self._dataset.num_batches
+        if batches is None:
+            return itertools.count()
+        if self._seed is None:
+            return range(batches)
+        return [int(index) for index in np.random.default_rng([self._seed, number]).permutation(batches)]
+
+
+def _drawn(dataset: Any, order: Iterable[int]) -> Iterator[Any]:
+    """The batches in this order; several at a time, in threads, where the dataset asks for workers."""
+    if dataset.workers <= 1:
+        yield from map(dataset.__getitem__, order)
+        return
+    indices, together = iter(order), max(dataset.workers, dataset.max_queue_size)
+    with ThreadPoolExecutor(dataset.workers) as pool:
+        while chosen := list(itertools.islice(indices, together)):
+            yield from list(pool.map(dataset.__getitem__, chosen))
+
+
+def _batch(name: str, value: Any) -> Any:
+    """A batch as `fit` takes it: a dict, or a tuple of up to three parts."""
+    if isinstance(value, np.ndarray):
+        return (value,)
+    if isinstance(value, list):
+        value = tuple(value)
+    if not isinstance(value, dict) and not (isinstance(value, tuple) and 1 <= len(value) <= 3):
+        raise ValueError(
+            f"{name} data: the PyDataset's batch is a {type(value).__name__}"
+            f"{f' of {len(value)}' if isinstance(value, tuple) else ''}; allowed: (x,), (x, y), (x, y, sample_weight) "
+            "or a dict"
+        )
+    return value
