@@ -1,7 +1,7 @@
 """One measurement in a process of its own, printed as a line of JSON.
 
 `python -m benchmarks.one train W1 fit 1 3` trains: workload, contestant, models, epochs.
-`python -m benchmarks.one part control` measures a part of the runner; `quick` may follow.
+`python -m benchmarks.one part control` measures a part of the runner; `quick` or `short` may follow.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def _train(workload: str, name: str, models: str, epochs: str) -> dict[str, Any]
     return {"steps": task.steps, **asdict(contestant(name)(task))}
 
 
-def _part(name: str, quick: str = "") -> dict[str, Any]:
-    numbers: dict[str, Any] = importlib.import_module(f"benchmarks.parts.{name}").measure(quick == "quick")
+def _part(name: str, size: str = "full") -> dict[str, Any]:
+    numbers: dict[str, Any] = importlib.import_module(f"benchmarks.parts.{name}").measure(size)
     return numbers
 
 

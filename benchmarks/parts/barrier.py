@@ -11,8 +11,10 @@ from pathlib import Path
 from benchmarks.contestants import Task
 from benchmarks.contestants.lockstep import prepare_task, settled
 from benchmarks.journals import open_journal
+from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
 from runner import lockstep
+from runner.journal import JournalReader
 from runner.preparation import Prepared, open_fleet
 from runner.records import Slot, Trial
 from runner.recovery import Recovery
@@ -21,15 +23,20 @@ from runner.seams import Fleet
 from runner.testing import NullWatcher
 
 
-def measure(quick: bool) -> dict[str, float]:
-    """Seconds of both, taken in turns on the same processes, and the share that the barrier costs."""
-    task = Task(workload=WORKLOADS["W2"], models=2 if quick else 4, epochs=2 if quick else 4)
-    prepared = prepare_task(task)
+def measure(size: Size) -> dict[str, float]:
+    """Seconds of both, taken in turns on the same processes, and the share that the barrier costs.
+
+    Raises:
+        NotMeasuredError: trials did not meet at barriers.
+    """
+    task = Task(workload=WORKLOADS["W2"], models=4 if size == "full" else 2, epochs=4 if size == "full" else 2)
+    # An epoch a turn, which `auto` gives here too, unless all epochs are so short that they become one turn.
+    prepared = prepare_task(task, [f"train.steps_per_round={task.workload.steps_per_epoch}"])
     together, apart = [], []
     with open_fleet(prepared, prepared.slots) as fleet:
         prepared = settled(prepared, fleet)
         _train(prepared, fleet, [(prepared.trials, prepared.slots)])  # everything is traced before the clock starts
-        for _ in range(2 if quick else 9):
+        for _ in range({"full": 9, "quick": 2, "short": 1}[size]):
             together.append(_train(prepared, fleet, [(prepared.trials, prepared.slots)]))
             apart.append(_train(prepared, fleet, _by_slot(prepared)))
     tax = [with_barrier / without - 1 for with_barrier, without in zip(together, apart, strict=True)]
@@ -53,4 +60,15 @@ def _train(prepared: Prepared, fleet: Fleet, groups: list[tuple[tuple[Trial, ...
         ]
         for run in runs:
             run.result()
-        return time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        for folder, (trials, _) in zip(folders, groups, strict=True):
+            _check_turns(folder, trials)
+        return seconds
+
+
+def _check_turns(folder: Path, trials: tuple[Trial, ...]) -> None:
+    with JournalReader(folder) as reader:
+        turns = len(reader.turns())
+    expected = sum(trial.train.epochs for trial in trials)
+    if turns != expected:
+        raise NotMeasuredError(f"barrier: {turns} turns, not {expected}, one for each epoch of each trial")

@@ -8,18 +8,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks.journals import open_journal
+from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
 from runner import lockstep
 from runner.config import load_config
-from runner.fleet import ray as ray_fleet
+from runner.fleet import workers as fleet_workers
+from runner.fleet.ray import RayFleet
 from runner.preparation import Prepared, prepare
 from runner.records import Allocation, Epoch, Report, Slot, Turn, Work
 from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.testing import NullWatcher
 
+_NOBODY = 0  # the process that the reports of `NoopWorker` name
 _METRICS = {f"metric_{index}": 0.5 for index in range(5)}
 _WARM_ROUNDS = 5
 
@@ -52,7 +56,7 @@ class NoopWorker:
     def advance(self, work: Sequence[Work], *_: Any) -> dict[str, Report]:
         """A report of one step for each trial."""
         now = time.time()
-        turn = Turn(pid=0, started_s=now, ended_s=now, compute_s=0.0)
+        turn = Turn(pid=_NOBODY, started_s=now, ended_s=now, compute_s=0.0)
         return {
             item.trial.id: Report(
                 trial_id=item.trial.id,
@@ -73,13 +77,16 @@ class NoopWorker:
         return Export(trial_id=trial.id, model=b"", weights=b"")
 
 
-def measure(quick: bool) -> dict[str, float]:
-    """Milliseconds of a round by number of workers, and how they grow."""
-    counts = (2, 16) if quick else (1, 2, 4, 8, 16, 32, 64, 128)
-    ray_fleet.RayWorker = NoopWorker  # type: ignore[misc, assignment]
-    found = {str(count): _round_ms(count, 30 if quick else 100) for count in counts}
+def measure(size: Size) -> dict[str, float]:
+    """Milliseconds of a round by number of workers, and how they grow.
+
+    Raises:
+        NotMeasuredError: a worker with TensorFlow took part.
+    """
+    counts = {"full": (1, 2, 4, 8, 16, 32, 64, 128), "quick": (2, 16), "short": (2,)}[size]
+    found = {str(count): _round_ms(count, 100 if size == "full" else 30) for count in counts}
     numbers = {f"round_ms_{count}": ms for count, ms in found.items()}
-    if not quick:
+    if size == "full":
         numbers["growth_16_to_128"] = found["128"] / found["16"] / 8  # 1: proportional; less: a fixed part remains
     return numbers
 
@@ -87,19 +94,29 @@ def measure(quick: bool) -> dict[str, float]:
 def _round_ms(workers: int, rounds: int) -> float:
     prepared = _prepared(workers, rounds + _WARM_ROUNDS)
     cpus = max(1, workers // 10)
-    with ray_fleet.RayFleet(prepared.slots, address=None, cpus=cpus) as fleet:
+    replaced = mock.patch.object(fleet_workers, "RayWorker", NoopWorker)
+    with replaced, RayFleet(prepared.slots, address=None, cpus=cpus) as fleet:
         with tempfile.TemporaryDirectory() as folder, open_journal(prepared, Path(folder)) as journal:
-            clock = _Clock()
+            clock = Clock()
             lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, clock)
     return 1000 * (clock.times[-2] - clock.times[_WARM_ROUNDS]) / (len(clock.times) - _WARM_ROUNDS - 2)
 
 
-class _Clock(NullWatcher):
+class Clock(NullWatcher):
+    """Notes when each barrier was over.
+
+    Raises:
+        NotMeasuredError: from `show`, where a real worker reports.
+    """
+
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def show(self, reports: Any, verdicts: Any) -> None:
         self.times.append(time.perf_counter())
+        pids = {report.turn.pid for report in reports.values() if isinstance(report, Report)}
+        if pids != {_NOBODY}:
+            raise NotMeasuredError(f"control: processes {sorted(pids)} reported, not {NoopWorker.__name__}")
 
 
 def _prepared(workers: int, rounds: int) -> Prepared:

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.contestants import Task
 from benchmarks.contestants.lockstep import prepare_task, settled
 from benchmarks.journals import open_journal
+from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
 from runner import lockstep
 from runner.journal import FILE
@@ -24,12 +25,16 @@ from runner.tracking import Projection, preload
 _ROWS_PER_S = 200
 
 
-def measure(quick: bool) -> dict[str, float]:
-    """Seconds with and without, the share that MLflow costs, the rows a second of the sweep and of MLflow alone."""
+def measure(size: Size) -> dict[str, float]:
+    """The share of a sweep's time that MLflow costs, the rows a second of the sweep and of MLflow alone.
+
+    Raises:
+        NotMeasuredError: MLflow did not take every row.
+    """
     import runner.tracking.follower  # noqa: F401  # importing MLflow is part of the start, not of the logging
 
     preload("sqlite://")
-    task = Task(workload=WORKLOADS["W2"], models=2, epochs=4 if quick else 8)
+    task = Task(workload=WORKLOADS["W2"], models=2, epochs={"full": 8, "quick": 4, "short": 1}[size])
     prepared = prepare_task(task)
     with open_fleet(prepared, prepared.slots) as fleet:
         prepared = settled(prepared, fleet)
@@ -38,10 +43,13 @@ def measure(quick: bool) -> dict[str, float]:
             plain_s, _ = _train(prepared, fleet, None)
             prepared = _with_rows(prepared, task, plain_s)
             _train(prepared, fleet, uri)  # makes the store
-            pairs = [(_train(prepared, fleet, None), _train(prepared, fleet, uri)) for _ in range(2 if quick else 9)]
+            pairs = [
+                (_train(prepared, fleet, None), _train(prepared, fleet, uri))
+                for _ in range({"full": 9, "quick": 2, "short": 1}[size])
+            ]
     taxes = sorted(with_mlflow[0] / without[0] - 1 for without, with_mlflow in pairs)
     rows = sum(pair[1][1] / pair[1][0] for pair in pairs) / len(pairs)
-    return {"tax": taxes[len(taxes) // 2], "sweep_rows_per_s": rows, "idle_rows_per_s": _idle_rows_per_s(quick)}
+    return {"tax": taxes[len(taxes) // 2], "sweep_rows_per_s": rows, "idle_rows_per_s": _idle_rows_per_s(size)}
 
 
 def _with_rows(prepared: Prepared, task: Task, seconds: float) -> Prepared:
@@ -66,6 +74,8 @@ def _train(prepared: Prepared, fleet: Fleet, uri: str | None) -> tuple[float, in
                 lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, watcher)
                 seconds = time.perf_counter() - began
                 journal.end("complete")
+        if projection is not None and projection.problem is not None:
+            raise NotMeasuredError(f"logging: {projection.problem}")
         return seconds, _rows(folder)
 
 
@@ -85,9 +95,9 @@ def _rows(folder: Path) -> int:
         connection.close()
 
 
-def _idle_rows_per_s(quick: bool) -> float:
+def _idle_rows_per_s(size: Size) -> float:
     """Rows a second from a full journal into a new store, nothing else running."""
-    rows = 5_000 if quick else 40_000
+    rows = {"full": 40_000, "quick": 5_000, "short": 500}[size]
     prepared = prepare_task(Task(workload=WORKLOADS["W1"], models=8, epochs=1))
     with tempfile.TemporaryDirectory() as name:
         folder, uri = Path(name), f"sqlite:///{name}/mlflow.db"
@@ -98,7 +108,8 @@ def _idle_rows_per_s(quick: bool) -> float:
             pass  # creates the store and all runs, and sends everything
         with sqlite3.connect(folder / "mlflow.db") as store:
             sent = store.execute("SELECT count(*) FROM metrics").fetchone()[0]
-        assert sent == rows, f"{sent} of {rows} rows arrived"
+        if sent != rows:
+            raise NotMeasuredError(f"logging: {sent} of {rows} rows arrived")
         _fill(folder, rows)
         began = time.perf_counter()
         with Projection(folder, uri):

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.contestants import Task
 from benchmarks.contestants.lockstep import prepare_task, settled
 from benchmarks.journals import open_journal
+from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
 from runner import lockstep
 from runner.journal import JournalReader
@@ -17,19 +18,27 @@ from runner.schedule import Schedule
 from runner.testing import NullWatcher
 
 
-def measure(quick: bool) -> dict[str, float]:
-    """The share of all turns, of an epoch each, that swapping takes, for W1 and W2; `auto` makes longer ones."""
-    return {f"swap_share_{name}": _swap_share(name, 2 if quick else 4) for name in ("W1", "W2")}
+def measure(size: Size) -> dict[str, float]:
+    """The share of all turns, of an epoch each, that swapping takes, for W1 and W2; `auto` makes longer ones.
+
+    Raises:
+        NotMeasuredError: no states were swapped.
+    """
+    epochs, models = 4 if size == "full" else 2, 4 if size == "short" else 16
+    return {f"swap_share_{name}": _swap_share(name, epochs, models) for name in ("W1", "W2")}
 
 
-def _swap_share(workload: str, epochs: int) -> float:
-    task = Task(workload=WORKLOADS[workload], models=16, epochs=epochs)
+def _swap_share(workload: str, epochs: int, models: int) -> float:
+    task = Task(workload=WORKLOADS[workload], models=models, epochs=epochs)
     prepared = prepare_task(task, [f"train.steps_per_round={task.workload.steps_per_epoch}"])
     with open_fleet(prepared, prepared.slots) as fleet, tempfile.TemporaryDirectory() as name:
         prepared = settled(prepared, fleet)
-        schedule = Schedule(prepared.trials, prepared.slots, live=16)
+        schedule = Schedule(prepared.trials, prepared.slots, live=models)
         with open_journal(prepared, Path(name)) as journal:
             lockstep.run(schedule, Recovery(fleet, journal), journal, NullWatcher())
         with JournalReader(Path(name)) as reader:
             turns = [turn for turn in reader.turns() if turn["round"] > 0]  # the first also seats
+    if not all(turn["swap_s"] > 0 for turn in turns) or len(turns) != models * (epochs - 1):
+        swapped = sum(turn["swap_s"] > 0 for turn in turns)
+        raise NotMeasuredError(f"rotation: {swapped} of {len(turns)} turns swapped, not {models * (epochs - 1)}")
     return float(sum(t["swap_s"] for t in turns) / sum(t["ended_s"] - t["started_s"] for t in turns))

@@ -9,15 +9,21 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import ROOT
 from runner.journal import JournalReader
 
+_PARTS = ("ray_start_s", "actor_start_s", "tensorflow_import_s", "data_s", "build_trace_first_round_s")
 _EXPERIMENT = ROOT / "experiments" / "digits_mlp.py"
 
 
-def measure(quick: bool) -> dict[str, float]:
-    """Seconds of the whole and of each part, measured one after the other, and their ratio."""
-    del quick
+def measure(size: Size) -> dict[str, float]:
+    """Seconds of the whole and of each part, measured one after the other, and their ratio.
+
+    Raises:
+        NotMeasuredError: a part is missing.
+    """
+    del size  # there is one
     parts = _parts()
     total = _first_round_s()
     return {"first_round_s": total, **parts, "ratio": total / sum(parts.values())}
@@ -50,6 +56,8 @@ def _parts() -> dict[str, float]:
             name, _, value = line.partition(" ")
             if name.endswith("_s"):
                 found[name] = float(value)
+    if sorted(found) != sorted(_PARTS):
+        raise NotMeasuredError(f"startup: the parts {', '.join(sorted(found))}, not {', '.join(_PARTS)}")
     return found
 
 

@@ -45,8 +45,12 @@ class Nodes:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder, before = tmp_path_factory.mktemp("second node"), Path.cwd()
-    with private_cluster() as options, lean():
+    with private_cluster() as options, lean(), pytest.MonkeyPatch.context() as patch:
+        # `Cluster` also writes its address into Ray's default folder, which it does not make.
+        patch.setenv("RAY_TMPDIR", str(tmp_path_factory.mktemp("default")))
+        Path(os.environ["RAY_TMPDIR"], "ray").mkdir()
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "temp_dir": options["_temp_dir"]})
+        patch.undo()
         try:
             os.chdir(folder)
             cluster.add_node(num_cpus=1)

@@ -1,0 +1,39 @@
+"""Each part of the benchmark still measures what it names: run short."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import benchmarks.cases
+from benchmarks.parts import NotMeasuredError, barrier, control, logging, memory, rotation, startup
+from runner.records import Report, Turn
+
+PARTS = {
+    "control": (control, {"round_ms_2"}),
+    "startup": (startup, {"first_round_s", "ratio"}),
+    "barrier": (barrier, {"tax", "lockstep_s", "apart_s"}),
+    "logging": (logging, {"tax", "sweep_rows_per_s", "idle_rows_per_s"}),
+    "rotation": (rotation, {"swap_share_W1", "swap_share_W2"}),
+    "memory": (memory, {"copies"}),
+}
+
+
+def test_every_part_is_tried_here() -> None:
+    assert set(PARTS) == set(benchmarks.cases.PARTS)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_measures_what_it_names(name: str) -> None:
+    part, expected = PARTS[name]
+    numbers = part.measure("short")
+    assert set(numbers) >= expected
+    assert all(numbers[key] == numbers[key] for key in expected), "no value is NaN"
+
+
+def test_real_workers_in_the_control_part_are_noticed() -> None:
+    turn = Turn(pid=os.getpid(), started_s=0.0, ended_s=1.0, compute_s=1.0)
+    report = Report(trial_id="000", round=0, step=1, epoch=0, running={}, epochs=(), turn=turn)
+    with pytest.raises(NotMeasuredError, match=f"control: processes .{os.getpid()}. reported"):
+        control.Clock().show({"000": report}, {})
