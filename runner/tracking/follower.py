@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from runner.journal import SweepRecord, TrialRecord, log_name, own_file
+from runner.journal import SCORE, SweepRecord, TrialRecord, log_name, own_file
 from runner.tracking import labels
 from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
@@ -201,6 +201,8 @@ class Follower:
             self._send_model(trial, due.run_id)
         if texts := self._last_texts(trial):
             self._sink.log_texts(due.run_id, texts)
+        if trial.kept_epoch is None and self._sink.has_metric(due.run_id, SCORE):  # of a model that it has no more
+            self._sink.log_metrics(due.run_id, labels.no_score(trial))
         ended_ms = self._ledger.epoch_ended_ms(due.id, trial.kept_epoch or 0)
         self._sink.log_metrics(due.run_id, labels.ending_metrics(self._sweep, trial, ended_ms))
         seconds, incidents = self._ledger.seconds(due.id), self._ledger.journal.incidents(due.id)

@@ -7,6 +7,7 @@ copied to its trials' runs.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -143,6 +144,14 @@ def ending_metrics(sweep: SweepRecord, trial: TrialRecord, epoch_ended_ms: int) 
         MetricRow(seq=0, trial=trial.id, key=key, step=epoch, value=value, timestamp_ms=epoch_ended_ms)
         for key, value in found.items()
     )
+
+
+def no_score(trial: TrialRecord) -> tuple[MetricRow, ...]:
+    """What takes the place of the score of a trial that went on and has no model any more: MLflow ranks it last."""
+    row = MetricRow(
+        seq=0, trial=trial.id, key=SCORE, step=trial.epochs, value=math.nan, timestamp_ms=trial.ended_ms or 0
+    )
+    return (row,)
 
 
 def sweep_files(sweep: SweepRecord) -> dict[str, str]:

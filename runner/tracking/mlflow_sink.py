@@ -148,6 +148,12 @@ class MlflowSink:
             with self._writing(run_id):
                 client.log_batch(run_id, metrics=metrics, synchronous=True)
 
+    def has_metric(self, run_id: str, key: str) -> bool:
+        """Whether a run has values of a metric."""
+        client, _ = self._client
+        with mapped():
+            return key in client.get_run(run_id).data.metrics
+
     def log_texts(self, run_id: str, files: Mapping[str, str]) -> None:
         """Writes text artifacts by path."""
         client, _ = self._client

@@ -11,14 +11,12 @@ import http.client
 import json
 import os
 import socket
-import sqlite3
 import ssl
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from contextlib import closing
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -32,7 +30,7 @@ _DATABASES = ("postgresql", "mysql", "mssql")
 _OTHERS = ("databricks", "databricks-uc", "uc")  # MLflow asks them for credentials of their own
 # What databases say of an address that will not work later either.
 _WRONG = ("authentication failed", "access denied", "login failed", "does not exist", "unknown database", "pg_hba.conf")
-_LOCKED = ("locked", "busy")
+_SQLITE = b"SQLite format 3\0"
 
 
 class StoreCheck:
@@ -116,8 +114,14 @@ def _check_sqlite(uri: str) -> None:
     closed = [path for path in (folder, *([file] if file.exists() else [])) if not os.access(path, os.R_OK | os.W_OK)]
     if closed:
         raise _wrong(uri, f"no right to write {closed[0]}; change that, or name a file elsewhere")
-    if file.exists():
-        _read_sqlite(uri, file)
+    if file.exists() and not _is_database(file):
+        raise _wrong(uri, f"{file} is no sqlite database; name another file")
+
+
+def _is_database(file: Path) -> bool:
+    """By its first bytes: to open it would leave files of sqlite's beside it. An empty file will be one."""
+    with file.open("rb") as opened:
+        return opened.read(len(_SQLITE)) in (b"", _SQLITE)
 
 
 def _sqlite_file(uri: str) -> Path | None:
@@ -128,15 +132,6 @@ def _sqlite_file(uri: str) -> Path | None:
 
         return sqlite_file(uri)
     return Path(rest[1:]).absolute() if rest[1:] and rest[1:] != ":memory:" else None
-
-
-def _read_sqlite(uri: str, file: Path) -> None:
-    try:
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", timeout=1.0, uri=True)) as connection:
-            connection.execute("PRAGMA schema_version").fetchone()
-    except sqlite3.Error as err:
-        if not any(word in str(err) for word in _LOCKED):  # whoever has locked it will let go
-            raise _wrong(uri, f"{file} cannot be read: {err}; name another file") from err
 
 
 # --- servers ----------------------------------------------------------------------------------------------------------

@@ -43,6 +43,11 @@ MISTAKES = {
     "several values where one belongs": (["resources.num_cpus=1,2"], ["resources.num_cpus"]),
     "unknown config": (["experiment=digit"], ["conf/experiment", "did you mean digits?"]),
     "no such GPU": (["resources.num_gpus=99"], ["resources.num_gpus: 99 asked"]),
+    "a store in no folder": (
+        ["tracking.uri=sqlite:////no/such/folder/mlflow.db"],
+        ["tracking.uri=sqlite:////no/such/folder/mlflow.db: the folder /no/such/folder does not exist"],
+    ),
+    "no address of a store": (["tracking.uri=mlruns"], ["tracking.uri=mlruns: no address of an MLflow store"]),
     "two files": (["experiments/digits_mlp.py", "empty.py"], ["one experiment file at a time"]),
 }
 
@@ -57,6 +62,17 @@ def test_a_mistake_is_told_at_once(folder: Folder, without_heavy_imports: dict[s
     assert "Traceback" not in ended.everything
     assert not folder.sweeps
     assert not folder.store.exists()
+
+
+def test_a_store_that_does_not_answer_is_told_at_once_and_starts_nothing(
+    folder: Folder, without_heavy_imports: dict[str, str]
+) -> None:
+    began = time.monotonic()
+    ended = folder.run("sweep", "tracking.uri=http://127.0.0.1:9", code=75, env=without_heavy_imports)
+    assert time.monotonic() - began < 6.0
+    assert "error: tracking.uri=http://127.0.0.1:9: nothing answers there" in ended.err
+    assert "tracking.required=false, then python -m runner sync" in ended.err
+    assert not folder.sweeps
 
 
 @pytest.mark.parametrize(

@@ -415,6 +415,26 @@ def test_a_run_deleted_by_hand_does_not_hold_up_its_siblings(tmp_path: Path):
     assert counts(tmp_path / "mlflow.db")["metrics"] == 2
 
 
+def test_a_trial_that_goes_on_and_diverges_has_no_score_any_more(tmp_path: Path):
+    from mlflow import MlflowClient
+
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    journal, export = small_sweep(tmp_path, store), Export(trial_id="000", model=b"", weights=weights_bytes())
+    with Projection(tmp_path):
+        journal.commit({"000": report(0, 0, epoch=1, of=facts())}, {"000": Verdict(kind="complete")}, {"000": export})
+        journal.end("complete")
+    with JournalReader(tmp_path) as reader:
+        run_id = str(reader.trial("000").run_id)
+    assert MlflowClient(store).get_run(run_id).data.metrics["score"] == 0.5
+    diverged = Verdict(kind="stop", reason="diverged: loss is nan after step 2", keeps_model=False)
+    journal.reopen({"000": (trial(0), 1)})
+    with Projection(tmp_path):
+        begin(journal, 0)
+        journal.commit({"000": report(0, 1, math.nan, epoch=2)}, {"000": diverged}, {})
+        journal.end("complete")
+    assert math.isnan(MlflowClient(store).get_run(run_id).data.metrics["score"])
+
+
 def test_a_deleted_run_of_the_sweeps_own_holds_up_no_trial(tmp_path: Path):
     from mlflow import MlflowClient
 

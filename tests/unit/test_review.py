@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from runner.errors import SweepNotFoundError
+from runner.cli.train import _conclude
+from runner.errors import SweepNotFoundError, TrackingError
 from runner.journal import UNSURE, SqliteJournal, SweepRecord
 from runner.records import (
     Allocation,
@@ -33,6 +34,7 @@ from runner.review import as_json, export_model, find_sweep, full_table, how_to_
 from runner.search.stop import RuleState, judge
 from runner.tracking.labels import ending_metrics, late_params
 from runner.tracking.ledger import HOME, Ledger
+from runner.training import Outcome
 
 FACTS = Facts(
     steps_per_epoch=2, rows=64, validation_rows=None, parameters=9, program="round", program_reason="", inexact="",
@@ -294,3 +296,17 @@ def test_a_setting_that_a_trial_does_not_use_is_not_said_of_it(
     assert not late_params(replace(known, facts=None))
     header, _ = full_table(replace(review, trials=(known,)))
     assert ("train.batch_size" in header) == ("train.batch_size" in wanted)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_what_a_store_lacks_is_an_error_only_where_the_store_is_required(
+    make_trial: Any, tmp_path: Path, required: bool
+) -> None:
+    console, folder = Console(record=True, width=200), write_sweep(tmp_path, make_trial, [0.5])
+    outcome = Outcome(folder=folder, exit_code=0, problem="lacks all", is_error=required)
+    if required:
+        with pytest.raises(TrackingError, match="lacks all"):
+            _conclude(outcome, console, with_times=False)
+    else:
+        assert _conclude(outcome, console, with_times=False) == 0
+        assert "lacks all" in console.export_text()

@@ -102,7 +102,7 @@ def test_where_nothing_listens_is_an_error_of_the_infrastructure(nowhere: str, s
         ("sqlite:///none/mlflow.db", "does not exist; make it (mkdir -p"),
         ("sqlite:///file/mlflow.db", "is no folder"),
         ("sqlite:///folder", "is a folder; name a file in it"),
-        ("sqlite:///file", "file is not a database; name another file"),
+        ("sqlite:///file", "is no sqlite database; name another file"),
         ("sqlite://", "a store in memory ends with the program"),
         ("sqlite:///:memory:", "a store in memory ends with the program"),
         ("mlruns", "MLflow keeps no runs in plain folders any more"),
@@ -144,6 +144,12 @@ def test_a_store_that_somebody_has_locked_will_do(tmp_path: Path):
         lock.execute("CREATE TABLE x (y)")
         lock.execute("BEGIN EXCLUSIVE")
         check_store(f"sqlite:///{tmp_path}/mlflow.db", {})
+        lock.execute("ROLLBACK")
+    with sqlite3.connect(tmp_path / "wal.db") as store:
+        store.execute("PRAGMA journal_mode = WAL")
+    store.close()
+    check_store(f"sqlite:///{tmp_path}/wal.db", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "wal.db"}
 
 
 def test_a_store_that_is_not_required_is_told_and_trained_without(nowhere: str):
