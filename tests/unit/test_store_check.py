@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,10 @@ def test_a_store_that_is_not_required_is_told_and_trained_without(nowhere: str):
         is_reached(store, True, console)
     assert not is_reached(store, False, console)
     assert "warning: tracking.uri=http://127.0.0.1" in console.export_text()
+
+
+@pytest.mark.skipif(find_spec("pymysql") is not None, reason="the driver is installed")
+def test_a_database_whose_driver_is_missing_is_told_with_what_installs_it(server: str):
+    found = problem(f"mysql+pymysql://me:hunter22@{server}/db")
+    assert isinstance(found, ConfigError)
+    assert str(found).endswith("-m pip install pymysql")
