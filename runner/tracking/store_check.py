@@ -25,6 +25,8 @@ from runner.redaction import redact, without_credentials
 from runner.tracking.packages import what_to_install
 
 _TIMEOUT_S = 3.0
+_LONGEST_S = 4.0
+_DATABASE_S = 15.0  # SQLAlchemy and a driver are imported for one
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}
 _DATABASES = ("postgresql", "mysql", "mssql")
 _OTHERS = ("databricks", "databricks-uc", "uc")  # MLflow asks them for credentials of their own
@@ -50,7 +52,10 @@ class StoreCheck:
 
     def problem(self) -> RunnerError | None:
         """Waits for the answer, a few seconds at most; None where nothing speaks against the store."""
-        self._thread.join()
+        longest_s = _LONGEST_S if self._uri.startswith("http") else _DATABASE_S
+        self._thread.join(longest_s)
+        if self._thread.is_alive():  # a name server that does not answer has patience of its own
+            return _silent(self._uri, f"nothing answers there within {longest_s:g} s")
         return self._problem
 
     def _run(self) -> None:
@@ -153,6 +158,8 @@ def _check_server(uri: str, environment: Mapping[str, str]) -> None:
         raise _wrong(uri, f"no address of a server: {err}") from err
     except http.client.HTTPException as err:
         raise _wrong(uri, "what answers there does not speak HTTP; check host and port") from err
+    except TimeoutError:  # it is there, and slow
+        return
     except OSError as err:  # URLError is one
         reason = getattr(err, "reason", err)
         if isinstance(reason, ssl.SSLError):  # MLflow has settings of its own for certificates

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from runner.errors import ConfigError, RunnerError, TrackingError
+from runner.tracking import store_check
 from runner.tracking.store_check import StoreCheck, check_store
 from runner.training import is_reached
 
@@ -26,6 +27,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         kind = self.path.split("/")[1]
+        if kind == "slow":
+            time.sleep(0.5)
         let_in = self.headers.get("Authorization") in ("Basic bWU6cmlnaHQ=", "Bearer right")
         code = {"locked": 200 if let_in else 401, "broken": 503, "other": 404, "missing": 404}.get(kind, 200)
         body = json.dumps({"error_code": "RESOURCE_DOES_NOT_EXIST"} if kind == "missing" else {}).encode()
@@ -166,3 +169,14 @@ def test_a_database_whose_driver_is_missing_is_told_with_what_installs_it(server
     found = problem(f"mysql+pymysql://me:hunter22@{server}/db")
     assert isinstance(found, ConfigError)
     assert str(found).endswith("-m pip install pymysql")
+
+
+def test_a_server_that_is_slow_will_do(server: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store_check, "_TIMEOUT_S", 0.1)
+    assert problem(f"http://{server}/slow") is None
+
+
+def test_a_store_that_never_answers_is_told_in_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store_check, "check_store", lambda *_: time.sleep(3))
+    monkeypatch.setattr(store_check, "_LONGEST_S", 0.1)
+    assert "nothing answers there within 0.1 s" in str(problem("http://host"))
