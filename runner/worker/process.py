@@ -6,8 +6,6 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +15,7 @@ from runner.collecting import without_collecting
 from runner.errors import FleetError
 from runner.processes import start_of
 from runner.records import Allocation
+from runner.worker.lean import Deferral
 
 # Keras imports each of these if it can and copes with their absence; together they double its import time.
 _OPTIONAL_IMPORTS = ("jax", "matplotlib", "pandas", "pyarrow", "scipy", "sklearn")
@@ -50,7 +49,7 @@ def configure(allocation: Allocation) -> Device:
     """
     os.environ |= environment(allocation)
     is_first = "tensorflow" not in sys.modules
-    with _hidden(_OPTIONAL_IMPORTS), without_collecting():
+    with Deferral(_OPTIONAL_IMPORTS).hidden(), without_collecting():
         import keras  # noqa: F401
         import tensorflow as tf
     if is_first:
@@ -137,15 +136,3 @@ def _limit_memory(more_mib: int) -> None:
 def peak_memory_mib() -> float:
     """Peak resident memory of this process, MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-@contextmanager
-def _hidden(names: tuple[str, ...]) -> Iterator[None]:
-    """Makes `import name` fail inside, for those not imported yet."""
-    absent = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None marks "cannot be imported"
-    try:
-        yield
-    finally:
-        for name in absent:
-            sys.modules.pop(name, None)
