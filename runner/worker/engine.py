@@ -1,8 +1,9 @@
 """A live model with its compiled programs, and the trials that use it one after another.
 
-Tracing and compiling cost far more than a small model's turn. Trials whose models differ in nothing that is baked into
-a trace share one engine: each brings its own variables, which are assigned before its turn. What a trace bakes in
-(dropout rates, momenta, schedules, everything but a float learning rate) is part of the architecture's key.
+Tracing and compiling cost far more than a small model's turn. Trials whose models differ in nothing but the values of
+variables share one engine: each brings its own, which are assigned before its turn. A fingerprint proves that nothing
+else differs, since a trace bakes in dropout rates, momenta, schedules, vocabularies, everything but a float learning
+rate. A model without that proof has an engine of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tensorflow as tf
 from runner.records import Trial
 from runner.worker import keras_private
 from runner.worker.feeds import ArrayFeed, Evaluator, Feed
-from runner.worker.inspect import is_plain_keras
+from runner.worker.fingerprint import Fingerprint, fingerprint
 from runner.worker.program import StepFunction
 
 _KEPT_IDLE = 4
@@ -52,7 +53,10 @@ class Engine:
         self.occupant: object | None = None
         """Whose values the variables hold."""
         self._loads: bool | None = None
+        travelling = {id(variable.value) for variable in variables(self.model)}
         self.program = built.feed.training(StepFunction(self.model, self.model.train_step, xla))
+        self.is_shareable = all(id(variable) in travelling for variable in self.program.captured)
+        """Whether the traced step uses no variable but those that `read` and `write` know."""
 
     def evaluate(self, split: str, prefix: str) -> dict[str, float]:
         """Metrics over a whole split, their names prefixed."""
@@ -85,18 +89,19 @@ class Engines:
     """The engines of a process: those in use, and a few that wait for the next trial of their architecture."""
 
     def __init__(self) -> None:
-        self._engines: dict[tuple[str, str], Engine] = {}
+        self._engines: dict[tuple[str, str, Fingerprint], Engine] = {}
 
     def fitting(self, built: Built, trial: Trial) -> Engine:
         """An engine for this model: one that is there already, or a new one around the model itself."""
         xla = trial.train.compile == "xla"
-        shape = architecture(built.model) if isinstance(built.feed, ArrayFeed) else None
-        if shape is None:
+        found = fingerprint(built.model, variables(built.model)) if isinstance(built.feed, ArrayFeed) else None
+        if found is None:
             return Engine(built, xla)
-        key = trial.data_key, repr((shape, trial.train.batch_size, xla, keras_private.Settings.current()))
+        key = trial.data_key, repr((trial.train.batch_size, xla, keras_private.Settings.current())), found
         engine = self._engines.pop(key, None) or Engine(built, xla)
-        self._engines[key] = engine  # the last in order is the last used
-        self._drop_idle()
+        if engine.is_shareable:
+            self._engines[key] = engine  # the last in order is the last used
+            self._drop_idle()
         return engine
 
     def release(self, data_keys: Collection[str]) -> None:
@@ -126,17 +131,6 @@ def _read(variable: Any) -> np.ndarray[Any, Any]:
     return np.array(tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy())
 
 
-def architecture(model: Any) -> str | None:
-    """Equal for models whose traces are interchangeable; None where that cannot be told.
-
-    Only models made of Keras' own classes are compared: what other code bakes into a trace is not in its config.
-    """
-    if model.run_eagerly or not is_plain_keras(model):
-        return None
-    config = _without_float_rate(keras.saving.serialize_keras_object(model))
-    return repr(config) + repr([(variable.shape, variable.dtype) for variable in variables(model)])
-
-
 def _can_be_loaded(file: Path) -> bool:
     try:
         with tf.device("CPU:0"):  # a GPU may have no room for a second model
@@ -144,13 +138,3 @@ def _can_be_loaded(file: Path) -> bool:
     except Exception:  # Keras' own classes may fail in any way to be made again from what they saved
         return False
     return True
-
-
-def _without_float_rate(node: Any) -> Any:
-    # A rate that is a number lives in a variable and travels with the trial; a schedule is baked into the trace.
-    if isinstance(node, dict):
-        changed = {"learning_rate": float} if isinstance(node.get("learning_rate"), float) else {}
-        return {key: _without_float_rate(value) for key, value in (node | changed).items()}
-    if isinstance(node, (list, tuple)):
-        return [_without_float_rate(item) for item in node]
-    return node

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras.src.backend.common import global_state
+from keras.src.initializers import random_initializers
 from keras.src.random import seed_generator
 from keras.src.trainers.data_adapters import data_adapter_utils, tf_dataset_adapter
 
@@ -56,6 +58,39 @@ def tensor_name(tensor: Any) -> str | None:
 def is_plain_trainer(model: Any) -> bool:
     """True where the model trains by its `train_step`, as `fit` does."""
     return all(getattr(type(model), name) is getattr(keras.Model, name) for name in ("fit", "make_train_function"))
+
+
+def is_built(model: Any) -> bool:
+    """True where every variable of the model, its optimizer and its metrics exists, so that a trace makes none."""
+    parts = (model, model.optimizer, model._compile_loss, model._compile_metrics)
+    return all(part is None or part.built for part in parts)
+
+
+def is_default_strategy(item: Any) -> bool:
+    """True for TensorFlow's one strategy that distributes nothing."""
+    return type(item).__name__ == "_DefaultDistributionStrategy" and item is tf.distribute.get_strategy()
+
+
+def attributes_of_a_step(instance: Any, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of an object's attributes that a training step can read.
+
+    TensorFlow's notes for checkpoints are not among them, which list every attribute once more; nor is a seed that an
+    initializer has drawn for itself, which is spent when the model is built and not part of its config.
+    """
+    found = {name: value for name, value in attributes.items() if not name.startswith("_self_")}
+    if isinstance(instance, random_initializers.RandomInitializer) and found.get("_init_seed") is None:
+        found.pop("seed", None)
+    return found
+
+
+def settings_of_the_trial() -> dict[str, Any]:
+    """What Keras keeps for a thread and a step's trace may read, in the active `Globals`.
+
+    Without counters of names and without the generator of unseeded draws: its variable is no model's.
+    """
+    found = vars(global_state.GLOBAL_STATE_TRACKER) | vars(global_state.GLOBAL_SETTINGS_TRACKER)
+    left_out = (seed_generator.GLOBAL_SEED_GENERATOR, "global_random_seed", "object_name_uids")
+    return {name: value for name, value in found.items() if name not in left_out}
 
 
 @dataclass(frozen=True, slots=True)

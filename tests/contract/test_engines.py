@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -59,6 +60,28 @@ BAKED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+HIDDEN = Path(__file__).parents[1] / "hidden.py"
+KINDS = (
+    *("none", "vocabulary", "text_vocabulary", "normalization", "idf_weights", "boundaries", "salt", "excluded_names"),
+    *("excluded_variables", "captured_constant", "lambda", "replaced_call", "replaced_step", "frozen", "regularizer"),
+    *("own_regularizer", "constraint", "activation", "own_activation", "activity", "lora", "closure_loss"),
+    *("loss_attribute", "closure_metric", "loss_scale", "schedule_attribute", "gradient_hook"),
+)
+WORDS = ({"red", "green", "blue"}, {"white", "black", "grey"})
+SHARED = ("none", "normalization", "boundaries", "salt", "captured_constant", "excluded_names", "excluded_variables")
+
+
+@pytest.fixture
+def secret(make_trial: Any) -> Any:
+    """Trials of `tests/hidden.py`."""
+
+    def trial(trial_id: str, **params: Any) -> Trial:
+        names = {"data_params": ("kind",), "model_params": tuple(params)}
+        return make_trial(id=trial_id, path=HIDDEN, params=params, epochs=2, batch_size=16, **names)
+
+    return trial
+
+
 @pytest.fixture
 def tunable(tmp_path: Path, make_trial: Any) -> Any:
     path = tmp_path / "tunable.py"
@@ -94,30 +117,106 @@ def engines_of(worker: Any) -> int:
     return len(worker._engines._engines)
 
 
-def key(params: dict[str, Any]) -> str | None:
-    """What tells engines apart for a model that is built and not trained."""
-    import keras
-
-    from runner.worker.engine import architecture
+def key(source: str | Path, params: dict[str, Any], seed: int = 0) -> Any:
+    """What tells engines apart for a model that is built and not trained; None where it shares none."""
+    from runner.worker.engine import variables
+    from runner.worker.fingerprint import fingerprint
     from runner.worker.keras_private import Globals, Settings, symbolic_build
 
-    code: dict[str, Any] = {}
-    exec(TUNABLE, code)
-    with Globals(0, Settings.current()).active():
+    code: dict[str, Any] = {"__name__": "experiment"}
+    exec(source if isinstance(source, str) else source.read_text(), code)
+    with Globals(seed, Settings.current()).active():
+        data = code["load_data"](**({"kind": params["kind"]} if "kind" in params else {}))
+        x, y = (data[0] if isinstance(data, tuple) else data.train)[:2]
         model = code["build_model"](**params)
-        symbolic_build(model, (keras.ops.ones((2, 6)), keras.ops.ones((2,), "int64")))
-        return architecture(model)
+        symbolic_build(model, (tensor(x[:2]), tensor(y[:2])))
+        return fingerprint(model, variables(model))
+
+
+def tensor(rows: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.constant(rows.astype(object) if rows.dtype.kind == "U" else rows)
 
 
 @pytest.mark.parametrize("name", BAKED)
 def test_what_is_baked_into_a_trace_tells_architectures_apart(name: str) -> None:
     first, second = BAKED[name]
-    assert key(first) != key(second)
-    assert key(first) == key(first) is not None
+    assert key(TUNABLE, first) != key(TUNABLE, second)
+    assert key(TUNABLE, first) == key(TUNABLE, first, seed=1) is not None
 
 
 def test_a_learning_rate_that_is_a_number_does_not_tell_architectures_apart() -> None:
-    assert key({"learning_rate": 1e-3}) == key({"learning_rate": 0.5})
+    assert key(TUNABLE, {"learning_rate": 1e-3}) == key(TUNABLE, {"learning_rate": 0.5})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "none"])
+def test_state_that_no_config_holds_tells_architectures_apart_or_is_never_shared(kind: str) -> None:
+    first, second = (key(HIDDEN, {"kind": kind, "variant": variant}) for variant in (0, 1))
+    assert first is None or first != second
+
+
+def test_the_kinds_of_hidden_state_are_those_of_the_experiment() -> None:
+    code: dict[str, Any] = {}
+    exec(HIDDEN.read_text(), code)
+    assert set(KINDS) == code["KINDS"].keys()
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_plain_models_of_many_kinds_share_an_engine_whatever_their_seed(kind: str) -> None:
+    assert key(HIDDEN, {"kind": kind, "variant": 0}) == key(HIDDEN, {"kind": kind, "variant": 0}, seed=1) is not None
+
+
+def test_a_method_replaced_in_a_class_tells_architectures_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    before = key(TUNABLE, {})
+    monkeypatch.setattr(keras.layers.BatchNormalization, "call", replaced(keras.layers.BatchNormalization.call))
+    assert before is not None is key(TUNABLE, {})
+
+
+def replaced(method: Any) -> Any:
+    def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return method(self, inputs, training, mask) * 2.0
+
+    return call
+
+
+@pytest.mark.parametrize("kind", ["text_vocabulary", "normalization", "excluded_names", "replaced_step"])
+def test_a_second_trial_trains_and_exports_with_its_own_hidden_state(kind: str, secret: Any) -> None:
+    from runner.worker.worker import Worker
+
+    worker = Worker()
+    for variant in (0, 1):
+        trial = secret(f"00{variant}", kind=kind, variant=variant)
+        alone = train(Worker(), [trial])[0]
+        assert same(train(worker, [trial])[0], alone)
+        if kind == "text_vocabulary":
+            assert set(exported(worker, trial).layers[0].get_vocabulary()[2:]) == WORDS[variant]
+
+
+def test_a_second_trial_on_a_shared_engine_exports_its_own_learning_rate_and_weights(secret: Any) -> None:
+    from runner.worker.worker import Worker
+
+    worker = Worker()
+    trials = [secret(f"00{n}", kind="none", variant=0, learning_rate=rate) for n, rate in enumerate((1e-2, 1e-3))]
+    for trial in trials:
+        _, kept = train(worker, [trial])[0]
+        model = exported(worker, trial)
+        assert float(model.optimizer.learning_rate) == np.float32(trial.params["learning_rate"])
+        assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), kept, strict=True))
+    assert engines_of(worker) == 1
+
+
+def exported(worker: Any, trial: Trial) -> Any:
+    import keras
+
+    with tempfile.NamedTemporaryFile(suffix=".keras") as file:
+        export = worker.export(trial, False)
+        assert isinstance(export, Export), export
+        file.write(export.model)
+        file.flush()
+        return keras.models.load_model(file.name)
 
 
 @pytest.mark.parametrize("name", ["dropout", "momentum", "schedule"])

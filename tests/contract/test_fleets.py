@@ -38,6 +38,7 @@ from runner.testing import NullWatcher
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 CPUS = 2
+HIDDEN = Path(__file__).parents[1] / "hidden.py"
 SLOTS = plan_slots(Request(), Machine(cpus=CPUS, memory_mib=1000), trials=2)
 
 
@@ -361,6 +362,21 @@ def test_turns_of_a_round_overlap_and_none_crosses_a_barrier(
     # Eager steps take tens of milliseconds: turns that were not dispatched together could not overlap.
     for turns_of_round in rounds[1:]:
         assert max(t["started_s"] for t in turns_of_round) < min(t["ended_s"] for t in turns_of_round)
+
+
+def test_a_second_trial_on_a_worker_trains_with_its_own_hidden_state(make_trial: Any, ray_fleet: RayFleet) -> None:
+    names = {"path": HIDDEN, "data_params": ("kind",), "model_params": ("kind", "variant")}
+    trials = [
+        make_trial(id=f"{n:03}", params={"kind": "normalization", "variant": variant}, batch_size=16, **names)
+        for n, variant in enumerate((0, 1, 1))
+    ]
+    first = ray_fleet.advance({0: (Work(trial=trials[0], round=0),)})["000"]
+    found = ray_fleet.advance({n: (Work(trial=trials[n + 1], round=0),) for n in (0, 1)})
+    after_another, alone = found["001"], found["002"]
+    assert isinstance(first, Report), first
+    assert isinstance(alone, Report), alone
+    assert isinstance(after_another, Report), after_another
+    assert after_another.epochs[0].metrics == alone.epochs[0].metrics != first.epochs[0].metrics
 
 
 def test_a_killed_worker_fails_its_trial_alone_and_its_slot_lives_again(
