@@ -41,9 +41,14 @@ class Deferral(MetaPathFinder):
             self._is_hiding = False
             for package, tries in self._tried.items():
                 # A module whose own import failed left it to the one that imports it to do without.
-                found = (next((name for name in chain if name in sys.modules), None) for chain in tries)
-                self._lacking[package] = list(dict.fromkeys(name for name in found if name is not None))
+                found = (next((name for name in chain if name in sys.modules), "") for chain in tries)
+                own = (
+                    name for name in found if name.partition(".")[0] in _IMPORTED
+                )  # another thread may import others
+                self._lacking[package] = list(dict.fromkeys(own))
             self._watch()
+            if not self._lacking:
+                sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
         """As every finder's: hides the package, or has what lacks it executed again once it is imported."""
@@ -102,6 +107,7 @@ class Deferral(MetaPathFinder):
         return bring
 
 
+_IMPORTED = ("keras", "tensorflow")
 _MARK = "__lean__"
 
 
