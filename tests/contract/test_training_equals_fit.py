@@ -103,6 +103,50 @@ def test_every_model_has_its_row() -> None:
     assert set(CASES) == set(BUILDERS)
 
 
+OUTPUTS = """
+import keras, numpy as np
+
+def load_data():
+    rng = np.random.default_rng(0)
+    y = {"a": rng.random((96, 1)), "b": np.eye(4)[rng.integers(0, 4, 96)], "c": rng.normal(size=(96, 3))}
+    return (rng.integers(0, 40, (96, 10)), y), (rng.integers(0, 40, (96, 10)), y)
+
+def build_model():
+    words = keras.Input((None,), dtype="int32")
+    read = keras.layers.LSTM(8)(keras.layers.Embedding(40, 8, mask_zero=True)(words))
+    outputs = {name: keras.layers.Dense(size, name=name)(read) for name, size in (("a", 1), ("b", 4), ("c", 3))}
+    model = keras.Model(words, outputs)
+    losses = {"a": "mse", "b": keras.losses.CategoricalCrossentropy(from_logits=True), "c": "huber"}
+    model.compile(keras.optimizers.RMSprop(1e-3), losses, metrics={"a": "mae", "b": "accuracy"})
+    return model
+"""
+
+
+def test_the_sum_of_three_losses_is_that_of_fit_but_for_its_last_bits_and_all_else_is_equal(
+    make_trial: Any, tmp_path: Path
+) -> None:
+    import keras
+
+    path = tmp_path / "outputs.py"
+    path.write_text(OUTPUTS)
+    reports, export = train(make_trial(path=path, params={}, epochs=EPOCHS, shuffle=False))
+    code: dict[str, Any] = {}
+    exec(OUTPUTS, code)
+    keras.utils.set_random_seed(0)
+    (x, y), validation = code["load_data"]()
+    model = code["build_model"]()
+    given = {"epochs": EPOCHS, "batch_size": 32, "shuffle": False, "verbose": 0}
+    expected = model.fit(x, y, validation_data=validation, **given).history
+
+    for number, ours in enumerate(epochs(reports)):
+        theirs = {name: values[number] for name, values in expected.items()}
+        for name in ("loss", "val_loss"):
+            np.testing.assert_array_max_ulp(np.float32(ours.pop(name)), np.float32(theirs.pop(name)), maxulp=2)
+        assert ours == theirs
+    for mine, other in zip(weights(export), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
 @pytest.mark.parametrize("case", ["dropout_mlp", "run_eagerly", "dataset_input"])
 def test_the_length_of_a_round_changes_no_number(case: str, make_trial: Any) -> None:
     whole, whole_export = train(make_trial(case, epochs=EPOCHS))
