@@ -51,7 +51,9 @@ def is_pydataset(split: Any) -> bool:
 
 
 def _is_split(part: Any) -> bool:
-    return isinstance(part, tuple) or hasattr(part, "element_spec") or is_pydataset(part)
+    # A generator and PyTorch's DataLoader are meant as splits: they are refused where it is said what to give instead.
+    meant = hasattr(part, "__next__") or hasattr(part, "batch_sampler")
+    return isinstance(part, tuple) or hasattr(part, "element_spec") or is_pydataset(part) or meant
 
 
 def _describe(value: Any) -> str:

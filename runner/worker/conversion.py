@@ -8,6 +8,7 @@ Source: keras 3.15, `keras/src/trainers/data_adapters/array_slicing.py`.
 from __future__ import annotations
 
 import numbers
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -75,7 +76,7 @@ def rows_given_as_inputs(name: str, value: Any, lengths: Collection[int]) -> str
     if not isinstance(value, list) or len(value) not in lengths:
         return ""
     shapes = {np.shape(item) for item in value}
-    advice = f"np.stack({name.split()[-1]}) makes one array of rows" if len(shapes) == 1 else "pad and np.stack them"
+    advice = f"np.stack({_expression(name)}) makes one array of rows" if len(shapes) == 1 else "pad and np.stack them"
     return f"; {name} is a list of {len(value)} arrays, which Keras takes for {len(value)} inputs: {advice}"
 
 
@@ -85,7 +86,7 @@ def refuse_no_array(name: str, value: Any) -> None:
     Raises:
         ValueError: saying what to give instead.
     """
-    part = name.split()[-1]
+    part = _expression(name)
     for package, ancestor, advice in _NO_ARRAYS:
         if _is_a(value, package, ancestor):
             raise ValueError(f"{name} is {advice.format(name=part)}")
@@ -98,6 +99,12 @@ def refuse_no_array(name: str, value: Any) -> None:
             f"{name} is a Python {type(value).__name__}, which gives its values once and to one trial; give arrays, a "
             "keras.utils.PyDataset, or a tf.data.Dataset.from_generator(function, output_signature=...).batch(n)"
         )
+
+
+def _expression(name: str) -> str:
+    """How code calls what a message names: `x['age']` for `train x: column 'age'`."""
+    part = name.split(" ", 1)[-1]
+    return re.sub(r": column (.*)$", r"[\1]", part)
 
 
 def _is_a(value: Any, package: str, name: str) -> bool:
@@ -134,7 +141,7 @@ def _of_frame(name: str, frame: Any, floatx: str) -> Array:
     if texts and len(texts) == len(columns) and len(frame):
         return np.asarray(frame.to_numpy(dtype=object))
     if texts and len(frame):
-        part = name.split()[-1]
+        part = _expression(name)
         raise ValueError(
             f"{name}: column {texts[0]!r} holds text ({frame[texts[0]].iloc[0]!r}) beside columns of numbers; encode "
             f"it (pd.get_dummies), or give the columns to an input each: {{name: {part}[name] for name in {part}}}"
@@ -162,8 +169,10 @@ def _of_column(where: str, column: Any) -> Array:
             f"{where} has missing values (NaN) in {len(missing)} of {len(column)} rows, first in row {missing[0]}; "
             "fill or drop them (fillna, dropna)"
         )
+    if str(column.dtype).startswith(("datetime", "period", "timedelta")):
+        raise ValueError(_dates(where, column.dtype))
     array = np.asarray(column.to_numpy())
-    if not isinstance(column.dtype, np.dtype) and not _is_text(column) and array.dtype.kind not in "mM":
+    if not isinstance(column.dtype, np.dtype) and not _is_text(column):
         numpy_type = getattr(column.dtype, "numpy_dtype", None) or "float32"
         raise ValueError(
             f"{where} has the type {column.dtype} of pandas, which Keras does not take; give one of NumPy's: "
@@ -192,12 +201,9 @@ def _checked(name: str, array: Array, floatx: str) -> Array:
 
 def _checked_kind(name: str, array: Array) -> Array:
     """Refuses dates, records and Python objects other than texts."""
-    part = name.split()[-1]
+    part = _expression(name)
     if array.dtype.kind in "mM":
-        raise ValueError(
-            f"{name} holds {array.dtype}, dates or durations; give numbers, such as days: "
-            f"({part} - {part}.min()) / np.timedelta64(1, 'D')"
-        )
+        raise ValueError(_dates(name, array.dtype))
     if array.dtype.names is not None:
         raise ValueError(
             f"{name} is a structured array of {', '.join(array.dtype.names)}; give a dict of arrays: "
@@ -208,13 +214,21 @@ def _checked_kind(name: str, array: Array) -> Array:
     return array
 
 
+def _dates(name: str, dtype: Any) -> str:
+    part = _expression(name)
+    return (
+        f"{name} holds {dtype}, dates or durations; give numbers, such as days: "
+        f"({part} - {part}.min()) / np.timedelta64(1, 'D')"
+    )
+
+
 def _check_objects(name: str, array: Array) -> None:
     """Refuses all but texts.
 
     Raises:
         ValueError: naming the first row that is none.
     """
-    items, part = list(array.flat), name.split()[-1]
+    items, part = list(array.flat), _expression(name)
     others = [item for item in items if not isinstance(item, (str, bytes))]
     empty = [index for index, item in enumerate(items) if _is_missing(item)]
     if empty:

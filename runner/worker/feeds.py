@@ -153,7 +153,8 @@ class StreamFeed:
         if name in self._python:
             split = as_pipeline(name, split, seed if name == "train" else None)
         if name != "train" and is_endless(split):
-            raise ValueError(f"{name} data has no end (repeat); {_TAKE}")
+            end = "give it a number of batches (num_batches, or len)" if name in self._python else _TAKE
+            raise ValueError(f"{name} data has no end; {end}")
         return split
 
     def _inexact(self, deterministic: bool, shared: SharedParts) -> str:

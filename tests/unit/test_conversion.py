@@ -65,7 +65,8 @@ REFUSED: dict[str, tuple[Any, tuple[str, ...]]] = {
     "a missing nullable": (frame(b=pd.array([1, None, 3, 4], dtype="Int64")), ("'b'", "missing", "fillna")),
     "a category column": (frame(b=pd.Categorical(["u", "v"] * 2)), ("'b'", "category", ".cat.codes")),
     "a text column": (frame(b=["u", "v"] * 2), ("'b'", "text ('u')", "pd.get_dummies")),
-    "a date column": (frame(b=pd.date_range("2020", periods=4)), ("'b'", "dates", "np.timedelta64")),
+    "a date column": (frame(b=pd.date_range("2020", periods=4)), ("'b'", "dates", "(x['b'] - x['b'].min())")),
+    "a date column with a zone": (frame(b=pd.date_range("2020", periods=4, tz="UTC")), ("'b'", "UTC", "dates")),
     "a column of objects": (frame(b=[[1], [2], [3], [4]]), ("'b'", "np.stack")),
     "dates": (np.array(["2020-01-01"], "datetime64[D]"), ("dates", "np.timedelta64(1, 'D')")),
     "records": (np.zeros(2, [("u", "f4"), ("v", "i4")]), ("structured", "u, v", "dict")),
@@ -92,6 +93,11 @@ def test_what_is_no_array_of_rows_is_refused_with_advice(case: str) -> None:
     with pytest.raises(ValueError, match=r"^train x") as err:
         as_array("train x", value, "float32")
     assert all(text in str(err.value) for text in told), str(err.value)
+
+
+def test_advice_is_code_for_the_part_that_is_meant() -> None:
+    with pytest.raises(ValueError, match=r"give x\['all words'\]\.toarray\(\)"):
+        as_array("train x['all words']", sparse.csr_matrix(np.eye(ROWS)), "float32")
 
 
 @pytest.mark.parametrize(("name", "told"), [("DataLoader", "PyTorch DataLoader"), ("Dataset", "PyTorch Dataset")])
