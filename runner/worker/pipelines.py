@@ -42,6 +42,7 @@ _HARMLESS = re.compile(
     r"|(Stateful)?PartitionedCall|If|While|Case|TensorArray.*|Stack.*|.*Dataset(V\d)?"
     r"|(Anonymous|Dummy|Delete)(Random)?(SeedGenerator|MemoryCache|IterationCounter).*"
 )
+_UNKNOWN = "?"  # a stage that cannot be examined
 _ADVICE = "; leave num_parallel_calls out, or set train.deterministic=true"
 
 
@@ -68,6 +69,8 @@ def pipeline_inexact(dataset: Any, deterministic: bool) -> str:
         return "the pipeline reads the clock (tf.timestamp)"
     if any("DataService" in stage.kind for stage in stages):
         return "the pipeline reads from tf.data's service, which gives batches in the order of its workers"
+    if any(stage.kind == _UNKNOWN for stage in stages):
+        return "the pipeline: a function reads a pipeline made outside of it that TensorFlow cannot describe"
     return "" if deterministic else _race(dataset, stages)
 
 
@@ -187,7 +190,8 @@ def _stages(dataset: Any) -> Iterator[_Stage]:
             yield from _stages_of_graph(function.graph.as_graph_def())
         for tensor in captured:
             if tensor.dtype == tf.variant:  # a pipeline made outside of the function that reads it
-                yield from _stages_of_graph(_graph_of(tensor))
+                definition = _graph_of(tensor)
+                yield from [_Stage(kind=_UNKNOWN)] if definition is None else _stages_of_graph(definition)
 
 
 def _calls(part: Any) -> int | None:
@@ -202,18 +206,20 @@ def _order(part: Any) -> str:
     if type(part).__name__ != "_ParallelInterleaveDataset":
         return "default"
     # It keeps its argument in the graph alone; what is read in such a part are names of files, seldom arrays.
-    orders = [
-        _order_of_node(node) for node in _graph_of(part._variant_tensor).node if _PARALLEL_NODE.fullmatch(node.op)
-    ]
+    definition = _graph_of(part._variant_tensor)
+    nodes = [] if definition is None else definition.node
+    orders = [_order_of_node(node) for node in nodes if _PARALLEL_NODE.fullmatch(node.op)]
     return "false" if "false" in orders else "default"
 
 
-def _graph_of(variant: Any) -> Any:
-    """The graph of a pipeline; an empty one where TensorFlow cannot write it down."""
-    definition = graph_pb2.GraphDef()
+def _graph_of(variant: Any) -> Any | None:
+    """The graph of a pipeline; None where TensorFlow cannot write it down, as with arrays of gigabytes."""
     ignore = tf.data.experimental.ExternalStatePolicy.IGNORE.value
-    definition.ParseFromString(gen_dataset_ops.dataset_to_graph_v2(variant, external_state_policy=ignore).numpy())
-    return definition
+    try:
+        text = gen_dataset_ops.dataset_to_graph_v2(variant, external_state_policy=ignore).numpy()
+        return graph_pb2.GraphDef.FromString(text)
+    except tf.errors.OpError:
+        return None
 
 
 def _stages_of_graph(definition: Any) -> Iterator[_Stage]:
