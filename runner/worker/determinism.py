@@ -6,7 +6,6 @@ Source: tensorflow 2.21, `python/framework/config.py` (`enable_op_determinism`).
 from __future__ import annotations
 
 import tensorflow as tf
-from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import context
 from tensorflow.python.framework import config
 
@@ -25,7 +24,7 @@ def set_determinism(wanted: bool) -> None:
         tf.config.experimental.enable_op_determinism()
     else:
         config.disable_op_determinism()
-    pywrap_tfe.TFE_ContextClearCaches(context.context()._context_handle)
+    context.context().clear_kernel_cache()
 
 
 def advice(err: BaseException) -> str:

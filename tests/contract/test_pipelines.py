@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,6 +235,15 @@ def test_op_determinism_takes_the_elements_of_a_parallel_map_in_order() -> None:
             return counter.assign_add(1)
 
     assert list(tf.data.Dataset.range(8).map(count, num_parallel_calls=8).as_numpy_iterator()) == list(range(1, 9))
+
+
+def test_op_determinism_may_be_the_first_thing_that_a_process_does() -> None:
+    code = (
+        "from runner.worker.determinism import set_determinism; set_determinism(True)\n"
+        "import tensorflow as tf; print(tf.constant(1).numpy())"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
 
 
 UNSEEDED = """
