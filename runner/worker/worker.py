@@ -20,6 +20,8 @@ from runner.worker.determinism import advice, set_determinism
 from runner.worker.engine import Engines
 from runner.worker.feeds import Resident
 from runner.worker.keras_private import Globals
+from runner.worker.limits import Limits, initialise
+from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.printed import Output, Streams
 from runner.worker.said import in_one_line
 from runner.worker.seat import Seat
@@ -40,6 +42,8 @@ class Worker:
     def __init__(self, memory_mib: int | None = None, output: Output | None = None) -> None:
         self._memory_mib = memory_mib
         self._output = output or Output(Streams())
+        self._warnings: dict[str, None] = {}  # in their order, each once
+        self._limits, self._mlflow_calls = Limits(self._warn), MlflowCalls(self._warn)
         self._experiments: dict[str, Experiment] = {}
         self._residents: dict[str, Resident] = {}
         self._engines = Engines()
@@ -156,11 +160,15 @@ class Worker:
         SystemExit and KeyboardInterrupt of its own too: beyond this they would end the process of all its trials. The
         answer has what was printed since the one before.
         """
-        with self._output.of(trial.id):
+        with self._output.of(trial.id), self._limits.kept(), self._mlflow_calls.ignored():
             answer = self._tried(kind, trial, call)
         if isinstance(answer, Checked | Report | Export | Failure):
-            answer = replace(answer, aside=Aside(output=self._output.take(trial.id)))
+            answer = replace(answer, aside=Aside(output=self._output.take(trial.id), warnings=tuple(self._warnings)))
+            self._warnings.clear()
         return answer
+
+    def _warn(self, text: str) -> None:
+        self._warnings[text] = None
 
     def _tried(self, kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
         try:
@@ -196,6 +204,7 @@ class Worker:
     def _experiment(self, trial: Trial) -> Experiment:
         identity = trial.source.identity
         if identity not in self._experiments:
+            initialise()
             self._experiments[identity] = Experiment(trial.source)
         return self._experiments[identity]
 

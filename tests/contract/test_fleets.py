@@ -270,6 +270,47 @@ def test_what_a_trial_prints_comes_with_its_answers(make_trial: Any, fleet: Any,
     assert "imported" not in again.aside.output, "it has been told"
 
 
+PROCESS_WIDE = """
+import os
+import keras, numpy as np, tensorflow as tf
+os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+tf.config.set_visible_devices([], "GPU")
+tf.config.threading.set_intra_op_parallelism_threads(7)
+tf.config.threading.set_inter_op_parallelism_threads(7)
+tf.random.set_seed(3); keras.utils.set_random_seed(3)
+def load_data(dummy=0):
+    tf.config.threading.set_intra_op_parallelism_threads(9)
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    return (x, x[:, 0]), (x, x[:, 0])
+def build_model(units=1):
+    model = keras.Sequential([keras.layers.Dense(units), keras.layers.Dropout(0.5), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+"""
+
+
+def test_what_a_file_does_to_the_process_has_one_outcome_in_every_worker_and_trial(
+    make_trial: Any, fleet: Any, tmp_path: Path
+) -> None:
+    plain = "\n".join(line for line in PROCESS_WIDE.splitlines() if not line.strip().startswith(("tf.", "os.")))
+    found = {}
+    for number, (name, text) in enumerate((("wide", PROCESS_WIDE), ("plain", plain))):
+        (tmp_path / f"{name}.py").write_text(text)
+        args = {"path": tmp_path / f"{name}.py", "data_params": ("dummy",), "model_params": ("units",), "epochs": 1}
+        trials = [make_trial(id=f"{number}{i}", seed=i, params={"dummy": 0, "units": 4}, **args) for i in range(2)]
+        before = os.environ.get("CUDA_VISIBLE_DEVICES")
+        found[name] = fleet.advance({i: (Work(trial=trial, round=0),) for i, trial in enumerate(trials)})
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
+    assert [metrics(report) for report in found["wide"].values()] == [metrics(r) for r in found["plain"].values()]
+    told = {text for report in found["wide"].values() for text in report.aside.warnings}
+    assert {text.partition("; ")[2] for text in told} == {
+        "set resources.num_cpus instead",
+        "set resources.num_gpus instead",
+    }
+    assert len(told) == 3, "two functions and a variable: no GPU is what is so already"
+    assert not any(report.aside.warnings for report in found["plain"].values())
+
+
 def test_a_signal_stops_a_sweep_in_this_process_and_fails_no_trial(ending: Any, local_fleet: LocalFleet) -> None:
     with StopSignals() as signals, pytest.raises(KeyboardInterrupt):
         local_fleet.check([ending(0, how="signal")])

@@ -1,0 +1,241 @@
+"""Calls of MLflow by an experiment: what would write is ignored, since the program logs each trial by itself.
+
+MLflow's fluent interface has one active run in a process, whichever trial works there, and would make a store of its
+own. Nothing here imports MLflow: its functions are replaced when the experiment imports it, and while the experiment's
+code runs. What reads stays. So does a client that is made for a named store.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+WARNING = (
+    "warning: MLflow calls in an experiment are ignored, since every trial is logged as a run without them; to record "
+    "a value, make it a Keras metric of the model or a parameter of build_model or load_data"
+)
+# Without a run of its own, what asks for the present one would begin one.
+_WRITING = (
+    "active_run", "add_", "autolog", "clear_", "copy_", "create_", "delete_", "disable_", "enable_", "end_",
+    "evaluate", "finalize_", "flush_", "get_artifact_uri", "import_", "initialize_", "last_active_run", "link_",
+    "log_", "override_", "register_", "remove_", "rename_", "restore_", "set_", "start_", "transition_", "unlink_",
+    "update_",
+)  # fmt: skip
+_READING = ("get_", "last_", "list_", "load_table", "search_")
+_HARMLESS = {
+    "get_active_model_id", "get_active_trace_id", "get_registry_uri", "get_tracking_uri", "set_registry_uri",
+    "set_tracking_uri",
+}  # fmt: skip
+_PROGRAMS_OWN = "mlflow-"  # threads that follow the journal, where the driver is the worker
+_OF_FLAVOURS = ("autolog", "log_model")  # of `mlflow.keras` and the like
+_FLUENT = ("mlflow", "mlflow.tracking", "mlflow.tracking.fluent")
+_STATE = "mlflow.tracking._tracking_service.utils"
+_OWN_STORE = "_of_a_named_store"
+_STORES = ("mlflow.db", "mlruns")  # of the working directory
+
+
+class MlflowCalls:
+    """Ignores them while an experiment's code runs.
+
+    Args:
+        tell: told of each call that is ignored, with the same text.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._changes: dict[tuple[int, str], tuple[Any, Any, Any]] = {}
+        self._address: tuple[Any, str | None] = (None, None)  # as the experiment has set it
+        self._complete = False
+
+    @contextmanager
+    def ignored(self) -> Iterator[None]:
+        """Inside, MLflow's functions are others; one that the experiment imports from it stays so."""
+        finder = _Finder(self._changed)
+        if "mlflow" in sys.modules and not self._complete:
+            self._change_all()
+        sys.meta_path.insert(0, finder)
+        for owner, _, replacement in list(self._changes.values()):
+            setattr(owner, replacement.__name__, replacement)
+        outside, environment = _address(), os.environ.get("MLFLOW_TRACKING_URI")
+        if self._address != (None, None):
+            _set_address(self._address)
+        try:
+            yield
+        finally:
+            self._address = _address() if _address() != (None, environment) else (None, None)
+            _set_address((outside[0], environment))
+            for owner, original, replacement in list(self._changes.values()):
+                setattr(owner, replacement.__name__, original)
+            sys.meta_path.remove(finder)
+
+    def _changed(self, module: ModuleType) -> None:
+        """A module of MLflow has just been imported."""
+        if module.__name__ == "mlflow":
+            self._change_all()
+        elif self._complete:  # a flavour, which is imported when it is first used
+            self._change(module, _OF_FLAVOURS)
+
+    def _change_all(self) -> None:
+        """Replaces what writes, wherever it is found."""
+        for name in _FLUENT:
+            if (module := sys.modules.get(name)) is not None:
+                self._change(module, (*_WRITING, *_READING, "trace"))
+        for name, module in list(sys.modules.items()):
+            if name.startswith("mlflow.") and name.count(".") == 1 and name not in _FLUENT:
+                self._change(module, _OF_FLAVOURS)
+        client = getattr(sys.modules["mlflow"], "MlflowClient", None)
+        if client is not None:  # else it is being imported, by another thread
+            self._change_client(client)
+            self._complete = True
+
+    def _change(self, owner: ModuleType, prefixes: tuple[str, ...]) -> None:
+        for name, function in list(vars(owner).items()):
+            is_function = callable(function) and not isinstance(function, type)
+            if is_function and name.startswith(prefixes) and name not in _HARMLESS:
+                self._put(owner, name, self._instead_of(name, function))
+
+    def _change_client(self, client: Any) -> None:
+        begin = client.__init__
+
+        @functools.wraps(begin)
+        def __init__(own: Any, tracking_uri: Any = None, registry_uri: Any = None) -> None:  # noqa: N807
+            own.__dict__[_OWN_STORE] = tracking_uri is not None
+            if tracking_uri is not None or _has_store():
+                begin(own, tracking_uri, registry_uri)
+
+        self._put(client, "__init__", __init__)
+        for name, method in list(vars(client).items()):
+            if callable(method) and not name.startswith("_"):
+                self._put(client, name, self._method_instead_of(name, method))
+
+    def _method_instead_of(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        ignoring = self._instead_of(name, method)
+
+        @functools.wraps(method)
+        def call(own: Any, *arguments: Any, **named: Any) -> Any:
+            theirs = own.__dict__.get(_OWN_STORE, True)  # the program's own clients are made for a store too
+            return (method if theirs else ignoring)(own, *arguments, **named)
+
+        return call
+
+    def _instead_of(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        writes = name.startswith(_WRITING)
+
+        @functools.wraps(function)
+        def ignored(*arguments: Any, **named: Any) -> Any:
+            reads = not writes and name != "trace" and _has_store()
+            if reads or threading.current_thread().name.startswith(_PROGRAMS_OWN):
+                return function(*arguments, **named)
+            self._tell(WARNING)
+            if name == "trace":  # a decorator
+                return arguments[0] if arguments and callable(arguments[0]) else lambda traced: traced
+            return Ignored()
+
+        return ignored
+
+    def _put(self, owner: Any, name: str, replacement: Any) -> None:
+        key = (id(owner), name)
+        if key not in self._changes:
+            replacement.__name__ = name
+            self._changes[key] = (owner, getattr(owner, name), replacement)
+            setattr(owner, name, replacement)
+
+
+class Ignored:
+    """What an ignored call returns, in place of any object of MLflow's: whatever is done with it does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *_: Any, **__: Any) -> Ignored:
+        """Nothing is done."""
+        return self
+
+    def __enter__(self) -> Ignored:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing has begun."""
+
+    def __getitem__(self, _: Any) -> Ignored:
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return "ignored"
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+    def __add__(self, other: str) -> str:
+        return str(self) + other
+
+    def __radd__(self, other: str) -> str:
+        return other + str(self)
+
+
+class _Finder:
+    """Tells of MLflow's modules when they have been imported; it finds none itself."""
+
+    def __init__(self, imported: Callable[[ModuleType], None]) -> None:
+        self._imported = imported
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name.partition(".")[0] != "mlflow" or name.count(".") > 1:
+            return None
+        others = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+        for finder in others:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None and spec.loader is not None:
+                self._watch(spec.loader)
+                return spec
+        return None
+
+    def _watch(self, loader: Any) -> None:
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            self._imported(module)
+
+        loader.exec_module = exec_module
+
+
+def _has_store() -> bool:
+    """Whether there is something to read, without a call that would make it."""
+    state = sys.modules.get(_STATE)
+    named = state is not None and getattr(state, "_tracking_uri", None)
+    return bool(named or os.environ.get("MLFLOW_TRACKING_URI")) or any(Path(name).exists() for name in _STORES)
+
+
+def _address() -> tuple[Any, str | None]:
+    """The store that MLflow's functions use in this process, and the one of its environment."""
+    return getattr(sys.modules.get(_STATE), "_tracking_uri", None), os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def _set_address(address: tuple[Any, str | None]) -> None:
+    state: Any = sys.modules.get(_STATE)
+    if hasattr(state, "_tracking_uri"):
+        state._tracking_uri = address[0]
+    if address[1] is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = address[1]
