@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from runner.config import Member, infer_goal
-from runner.errors import ConfigError, ExperimentError, FleetError
+from runner.errors import ConfigError, ExperimentError, FleetError, StorageError
 from runner.preparation import Prepared
 from runner.records import Checked, Failure, Goal, Trial
 from runner.settle import Check
@@ -23,6 +23,8 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
 
     Raises:
         ExperimentError: a member cannot be trained.
+        StorageError: a disk took no more.
+        FleetError: every worker was lost.
     """
     of_member: dict[str, list[Trial]] = {}
     for trial in prepared.trials:
@@ -39,6 +41,8 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
             checked[member] = passed[0]
         else:
             failures.append((trials[0], next(o for o in outcomes if isinstance(o, Failure))))
+    if full := [_describe(trial, failure) for trial, failure in failures if failure.kind == "disk"]:
+        raise StorageError("\n".join(full))
     if failures and all(failure.kind == "worker" for _, failure in failures):
         raise FleetError("\n".join(_describe(trial, failure) for trial, failure in failures))
     if failures:
@@ -100,6 +104,7 @@ def _metrics_asked_for(member: Member) -> list[tuple[str, str]]:
 
 def _describe(trial: Trial, failure: Failure) -> str:
     what = {"data": "load_data", "build": "build_model or its first step", "worker": "the worker"}
+    what["disk"] = "what it writes to a disk"
     what["oom"] = "its first step, or what comes before it,"
     settings = ", ".join(f"{name}={trial.settings[name]!r}" for name in trial.searched)
     where = f"{trial.source.path}: {what.get(failure.kind, failure.kind)} failed"

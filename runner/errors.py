@@ -83,6 +83,12 @@ class JournalError(RunnerError):
     exit_code = 75
 
 
+class StorageError(RunnerError):
+    """A disk takes no more, wherever it was written to; no trial is to blame, and the sweep can be resumed."""
+
+    exit_code = 75
+
+
 class TooManyFailuresError(RunnerError):
     """More trials have failed than the config allows; the sweep was stopped and can be resumed."""
 

@@ -40,6 +40,7 @@ def run(
 
     Raises:
         FleetError: a worker could not be replaced.
+        StorageError: a disk took no more; what it has kept from being done is done again by whoever resumes.
         TooManyFailuresError: more trials have failed than may.
     """
     past = dict(pasts or {})
@@ -57,6 +58,7 @@ def run(
         schedule.apply(verdicts)
         watcher.show(reports, verdicts)
         recovery.keep(schedule.live())
+        recovery.check_disks()
         failed += _check_failed(verdicts, failed, max_failed_trials)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from runner.excerpt import last_lines
@@ -52,13 +53,17 @@ class LoggedFleet:
         """As `Fleet.advance`."""
         return self._without_asides(self._fleet.advance(work))
 
-    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
+    def export(
+        self, work: Mapping[int, tuple[tuple[Trial, bool], ...]], folder: Path | None = None
+    ) -> Mapping[str, Export | Failure]:
         """As `Fleet.export`."""
-        return self._without_asides(self._fleet.export(work))
+        return self._without_asides(self._fleet.export(work, folder))
 
-    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
+    def snapshot(
+        self, work: Mapping[int, tuple[Trial, ...]], folder: Path | None = None
+    ) -> Mapping[str, Snapshot | Failure]:
         """As `Fleet.snapshot`."""
-        return self._without_asides(self._fleet.snapshot(work))
+        return self._without_asides(self._fleet.snapshot(work, folder))
 
     def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
         """As `Fleet.restore`."""

@@ -10,9 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
-from runner.errors import ShareTakenError
+from runner.errors import ShareTakenError, StorageError
 from runner.placement import Growth
 from runner.records import (
     Allocation,
@@ -42,6 +43,7 @@ class Recovery:
         journal: told of every incident.
         snapshots: where they are kept; None for nowhere: every recovery begins at the trial's beginning.
         keep_snapshots: those of trials that have ended stay.
+        folder: where workers of this machine write models and snapshots; None for models and snapshots by value.
         every_s: seconds between two snapshots of all live trials; None for none but at a stop.
         max_failures: how often a trial may lose its worker before it is given up; for want of memory at most once.
         shares: what the slots have, and how it can grow; None for shares that are what they are.
@@ -57,6 +59,7 @@ class Recovery:
         snapshots: Snapshots | None = None,
         *,
         keep_snapshots: bool = False,
+        folder: Path | None = None,
         every_s: float | None = None,
         max_failures: int = 3,
         shares: Shares | None = None,
@@ -65,7 +68,7 @@ class Recovery:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fleet, self._journal, self._snapshots = fleet, journal, snapshots
-        self._keep_snapshots = keep_snapshots
+        self._keep_snapshots, self._folder = keep_snapshots, folder
         self._every_s, self._max_failures, self._shares = every_s, max_failures, shares
         self._stopping, self._tell, self._clock = stopping, tell, clock
         self._saved_s = clock()
@@ -76,7 +79,18 @@ class Recovery:
         self._losses: Counter[str] = Counter()
         self._hungers: Counter[str] = Counter()  # losses for want of memory
         self._remedies: dict[str, str] = {}  # what has been done about them
+        self._full: dict[str, str] = {}  # what disks did not take, by the trial whose turn or model it has stopped
         self._refused: set[str] = set()  # trials whose snapshots do not fit their models
+
+    def check_disks(self) -> None:
+        """For the end of a round that the journal has.
+
+        Raises:
+            StorageError: a disk took no more. The trials concerned have no answer, as if their turns were interrupted.
+        """
+        if self._full:
+            told = "; ".join(f"trial {trial_id}: {message}" for trial_id, message in self._full.items())
+            raise StorageError(f"{told}; once there is room on that disk the sweep can go on")
 
     def take_over(self, trial_id: str, orders: Sequence[Work]) -> None:
         """A trial that has had these turns under an earlier driver, and has no seat yet."""
@@ -99,12 +113,12 @@ class Recovery:
         exports: dict[str, Export | Failure] = {}
         todo = work
         while todo:
-            exports |= self._fleet.export(todo)
+            exports |= self._fleet.export(todo, self._folder)
             ids = {trial.id for chosen in todo.values() for trial, _ in chosen}
             self._take(_chosen(self._live, lambda item: item.trial.id in ids), exports, one_by_one=True)  # noqa: B023
             self._bring_back()
             lost = {trial_id for trial_id in ids & exports.keys() if not self._counts(trial_id, exports[trial_id])}
-            todo = {} if self._stopping() else _with_trials(todo, lost)
+            todo = {} if self._stopping() else _with_trials(todo, lost - self._full.keys())
         return {i: self._explained(i, export) for i, export in exports.items() if self._counts(i, export)}
 
     def keep(self, live: Mapping[int, tuple[Trial, ...]]) -> None:
@@ -128,7 +142,7 @@ class Recovery:
             self._snapshots.drop(trial_id)
 
     def _keep(self, live: Mapping[int, tuple[Trial, ...]], snapshots: Snapshots) -> None:
-        answers = self._fleet.snapshot(live)
+        answers = self._fleet.snapshot(live, self._folder)
         for trial in (trial for trials in live.values() for trial in trials):
             found = answers.get(trial.id)
             if isinstance(found, Snapshot):
@@ -187,6 +201,8 @@ class Recovery:
             self._tell(f"trial {item.trial.id}: {answer.message}; it is trained again from its beginning")
         elif not answer.lost_worker:
             self._failed.add(item.trial.id)
+        if isinstance(answer, Failure) and answer.kind == "disk":
+            self._full[item.trial.id] = answer.message
 
     def _lose(self, slot: int, lost: Sequence[Work], certain: bool, answers: Answers) -> None:
         """The slot's worker is gone, and every seat in it.
@@ -269,7 +285,12 @@ class Recovery:
         return replace(answer, message=f"{answer.message} ({self._remedies[trial_id]})")
 
     def _counts(self, trial_id: str, answer: Report | Export | Failure) -> bool:
-        """Whether an answer is the trial's last word in this round: neither a lost worker nor a refused snapshot is."""
+        """Whether an answer is the trial's last word in this round.
+
+        A lost worker, a refused snapshot and a full disk are none.
+        """
+        if trial_id in self._full:
+            return False
         return trial_id in self._failed or not (_is_lost(answer) or _is_refused(answer))
 
 

@@ -133,7 +133,8 @@ def run_resume(
         reached = is_reached(store, False, console)
         masked = partial(redact, secrets=secrets.values())
         allocations = {slot.index: slot.allocation for slot in prepared.slots}
-        journal = records.enter_context(SqliteJournal(folder, allocations, masked))
+        stay = config.keep.models == "all"
+        journal = records.enter_context(SqliteJournal(folder, allocations, masked, models_stay=stay))
         if not standing.left:
             projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console, reached))
             journal.end("complete")

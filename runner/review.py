@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import JournalError, SweepNotFoundError
-from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, epoch_key, own_file
+from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, epoch_key, own_file, ranked
 from runner.overheads import Overheads, summarize, timeline
 from runner.records import decode
 
 SWEEPS = Path("sweeps")
+_ENDED_WELL = ("complete", "stopped")
 
 _REBUILD = '''\
 """Rebuilds the trained model from its code and weights: `python rebuild.py`, or `from rebuild import model`."""
@@ -65,15 +66,15 @@ class Review:
 
     @property
     def leaders(self) -> tuple[TrialRecord, ...]:
-        """As `best`; of members without such a trial the best one without a model."""
-        ranked = [trial for trial in self.trials if trial.score(self.sweep.metric) is not None]
-        return self._first_of_members(sorted(ranked, key=lambda trial: trial.weights is None))
+        """As `best`; of members without such a trial the best one that has not ended well."""
+        with_score = [trial for trial in self.trials if trial.score(self.sweep.metric) is not None]
+        return self._first_of_members(sorted(with_score, key=lambda trial: trial.status not in _ENDED_WELL))
 
     @property
     def best(self) -> tuple[TrialRecord, ...]:
-        """Each member's best trial that has a model: members train on different data, their values do not compare."""
-        with_model = (trial for trial in self.trials if trial.weights is not None)
-        return self._first_of_members(trial for trial in with_model if trial.score(self.sweep.metric) is not None)
+        """Each member's best trial that has ended well; values of members, whose data differ, do not compare."""
+        ended = (trial for trial in self.trials if trial.status in _ENDED_WELL)
+        return self._first_of_members(trial for trial in ended if trial.score(self.sweep.metric) is not None)
 
     @staticmethod
     def _first_of_members(ranked: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
@@ -93,7 +94,7 @@ class Review:
             known = ", ".join(trial.id for trial in self.trials[:10])
             raise SweepNotFoundError(f"{self.sweep.id} has no trial {trial_id!r}; best first it has {known}")
         if not trials:
-            raise SweepNotFoundError(f"{self.sweep.id}: no trial has a value of {self.sweep.metric} and a model")
+            raise SweepNotFoundError(f"{self.sweep.id}: no trial has a value of {self.sweep.metric} and has ended")
         return trials
 
 
@@ -105,15 +106,9 @@ def open_review(folder: Path) -> Review:
     """
     with JournalReader(folder) as reader:
         sweep, trials = reader.sweep(), reader.trials()
-    sign = -1.0 if sweep.goal == "maximize" else 1.0
     members = list(dict.fromkeys(trial.member for trial in trials))
-
-    def place(trial: TrialRecord) -> tuple[int, bool, float, int]:
-        value = trial.score(sweep.metric)
-        return members.index(trial.member), value is None, sign * (value or 0.0), trial.position
-
-    ranked = sorted(trials, key=place)
-    return Review(folder=folder, sweep=sweep, trials=tuple(ranked))
+    together = sorted(ranked(trials, sweep), key=lambda trial: members.index(trial.member))
+    return Review(folder=folder, sweep=sweep, trials=tuple(together))
 
 
 def find_sweep(name: str, root: Path = SWEEPS) -> Path:
@@ -176,7 +171,10 @@ def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]
         JournalError: a file of the model is a link.
     """
     if trial.weights is None:
-        raise SweepNotFoundError(f"trial {trial.id} of {review.sweep.id} has no model: it is {trial.status}")
+        kept = ", ".join(other.id for other in review.trials if other.weights is not None) or "no trial"
+        gone = f"it was not kept (keep.models, or `clean`); models are there of {kept}"
+        reason = gone if trial.status in _ENDED_WELL else f"it is {trial.status}"
+        raise SweepNotFoundError(f"trial {trial.id} of {review.sweep.id} has no model: {reason}")
     if target.exists() and any(target.iterdir()):
         raise FileExistsError(f"{target}: not empty; name a new folder")
     target.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, Self
 
 from runner.records import (
@@ -44,11 +45,20 @@ class Fleet(Protocol):
         A turn that `stop` has interrupted has no answer.
         """
 
-    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
-        """The models of seated trials by slot; `(trial, True)` asks for the kept best weights."""
+    def export(
+        self, work: Mapping[int, tuple[tuple[Trial, bool], ...]], folder: Path | None = None
+    ) -> Mapping[str, Export | Failure]:
+        """The models of seated trials by slot; `(trial, True)` asks for the kept best weights.
 
-    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
-        """Snapshots of trials by slot; none of a trial that has no seat there."""
+        Args:
+            work: trials by slot.
+            folder: where the models are written; it must exist. None for models by value.
+        """
+
+    def snapshot(
+        self, work: Mapping[int, tuple[Trial, ...]], folder: Path | None = None
+    ) -> Mapping[str, Snapshot | Failure]:
+        """Snapshots of trials by slot, as files or by value as `export`; none of a trial that has no seat there."""
 
     def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
         """Gives trials a seat in their slot, one after another, where they were: the last repeated turn's report.

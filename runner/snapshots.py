@@ -44,13 +44,15 @@ class SnapshotStore:
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             partial.mkdir(parents=True, mode=0o700)
-            _write(partial / _STATE, snapshot.state)
-            _write(partial / _MANIFEST, self._manifest(trial, snapshot))
+            _put(partial / _STATE, snapshot.state)
+            _write(partial / _MANIFEST, self._manifest(trial, snapshot, partial / _STATE))
             _sync(partial)
             partial.rename(final)
             _sync(folder)
         except OSError as err:
             shutil.rmtree(partial, ignore_errors=True)  # the journal may need the room
+            if isinstance(snapshot.state, Path):
+                snapshot.state.unlink(missing_ok=True)
             self._on_warning(f"{folder}: the snapshot of round {snapshot.round} could not be written: {err}")
             return
         for old in _generations(folder)[_GENERATIONS:]:
@@ -76,7 +78,7 @@ class SnapshotStore:
         """As `Snapshots.drop`; what cannot be removed stays, and is no harm."""
         shutil.rmtree(self._root / trial_id, ignore_errors=True)
 
-    def _manifest(self, trial: Trial, snapshot: Snapshot) -> bytes:
+    def _manifest(self, trial: Trial, snapshot: Snapshot, state: Path) -> bytes:
         return _signed(
             {
                 "format": _FORMAT,
@@ -85,15 +87,16 @@ class SnapshotStore:
                 "record": trial.digest,
                 "round": snapshot.round,
                 "step": snapshot.step,
-                "size": len(snapshot.state),
-                "sha256": hashlib.sha256(snapshot.state).hexdigest(),
+                "size": state.stat().st_size,
+                "sha256": _sha256(state),
                 "versions": self._versions,
             }
         )
 
     def _read(self, folder: Path, trial: Trial) -> Snapshot:
         try:
-            manifest, state = (folder / _MANIFEST).read_bytes(), (folder / _STATE).read_bytes()
+            manifest, state = (folder / _MANIFEST).read_bytes(), folder / _STATE
+            size, digest = state.stat().st_size, _sha256(state)
         except OSError as err:
             what = Path(err.filename).name if err.filename else folder.name  # a failed read names no file
             raise _UnusableError(f"{err.strerror}: {what}") from err
@@ -105,9 +108,9 @@ class SnapshotStore:
             raise _UnusableError("it is of a trial with other settings or other code")
         if folder.name != _name(said["round"]):
             raise _UnusableError(f"its round is {said['round']}")
-        if said["size"] != len(state) or said["sha256"] != hashlib.sha256(state).hexdigest():
+        if said["size"] != size or said["sha256"] != digest:
             raise _UnusableError(f"{_STATE} is not what was written")
-        return Snapshot(trial_id=trial.id, round=said["round"], step=said["step"], state=state)
+        return Snapshot(trial_id=trial.id, round=said["round"], step=said["step"], state=state.absolute())
 
 
 class _UnusableError(Exception):
@@ -139,6 +142,22 @@ def _generations(folder: Path) -> list[Path]:
     """A trial's snapshots, newest first; those that were never finished are left out."""
     names = sorted((path.name for path in folder.glob("[0-9]*")), reverse=True) if folder.is_dir() else []
     return [folder / name for name in names]
+
+
+def _sha256(path: Path) -> str:
+    """Of a file, a piece at a time: it may be larger than what memory is left."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _put(path: Path, content: bytes | Path) -> None:
+    """Gives the content its place; a file is moved there from the same file system."""
+    if not isinstance(content, Path):
+        _write(path, content)
+        return
+    content.rename(path)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -92,7 +92,8 @@ def run_sweep(
             write_config(folder, config)  # first: what the journal knows can be resumed
             logs.open(folder)
             allocations = {slot.index: slot.allocation for slot in prepared.slots}
-            journal = records.enter_context(SqliteJournal(folder, allocations, masked))
+            stay = config.keep.models == "all"
+            journal = records.enter_context(SqliteJournal(folder, allocations, masked, models_stay=stay))
             journal.create(sweep_record(config, folder.name, metric, goal, command, began_s), prepared.trials)
             projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console, reached))
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)

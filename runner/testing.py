@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 from runner.records import (
@@ -111,8 +112,10 @@ class FakeFleet:
             answers |= self._lose(slot, found, lost) if lost else found
         return answers
 
-    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
-        """As `Fleet.export`; a model's bytes say whether the best was asked for."""
+    def export(
+        self, work: Mapping[int, tuple[tuple[Trial, bool], ...]], folder: Path | None = None
+    ) -> Mapping[str, Export | Failure]:
+        """As `Fleet.export`, by value; a model's bytes say whether the best was asked for."""
         exports = {}
         for slot, trials in work.items():
             for trial, best in trials:
@@ -120,8 +123,10 @@ class FakeFleet:
                 exports[trial.id] = Export(trial_id=trial.id, model=b"best" if best else b"last", weights=b"w")
         return exports
 
-    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
-        """As `Fleet.snapshot`; a state is the trial's number of steps as text."""
+    def snapshot(
+        self, work: Mapping[int, tuple[Trial, ...]], folder: Path | None = None
+    ) -> Mapping[str, Snapshot | Failure]:
+        """As `Fleet.snapshot`, by value; a state is the trial's number of steps as text."""
         seated = [trial.id for slot, trials in work.items() for trial in trials if self.seats.get(trial.id) == slot]
         return {
             i: Snapshot(trial_id=i, round=self._turns[i], step=self.steps[i], state=b"%d" % self.steps[i])
@@ -162,7 +167,7 @@ class FakeFleet:
     def _sit(self, slot: int, trial: Trial, snapshot: Snapshot | None) -> None:
         self.seats[trial.id] = slot
         self._turns[trial.id] = 0 if snapshot is None else snapshot.round
-        self.steps[trial.id] = 0 if snapshot is None else int(snapshot.state)
+        self.steps[trial.id] = 0 if snapshot is None else int(snapshot.state)  # type: ignore[arg-type]
 
     def _leave(self, trial_id: str) -> None:
         del self.seats[trial_id]

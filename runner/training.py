@@ -12,7 +12,8 @@ from rich.console import Console
 from runner import lockstep
 from runner.config import Config
 from runner.console import watch
-from runner.journal import SqliteJournal, SweepStatus
+from runner.journal import SqliteJournal, SweepStatus, staging_folder
+from runner.keeping import KeptModels
 from runner.progress import Progress
 from runner.recording import versions
 from runner.records import Failure, Report, Verdict
@@ -95,11 +96,13 @@ class Training:
 
     def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:
         settings = self.config.recovery
+        journal = KeptModels(self.journal, self.folder, self.config.keep.models)
         recovery = Recovery(
             fleet,
-            self.journal,
+            journal,
             SnapshotStore(self.folder, versions(), self._tell),
             keep_snapshots=self.config.keep.snapshots,
+            folder=staging_folder(self.folder),
             every_s=settings.snapshot_every_s,
             max_failures=settings.max_failures,
             shares=self.shares,
@@ -111,7 +114,7 @@ class Training:
         lockstep.run(
             schedule,
             recovery,
-            self.journal,
+            journal,
             _Watchers(self.projection.notify, view, self.masked),
             pasts={trial_id: past.rules for trial_id, past in self.pasts.items()},
             stopping=lambda: self.signals.requested,

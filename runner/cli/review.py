@@ -1,4 +1,4 @@
-"""The verbs that read journals: `list`, `results` and `best`."""
+"""The verbs that read journals: `list`, `results` and `best`; and `clean`, which removes what they can do without."""
 
 from __future__ import annotations
 
@@ -87,3 +87,33 @@ def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -
         raise ConfigError(f"--export {target}: {err}") from err
     click.echo(f"wrote {', '.join(str(path.relative_to(target)) for path in written)} to {target}", err=as_json)
     click.echo(reviewing.how_to_load(target), err=as_json)
+
+
+@verb
+@click.option(
+    "--models",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Remove the models of all but each member's best N trials too.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.argument("sweep")
+def clean(sweep: str, models: int | None, dry_run: bool) -> None:
+    """Removes an ended sweep's snapshots, and what an interrupted one has left; SWEEP is as for `results`.
+
+    Nothing of the journal is removed, and nothing that MLflow has.
+    """
+    from runner import cleaning
+    from runner.review import find_sweep
+
+    folder = find_sweep(sweep)
+    repeated = cleaning.replayed(folder)
+    removed = cleaning.clean(folder, models, dry_run)
+    for each in removed:
+        note = f", of which MLflow has {cleaning.mib(each.shared_bytes)} as the same files" if each.shared_bytes else ""
+        click.echo(f"{each.what}: {cleaning.mib(each.size_bytes)}{note}")
+    if repeated:
+        will = "would train" if dry_run else "will train"
+        click.echo(f"`resume` {will} {repeated} trial{'s' * (repeated > 1)} from the beginning, with the same results")
+    freed = cleaning.mib(sum(each.freed_bytes for each in removed))
+    click.echo(f"{folder.name}: {'would free' if dry_run else 'freed'} {freed}")

@@ -174,6 +174,9 @@ class Recovery(Section):
 class Keep(Section):
     """What of trials that have ended stays on the disk."""
 
+    models: Literal["all", "none"] | Count = Field(
+        default="all", description="all, none, or a whole number above 0 (the best of each member)"
+    )
     snapshots: bool = Field(default=False, description="true or false")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import ray
 
+from runner.fleet.transfers import Transfers
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
 
 STOP = signal.SIGUSR1
@@ -18,6 +20,7 @@ class RayWorker:
     """A `Worker` behind Ray's calls; data sets arrive as zero-copy arrays from the object store."""
 
     def __init__(self) -> None:
+        self._transfers = Transfers()
         if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()):  # by `RaySession`; not in another's cluster
             _ignore_sigterm()
 
@@ -55,17 +58,28 @@ class RayWorker:
         """As `Worker.advance`."""
         return self._worker.advance(work, loaded)
 
-    def export(self, trial: Trial, best: bool) -> Export | Failure:
-        """As `Worker.export`."""
-        return self._worker.export(trial, best)
+    def export(self, trial: Trial, best: bool, folder: Path | None) -> Export | Failure:
+        """As `Worker.export`; without a folder of the driver's in one of this machine's own."""
+        return self._worker.export(trial, best, folder or self._transfers.folder)
 
-    def snapshot(self, trials: tuple[Trial, ...]) -> dict[str, Snapshot | Failure]:
-        """As `Worker.snapshot`."""
-        return self._worker.snapshot(trials)
+    def snapshot(self, trials: tuple[Trial, ...], folder: Path | None) -> dict[str, Snapshot | Failure]:
+        """As `Worker.snapshot`; without a folder of the driver's in one of this machine's own."""
+        return self._worker.snapshot(trials, folder or self._transfers.folder)
 
     def restore(self, replay: Replay, loaded: Any) -> Report | Failure | None:
         """As `Worker.restore`."""
-        return self._worker.restore(replay, loaded)
+        try:
+            return self._worker.restore(replay, loaded)
+        finally:
+            self._transfers.remove(replay.snapshot and replay.snapshot.state)
+
+    def give(self, path: Path, offset: int) -> bytes:
+        """As `Transfers.give`."""
+        return self._transfers.give(path, offset)
+
+    def take(self, name: str, piece: bytes, offset: int) -> Path:
+        """As `Transfers.take`."""
+        return self._transfers.take(name, piece, offset)
 
 
 def _ignore_sigterm() -> None:

@@ -128,7 +128,7 @@ def _answer(call: Call, explain: Explain) -> _Value | Lost:
         line = lines[-1] if isinstance(err, RayTaskError) else lines[0]
         message, death = f"{type(err).__name__}: {line}", explain(call.slot, err)
         message = f"{death.cause}; {message}" if death.cause else message
-        kind: FailureKind = "oom" if death.of_memory else "worker"
+        kind: FailureKind = "oom" if death.of_memory else "disk" if death.of_space else "worker"
         return Lost(kind=kind, message=message, traceback=str(err), noticed_s=time.time(), output=death.output)
 
 

@@ -1,13 +1,14 @@
-"""Why a worker's process died, as far as it can be told: out of memory, by its own code, or in a crash."""
+"""Why a worker's process died, as far as it can be told: out of memory or room, by its own code, or in a crash."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayError
 
 from runner.excerpt import beginning_and_end
 from runner.worker.exits import EXIT
@@ -15,6 +16,8 @@ from runner.worker.exits import EXIT
 _VMSTAT = Path("/proc/vmstat")
 _TAIL = 8192  # characters of the end of a worker's standard error
 _NO_MEMORY = ("std::bad_alloc", "Cannot allocate memory", "MemoryError")
+_SHARED_MEMORY = Path("/dev/shm")
+_NO_ROOM = 256 * 1024  # bytes
 _NO_STACK = "Resource temporarily unavailable"  # for a new thread: the end of a process at its memory limit
 _EXIT = re.compile(rf"^{re.escape(EXIT)}(-?\d+)$", re.MULTILINE)
 _CRASH = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)  # faulthandler's, which Ray enables
@@ -28,11 +31,13 @@ class Death:
         cause: a clause that tells it; empty where nothing is known.
         of_memory: it was out of memory.
         output: what it had printed since its last answer.
+        of_space: a disk or shared memory took no more.
     """
 
     cause: str = ""
     of_memory: bool = False
     output: str = ""
+    of_space: bool = False
 
 
 class KernelKills:
@@ -71,6 +76,8 @@ def explain(err: RayError, pid: int | None, kernel: KernelKills | None, limited:
         limited: its host memory had a limit.
     """
     output = "" if pid is None else _output(pid)
+    if (full := _full(err, here=pid is not None)) is not None:
+        return Death(of_space=True, cause=full, output=output)
     return replace(_cause(err, output[-_TAIL:], kernel, limited), output=output)
 
 
@@ -93,10 +100,26 @@ def _cause(err: RayError, said: str, kernel: KernelKills | None, limited: bool) 
     return Death()
 
 
+def _full(err: RayError, here: bool) -> str | None:
+    """What says that Ray had no room for an object; None where nothing does.
+
+    A process that writes to shared memory which is full dies by SIGBUS, without a word.
+    """
+    if any(isinstance(each, ObjectStoreFullError | OutOfDiskError) for each in (err, getattr(err, "cause", None))):
+        return "Ray's object store has no room"
+    for folder in (_SHARED_MEMORY, _session_folder()) if here else ():
+        if folder is not None and folder.is_dir() and shutil.disk_usage(folder).free < _NO_ROOM:
+            return f"nothing is free in {folder}, where Ray keeps its objects and logs"
+    return None
+
+
+def _session_folder() -> Path | None:
+    node = ray._private.worker._global_node
+    return None if node is None else Path(node.get_session_dir_path())
+
+
 def _output(pid: int) -> str:
     """What a worker of this machine's own Ray has written to its standard error since it last answered."""
-    node = ray._private.worker._global_node
-    if node is None:
-        return ""
-    found = sorted(Path(node.get_session_dir_path(), "logs").glob(f"worker-*-{pid}.err"))
+    session = _session_folder()
+    found = [] if session is None else sorted((session / "logs").glob(f"worker-*-{pid}.err"))
     return beginning_and_end(found[-1]).decode(errors="backslashreplace") if found else ""

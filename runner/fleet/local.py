@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from runner.fleet.patience import answer_by_s
@@ -58,13 +59,17 @@ class LocalFleet:
         items = [item for items in work.values() for item in items]
         return self._open.advance(items, [self._load(item.trial) for item in items])
 
-    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
+    def export(
+        self, work: Mapping[int, tuple[tuple[Trial, bool], ...]], folder: Path | None = None
+    ) -> Mapping[str, Export | Failure]:
         """As `Fleet.export`."""
-        return {trial.id: self._open.export(trial, best) for trials in work.values() for trial, best in trials}
+        return {trial.id: self._open.export(trial, best, folder) for trials in work.values() for trial, best in trials}
 
-    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
+    def snapshot(
+        self, work: Mapping[int, tuple[Trial, ...]], folder: Path | None = None
+    ) -> Mapping[str, Snapshot | Failure]:
         """As `Fleet.snapshot`."""
-        return self._open.snapshot([trial for trials in work.values() for trial in trials])
+        return self._open.snapshot([trial for trials in work.values() for trial in trials], folder)
 
     def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
         """As `Fleet.restore`."""

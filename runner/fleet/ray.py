@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 from ray.exceptions import RayError
 
@@ -15,10 +17,24 @@ from runner.fleet.deaths import Death, KernelKills, explain
 from runner.fleet.patience import Patience, answer_by_s
 from runner.fleet.processes import send
 from runner.fleet.session import RaySession
+from runner.fleet.transfers import fetched, sent
 from runner.fleet.workers import Workers
 from runner.placement import gpus_used
 from runner.processes import start_of
-from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
+from runner.records import (
+    Allocation,
+    Checked,
+    Export,
+    Failure,
+    Replay,
+    Report,
+    Slot,
+    Snapshot,
+    Trial,
+    Work,
+)
+
+A = TypeVar("A")
 
 
 class RayFleet:
@@ -106,36 +122,56 @@ class RayFleet:
         self._patience.learn_all(reports.values())
         return reports
 
-    def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> Mapping[str, Export | Failure]:
-        """As `Fleet.export`."""
+    def export(
+        self, work: Mapping[int, tuple[tuple[Trial, bool], ...]], folder: Path | None = None
+    ) -> Mapping[str, Export | Failure]:
+        """As `Fleet.export`; what a worker on another machine has written is fetched from there."""
         calls, trials = {}, {}
         for slot, chosen in work.items():
             for place, (trial, best) in enumerate(chosen, start=1):
                 trials[trial.id] = trial
-                limit_s = self._patience.first_s * place
-                calls[trial.id] = self._call(slot, "export", trial, best, limit_s=limit_s)
-        return {trial_id: _value(trials[trial_id], answer) for trial_id, answer in self._gather(calls).items()}
+                limit_s, there = self._patience.first_s * place, self._seen_from(slot, folder)
+                calls[trial.id] = self._call(slot, "export", trial, best, there, limit_s=limit_s)
+        found = {}
+        for trial_id, answer in self._gather(calls).items():
+            here = self._brought(calls[trial_id].slot, answer, folder)
+            if here is not None:
+                found[trial_id] = _value(trials[trial_id], here)
+        return found
 
-    def snapshot(self, work: Mapping[int, tuple[Trial, ...]]) -> Mapping[str, Snapshot | Failure]:
-        """As `Fleet.snapshot`."""
-        first_s = self._patience.first_s
-        calls = {slot: self._call(slot, "snapshot", trials, limit_s=first_s) for slot, trials in work.items()}
+    def snapshot(
+        self, work: Mapping[int, tuple[Trial, ...]], folder: Path | None = None
+    ) -> Mapping[str, Snapshot | Failure]:
+        """As `Fleet.snapshot`; what a worker on another machine has written is fetched from there."""
+        calls = {
+            slot: self._call(slot, "snapshot", trials, self._seen_from(slot, folder), limit_s=self._patience.first_s)
+            for slot, trials in work.items()
+        }
         found: dict[str, Snapshot | Failure] = {}
         for slot, answer in self._gather({slot: c for slot, c in calls.items() if slot not in self._busy}).items():
-            found |= {trial.id: answer.of(trial) for trial in work[slot]} if isinstance(answer, Lost) else answer
+            for trial in work[slot]:
+                one = answer if isinstance(answer, Lost) else answer.get(trial.id)
+                here = None if one is None else self._brought(slot, one, folder)
+                if here is not None:
+                    found[trial.id] = _value(trial, here)
         return found
 
     def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
         """As `Fleet.restore`."""
-        calls, trials = {}, {}
+        calls, trials, lost = {}, {}, dict[str, Lost]()
         for slot, replays in work.items():
             limit_s = 0.0
             for replay in replays:
                 trial = trials[replay.trial.id] = replay.trial
                 limit_s += self._patience.first_s + len(replay.orders) * self._patience.limit_s([trial])
                 self._patience.forget(trial)
-                calls[trial.id] = self._call(slot, "restore", replay, load=[trial], limit_s=limit_s)
-        answers = self._gather(calls)
+                elsewhere = bool(self._workers.slots[slot].allocation.node)
+                there = sent(replay, partial(self._ask, slot)) if elsewhere else replay
+                if isinstance(there, Replay):
+                    calls[trial.id] = self._call(slot, "restore", there, load=[trial], limit_s=limit_s)
+                elif there is not None:
+                    lost[trial.id] = there
+        answers = {**lost, **self._gather(calls)}
         reports = {trial_id: _value(trials[trial_id], answer) for trial_id, answer in answers.items()}
         self._patience.learn_all(reports.values())
         return reports
@@ -165,6 +201,21 @@ class RayFleet:
             return Call(slot=slot, future=None, limit_s=limit_s)
         loaded = [self._load(actor, trial) for trial in load]
         return Call(slot=slot, future=getattr(actor, name).remote(*arguments, *loaded), limit_s=limit_s)
+
+    def _seen_from(self, slot: int, folder: Path | None) -> Path | None:
+        """The folder where the slot's worker can write into it; None on another machine."""
+        return None if self._workers.slots[slot].allocation.node else folder
+
+    def _brought(self, slot: int, answer: A, folder: Path | None) -> A | Lost | None:
+        """The answer with its files on this machine; None where a stop has prevented that."""
+        if folder is not None and self._seen_from(slot, folder) is not None:
+            return answer
+        return fetched(answer, partial(self._ask, slot), folder)
+
+    def _ask(self, slot: int, name: str, *arguments: Any) -> Any:
+        """What the slot's worker answers; None where a stop has ended the waiting."""
+        call = self._call(slot, name, *arguments, limit_s=self._patience.first_s)
+        return self._gather({slot: call}).get(slot)
 
     def _spread(self, name: str, trials: Sequence[Trial]) -> dict[str, Call]:
         """Calls the workers in turn, a trial each; one that has several is given the time for all of them."""

@@ -3,8 +3,9 @@
 MLflow, the console and `results` follow it; none of them holds anything that the journal does not.
 """
 
-from runner.journal.files import own_file, sync_folder, write_durably
+from runner.journal.files import STAGING, move_durably, own_file, staging_folder, sync_folder, write_durably
 from runner.journal.lock import locked
+from runner.journal.ranking import beyond, ranked
 from runner.journal.reader import JournalReader
 from runner.journal.schema import (
     BEST_EPOCH,
@@ -29,6 +30,7 @@ __all__ = [
     "FILE",
     "ROUND_PREFIX",
     "SCORE",
+    "STAGING",
     "UNSURE",
     "JournalReader",
     "MetricRow",
@@ -38,11 +40,15 @@ __all__ = [
     "SweepStatus",
     "TrialLogs",
     "TrialRecord",
+    "beyond",
     "connect",
     "epoch_key",
     "locked",
     "log_name",
+    "move_durably",
     "own_file",
+    "ranked",
+    "staging_folder",
     "sync_folder",
     "transaction",
     "write_durably",

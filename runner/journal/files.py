@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from runner.errors import JournalError
+
+STAGING = "staging"
 
 
 def own_file(folder: Path, name: str) -> Path:
@@ -45,6 +48,41 @@ def write_durably(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def move_durably(source: Path, path: Path) -> None:
+    """Gives a file that another process has written its name, flushed first; one that has the name is replaced.
+
+    Args:
+        source: on the same file system.
+        path: its name from now on.
+
+    Raises:
+        OSError: the source is a link, say; nothing was changed.
+    """
+    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    source.rename(path)
+    sync_folder(path.parent)
+
+
+def staging_folder(folder: Path) -> Path:
+    """An empty folder within a sweep's, private to the user, for files that are not yet what they are to become.
+
+    Raises:
+        JournalError: it cannot be made, or is a link.
+    """
+    path = own_file(folder, STAGING)
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as err:
+        raise JournalError(f"{path}: cannot be made: {err.strerror}") from err
+    return path.absolute()
 
 
 def sync_folder(folder: Path) -> None:

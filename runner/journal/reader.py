@@ -79,10 +79,11 @@ class JournalReader:
 
     def _trials(self, trial_id: str | None) -> tuple[TrialRecord, ...]:
         where, values = ("WHERE trial.id = ?", (trial_id,)) if trial_id is not None else ("", ())
-        query = (
+        query = (  # `final` is named so that a journal without it is refused here, before anything acts on it
             "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id, "
             "(SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs FROM trial "
-            "LEFT JOIN model ON model.trial = trial.id LEFT JOIN projection ON projection.trial = trial.id "
+            "LEFT JOIN model ON model.trial = trial.id AND model.final IS NOT NULL "
+            "LEFT JOIN projection ON projection.trial = trial.id "
             f"AND projection.store = '' {where} ORDER BY position"
         )
         try:

@@ -55,7 +55,9 @@ CREATE TABLE incident (
     number INTEGER PRIMARY KEY, trial TEXT NOT NULL REFERENCES trial(id), round INTEGER NOT NULL, kind TEXT NOT NULL,
     message TEXT NOT NULL, noticed_s REAL NOT NULL
 );
-CREATE TABLE model (trial TEXT PRIMARY KEY REFERENCES trial(id), file TEXT, weights TEXT NOT NULL);
+CREATE TABLE model (
+    trial TEXT PRIMARY KEY REFERENCES trial(id), file TEXT, weights TEXT NOT NULL, final INTEGER NOT NULL
+);
 CREATE TABLE projection (
     store TEXT NOT NULL, trial TEXT NOT NULL, run_id TEXT NOT NULL, metric_seq INTEGER NOT NULL DEFAULT 0,
     facts INTEGER NOT NULL DEFAULT 0, model INTEGER NOT NULL DEFAULT 0, status TEXT, PRIMARY KEY (store, trial)

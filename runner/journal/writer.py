@@ -6,14 +6,14 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeGuard
 
 from runner.errors import JournalError
-from runner.journal.files import own_file, sync_folder, write_durably
+from runner.journal.files import move_durably, own_file, sync_folder, write_durably
 from runner.journal.schema import (
     FILE,
     GPU_PEAK,
@@ -39,6 +39,7 @@ class SqliteJournal:
         allocations: what each slot's worker is given, recorded with every trial that begins there.
         redact: takes secrets out of what the experiment's code says when it fails.
         clock: seconds since the epoch.
+        models_stay: a model is there for good once it is committed; else only when all trials have ended.
     """
 
     def __init__(
@@ -47,9 +48,11 @@ class SqliteJournal:
         allocations: Mapping[int, Allocation],
         redact: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
+        models_stay: bool = True,
     ) -> None:
         self._folder = folder
         self._allocations = dict(allocations)
+        self._models_stay = models_stay
         self._redact = redact
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
@@ -142,14 +145,15 @@ class SqliteJournal:
         """
         reported_s = self._clock()
         with _writing(self._folder):
-            files = {key: self._write_model(value) for key, value in exports.items() if isinstance(value, Export)}
+            files = {key: self._write_model(value) for key, value in exports.items() if _has_model(value)}
         with self._transaction() as db:
             for report in reports.values():
                 if isinstance(report, Report):
                     _insert_turn(db, report)
                 _insert_epochs_and_facts(db, report)
             for trial_id, (model, weights) in files.items():
-                db.execute("INSERT OR REPLACE INTO model VALUES (?, ?, ?)", (trial_id, model, weights))
+                row = (trial_id, model, weights, self._models_stay)
+                db.execute("INSERT OR REPLACE INTO model (trial, file, weights, final) VALUES (?, ?, ?, ?)", row)
             for export in exports.values():
                 if isinstance(export, Export):
                     _insert_test_metrics(db, export, self._now_ms())
@@ -176,9 +180,23 @@ class SqliteJournal:
                 "UPDATE trial SET allocation = ? WHERE slot = ? AND status = 'running'", (to_json(allocation), slot)
             )
 
+    def drop_models(self, trial_ids: Sequence[str]) -> None:
+        """Forgets trials' models, and then removes their files: what is named is there, also if this is interrupted."""
+        if not trial_ids:
+            return
+        marks = ", ".join("?" * len(trial_ids))
+        with self._transaction() as db:
+            rows = db.execute(f"SELECT file, weights FROM model WHERE trial IN ({marks})", tuple(trial_ids)).fetchall()
+            db.execute(f"DELETE FROM model WHERE trial IN ({marks})", tuple(trial_ids))
+        for name in (name for row in rows for name in row if name is not None):
+            with suppress(OSError):  # nothing names it any more
+                own_file(self._folder, name).unlink(missing_ok=True)
+
     def end(self, status: SweepStatus) -> None:
         """Closes the sweep; trials still running or queued take its end as theirs."""
         with self._transaction() as db:
+            if status == "complete":
+                db.execute("UPDATE model SET final = 1")
             db.execute("UPDATE sweep SET status = ?, ended_ms = max(?, created_ms)", (status, self._now_ms()))
             db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute(
@@ -218,11 +236,18 @@ class SqliteJournal:
         (self._folder / "models").mkdir(exist_ok=True)
         sync_folder(self._folder)
         model, weights = f"models/{export.trial_id}.keras", f"models/{export.trial_id}.weights.npz"
-        write_durably(own_file(self._folder, weights), export.weights)
+        self._put(weights, export.weights)
         if not export.model:
             return None, weights
-        write_durably(own_file(self._folder, model), export.model)
+        self._put(model, export.model)
         return model, weights
+
+    def _put(self, name: str, content: bytes | Path) -> None:
+        path = own_file(self._folder, name)
+        if isinstance(content, Path):
+            move_durably(content, path)
+        else:
+            write_durably(path, content)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -237,6 +262,10 @@ def _writing(folder: Path) -> Iterator[None]:
         raise JournalError(
             f"{folder}: the journal cannot be written: {what}; all earlier rounds are in it. Nothing of this one is"
         ) from err
+
+
+def _has_model(export: Export | Failure) -> TypeGuard[Export]:
+    return isinstance(export, Export) and export.weights != b""
 
 
 def _settings(trial: Trial) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from runner.records.trial import Metrics
@@ -162,7 +163,7 @@ class Report:
     aside: Aside = Aside()
 
 
-FailureKind = Literal["data", "build", "train", "export", "snapshot", "oom", "worker", "hang"]
+FailureKind = Literal["data", "build", "train", "export", "snapshot", "disk", "oom", "worker", "hang"]
 _LOST: frozenset[FailureKind] = frozenset({"oom", "worker", "hang"})
 
 
@@ -172,8 +173,8 @@ class Failure:
 
     Args:
         kind: `data`, `build`, `train` or `export`: the experiment's own code failed there; `snapshot`: a snapshot does
-            not fit the rebuilt model; `oom`: out of memory, of which the process told or was killed; `worker`: the
-            process died; `hang`: it took too long and was killed.
+            not fit the rebuilt model; `disk`: a disk took no more, whoever wrote to it; `oom`: out of memory, of which
+            the process told or was killed; `worker`: the process died; `hang`: it took too long and was killed.
         noticed_s: when a lost worker was noticed, seconds since the epoch; 0 for other kinds.
         epochs: those that had ended in the turn.
         facts: where the model had been built.
@@ -196,17 +197,17 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
-    """A finished trial's model by value.
+    """A finished trial's model, by value or as files of this machine that whoever gets them may move away.
 
     Args:
-        model: bytes of a `.keras` file where `Facts.loadable` and Keras loads it again; else empty.
-        weights: bytes of an `.npz` of all weights in the order of `model.get_weights()`.
+        model: a `.keras` file where `Facts.loadable` and Keras loads it again; else empty bytes.
+        weights: an `.npz` of all weights in the order of `model.get_weights()`.
         test_metrics: `test_*` metrics where the data has a test split.
     """
 
     trial_id: str
-    model: bytes
-    weights: bytes
+    model: bytes | Path
+    weights: bytes | Path
     test_metrics: Metrics = field(default_factory=dict)
     aside: Aside = Aside()
 
@@ -218,10 +219,10 @@ class Snapshot:
     Args:
         round: turns completed; a snapshot of an interrupted turn lies within turn number `round`.
         step: optimizer steps done.
-        state: an `.npz` that needs no pickle; what is in it only workers know.
+        state: an `.npz` that needs no pickle, by value or as a file of this machine; what is in it only workers know.
     """
 
     trial_id: str
     round: int
     step: int
-    state: bytes
+    state: bytes | Path

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from runner.errors import SweepNotFoundError
-from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, connect, transaction
+from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, connect, ranked, transaction
 
 HOME = ""  # the store that a sweep's config names; unlike others it may move along with the sweep's folder
 SWEEP = ""  # the row of the sweep's own run; no trial has an empty id
 _DUE = """
-SELECT trial.id, trial.status, trial.facts IS NOT NULL AS has_facts, model.trial IS NOT NULL AS has_model,
+SELECT trial.id, trial.status, trial.facts IS NOT NULL AS has_facts, coalesce(model.final, 0) AS has_model,
     sent.run_id, coalesce(sent.metric_seq, 0) AS metric_seq, coalesce(sent.facts, 0) AS facts_sent,
     coalesce(sent.model, 0) AS model_sent, sent.status AS status_sent
 FROM trial LEFT JOIN model ON model.trial = trial.id LEFT JOIN sent ON sent.trial = trial.id
 WHERE trial.started_ms IS NOT NULL
-    AND (trial.status = 'running' OR sent.status IS NULL OR sent.status <> trial.status)
+    AND (trial.status = 'running' OR sent.status IS NULL OR sent.status <> trial.status
+        OR (model.final = 1 AND sent.model = 0))
 ORDER BY trial.position
 """
 _MISSING = """
@@ -28,7 +29,9 @@ SELECT
     (SELECT count(*) FROM metric LEFT JOIN sent ON sent.trial = metric.trial
         WHERE metric.seq > coalesce(sent.metric_seq, 0)) AS metrics,
     (SELECT count(*) FROM trial LEFT JOIN sent ON sent.trial = trial.id
-        WHERE trial.started_ms IS NOT NULL AND trial.status <> 'running' AND trial.status IS NOT sent.status)
+        LEFT JOIN model ON model.trial = trial.id
+        WHERE trial.started_ms IS NOT NULL AND trial.status <> 'running'
+            AND (trial.status IS NOT sent.status OR (model.final = 1 AND sent.model = 0)))
     + (SELECT count(*) FROM sweep LEFT JOIN sent ON sent.trial = ''
         WHERE sweep.status <> 'running' AND sweep.status IS NOT sent.status) AS endings
 """
@@ -142,14 +145,12 @@ class Ledger:
         return int(self._db.execute(query, (trial_id, epoch)).fetchone()["ended_ms"])
 
     def best(self, sweep: SweepRecord) -> tuple[TrialRecord, float] | None:
-        """The trial whose model has the best value of the sweep's metric, and that value; of equals the first."""
-        with_model = [trial for trial in self.journal.trials() if trial.weights is not None]
-        scores = [(trial.score(sweep.metric), trial) for trial in with_model]
-        found = [(value, trial) for value, trial in scores if value is not None]
-        if not found:
-            return None
-        value, trial = (max if sweep.goal == "maximize" else min)(found, key=lambda pair: pair[0])
-        return trial, value
+        """The best of the trials that have ended well, and its value of the sweep's metric; of equals the first."""
+        ended = [trial for trial in self.journal.trials() if trial.status in ("complete", "stopped")]
+        for trial in ranked(ended, sweep)[:1]:
+            value = trial.score(sweep.metric)
+            return None if value is None else (trial, value)
+        return None
 
     def _of_store(self, query: str, *values: str) -> sqlite3.Cursor:
         """Runs a query in which `sent` is this store's part of the projection."""

@@ -8,7 +8,6 @@ rate. A model without that proof has an engine of its own.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from runner.worker import keras_private
 from runner.worker.feeds import ArrayFeed, Evaluator, Feed
 from runner.worker.fingerprint import Fingerprint, fingerprint
 from runner.worker.program import StepFunction
+from runner.worker.storage import is_out_of_space, temporary_files_in
 
 _KEPT_IDLE = 4
 State = list[np.ndarray[Any, Any]]
@@ -66,14 +66,15 @@ class Engine:
         logs = keras_private.epoch_logs(self.model, self._evaluators[split]())
         return {prefix + name: value for name, value in logs.items()}
 
-    def saved(self) -> bytes:
-        """The model as a `.keras` file; empty where Keras cannot load it again, which is tried once."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "model.keras"
+    def save(self, file: Path) -> bool:
+        """Writes the model as a `.keras` file; false, and no file, where Keras cannot load it again: tried once."""
+        with temporary_files_in(file.parent):
             self.model.save(file)
             if self._loads is None:
                 self._loads = _can_be_loaded(file)
-            return file.read_bytes() if self._loads else b""
+        if not self._loads:
+            file.unlink()
+        return self._loads
 
     def read(self) -> State:
         """The occupant's values."""
@@ -135,6 +136,8 @@ def _can_be_loaded(file: Path) -> bool:
     try:
         with tf.device("CPU:0"):  # a GPU may have no room for a second model
             keras.models.load_model(file)
-    except Exception:  # Keras' own classes may fail in any way to be made again from what they saved
+    except Exception as err:  # Keras' own classes may fail in any way to be made again from what they saved
+        if is_out_of_space(err):
+            raise
         return False
     return True

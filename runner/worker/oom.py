@@ -34,7 +34,7 @@ def is_out_of_memory(err: BaseException) -> bool:
         isinstance(each, MemoryError)
         or _ANYWHERE.search(text_of(each)) is not None
         or (isinstance(each, tf.errors.OpError) and _IN_TENSORFLOW.search(text_of(each)) is not None)
-        for each in _chain(err)
+        for each in chain_of(err)
     )
 
 
@@ -48,7 +48,7 @@ def describe(err: BaseException, memory_mib: int | None) -> str:
     asked = asked_mib(err)
     told = "asked for an unknown amount" if asked is None else f"asked for {asked:.0f} MiB"
     on_gpu = _on_gpu()
-    if on_gpu is not None and not any(isinstance(each, MemoryError) for each in _chain(err)):
+    if on_gpu is not None and not any(isinstance(each, MemoryError) for each in chain_of(err)):
         limit, free = on_gpu
         return f"{told}, {free:.0f} MiB free of a limit of {limit:.0f} MiB of GPU memory"
     if memory_mib is not None:
@@ -65,7 +65,7 @@ def _on_gpu() -> tuple[float, float] | None:
 
 def asked_mib(err: BaseException) -> float | None:
     """How much the allocation that failed had asked for, MiB; None where no error says it."""
-    for each in _chain(err):
+    for each in chain_of(err):
         text = text_of(each)
         if found := _TENSOR.search(text):
             shape = [int(size) for size in found[1].split(",") if size]
@@ -77,7 +77,7 @@ def asked_mib(err: BaseException) -> float | None:
     return None
 
 
-def _chain(err: BaseException) -> Iterator[BaseException]:
+def chain_of(err: BaseException) -> Iterator[BaseException]:
     """The error and those that led to it."""
     seen: set[int] = set()
     following: BaseException | None = err

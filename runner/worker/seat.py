@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -148,8 +148,12 @@ class Seat:
             facts=self.facts if work.round == 0 else None,
         )
 
-    def export(self, best: bool) -> Export:
-        """The trained model: averaged weights put in place as `fit` does at its end, then the best ones if asked."""
+    def export(self, best: bool, folder: Path) -> Export:
+        """The trained model as files of the folder.
+
+        Averaged weights are put in place as `fit` does at its end, then the best ones if asked.
+        """
+        file, weights = folder / f"{self.trial.id}.keras", folder / f"{self.trial.id}.weights.npz"
         with self._active():
             model = self._engine.model
             if isinstance(model.optimizer, keras.optimizers.Optimizer):
@@ -157,15 +161,15 @@ class Seat:
             if best and self._best is not None:
                 model.set_weights(self._best)
             test_metrics = self._engine.evaluate("test", "test_") if "test" in self._feed.splits else {}
+            _write_npz(weights, model.get_weights())
+            is_saved = self.facts.loadable and self._engine.save(file)
             return Export(
-                trial_id=self.trial.id,
-                model=self._engine.saved() if self.facts.loadable else b"",
-                weights=_as_npz(model.get_weights()),
-                test_metrics=test_metrics,
+                trial_id=self.trial.id, model=file if is_saved else b"", weights=weights, test_metrics=test_metrics
             )
 
-    def snapshot(self) -> Snapshot:
-        """All that a seat built anew needs to go on from here."""
+    def snapshot(self, folder: Path) -> Snapshot:
+        """All that a seat built anew needs to go on from here, as a file of the folder."""
+        file = folder / f"{self.trial.id}.state.npz"
         with self._active():
             arrays: dict[str, Any] = {**snapshot.read(self._roles())}
             if self._best is not None:
@@ -178,9 +182,10 @@ class Seat:
                 arrays=arrays,
                 randomness=keras_private.RandomState.current(),
             )
-        return Snapshot(trial_id=self.trial.id, round=self._round, step=self._step, state=snapshot.pack(state))
+        snapshot.pack(state, file)
+        return Snapshot(trial_id=self.trial.id, round=self._round, step=self._step, state=file)
 
-    def restore(self, content: bytes) -> None:
+    def restore(self, content: bytes | Path) -> None:
         """Puts a fresh seat where the snapshot was taken.
 
         Raises:
@@ -302,9 +307,7 @@ class Seat:
         return seconds
 
 
-def _as_npz(weights: list[np.ndarray[Any, Any]]) -> bytes:
+def _write_npz(file: Path, weights: list[np.ndarray[Any, Any]]) -> None:
     # A file knows bfloat16 and the like by their size only; each is exactly a float32, and Keras takes it for one.
     known = [value.astype(np.float32) if value.dtype.kind == "V" else value for value in weights]
-    buffer = io.BytesIO()
-    np.savez(buffer, *known)
-    return buffer.getvalue()
+    np.savez(file, *known)

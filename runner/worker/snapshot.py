@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -87,8 +88,8 @@ def of_type(value: Array, variable: Any) -> Array:
     return value.view(_dtype(variable)) if value.dtype.kind == "V" else value
 
 
-def pack(state: SeatState) -> bytes:
-    """The state as the bytes of an `.npz`."""
+def pack(state: SeatState, file: Path) -> None:
+    """Writes the state as an `.npz`."""
     arrays: dict[str, Any] = {
         f"{role}/{index}": value for role, values in state.arrays.items() for index, value in enumerate(values)
     }
@@ -106,14 +107,12 @@ def pack(state: SeatState) -> bytes:
         "numpy": [name, *position],
     }
     arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+    np.savez(file, **arrays)
 
 
-def unpack(content: bytes) -> SeatState:
-    """The inverse of `pack`."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+def unpack(content: bytes | Path) -> SeatState:
+    """The inverse of `pack`, of a file or of its bytes."""
+    with np.load(content if isinstance(content, Path) else io.BytesIO(content), allow_pickle=False) as file:
         meta = json.loads(file[_META].tobytes())
         version, internal, gauss = meta["python"]
         name, *position = meta["numpy"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import math
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from runner.data import Data
@@ -25,6 +27,7 @@ from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.printed import Output, Streams
 from runner.worker.said import in_one_line
 from runner.worker.seat import Seat
+from runner.worker.storage import is_out_of_space
 
 T = TypeVar("T")
 Loaded = ArrayData | None | Failure
@@ -98,10 +101,10 @@ class Worker:
         """Interrupts the turn that runs at its next step, and all later ones. May be called from a signal's handler."""
         self._stopping = True
 
-    def snapshot(self, trials: Sequence[Trial]) -> dict[str, Snapshot | Failure]:
-        """Snapshots of those that are seated here."""
-        seated = [trial for trial in trials if trial.id in self._seats]
-        return {trial.id: self._guarded("snapshot", trial, self._seats[trial.id].snapshot) for trial in seated}
+    def snapshot(self, trials: Sequence[Trial], folder: Path | None = None) -> dict[str, Snapshot | Failure]:
+        """Snapshots of those that are seated here, as files of the folder or by value."""
+        seated = [self._seats[trial.id] for trial in trials if trial.id in self._seats]
+        return {seat.trial.id: self._snapshot(seat, folder) for seat in seated}
 
     def restore(self, replay: Replay, loaded: Loaded) -> Report | Failure | None:
         """Seats the trial anew, puts its snapshot's state in place and repeats the turns since then.
@@ -126,9 +129,22 @@ class Worker:
                 break
         return report
 
-    def export(self, trial: Trial, best: bool) -> Export | Failure:
-        """The seated trial's model; `best` asks for the kept best weights."""
-        return self._guarded("export", trial, lambda: self._seats[trial.id].export(best))
+    def export(self, trial: Trial, best: bool, folder: Path | None = None) -> Export | Failure:
+        """The seated trial's model, as files of the folder or by value; `best` asks for the kept best weights."""
+        if folder is not None:
+            return self._guarded("export", trial, lambda: self._seats[trial.id].export(best, folder))
+        with tempfile.TemporaryDirectory() as temporary:
+            found = self.export(trial, best, Path(temporary))
+            if isinstance(found, Failure):
+                return found
+            return replace(found, model=_content(found.model), weights=_content(found.weights))
+
+    def _snapshot(self, seat: Seat, folder: Path | None) -> Snapshot | Failure:
+        if folder is not None:
+            return self._guarded("snapshot", seat.trial, lambda: seat.snapshot(folder))
+        with tempfile.TemporaryDirectory() as temporary:
+            found = self._snapshot(seat, Path(temporary))
+            return found if isinstance(found, Failure) else replace(found, state=_content(found.state))
 
     def _turn(self, work: Work, loaded: Loaded) -> Report | Failure | None:
         trial = work.trial
@@ -177,7 +193,9 @@ class Worker:
             raise
         except BaseException as err:
             text, noticed_s = in_one_line(err) + advice(err), 0.0
-            if oom.is_out_of_memory(err):
+            if is_out_of_space(err):
+                kind = "disk"
+            elif oom.is_out_of_memory(err):
                 kind, noticed_s = "oom", time.time()
                 text = f"{oom.describe(err, self._memory_mib)}; {text}"
             return Failure(
@@ -234,3 +252,7 @@ def _all_streams(data: Data) -> bool:
             "pipeline of arrays"
         )
     return splits["train"]
+
+
+def _content(found: bytes | Path) -> bytes:
+    return found.read_bytes() if isinstance(found, Path) else found

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,13 +23,14 @@ import pytest
 from command_line import ask_each
 
 from runner import lockstep
-from runner.fleet.calls import Call, gather
+from runner.fleet import transfers
+from runner.fleet.calls import Call, Lost, gather
 from runner.fleet.deaths import Death
 from runner.fleet.local import LocalFleet
 from runner.fleet.patience import Patience
 from runner.fleet.processes import is_running
 from runner.fleet.ray import RayFleet
-from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord
+from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord, staging_folder
 from runner.placement import Machine, Request, plan_slots
 from runner.records import Checked, Failure, Metrics, ReduceLROnPlateau, Replay, Report, Slot, Snapshot, Trial, Work
 from runner.recovery import Recovery
@@ -86,7 +89,10 @@ def run(
     )
     with SqliteJournal(folder, {slot.index: slot.allocation for slot in slots}) as journal:
         journal.create(sweep, tuple(trials))
-        recovery = Recovery(fleet, journal, SnapshotStore(folder, {}, pytest.fail), every_s=1e-9, shares=shares)
+        recovery = Recovery(
+            fleet, journal, SnapshotStore(folder, {}, pytest.fail),
+            folder=staging_folder(folder), every_s=1e-9, shares=shares,
+        )  # fmt: skip
         lockstep.run(Schedule(trials, slots), recovery, journal, watcher or NullWatcher())
         journal.end("complete")
     with JournalReader(folder) as reader:
@@ -528,6 +534,54 @@ def test_a_trial_is_restored_in_another_slot(make_trial: Any, fleet: Any) -> Non
     }
     bare = fleet.restore({0: (Replay(trial=trials[1], snapshot=snapshots["001"], orders=()),)})
     assert bare == {"001": None}
+
+
+def test_models_and_snapshots_are_files_of_the_folder_that_is_given(
+    make_trial: Any, fleet: Any, tmp_path: Path
+) -> None:
+    trial = make_trial("dropout_mlp", epochs=2)
+    fleet.advance({0: (Work(trial=trial, round=0),)})
+    by_value = fleet.snapshot({0: (trial,)})["000"].state, fleet.export({0: ((trial, False),)})["000"].weights
+    snapshot = fleet.snapshot({0: (trial,)}, tmp_path)["000"]
+    export = fleet.export({0: ((trial, False),)}, tmp_path)["000"]
+    assert {path.name for path in tmp_path.iterdir()} == {"000.state.npz", "000.keras", "000.weights.npz"}
+    assert (snapshot.state.read_bytes(), export.weights.read_bytes()) == by_value
+    assert zipfile.is_zipfile(export.model)
+    expected = fleet.advance({0: (Work(trial=trial, round=1),)})["000"]
+    replay = Replay(trial=trial, snapshot=snapshot, orders=(Work(trial=trial, round=1),))
+    assert metrics(fleet.restore({0: (replay,)})["000"]) == metrics(expected)
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 8, 9])
+def test_a_file_of_another_machine_comes_and_goes_in_pieces_and_leaves_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, make_trial: Any
+) -> None:
+    monkeypatch.setattr(transfers, "PIECE", 4)
+    there, content = transfers.Transfers(), bytes(range(size))
+    asked: list[str] = []
+
+    def ask(name: str, *arguments: Any) -> Any:
+        asked.append(name)
+        return getattr(there, name)(*arguments)
+
+    for folder in (tmp_path, None):
+        file = there.folder / "000.state.npz"
+        file.write_bytes(content)
+        remote = Snapshot(trial_id="000", round=1, step=2, state=file)
+        here = transfers.fetched(remote, ask, folder)
+        assert here == replace(remote, state=tmp_path / "000.state.npz" if folder else content)
+        assert not file.parent.exists()
+    assert (tmp_path / "000.state.npz").read_bytes() == content
+    assert len(asked) == 2 * (size // 4 + 1)
+    local = replace(remote, state=tmp_path / "000.state.npz")
+    sent = transfers.sent(Replay(trial=make_trial(), snapshot=local, orders=()), ask)
+    if size:
+        assert sent.snapshot.state.read_bytes() == content
+        there.remove(sent.snapshot.state)
+        assert not sent.snapshot.state.parent.exists()
+        lost = Lost(kind="worker", message="gone")
+        assert transfers.sent(Replay(trial=make_trial(), snapshot=local, orders=()), lambda *_: lost) is lost
+    assert transfers.fetched(local, lambda *_: None, tmp_path) is None, "a stop has ended it"
 
 
 def test_a_stop_interrupts_turns_at_a_step(make_trial: Any, local_fleet: LocalFleet) -> None:

@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from runner.errors import JournalError, SweepBusyError, SweepNotFoundError
-from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, connect, locked, write_durably
+from runner.journal import (
+    FILE,
+    JournalReader,
+    SqliteJournal,
+    SweepRecord,
+    connect,
+    locked,
+    move_durably,
+    staging_folder,
+    write_durably,
+)
 from runner.overheads import summarize
 from runner.records import (
     Allocation,
@@ -184,6 +194,63 @@ def test_an_exported_model_is_whole_on_disk_and_named_by_the_journal(
     assert (tmp_path / ended.weights).read_bytes() == b"npz"
     assert ended.metrics["test_loss"] == 0.25
     assert list((tmp_path / "models").glob("*.partial")) == []
+
+
+def test_a_model_that_a_worker_has_written_is_moved_to_its_place(
+    journal: SqliteJournal, reader: JournalReader, tmp_path: Path
+):
+    staging = staging_folder(tmp_path)
+    model, weights = staging / "000.keras", staging / "000.weights.npz"
+    model.write_bytes(b"keras")
+    weights.write_bytes(b"npz")
+    export = Export(trial_id="000", model=model, weights=weights)
+    journal.commit({"000": report(0, 0, 2, 1, 0.5)}, {"000": COMPLETE}, {"000": export})
+    ended = reader.trial("000")
+    assert ((tmp_path / ended.model).read_bytes(), (tmp_path / ended.weights).read_bytes()) == (b"keras", b"npz")
+    assert (tmp_path / ended.model).stat().st_mode & 0o777 == 0o600
+    assert list(staging.iterdir()) == []
+
+
+def test_what_a_killed_driver_has_left_to_be_written_is_removed_and_a_link_is_not_followed(tmp_path: Path):
+    (staging_folder(tmp_path) / "000.keras").write_bytes(b"half")
+    assert list(staging_folder(tmp_path).iterdir()) == []
+    (tmp_path / "staging").rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").touch()
+    (tmp_path / "staging").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(JournalError, match="is a link"):
+        staging_folder(tmp_path)
+    with pytest.raises(OSError, match="symbolic links"):
+        move_durably(tmp_path / "staging", tmp_path / "a")
+    assert (tmp_path / "elsewhere" / "mine").exists()
+
+
+def test_dropped_models_are_forgotten_before_their_files_go(
+    journal: SqliteJournal, reader: JournalReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for number in (0, 1):
+        export = Export(trial_id=f"00{number}", model=b"keras" * number, weights=b"npz")
+        journal.commit(
+            {export.trial_id: report(number, 0, 2, 1, 0.5)}, {export.trial_id: COMPLETE}, {export.trial_id: export}
+        )
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda *_, **__: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            journal.drop_models(["001"])
+    assert [trial.weights for trial in reader.trials()] == ["models/000.weights.npz", None, None]
+    assert (tmp_path / "models" / "001.keras").exists(), "left to `clean`"
+    journal.drop_models(["000"])
+    assert not (tmp_path / "models" / "000.weights.npz").exists()
+
+
+def test_an_export_without_weights_leaves_its_metrics_alone(
+    journal: SqliteJournal, reader: JournalReader, tmp_path: Path
+):
+    export = Export(trial_id="000", model=b"", weights=b"", test_metrics={"test_loss": 0.25})
+    journal.commit({"000": report(0, 0, 2, 1, 0.5)}, {"000": COMPLETE}, {"000": export})
+    assert (reader.trial("000").status, reader.trial("000").weights) == ("complete", None)
+    assert reader.trial("000").metrics["test_loss"] == 0.25
+    assert not (tmp_path / "models").exists()
 
 
 def test_the_epoch_to_keep_is_remembered(journal: SqliteJournal, reader: JournalReader):

@@ -48,6 +48,8 @@ LAYERS = {
     "signals": 4,
     "snapshots": 4,
     "review": 5,
+    "keeping": 5,
+    "cleaning": 5,
     "recording": 5,
     "results": 5,
     "settle": 5,

@@ -115,7 +115,7 @@ def test_a_model_that_cannot_be_exported_fails_its_trial_and_a_worker_that_died_
     make_trial: Any,
 ) -> None:
     class Broken(FakeFleet):
-        def export(self, work: Any) -> Any:
+        def export(self, work: Any, folder: Any = None) -> Any:
             failed = [trial.id for trials in work.values() for trial, _ in trials]
             return {trial_id: Failure(trial_id=trial_id, kind="worker", message="died") for trial_id in failed}
 

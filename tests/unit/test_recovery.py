@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from runner import lockstep
-from runner.errors import ShareTakenError, TooManyFailuresError
+from runner.errors import ShareTakenError, StorageError, TooManyFailuresError
 from runner.placement import Gpu, Machine, Request, plan_slots
 from runner.records import (
     Allocation,
@@ -75,11 +76,12 @@ def run(
     stop_after: int | None = None,
     max_failed_trials: int | None = None,
     snapshots: MemorySnapshots | None = None,
+    journal: MemoryJournal | None = None,
     **settings: Any,
 ) -> Sweep:
     """Runs a sweep in which snapshots are due at every barrier."""
     fleet = fleet or FakeFleet(range(slots), curve)
-    journal, snapshots = MemoryJournal(), snapshots or MemorySnapshots()
+    journal, snapshots = journal or MemoryJournal(), snapshots or MemorySnapshots()
     settings = {"every_s": 0.5, "clock": iter(range(10_000)).__next__, **settings}
 
     stopping = settings.pop("stopping", lambda: stop_after is not None and len(journal.commits) >= stop_after)
@@ -202,7 +204,7 @@ def test_a_model_that_dies_with_its_worker_is_exported_from_another(make_trial: 
     class Fragile(FakeFleet):
         deaths = 1
 
-        def export(self, work: Any) -> Mapping[str, Export | Failure]:
+        def export(self, work: Any, folder: Any = None) -> Mapping[str, Export | Failure]:
             if self.deaths and 1 in work:
                 self.deaths -= 1
                 lost = [trial.id for trial, _ in work[1]]
@@ -253,7 +255,7 @@ def test_of_rotating_trials_one_of_each_slot_is_held_here_at_a_time(make_trial: 
     held: list[list[str]] = []
 
     class Watched(FakeFleet):
-        def snapshot(self, work: Any) -> Any:
+        def snapshot(self, work: Any, folder: Any = None) -> Any:
             held.append(sorted(trial.id for trials in work.values() for trial in trials))
             return super().snapshot(work)
 
@@ -265,7 +267,7 @@ def test_of_rotating_trials_one_of_each_slot_is_held_here_at_a_time(make_trial: 
 
 def test_what_a_stop_has_left_without_a_snapshot_is_told(make_trial: Any) -> None:
     class Slow(FakeFleet):
-        def snapshot(self, work: Any) -> Any:
+        def snapshot(self, work: Any, folder: Any = None) -> Any:
             return {i: found for i, found in super().snapshot(work).items() if i != "001"}
 
     told: list[str] = []
@@ -339,6 +341,32 @@ def test_too_many_failed_trials_stop_the_sweep_after_their_barrier(make_trial: A
     with pytest.raises(TooManyFailuresError, match=r"2 trials have failed, recovery.max_failed_trials=1 may; .*001"):
         run(trials, slots=1, fleet=fleet, max_failed_trials=1)
     assert [order.trial.id for order in fleet.received] == ["000", "001"]
+
+
+@pytest.mark.parametrize("when", ["in a turn", "as its model is written", "as it is brought back"])
+def test_a_full_disk_ends_the_sweep_and_no_trial(make_trial: Any, when: str) -> None:
+    full = Failure(trial_id="001", kind="disk", message="OSError: [Errno 28] No space left on device: '/tmp/a'")
+
+    class Full(FakeFleet):
+        def export(self, work: Any, folder: Any = None) -> Any:
+            found = dict(super().export(work))
+            return found | {i: full for i in found if i == "001" and when == "as its model is written"}
+
+        def restore(self, work: Any) -> Any:
+            return {**super().restore(work), "001": full}
+
+    def curve(trial: Trial, epoch: int) -> Metrics | Failure:
+        failures = {"in a turn": full, "as it is brought back": replace(full, kind="worker")}
+        return failures.get(when, {"loss": 1.0}) if trial.id == "001" and epoch == 2 else falling_loss(trial, epoch)
+
+    trials = [make_trial(id=f"{i:03}", epochs=2) for i in range(3)]
+    fleet, journal = Full(range(2), curve), MemoryJournal()
+    with pytest.raises(StorageError, match=r"trial 001: OSError: .Errno 28. No space left on device: '/tmp/a'; once"):
+        run(trials, fleet=fleet, journal=journal)
+    reports, verdicts, exports = journal.commits[-1]
+    assert set(reports) == set(verdicts) == {"000"}, "the round is kept, but for the turn that the disk has stopped"
+    assert set(exports) == {"000"}
+    assert [len(commit[0]) for commit in journal.commits] == [2, 1]
 
 
 def test_a_state_taken_in_the_middle_of_a_turn_belongs_to_that_turn(make_trial: Any) -> None:

@@ -146,8 +146,8 @@ def test_a_sweep_is_found_by_name_and_not_by_path(tmp_path: Path, name: str, mon
     [
         "UPDATE trial SET record = replace(record, 'cases.py', '../../evil.py')",
         "UPDATE trial SET record = replace(record, 'cases.py', '/tmp/evil.py')",
-        "INSERT INTO model VALUES ('000', '../../../etc/passwd', 'models/000.weights.npz')",
-        "INSERT INTO model VALUES ('000', NULL, '/etc/passwd')",
+        "INSERT INTO model VALUES ('000', '../../../etc/passwd', 'models/000.weights.npz', 1)",
+        "INSERT INTO model VALUES ('000', NULL, '/etc/passwd', 1)",
     ],
 )
 def test_a_foreign_journal_cannot_name_files_outside_its_folder(tmp_path: Path, make_trial, statement: str) -> None:

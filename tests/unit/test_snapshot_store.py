@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -34,8 +35,12 @@ class Kept:
 
     def newest(self, at_most: int = 99) -> int | None:
         found = self.store.newest(self.trial, at_most)
-        assert found is None or found == snapshot(found.round), "never another state than was written"
-        return None if found is None else found.round
+        if found is None:
+            return None
+        assert isinstance(found.state, Path)
+        read = replace(found, state=found.state.read_bytes())
+        assert read == snapshot(found.round), "never another state than was written"
+        return found.round
 
     def file(self, number: int, name: str) -> Path:
         return self.folder / "snapshots" / "007" / f"{number:08}" / name
@@ -43,6 +48,10 @@ class Kept:
 
 def snapshot(number: int) -> Snapshot:
     return Snapshot(trial_id="007", round=number, step=4 * number, state=STATE + b"%d" % number)
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise OSError(28, "No space left on device")
 
 
 @pytest.fixture
@@ -111,6 +120,25 @@ def test_what_is_of_another_sweep_trial_or_round_is_not_used(kept: Kept, tmp_pat
     assert "other settings or other code" in kept.told[-1]
 
 
+def test_a_state_that_is_a_file_is_moved_to_its_place(kept: Kept, tmp_path: Path) -> None:
+    state = tmp_path / "sweep-1" / "007.state.npz"
+    state.write_bytes(STATE + b"12")
+    kept.store.write(kept.trial, replace(snapshot(12), state=state))
+    assert kept.newest() == 12
+    assert not state.exists()
+
+
+def test_a_file_whose_snapshot_cannot_be_written_does_not_keep_the_room(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "sweep-1" / "007.state.npz"
+    state.write_bytes(STATE + b"12")
+    monkeypatch.setattr(Path, "mkdir", full)
+    kept.store.write(kept.trial, replace(snapshot(12), state=state))
+    assert not state.exists()
+    assert kept.newest() == 9
+
+
 def test_dropped_snapshots_are_gone_and_may_be_dropped_again(kept: Kept) -> None:
     assert kept.store.rounds("007") == 9
     for _ in range(2):
@@ -137,9 +165,6 @@ def test_what_was_never_finished_is_not_seen(kept: Kept) -> None:
 def test_a_disk_that_does_not_take_a_snapshot_is_told_and_the_one_before_stays(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(os, "fsync", full)
     kept.store.write(kept.trial, snapshot(12))
     assert "round 12 could not be written: [Errno 28]" in kept.told[0]
@@ -150,14 +175,14 @@ def test_a_disk_that_does_not_take_a_snapshot_is_told_and_the_one_before_stays(
 def test_a_disk_that_does_not_give_a_snapshot_back_is_told_and_the_one_before_is_used(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = Path.read_bytes
+    digest = hashlib.file_digest
 
-    def bad_sector(path: Path) -> bytes:
-        if path == kept.file(9, "state.npz"):
+    def bad_sector(file: Any, name: Any) -> Any:
+        if file.name == str(kept.file(9, "state.npz")):
             raise OSError(5, "Input/output error")  # read(2) names no file
-        return read(path)
+        return digest(file, name)
 
-    monkeypatch.setattr(Path, "read_bytes", bad_sector)
+    monkeypatch.setattr(hashlib, "file_digest", bad_sector)
     assert kept.newest() == 5
     assert "Input/output error" in kept.told[0]
 

@@ -1,0 +1,123 @@
+"""What an ended sweep can do without: snapshots, files that nothing names, models of all but the best trials."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import StorageError
+from runner.journal import STAGING, JournalReader, SqliteJournal, TrialRecord, beyond, locked, own_file
+from runner.snapshots import FOLDER as SNAPSHOTS
+
+_MODELS = "models"
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removed:
+    """What was removed, or would be.
+
+    Args:
+        what: for a person.
+        size_bytes: of its files.
+        shared_bytes: of these, the files that have another name, MLflow's: their room is not given back.
+    """
+
+    what: str
+    size_bytes: int
+    shared_bytes: int = 0
+
+    @property
+    def freed_bytes(self) -> int:
+        """Room that the disk has again."""
+        return self.size_bytes - self.shared_bytes
+
+
+def clean(folder: Path, models: int | None, dry_run: bool) -> list[Removed]:
+    """Removes what a sweep that is not running can do without.
+
+    Args:
+        folder: the sweep's.
+        models: how many of each member's best trials keep their model; None for all.
+        dry_run: only says what would go.
+
+    Raises:
+        SweepBusyError: the sweep is running.
+        StorageError: something cannot be removed.
+        JournalError: something of the sweep's is a link.
+    """
+    with locked(folder):
+        with JournalReader(folder) as reader:
+            sweep, trials = reader.sweep(), reader.trials()
+        with_model = [trial for trial in trials if trial.weights is not None]
+        surplus = [] if models is None else beyond(models, with_model, sweep)
+        snapshots, leftovers = _snapshots(folder, trials), _leftovers(folder, trials)
+        found = [
+            _measured(snapshots, f"snapshots of {len(snapshots)} trials"),
+            _measured(leftovers, "files that an interrupted sweep has left"),
+            _measured(_files(folder, surplus), f"models of {len(surplus)} trials"),
+        ]
+        if not dry_run:
+            _remove([*snapshots, *leftovers])
+            with SqliteJournal(folder, {}) as journal:
+                journal.drop_models([trial.id for trial in surplus])
+    return [removed for removed in found if removed.size_bytes]
+
+
+def replayed(folder: Path) -> int:
+    """How many trials `resume` would repeat from their beginning, were there no snapshots."""
+    with JournalReader(folder) as reader:
+        trials = reader.trials()
+    unfinished = {t.id for t in trials if t.started_ms is not None and t.status not in ("complete", "stopped")}
+    return len(unfinished & {path.name for path in _snapshots(folder, trials)})
+
+
+def mib(size_bytes: int) -> str:
+    """A size for a person."""
+    return f"{size_bytes / _MIB:,.1f} MiB"
+
+
+def _snapshots(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:
+    """The folder of each trial that has snapshots."""
+    root = own_file(folder, SNAPSHOTS)
+    return [path for trial in trials if (path := own_file(folder, f"{root.name}/{trial.id}")).is_dir()]
+
+
+def _leftovers(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:
+    """Files of models that no trial has, and what a driver that was killed had not finished."""
+    root, staging = own_file(folder, _MODELS), own_file(folder, STAGING)
+    known = {path for trial in trials for path in _files(folder, [trial])}
+    found = sorted(root.iterdir()) if root.is_dir() else []
+    return [path for path in found if path not in known] + ([staging] if staging.is_dir() else [])
+
+
+def _files(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:
+    return [own_file(folder, name) for trial in trials for name in (trial.model, trial.weights) if name is not None]
+
+
+def _measured(paths: Iterable[Path], what: str) -> Removed:
+    found = [os.lstat(file) for path in paths for file in _below(path)]
+    shared = sum(stat.st_size for stat in found if stat.st_nlink > 1)
+    return Removed(what=what, size_bytes=sum(stat.st_size for stat in found), shared_bytes=shared)
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not path.is_symlink():
+        for child in path.iterdir():
+            yield from _below(child)
+    elif path.is_symlink() or path.exists():
+        yield path
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError as err:
+            raise StorageError(f"{path}: cannot be removed: {err.strerror}") from err

@@ -1,0 +1,84 @@
+"""Models of trials that have ended: all of them, none, or those of the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from runner.journal import JournalReader, SqliteJournal, TrialRecord, beyond
+from runner.records import Allocation, Export, Failure, Incident, Report, Verdict, Work
+
+Models = Literal["all", "none"] | int
+"""`keep.models` of the config."""
+
+
+class KeptModels:
+    """A journal that lets go of the models that are not to be kept. A `seams.Journal`.
+
+    A model goes when the journal has the better ones: a driver that dies in between leaves one too many, never one too
+    few, and the next driver removes it.
+
+    Args:
+        journal: open, and it has the sweep.
+        folder: the sweep's.
+        models: which are kept; a number is that of the best of each member.
+    """
+
+    def __init__(self, journal: SqliteJournal, folder: Path, models: Models) -> None:
+        self._journal, self._folder, self._models = journal, folder, models
+        self._kept: dict[str, TrialRecord] = {}
+        with JournalReader(folder) as reader:
+            self._sweep = reader.sweep()
+            if models != "all":
+                self._kept = {trial.id: trial for trial in reader.trials() if trial.weights is not None}
+        self._let_go()
+
+    def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
+        """As `Journal.assign`."""
+        self._journal.assign(work)
+
+    def commit(
+        self,
+        reports: Mapping[str, Report | Failure],
+        verdicts: Mapping[str, Verdict],
+        exports: Mapping[str, Export | Failure],
+    ) -> None:
+        """As `Journal.commit`, and then lets models go."""
+        if self._models == "none":
+            exports = {trial_id: _without_model(export) for trial_id, export in exports.items()}
+        self._journal.commit(reports, verdicts, exports)
+        if isinstance(self._models, int) and exports:
+            with JournalReader(self._folder) as reader:
+                ended = [reader.trial(trial_id) for trial_id in exports]
+            self._kept |= {trial.id: trial for trial in ended if trial.weights is not None}
+            self._let_go()
+
+    def note(self, incident: Incident) -> None:
+        """As `Journal.note`."""
+        self._journal.note(incident)
+
+    def resize(self, slot: int, allocation: Allocation) -> None:
+        """As `Journal.resize`."""
+        self._journal.resize(slot, allocation)
+
+    def _let_go(self) -> None:
+        most = 0 if self._models == "none" else self._models
+        if most != "all":
+            surplus = [trial.id for trial in beyond(most, self._kept.values(), self._sweep)]
+            self._journal.drop_models(surplus)
+            for trial_id in surplus:
+                del self._kept[trial_id]
+
+
+def _without_model(export: Export | Failure) -> Export | Failure:
+    """The export's metrics alone; its files are removed."""
+    if isinstance(export, Failure):
+        return export
+    for content in (export.model, export.weights):
+        if isinstance(content, Path):
+            with suppress(OSError):  # it goes with the folder
+                content.unlink()
+    return replace(export, model=b"", weights=b"")

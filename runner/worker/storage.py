@@ -1,0 +1,47 @@
+"""A disk that takes no more: which errors say so, and where Keras puts what it writes in passing."""
+
+from __future__ import annotations
+
+import errno
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runner.worker.oom import chain_of
+from runner.worker.said import text_of
+
+_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+# TensorFlow, HDF5 and sqlite have errors of their own, which say it in words.
+_WORDS = re.compile(
+    r"No space left on device|Disk quota exceeded|Read-only file system|No usable temporary directory found|"
+    r"database or disk is full"
+)
+
+
+def is_out_of_space(err: BaseException) -> bool:
+    """Whether an error, or one that it was raised from, says that a disk is full or cannot be written.
+
+    Whoever wrote: a trial is not to blame for the disk, also where its own code wrote to it.
+    """
+    return any(
+        (isinstance(each, OSError) and (each.errno in _NUMBERS or _has_no_temporary_folder(each)))
+        or _WORDS.search(text_of(each)) is not None
+        for each in chain_of(err)
+    )
+
+
+def _has_no_temporary_folder(err: OSError) -> bool:
+    """Whether a file was not found since the folder of temporary files is gone."""
+    return isinstance(err, FileNotFoundError) and tempfile.tempdir is not None and not Path(tempfile.tempdir).is_dir()
+
+
+@contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """Python's temporary files are made in this folder: the system's may be full or gone."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
