@@ -17,7 +17,16 @@ from rich.console import Console
 from runner.cluster import machines_of
 from runner.config import Config, load_config
 from runner.errors import ConfigError, PlacementError
-from runner.journal import JournalReader, SqliteJournal, Status, SweepRecord, TrialLogs, TrialRecord, locked
+from runner.journal import (
+    JournalReader,
+    SqliteJournal,
+    Status,
+    SweepRecord,
+    TrialLogs,
+    TrialRecord,
+    locked,
+    staging_folder,
+)
 from runner.logged import LoggedFleet
 from runner.placement import Machine, Request, plan_on_nodes
 from runner.preparation import Prepared, advice, make_schedule, make_shares, measured, open_fleet
@@ -133,6 +142,7 @@ def run_resume(
         reached = is_reached(store, False, console)
         masked = partial(redact, secrets=secrets.values())
         allocations = {slot.index: slot.allocation for slot in prepared.slots}
+        staging_folder(folder)  # emptied before MLflow's thread uses it
         stay = config.keep.models == "all"
         journal = records.enter_context(SqliteJournal(folder, allocations, masked, models_stay=stay))
         if not standing.left:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from runner.checking import check_members, choose_metric
 from runner.config import Config
-from runner.journal import SqliteJournal, TrialLogs, locked
+from runner.journal import SqliteJournal, TrialLogs, locked, staging_folder
 from runner.logged import LoggedFleet
 from runner.preparation import (
     Prepared,
@@ -92,6 +92,7 @@ def run_sweep(
             write_config(folder, config)  # first: what the journal knows can be resumed
             logs.open(folder)
             allocations = {slot.index: slot.allocation for slot in prepared.slots}
+            staging_folder(folder)  # emptied before MLflow's thread uses it
             stay = config.keep.models == "all"
             journal = records.enter_context(SqliteJournal(folder, allocations, masked, models_stay=stay))
             journal.create(sweep_record(config, folder.name, metric, goal, command, began_s), prepared.trials)

@@ -12,7 +12,7 @@ from rich.console import Console
 from runner import lockstep
 from runner.config import Config
 from runner.console import watch
-from runner.journal import SqliteJournal, SweepStatus, staging_folder
+from runner.journal import SqliteJournal, SweepStatus, open_staging
 from runner.keeping import KeptModels
 from runner.progress import Progress
 from runner.recording import versions
@@ -102,7 +102,7 @@ class Training:
             journal,
             SnapshotStore(self.folder, versions(), self._tell),
             keep_snapshots=self.config.keep.snapshots,
-            folder=staging_folder(self.folder),
+            folder=open_staging(self.folder),
             every_s=settings.snapshot_every_s,
             max_failures=settings.max_failures,
             shares=self.shares,

@@ -3,7 +3,15 @@
 MLflow, the console and `results` follow it; none of them holds anything that the journal does not.
 """
 
-from runner.journal.files import STAGING, move_durably, own_file, staging_folder, sync_folder, write_durably
+from runner.journal.files import (
+    STAGING,
+    move_durably,
+    open_staging,
+    own_file,
+    staging_folder,
+    sync_folder,
+    write_durably,
+)
 from runner.journal.lock import locked
 from runner.journal.ranking import beyond, ranked
 from runner.journal.reader import JournalReader
@@ -46,6 +54,7 @@ __all__ = [
     "locked",
     "log_name",
     "move_durably",
+    "open_staging",
     "own_file",
     "ranked",
     "staging_folder",

@@ -76,9 +76,18 @@ def staging_folder(folder: Path) -> Path:
     Raises:
         JournalError: it cannot be made, or is a link.
     """
+    shutil.rmtree(own_file(folder, STAGING), ignore_errors=True)
+    return open_staging(folder)
+
+
+def open_staging(folder: Path) -> Path:
+    """The absolute path of the same folder, with what is in it.
+
+    Raises:
+        JournalError: it cannot be made, or is a link.
+    """
     path = own_file(folder, STAGING)
     try:
-        shutil.rmtree(path, ignore_errors=True)
         path.mkdir(mode=0o700, exist_ok=True)
     except OSError as err:
         raise JournalError(f"{path}: cannot be made: {err.strerror}") from err

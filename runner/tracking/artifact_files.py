@@ -52,9 +52,9 @@ def link(file: Path, target: Path) -> bool:
 
 
 @contextmanager
-def renamed(file: Path, name: str) -> Iterator[Path]:
+def renamed(file: Path, name: str, staging: Path | None) -> Iterator[Path]:
     """The file under another name, without a copy: an artifact takes its file's name."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=staging) as folder:
         path = Path(folder, name)
         path.symlink_to(file.absolute())
         yield path

@@ -235,7 +235,7 @@ class Follower:
         name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
         epoch = trial.kept_epoch or 0
         signature = (trial.facts or {}).get("signature")
-        with model_folder(file.stat().st_size, run_id, signature, self._sweep.versions) as folder:
+        with model_folder(file.stat().st_size, run_id, signature, self._sweep.versions, self._sink.staging) as folder:
             model_id = self._sink.log_model(run_id, name, folder, file, params, epoch)
         rows = self._ledger.journal.metrics(trial.id)
         of_model = [row for row in rows if row.key in trial.metrics and row.step == epoch]

@@ -52,10 +52,12 @@ class MlflowSink:
     Args:
         uri: the tracking store. A relative sqlite path is relative to the working directory.
         experiment: its name; it is created where it is missing. Beside a sqlite file, artifacts go to `mlartifacts/`.
+        staging: where files are made that are sent; None for the system's folder of temporary files, which may be full.
     """
 
-    def __init__(self, uri: str, experiment: str) -> None:
+    def __init__(self, uri: str, experiment: str, staging: Path | None = None) -> None:
         self._uri = uri
+        self.staging = staging
         self._experiment = experiment
         self._opened: tuple[MlflowClient, str] | None = None
 
@@ -157,7 +159,7 @@ class MlflowSink:
     def log_texts(self, run_id: str, files: Mapping[str, str]) -> None:
         """Writes text artifacts by path."""
         client, _ = self._client
-        with self._writing(run_id), tempfile.TemporaryDirectory() as folder:
+        with self._writing(run_id), tempfile.TemporaryDirectory(dir=self.staging) as folder:
             for name, text in files.items():
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +173,7 @@ class MlflowSink:
         with self._writing(run_id):
             place = folder_of(client.get_run(run_id).info.artifact_uri)
             if place is None or not link(file, place / path):
-                with renamed(file, name) as artifact:
+                with renamed(file, name, self.staging) as artifact:
                     client.log_artifact(run_id, str(artifact), folder or None)
 
     def log_model(self, run_id: str, name: str, folder: Path, file: Path, params: Mapping[str, str], step: int) -> str:
@@ -198,7 +200,7 @@ class MlflowSink:
             client.log_model_artifacts(model.model_id, str(folder))
             place = folder_of(model.artifact_location)
             if place is None or not link(file, place / MODEL_FILE):
-                with renamed(file, Path(MODEL_FILE).name) as artifact:
+                with renamed(file, Path(MODEL_FILE).name, self.staging) as artifact:
                     client.log_model_artifacts(model.model_id, str(artifact.parent), str(Path(MODEL_FILE).parent))
             client.finalize_logged_model(model.model_id, "READY")
             run = client.get_run(run_id)

@@ -29,7 +29,11 @@ _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
 
 @contextmanager
 def model_folder(
-    size_bytes: int, run_id: str, signature: Mapping[str, Any] | None, versions: Mapping[str, str]
+    size_bytes: int,
+    run_id: str,
+    signature: Mapping[str, Any] | None,
+    versions: Mapping[str, str],
+    staging: Path | None = None,
 ) -> Iterator[Path]:
     """A temporary folder that, with the `.keras` file as `MODEL_FILE`, MLflow's keras and pyfunc flavors can load.
 
@@ -38,11 +42,12 @@ def model_folder(
         run_id: the run that trained it.
         signature: a `records.Signature` as plain data.
         versions: of the packages that it was trained with.
+        staging: where the folder is made; None for the system's folder of temporary files.
 
     Raises:
         TrackingError: the folder cannot be written.
     """
-    with mapped(), tempfile.TemporaryDirectory() as name:
+    with mapped(), tempfile.TemporaryDirectory(dir=staging) as name:
         folder = Path(name)
         data = (folder / MODEL_FILE).parent
         data.mkdir()

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 from runner.errors import TrackingError
+from runner.journal import open_staging
 from runner.redaction import redact
 from runner.tracking.failures import StoreRefusedError
 from runner.tracking.importing import wait_until_imported
@@ -111,7 +112,8 @@ class Projection:
                     return
                 with Ledger(self._folder, HOME) as ledger:
                     sweep = ledger.journal.sweep()
-                    sink = mlflow_sink.MlflowSink(self._uri or sweep.tracking_uri, sweep.mlflow_experiment)
+                    uri, staging = self._uri or sweep.tracking_uri, open_staging(self._folder)
+                    sink = mlflow_sink.MlflowSink(uri, sweep.mlflow_experiment, staging)
                     self._where = f"MLflow at {sink.where}"
                     with closing(sink):
                         self._follow(follower.Follower(self._folder, ledger, sink, self._on_refused))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import TrackingError
-from runner.journal import JournalReader
+from runner.journal import JournalReader, open_staging
 from runner.tracking.failures import StoreRefusedError
 from runner.tracking.ledger import HOME, Ledger, describe_missing
 
@@ -52,7 +52,7 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
     with JournalReader(folder) as journal:
         sweep = journal.sweep()
     store = HOME if uri is None else store_name(uri, sweep.tracking_uri)
-    sink = MlflowSink(uri or sweep.tracking_uri, sweep.mlflow_experiment)
+    sink = MlflowSink(uri or sweep.tracking_uri, sweep.mlflow_experiment, open_staging(folder))
     where = f"MLflow at {sink.where}"
     with Ledger(folder, store) as ledger, logging_to(folder), closing(sink):
         failure = _send(Follower(folder, ledger, sink, tell), ledger, where, tell, patience_s)

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,7 +32,7 @@ class Injection:
         number: at the how many-th call it strikes, from 1.
         seed: of whatever else is left to chance.
         slot: whose worker, where it is a worker's fault.
-        kind: what befalls that worker, a signal's name.
+        kind: what befalls that worker, a signal's name; or the folder that becomes full.
     """
 
     point: str
@@ -151,6 +152,20 @@ def _full_disk(injection: Injection, patches: ExitStack) -> None:
     _wrap(patches, SqliteJournal, "commit", injection.number, fill, None)
 
 
+def _full_temporary_folder(injection: Injection, patches: ExitStack) -> None:
+    """The driver's, Ray's and the workers' temporary files are on a disk of their own, `kind`, which becomes full."""
+    from runner.journal import SqliteJournal
+
+    os.environ["TMPDIR"], tempfile.tempdir = injection.kind, None
+
+    def fill(*_: Any, **__: Any) -> None:
+        free = os.statvfs(injection.kind).f_bavail * os.statvfs(injection.kind).f_bsize
+        STRUCK.touch()
+        Path(injection.kind, "filler").write_bytes(b"\0" * free)
+
+    _wrap(patches, SqliteJournal, "commit", injection.number, fill, None)
+
+
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +217,7 @@ POINTS: dict[str, Callable[[Injection, ExitStack], None]] = {
     "mid-snapshot": _mid_snapshot,
     "while flushing": _while_flushing,
     "full disk": _full_disk,
+    "temporary folder full": _full_temporary_folder,
     "worker mid-step": _worker_mid_step,
     "worker mid-snapshot": _worker_mid_snapshot,
     "raylet": functools.partial(_process_of_ray, "raylet"),

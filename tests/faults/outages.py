@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from faults.injection import Injection
-from faults.lab import LOCAL, Lab, Trouble, Try
+from faults.lab import LOCAL, Lab, Trouble, Try, run_process
 from faults.project import Project, eventually, sweep_arguments
 
 _MAKES_ITS_ROUND_S = 120.0
@@ -114,6 +114,28 @@ def full_disk(lab: Lab, seed: int) -> Try:
         return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
 
 
+def temporary_folder_full(with_ray: bool) -> Callable[[Lab, int], Try]:
+    """The folder of temporary files is full from some round on; where that ends the sweep, `resume` goes on."""
+
+    def attempt(lab: Lab, seed: int) -> Try:
+        began_s, chance, wanted = time.monotonic(), random.Random(seed), lab.reference()
+        project, trouble = lab.project(), Trouble()
+        with _small_disk(lab.root / "t") as disk:  # a short name, since Ray's sockets are below it
+            injection = Injection(point="temporary folder full", number=chance.randint(1, _BARRIERS), kind=str(disk))
+            arguments = sweep_arguments() if with_ray else sweep_arguments(*LOCAL)
+            code = run_process(project, arguments, trouble, injection) if with_ray else lab.fork(
+                project, arguments, injection
+            )  # fmt: skip
+            struck = project.struck
+            trouble.expect(code in (0, _INFRASTRUCTURE), f"the sweep ended with {code}")
+        if code == _INFRASTRUCTURE:
+            code = run_process(project, ["resume"], trouble) if with_ray else lab.fork(project, ["resume"])
+            trouble.expect(code == 0, f"resume ended with {code}")
+        return lab.judge(seed, project, trouble, began_s, wanted=wanted, struck=struck)
+
+    return attempt
+
+
 def _wait_for_round(project: Project, chance: random.Random) -> None:
     """Until the sweep has had some rounds, and MLflow its first row."""
     number = chance.randint(1, _BARRIERS)
@@ -130,6 +152,7 @@ def _small_disk(path: Path) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "--lazy", path], check=True)
+        path.rmdir()
 
 
 @contextmanager

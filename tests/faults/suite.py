@@ -47,6 +47,8 @@ FAULTS: dict[str, Fault] = {
     "tracking server down 120 s": Fault(attempt=outages.server_down(120), times=3, quick=0),
     "run deleted": Fault(attempt=outages.run_deleted, times=5),
     "full disk": Fault(attempt=outages.full_disk, times=3),
+    "temporary folder full": Fault(attempt=outages.temporary_folder_full(with_ray=False), times=5),
+    "temporary folder full, with Ray": Fault(attempt=outages.temporary_folder_full(with_ray=True), times=5),
     **{f"snapshot {how}": Fault(attempt=damage.damaged(how), times=3) for how in damage.DAMAGES},
     "snapshot with a flipped bit": Fault(attempt=damage.bits_flipped, times=1),  # a thousand of them
     "SIGINT": Fault(attempt=signals.signalled(signal.SIGINT, 1), times=3),
