@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.checking import check_members, choose_metric
+from runner.disk import free_bytes, plan_disk
+from runner.disk import lines as disk_lines
 from runner.errors import ExperimentError
 from runner.preparation import Prepared, advice, open_fleet, sums
 from runner.records import Checked, Facts, Failure, Trial
 from runner.redaction import without_credentials
+from runner.review import SWEEPS
 from runner.settle import steps_per_epoch, with_turns
 
 
@@ -90,6 +93,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             {"first_trial": need.trial.id, "trials": need.trials, "memory_mib": need.memory_mib}
             for need in plan.prepared.needs
         ],
+        "disk": _disk_json(plan),
         "members": {name: _member_json(facts) for name, facts in plan.facts.items()},
         "trials": [
             {
@@ -103,6 +107,17 @@ def as_json(plan: Plan) -> dict[str, Any]:
             }
             for planned in plan.trials
         ],
+    }
+
+
+def _disk_json(plan: Plan) -> dict[str, Any]:
+    found = plan_disk(plan.prepared, plan.facts)
+    return {
+        "models_bytes": sum(found.models),
+        "snapshots_bytes": found.snapshots * found.snapshot_bytes,
+        "total_bytes": found.total_bytes,
+        "free_bytes": free_bytes(SWEEPS),
+        "measured": found.is_complete,
     }
 
 
@@ -133,6 +148,8 @@ def show(plan: Plan, console: Console) -> None:
     tracking = plan.prepared.config.tracking
     text = f"runs go to {without_credentials(tracking.uri)}, MLflow experiment {tracking.mlflow_experiment}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+    for line in disk_lines(plan_disk(plan.prepared, plan.facts), SWEEPS):
+        console.print(line, highlight=False)
     console.print(_table(plan))
     console.print(f"{sum(p.steps for p in plan.trials)} steps, if no rule stops a trial early", highlight=False)
 

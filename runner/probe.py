@@ -22,11 +22,15 @@ class Need:
         trial: the first that has it.
         trials: how many have it.
         memory_mib: its measured peak, MiB; None where it was not measured.
+        weights_bytes: of its weights; None where it was not measured.
+        state_bytes: of all that training changes; None where it was not measured.
     """
 
     trial: Trial
     trials: int
     memory_mib: float | None
+    weights_bytes: int | None = None
+    state_bytes: int | None = None
 
 
 class Needs:
@@ -47,14 +51,21 @@ class Needs:
         for trial in trials:
             alike.setdefault(self._key(trial), []).append(trial)
         return tuple(
-            Need(trial=same[0], trials=len(same), memory_mib=self._known(key, "memory_mib"))
+            Need(
+                trial=same[0],
+                trials=len(same),
+                memory_mib=self._known(key, "memory_mib"),
+                weights_bytes=self._count(key, "weights_bytes"),
+                state_bytes=self._count(key, "state_bytes"),
+            )
             for key, same in alike.items()
         )
 
     def keep(self, trial: Trial, found: Checked | Failure) -> None:
         """Remembers a measurement; a model that failed has none."""
         if isinstance(found, Checked) and found.memory_mib > 0:
-            self._file.put(self._key(trial), {"memory_mib": found.memory_mib})
+            sizes = {"weights_bytes": found.facts.weights_bytes, "state_bytes": found.facts.state_bytes}
+            self._file.put(self._key(trial), {"memory_mib": found.memory_mib, **sizes})
 
     @property
     def overhead_mib(self) -> int | None:
@@ -76,6 +87,10 @@ class Needs:
 
     def _key(self, trial: Trial) -> str:
         return model_key(trial, self._device, self._versions)
+
+    def _count(self, key: str, name: str) -> int | None:
+        known = self._known(key, name)
+        return None if known is None else round(known)
 
     def _known(self, key: str, name: str) -> float | None:
         found = self._file.get(key)

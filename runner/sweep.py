@@ -14,6 +14,7 @@ from rich.console import Console
 
 from runner.checking import check_members, choose_metric
 from runner.config import Config
+from runner.disk import check_room, plan_disk
 from runner.journal import SqliteJournal, TrialLogs, locked, staging_folder
 from runner.logged import LoggedFleet
 from runner.preparation import (
@@ -87,6 +88,7 @@ def run_sweep(
                     console.print(f"the free memory holds {len(fitting.slots)} of these at a time", highlight=False)
                 prepared = replace(fitting, trials=settling.settle(fitting.trials, checked, len(fitting.slots)))
             metric, goal = choose_metric(prepared, checked)
+            check_room(plan_disk(prepared, {name: check.facts for name, check in checked.items()}), prepared, root)
             folder = new_folder(root, config.name)
             records.enter_context(locked(folder))
             write_config(folder, config)  # first: what the journal knows can be resumed

@@ -49,6 +49,8 @@ class Facts:
         summary: the model's summary as text.
         loadable: True where plain `keras.models.load_model` can load the exported model without the user's code.
         signature: None for a model that does not say what it takes.
+        weights_bytes: of its weights; 0 where unknown.
+        state_bytes: of all that training changes: weights, the optimizer's state, metrics.
         compile: how its steps run where the model decides it: "eager" for `run_eagerly`, "xla" for `jit_compile`; empty
             where `train.compile` does.
     """
@@ -63,6 +65,8 @@ class Facts:
     summary: str
     loadable: bool
     signature: Signature | None = None
+    weights_bytes: int = 0
+    state_bytes: int = 0
     compile: Literal["", "eager", "xla"] = ""
 
 

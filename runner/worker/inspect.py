@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from runner.records import Facts, Signature, Tensor
 from runner.worker import keras_private
@@ -103,6 +105,17 @@ def facts_of(model: Any, feed: Feed, program: Program) -> Facts:
         signature=signature_of(model),
         compile="eager" if model.run_eagerly else "xla" if model.jit_compile is True else "",
     )
+
+
+def sizes_of(model: Any) -> tuple[int, int]:
+    """Bytes of the weights of a model that has been trained for a step, and of all that training changes."""
+    optimizer = model.optimizer.variables if model.optimizer else ()
+    weights, others = _bytes(model.weights), _bytes([*optimizer, *model.metrics_variables])
+    return weights, weights + others
+
+
+def _bytes(variables: Iterable[Any]) -> int:
+    return sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in variables)
 
 
 def is_plain_keras(model: Any) -> bool:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from runner.worker import keras_private, memory, snapshot
 from runner.worker.code import Experiment
 from runner.worker.engine import Built, Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
-from runner.worker.inspect import check_labels, check_model, check_text, facts_of
+from runner.worker.inspect import check_labels, check_model, check_text, facts_of, sizes_of
 from runner.worker.process import peak_memory_mib
 from runner.worker.seeds import set_seeds
 
@@ -88,7 +89,9 @@ class Seat:
             step_s = self._time_step()
         if self.trial.train.reduce_lr_on_plateau is not None:
             metrics["learning_rate"] = 0.0
-        return Checked(trial_id=self.trial.id, facts=self.facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s)
+        weights, state = sizes_of(self._engine.model)
+        facts = replace(self.facts, weights_bytes=weights, state_bytes=state)
+        return Checked(trial_id=self.trial.id, facts=facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s)
 
     def _time_step(self) -> float:
         """Seconds a step: the least of several calls, each of twice as many steps, that take `_MEASURE_S` together.

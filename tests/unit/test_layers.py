@@ -49,6 +49,7 @@ LAYERS = {
     "snapshots": 4,
     "review": 5,
     "keeping": 5,
+    "disk": 5,
     "cleaning": 5,
     "recording": 5,
     "results": 5,

@@ -1,0 +1,179 @@
+"""How much room a sweep takes on its disks, and whether it is there: models, snapshots, MLflow's copies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.config import Config
+from runner.errors import PlacementError
+from runner.preparation import Prepared
+from runner.records import Facts, Trial
+from runner.tracking.stores import sqlite_file
+
+_GENERATIONS = 2  # of snapshots
+_DESCRIPTION = 64 * 1024  # bytes of a model file besides its values
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """What one trial takes, bytes.
+
+    Args:
+        model: its `.keras` file and its weights, or its weights alone.
+        snapshot: its state, with the best weights where they are kept.
+    """
+
+    model: int
+    snapshot: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiskPlan:
+    """What a sweep takes of the disk that its folder is on.
+
+    Args:
+        models: sizes of the models that are there at once, largest first in each member.
+        snapshots: how many are there at once, those being written too.
+        snapshot_bytes: of the largest one.
+        is_complete: all models were measured; else they are taken to be like the first trial's of their member.
+    """
+
+    models: tuple[int, ...]
+    snapshots: int
+    snapshot_bytes: int
+    is_complete: bool
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return sum(self.models) + self.snapshots * self.snapshot_bytes
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.models)} models × {_mib(max(self.models, default=0))}"]
+        if len(set(self.models)) > 1:
+            parts = [f"{len(self.models)} models of at most {_mib(max(self.models))}, {_mib(sum(self.models))}"]
+        parts.append(f"{self.snapshots} snapshots × {_mib(self.snapshot_bytes)}")
+        return f"{' + '.join(parts)} = {_mib(self.total_bytes)}"
+
+
+def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
+    """The most that the sweep takes at any moment.
+
+    Args:
+        prepared: the sweep.
+        facts: of each member's first trial.
+    """
+    keep, live = prepared.config.keep, len(prepared.slots)
+    models: list[int] = []
+    snapshots: list[int] = []
+    for sizes in _sizes(prepared, facts).values():
+        largest = sorted((size.model for size in sizes), reverse=True)
+        if isinstance(keep.models, int):
+            largest = largest[: keep.models + live]  # the next ones are there before others go
+        models += [] if keep.models == "none" else largest
+        snapshots += [size.snapshot for size in sizes]
+    if prepared.config.schedule == "rotate":
+        live = len(prepared.trials)  # at most
+    kept = len(prepared.trials) if keep.snapshots else min(live, len(prepared.trials))
+    return DiskPlan(
+        models=tuple(models),
+        snapshots=_GENERATIONS * kept + min(len(prepared.slots), kept),
+        snapshot_bytes=max(snapshots, default=0),
+        is_complete=all(need.state_bytes is not None for need in prepared.needs),
+    )
+
+
+def check_room(plan: DiskPlan, prepared: Prepared, root: Path) -> None:
+    """Refuses a sweep that does not fit.
+
+    Args:
+        plan: what it takes.
+        prepared: the sweep.
+        root: folder of all sweeps.
+
+    Raises:
+        PlacementError: with the sum, and what would fit.
+    """
+    free = free_bytes(root)
+    if plan.total_bytes > free:
+        raise PlacementError(f"{plan} > {_mib(free)} free in {root}/; {_advice(plan, prepared, free)}")
+    elsewhere = other_store(prepared.config, root)
+    copies = sum(plan.models)
+    if elsewhere is not None and copies > free_bytes(elsewhere):
+        raise PlacementError(
+            f"MLflow's copies of {len(plan.models)} models, {_mib(copies)} > {_mib(free_bytes(elsewhere))} free in "
+            f"{elsewhere}; set keep.models to a number or to none, or free room there"
+        )
+
+
+def other_store(config: Config, root: Path) -> Path | None:
+    """The folder of MLflow's sqlite store where it is on another file system than the sweeps."""
+    file = sqlite_file(config.tracking.uri)
+    if file is None:
+        return None
+    here, there = _existing(root), _existing(file.parent)
+    return None if os.stat(here).st_dev == os.stat(there).st_dev else there
+
+
+def free_bytes(folder: Path) -> int:
+    """What this user may still write on the file system that the folder is on, or would be."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def lines(plan: DiskPlan, root: Path) -> Iterator[str]:
+    """The plan for a person."""
+    if plan.total_bytes == 0:
+        yield "disk: unknown, as nothing says how large the models are"
+        return
+    yield f"disk: {plan}, of {_mib(free_bytes(root))} free in {root}/"
+    if not plan.is_complete:
+        yield "  all models are taken to be as large as the first of their member (plan --probe measures each)"
+
+
+def _sizes(prepared: Prepared, facts: Mapping[str, Facts]) -> dict[str, list[Size]]:
+    """What each trial takes, by member."""
+    found: dict[str, list[Size]] = {}
+    for need in prepared.needs:
+        first = facts[need.trial.member]
+        weights = first.weights_bytes if need.weights_bytes is None else need.weights_bytes
+        state = first.state_bytes if need.state_bytes is None else need.state_bytes
+        size = _size(need.trial, weights, state, first.loadable)
+        found.setdefault(need.trial.member, []).extend([size] * need.trials)
+    return found
+
+
+def _size(trial: Trial, weights: int, state: int, loadable: bool) -> Size:
+    if state == 0:
+        return Size(model=0, snapshot=0)
+    stopping = trial.train.early_stopping
+    best = weights if stopping is not None and stopping.restore_best else 0
+    return Size(model=weights + (state + _DESCRIPTION if loadable else 0), snapshot=state + best)
+
+
+def _advice(plan: DiskPlan, prepared: Prepared, free: int) -> str:
+    """What would fit: the most models, or none, or fewer trials at once."""
+    rest = free - plan.snapshots * plan.snapshot_bytes
+    members = len({trial.member for trial in prepared.trials})
+    largest = max(plan.models, default=1)
+    fitting = rest // largest // members - len(prepared.slots)
+    if prepared.config.keep.snapshots:
+        return "set keep.snapshots=false, or free room there"
+    if fitting > 0:
+        return f"keep.models={fitting} fits; or free room there"
+    if rest >= 0:
+        return "keep.models=none fits; or free room there"
+    return "not even the snapshots fit; free room there, or set resources.max_concurrent lower"
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    return folder if folder.exists() else _existing(folder.parent)
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / _MIB:,.1f} MiB"
