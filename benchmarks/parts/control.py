@@ -70,7 +70,7 @@ class NoopWorker:
             for item in work
         }
 
-    def export(self, trial: Any, best: bool) -> Any:
+    def export(self, trial: Any, best: bool, folder: Any = None) -> Any:
         """An empty model."""
         from runner.records import Export
 
