@@ -229,6 +229,8 @@ def _check_database(uri: str, scheme: str) -> None:
     except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ValueError) as err:
         raise _wrong(uri, f"no address of a database: {err}") from err
     except sqlalchemy.exc.SQLAlchemyError as err:
-        said = str(getattr(err, "orig", err)).strip().splitlines()[-1]
-        kind = _wrong if any(word in str(err).lower() for word in _WRONG) else _silent
-        raise kind(uri, f"the database says: {said}") from err
+        answer = getattr(err, "orig", None)  # None: it was not asked, as its driver is too old, say
+        said = str(answer or err).strip().splitlines()[-1]
+        if answer is None or any(word in str(err).lower() for word in _WRONG):
+            raise _wrong(uri, f"the database cannot be used: {said}") from err
+        raise _silent(uri, f"the database says: {said}") from err
