@@ -133,7 +133,7 @@ def test_a_table_for_programs_has_everything_and_no_column_twice(make_trial: Any
     assert second["reason"] == "build: no such layer"
 
 
-@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("width", [80, 120, 200, 1000])
 def test_the_table_for_a_person_has_a_line_a_trial(make_trial: Any, tmp_path: Path, width: int) -> None:
     review = open_review(write_early_stopped(tmp_path, make_trial, CURVES | {"000": [0.5, 0.3, 0.4]}))
     many = {f"a_rather_long_name_{n}": 0.123456 for n in range(6)}
@@ -145,6 +145,7 @@ def test_the_table_for_a_person_has_a_line_a_trial(make_trial: Any, tmp_path: Pa
     assert all(len(line) <= width for line in lines[:-1])
     assert [line.split()[1] for line in lines[2:6]] == ["003", "000", "001", "002"]
     assert "val_loss" in lines[1]
+    assert max(map(len, lines[:-1])) < 250, "no padding where there is room"
 
 
 def commit(journal: SqliteJournal, trial: Trial, value: float | None, loadable: bool) -> None:
