@@ -60,6 +60,9 @@ def _too_wide(header: Sequence[str], widths: Mapping[int, int], review: Review, 
         if sum(size for index, size in least.items() if index not in left_out) <= width:
             break
         left_out.add(index)
+    for index in of_metrics:  # a wide column that was left out may have made room for narrower ones
+        if index in left_out and sum(least[other] for other in least if other not in left_out - {index}) <= width:
+            left_out.remove(index)
     return left_out
 
 
