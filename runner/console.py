@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from rich.cells import cell_len
@@ -18,6 +19,7 @@ _STYLES = {"queued": "dim", "running": "cyan", "complete": "green", "stopped": "
 _ORDER = ("failed", "running", "stopped", "complete", "queued")
 _OTHER_LINES = 7  # of a terminal: the header, the pace, and what is printed above and below
 _PADDING = 2
+_BETWEEN_LINES_S = 10.0
 _NUMBER = 7  # characters of most metrics in four significant digits
 _READABLE = 40  # characters of settings that are worth more than the dispensable columns
 
@@ -78,6 +80,30 @@ class Lines:
 def watch(console: Console, progress: Progress) -> LiveTable | Lines:
     """The fitting view for where the output goes."""
     return LiveTable(console, progress) if console.is_terminal else Lines(console, progress)
+
+
+class Waiting:
+    """One line that changes while a person waits; a line every so often where the output is no terminal."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console, clock
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._said_s = clock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.stop()
+
+    def show(self, text: str) -> None:
+        """Shows what the wait is for now."""
+        if self._console.is_terminal:
+            self._live.start()
+            self._live.update(Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
+        elif self._clock() - self._said_s >= _BETWEEN_LINES_S:
+            self._said_s = self._clock()
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def number(value: float | None) -> str:

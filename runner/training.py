@@ -11,7 +11,7 @@ from rich.console import Console
 
 from runner import lockstep
 from runner.config import Config
-from runner.console import watch
+from runner.console import Waiting, watch
 from runner.journal import SqliteJournal, SweepStatus, open_staging
 from runner.keeping import KeptModels
 from runner.progress import Progress
@@ -26,6 +26,7 @@ from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
 from runner.tracking import Projection, StoreCheck
 
+_REACHED_S = 120.0  # most seconds at the end in which a store takes nothing
 _UNREACHED_S = 10.0
 
 
@@ -156,10 +157,11 @@ def followed_by_mlflow(folder: Path, uri: str, console: Console, reached: bool =
     def tell(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    patience = {} if reached else {"timeout_s": _UNREACHED_S}
-    projection = Projection(folder, uri, on_warning=tell, **patience)
+    waiting = Waiting(console)
+    timeout_s = _REACHED_S if reached else _UNREACHED_S
+    projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=tell, on_left=waiting.show)
     try:
-        with projection:
+        with waiting, projection:
             yield projection
     except BaseException:
         if projection.problem is not None:

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -41,6 +42,7 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(debug: bool, **arguments: Any) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep talks to its own store and nobody else
+        _print_any_text()
         with StopSignals() as signals:
             click.get_current_context().obj = signals
             try:
@@ -52,6 +54,12 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
                 sys.exit(signals.exit_code)
 
     return run
+
+
+def _print_any_text() -> None:
+    """A message may quote what is in no encoding, as a file's name may be; standard error prints codes by itself."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _fail(err: RunnerError, debug: bool) -> NoReturn:

@@ -44,6 +44,7 @@ def ui(port: int, uri: str | None) -> int:
         click.echo(f"this store has a UI of its own: {shown}")
         return 0
     _check_port(port)
+    _bring_artifacts_along(store)
     click.echo(f"MLflow UI of {shown}: http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)")
     return serve(server_command(port), server_environment(store, os.environ), click.get_current_context().obj)
 
@@ -80,6 +81,16 @@ def _latest_uri() -> str:
 
     sweeps = list_sweeps()
     return sweeps[0].sweep.tracking_uri if sweeps else os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def _bring_artifacts_along(store: str) -> None:
+    """A sqlite store that was moved or copied together with its artifacts shows those that came with it."""
+    from runner.tracking.moved_store import bring_artifacts_along
+    from runner.tracking.stores import ARTIFACTS, sqlite_file
+
+    file = sqlite_file(store)
+    if file is not None and file.is_file() and (file.parent / ARTIFACTS).is_dir():
+        bring_artifacts_along(file)
 
 
 def _check_port(port: int) -> None:

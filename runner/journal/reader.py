@@ -22,6 +22,7 @@ from runner.journal.schema import (
     connect,
 )
 from runner.records import Epoch, Report, Turn
+from runner.texts import original
 
 
 class JournalReader:
@@ -60,6 +61,7 @@ class JournalReader:
             row = dict(self._connection.execute("SELECT * FROM sweep").fetchone())
         except sqlite3.OperationalError as err:
             raise SweepNotFoundError(f"{self._folder}: its journal is empty: the sweep did not begin") from err
+        row = {name: original(value) if isinstance(value, str) else value for name, value in row.items()}
         return SweepRecord(**{**row, "versions": json.loads(row["versions"])})
 
     def trials(self) -> tuple[TrialRecord, ...]:
@@ -103,7 +105,7 @@ class JournalReader:
         has_model = trial.status in ("complete", "stopped") and trial.kept_epoch is not None
         # Where validation is not in every epoch, what is known of an earlier one is nothing of the model.
         return {
-            row["key"]: _number(row["value"])
+            original(row["key"]): _number(row["value"])
             for row in rows
             if (has_model if row["key"].startswith(TEST_PREFIX) else not has_model or row["step"] == trial.kept_epoch)
         }
@@ -113,7 +115,7 @@ class JournalReader:
         where, values = ("AND trial = ?", (trial_id,)) if trial_id is not None else ("", ())
         query = f"SELECT * FROM metric WHERE seq > ? {where} ORDER BY seq LIMIT ?"
         rows = self._connection.execute(query, (after_seq, *values, limit))
-        return tuple(MetricRow(**{**row, "value": _number(row["value"])}) for row in rows)
+        return tuple(MetricRow(**{**row, "key": original(row["key"]), "value": _number(row["value"])}) for row in rows)
 
     def reports(self, trial_id: str) -> tuple[Report, ...]:
         """What the trial has reported, turn by turn, as it was committed."""
@@ -167,6 +169,7 @@ def _trial_record(row: sqlite3.Row) -> TrialRecord:
     values = dict(row)
     for key in ("settings", "record", "allocation", "facts"):
         values[key] = None if values[key] is None else json.loads(values[key])
+    values |= {key: original(values[key]) for key in ("reason", "traceback")}
     files = [name for name, _ in values["record"]["source"]["files"]]
     for name in filter(None, (*files, values["model"], values["weights"])):
         if name.startswith("/") or ".." in name.split("/"):

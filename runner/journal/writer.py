@@ -27,6 +27,7 @@ from runner.journal.schema import (
     transaction,
 )
 from runner.records import Allocation, Export, Failure, Incident, Report, Trial, Verdict, Work, to_json
+from runner.texts import storable
 
 _ENDED: dict[str, Status] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
 
@@ -78,7 +79,8 @@ class SqliteJournal:
 
     def create(self, sweep: SweepRecord, trials: tuple[Trial, ...]) -> None:
         """Writes the sweep and all its trials, queued. Once, before the first assignment."""
-        row = {**asdict(sweep), "versions": json.dumps(dict(sweep.versions), sort_keys=True)}
+        values = {**asdict(sweep), "versions": json.dumps(dict(sweep.versions), sort_keys=True)}
+        row = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
         with self._transaction() as db:
             for statement in filter(str.strip, SCHEMA.split(";")):
                 db.execute(statement)
@@ -169,7 +171,7 @@ class SqliteJournal:
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO incident (trial, round, kind, message, noticed_s) VALUES (?, ?, ?, ?, ?)",
-                astuple(replace(incident, message=self._redact(incident.message))),
+                astuple(replace(incident, message=storable(self._redact(incident.message)))),
             )
 
     def resize(self, slot: int, allocation: Allocation) -> None:
@@ -229,7 +231,7 @@ class SqliteJournal:
         db.execute(
             "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = max(?, coalesce(started_ms, 0)) "
             "WHERE id = ?",
-            (status, reason, traceback, self._now_ms(), trial_id),
+            (status, storable(reason), storable(traceback), self._now_ms(), trial_id),
         )
 
     def _write_model(self, export: Export) -> tuple[str | None, str]:
@@ -313,5 +315,8 @@ def _insert_metrics(
     # already; `turn` itself takes no turn twice.
     db.executemany(
         "INSERT INTO metric (trial, key, step, value, timestamp_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        [(trial_id, key, step, None if math.isnan(value) else value, timestamp_ms) for key, step, value in rows],
+        [
+            (trial_id, storable(key), step, None if math.isnan(value) else value, timestamp_ms)
+            for key, step, value in rows
+        ],
     )

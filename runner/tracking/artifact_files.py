@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 MODEL_FILE = "data/model.keras"  # in the folder of an MLflow model
@@ -24,8 +24,9 @@ _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EAC
 
 def folder_of(artifact_uri: str) -> Path | None:
     """The folder in which a run's or a model's artifacts are files; None where they are elsewhere."""
-    repository = get_artifact_repository(artifact_uri)
-    return Path(repository.artifact_dir) if isinstance(repository, LocalArtifactRepository) else None
+    if urlsplit(artifact_uri).scheme not in ("", "file"):  # MLflow's own repositories may need a package, or a server
+        return None
+    return Path(LocalArtifactRepository(artifact_uri).artifact_dir)
 
 
 def link(file: Path, target: Path) -> bool:

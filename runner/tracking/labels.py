@@ -14,10 +14,8 @@ from typing import Any, NamedTuple
 
 from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord
 from runner.records import decode
-from runner.tracking.names import MAX_KEY, artifact_path, mlflow_key
+from runner.tracking.names import artifact_path, mlflow_key
 
-MAX_PARAM = 6000  # characters; MLflow's own limits
-MAX_TAG = 8000
 NOTE = "mlflow.note.content"  # shown as a run's description
 ENDING_TAGS = ("failure", "stop.reason", "diverged")  # taken off a run that goes on
 RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
@@ -35,7 +33,7 @@ def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
     """Tags of the sweep's run and of every trial's."""
     tags = {"sweep.id": sweep.id, "sweep.name": sweep.name, "sweep.metric": sweep.metric, "sweep.goal": sweep.goal}
     tags |= {f"version.{package}": version for package, version in sweep.versions.items()}
-    return {mlflow_key(name): clip(value, MAX_TAG) for name, value in tags.items()}
+    return {mlflow_key(name): value for name, value in tags.items()}
 
 
 def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, Any]], late: bool = False) -> dict[str, str]:
@@ -73,22 +71,17 @@ def code(trial: TrialRecord) -> Code:
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
     """Tags of a trial's run that are known when it begins, beside the sweep's."""
-    tags = {
-        "trial.id": trial.id,
-        "member": trial.member,
-        **_place(trial),
-    }
-    return {key: clip(value, MAX_TAG) for key, value in tags.items()}
+    return {"trial.id": trial.id, "member": trial.member, **_place(trial)}
 
 
 def _place(trial: TrialRecord) -> dict[str, str]:
-    return {"slot": str(trial.slot), "allocation": clip(json.dumps(trial.allocation, sort_keys=True), MAX_TAG)}
+    return {"slot": str(trial.slot), "allocation": json.dumps(trial.allocation, sort_keys=True)}
 
 
 def run_name(trial: TrialRecord) -> str:
     """A trial's id and what distinguishes it, for legends and tables."""
     settings = [f"{name}={_brief(trial.settings.get(name))}" for name in trial.record["searched"]]
-    return clip(" ".join([trial.id, *settings]), MAX_KEY)
+    return " ".join([trial.id, *settings])
 
 
 def sweep_note(sweep: SweepRecord) -> str:
@@ -114,7 +107,7 @@ def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
         "exact.reason": facts["inexact"],
         "model.parameters": str(facts["parameters"]),
     }
-    return {key: clip(value, MAX_TAG) for key, value in tags.items() if value}
+    return {key: value for key, value in tags.items() if value}
 
 
 def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int) -> dict[str, str]:
@@ -124,7 +117,7 @@ def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int
     """
     tags = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()} | _place(trial)
     if trial.reason:
-        tags["failure" if trial.status == "failed" else "stop.reason"] = clip(trial.reason, MAX_TAG)
+        tags["failure" if trial.status == "failed" else "stop.reason"] = trial.reason
     if trial.diverged:
         tags["diverged"] = "true"
     return tags | ({"failures": str(incidents)} if incidents else {})
@@ -199,14 +192,8 @@ def model_name(sweep: SweepRecord, trial: TrialRecord) -> str:
     return re.sub(r"[/:.%\"']", "-", f"{sweep.name}-{trial.id}")
 
 
-def clip(value: str, limit: int) -> str:
-    """At most `limit` characters; a cut is said."""
-    note = f" ... [cut from {len(value)} characters]"
-    return value if len(value) <= limit else value[: limit - len(note)] + note
-
-
 def _params(settings: Mapping[str, Any]) -> dict[str, str]:
-    return {mlflow_key(name): clip(_text(value), MAX_PARAM) for name, value in settings.items()}
+    return {mlflow_key(name): _text(value) for name, value in settings.items()}
 
 
 def _text(value: Any) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from time import monotonic
+from typing import Any, Self
 
 from runner.errors import SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, connect, ranked, transaction
@@ -81,6 +83,8 @@ class Ledger:
         self.journal = JournalReader(folder)
         self._store = store
         self._db = connect(folder / FILE)
+        self.acknowledged_s = monotonic()
+        """When the store last took something."""
 
     def __enter__(self) -> Self:
         return self
@@ -108,29 +112,40 @@ class Ledger:
         row = self._of_store("SELECT run_id, status FROM sent WHERE trial = ?", trial_id).fetchone()
         return (None, None) if row is None else (row["run_id"], row["status"])
 
-    def begin(self, trial_id: str, run_id: str) -> None:
-        """The run exists and has its params and first files."""
-        row = (self._store, trial_id, run_id, "running")
-        with transaction(self._db) as db:
-            db.execute("INSERT INTO projection (store, trial, run_id, status) VALUES (?, ?, ?, ?)", row)
+    def runs(self) -> dict[str, str]:
+        """The ids of all runs that the store has acknowledged, by trial."""
+        return {row["trial"]: row["run_id"] for row in self._of_store("SELECT trial, run_id FROM sent")}
+
+    def forget(self, trial_ids: Sequence[str]) -> None:
+        """The store has nothing of these after all."""
+        with self._writing() as db:
+            rows = [(self._store, trial_id) for trial_id in trial_ids]
+            db.executemany("DELETE FROM projection WHERE store = ? AND trial = ?", rows)
+
+    def begin(self, trial_id: str, run_id: str, metric_seq: int = 0, has_facts: bool = False) -> None:
+        """The run exists and has its params and first files, its metrics up to this one, and perhaps the facts."""
+        row = (self._store, trial_id, run_id, metric_seq, int(has_facts), "running")
+        columns = "store, trial, run_id, metric_seq, facts, status"
+        with self._writing() as db:
+            db.execute(f"INSERT INTO projection ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)
             if trial_id == SWEEP and self._store == HOME:
                 db.execute("UPDATE sweep SET run_id = ?", (run_id,))
 
     def acknowledge(self, seqs: Mapping[str, int]) -> None:
         """The store has every metric row of these trials up to the given ones."""
         if seqs:
-            with transaction(self._db) as db:
+            with self._writing() as db:
                 db.executemany(
                     "UPDATE projection SET metric_seq = ? WHERE store = ? AND trial = ?",
                     [(seq, self._store, trial_id) for trial_id, seq in seqs.items()],
                 )
 
-    def mark(self, trial_id: str, column: Literal["facts", "model", "status"], value: int | str) -> None:
-        """The store has the facts, the model, or shows that status."""
-        with transaction(self._db) as db:
-            db.execute(
-                f"UPDATE projection SET {column} = ? WHERE store = ? AND trial = ?", (value, self._store, trial_id)
-            )
+    def mark(self, trial_id: str, **columns: int | str) -> None:
+        """The store has the facts, the model, or shows that status: the values of those columns."""
+        settings = ", ".join(f"{column} = ?" for column in columns)
+        with self._writing() as db:
+            values = (*columns.values(), self._store, trial_id)
+            db.execute(f"UPDATE projection SET {settings} WHERE store = ? AND trial = ?", values)
 
     def seconds(self, trial_id: str) -> dict[str, float]:
         """Where a trial's time went, over all its turns; `log_s` is the journal's, while everybody waits."""
@@ -151,6 +166,12 @@ class Ledger:
             value = trial.score(sweep.metric)
             return None if value is None else (trial, value)
         return None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with transaction(self._db) as db:
+            yield db
+        self.acknowledged_s = monotonic()
 
     def _of_store(self, query: str, *values: str) -> sqlite3.Cursor:
         """Runs a query in which `sent` is this store's part of the projection."""

@@ -7,43 +7,34 @@ must not repeat any: within one call nobody looks for the run that the lost answ
 from __future__ import annotations
 
 import shlex
-import sqlite3
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import mlflow.exceptions
-import sqlalchemy.exc
-from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric, Param, RunTag
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from runner.errors import RunnerError, TrackingError
+from runner.errors import TrackingError
 from runner.journal import MetricRow
-from runner.redaction import redact, without_credentials
+from runner.redaction import without_credentials
+from runner.texts import shown
 from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed
-from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError, StoreUnavailableError
+from runner.tracking.client import StrictClient
+from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError
+from runner.tracking.foreign_errors import mapped
 from runner.tracking.labels import Code
-from runner.tracking.names import mlflow_key
-from runner.tracking.packages import what_to_install
+from runner.tracking.moved_store import bring_artifacts_along
+from runner.tracking.names import ENTITIES_PER_CALL, mlflow_key
 from runner.tracking.provenance import context_tags
-from runner.tracking.sqlite_store import ARTIFACTS, merge_log, private_store
-from runner.tracking.stores import sqlite_file, sqlite_uri
+from runner.tracking.sqlite_store import merge_log, private_store
+from runner.tracking.stores import ARTIFACTS, sqlite_file, sqlite_uri
 
 RUN_FILE = "model/model.keras"  # the logged model's file among its run's artifacts
-_LABELS_PER_CALL = 100  # MLflow's own limit
-_REFUSALS = {
-    "ALREADY_EXISTS",
-    "BAD_REQUEST",
-    "INVALID_PARAMETER_VALUE",
-    "INVALID_STATE",
-    "MALFORMED_REQUEST",
-    "NOT_FOUND",
-    "RESOURCE_ALREADY_EXISTS",
-    "RESOURCE_DOES_NOT_EXIST",
-}
+_LABELS_PER_CALL = 100  # params, and as many tags; MLflow's own limit
+_NONE: Mapping[str, str] = {}
 
 
 class MlflowSink:
@@ -59,7 +50,10 @@ class MlflowSink:
         self._uri = uri
         self.staging = staging
         self._experiment = experiment
-        self._opened: tuple[MlflowClient, str] | None = None
+        self._opened: tuple[StrictClient, str] | None = None
+        self._places: dict[str, Path | None] = {}  # of runs' artifacts
+        self._without_models: set[str] = set()  # runs made here, for which no model was sent yet
+        self._without_outputs: set[str] = set()
 
     @property
     def where(self) -> str:
@@ -75,8 +69,9 @@ class MlflowSink:
             file = sqlite_file(self._uri)
             if file is not None:
                 opening.enter_context(private_store(file))
+                bring_artifacts_along(file)
             # A relative path must not follow a later change of the working directory.
-            client = MlflowClient(self._uri if file is None else sqlite_uri(self._uri, file))
+            client = StrictClient(self._uri if file is None else sqlite_uri(self._uri, file))
             found = client.get_experiment_by_name(self._experiment)
             if found is not None and found.lifecycle_stage != "active":
                 raise self._experiment_deleted(found.experiment_id)
@@ -95,20 +90,30 @@ class MlflowSink:
         with mapped():
             return context_tags(codes)
 
-    def find_run(self, sweep_id: str, trial_id: str | None) -> str | None:
-        """The run of a trial, or of the sweep itself, that the store has from an attempt whose answer was lost."""
+    def find_runs(self, sweep_id: str) -> dict[str, str]:
+        """A sweep's runs that the store has, by trial; the sweep's own by an empty id."""
         client, experiment_id = self._client
-        query = f"tags.`sweep.id` = '{sweep_id}'" + (f" AND tags.`trial.id` = '{trial_id}'" if trial_id else "")
+        found: dict[str, str] = {}
         page: str | None = None
         with mapped():
             while True:
-                runs = client.search_runs([experiment_id], query, page_token=page)
+                runs = client.search_runs([experiment_id], f"tags.`sweep.id` = '{sweep_id}'", page_token=page)
                 for run in runs:
-                    if (MLFLOW_PARENT_RUN_ID in run.data.tags) == (trial_id is not None):
-                        return str(run.info.run_id)
+                    trial_id = run.data.tags.get("trial.id", "") if MLFLOW_PARENT_RUN_ID in run.data.tags else ""
+                    found.setdefault(trial_id, str(run.info.run_id))
                 page = runs.token
                 if not page:
-                    return None
+                    return found
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether the store knows a run, be it deleted."""
+        client, _ = self._client
+        try:
+            with mapped():
+                client.get_run(run_id)
+        except StoreRefusedError:
+            return False
+        return True
 
     def create_run(self, name: str, start_ms: int, tags: Mapping[str, str], parent: str | None) -> str:
         """Creates a run and answers its id; the tags are there from the first moment."""
@@ -116,39 +121,42 @@ class MlflowSink:
         link = {} if parent is None else {MLFLOW_PARENT_RUN_ID: parent}
         with self._writing(None):
             run = client.create_run(experiment_id, start_time=start_ms, tags={**tags, **link}, run_name=name)
-        return str(run.info.run_id)
+            run_id = str(run.info.run_id)
+            self._places[run_id] = folder_of(run.info.artifact_uri)
+            self._without_models.add(run_id)
+        return run_id
 
-    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        """Writes params; a param never changes its value."""
-        client, _ = self._client
-        items = [Param(name, value) for name, value in params.items()]
-        with self._writing(run_id):
-            for start in range(0, len(items), _LABELS_PER_CALL):
-                client.log_batch(run_id, params=items[start : start + _LABELS_PER_CALL], synchronous=True)
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, str] = _NONE,
+        tags: Mapping[str, str] = _NONE,
+        rows: Sequence[MetricRow] = (),
+        model_id: str | None = None,
+    ) -> None:
+        """Writes params, which never change their value, tags, and metrics, in as few calls as MLflow takes.
 
-    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Writes tags."""
-        client, _ = self._client
-        items = [RunTag(name, value) for name, value in tags.items()]
-        with self._writing(run_id):
-            for start in range(0, len(items), _LABELS_PER_CALL):
-                client.log_batch(run_id, tags=items[start : start + _LABELS_PER_CALL], synchronous=True)
-
-    def log_metrics(self, run_id: str, rows: Sequence[MetricRow], model_id: str | None = None) -> None:
-        """Writes at most 1,000 rows, or none. A repetition with the same timestamps adds nothing.
+        A repetition with the same timestamps adds no metric.
 
         Args:
-            run_id: the run whose metrics they are.
+            run_id: the run whose they are.
+            params: at most one value each.
+            tags: replace those of the same name.
             rows: its metrics.
-            model_id: a model of the run that they are of, too.
+            model_id: a model of the run that the metrics are of, too.
         """
         client, _ = self._client
-        metrics = [
-            Metric(mlflow_key(row.key), row.value, row.timestamp_ms, row.step, model_id=model_id) for row in rows
-        ]
-        if metrics:
-            with self._writing(run_id):
-                client.log_batch(run_id, metrics=metrics, synchronous=True)
+        left_params = [Param(name, value) for name, value in params.items()]
+        left_tags = [RunTag(name, value) for name, value in tags.items()]
+        left_rows = [Metric(mlflow_key(r.key), r.value, r.timestamp_ms, r.step, model_id=model_id) for r in rows]
+        with self._writing(run_id):
+            while left_params or left_tags or left_rows:
+                now_params, left_params = left_params[:_LABELS_PER_CALL], left_params[_LABELS_PER_CALL:]
+                now_tags, left_tags = left_tags[:_LABELS_PER_CALL], left_tags[_LABELS_PER_CALL:]
+                room = ENTITIES_PER_CALL - len(now_params) - len(now_tags)
+                now_rows, left_rows = left_rows[:room], left_rows[room:]
+                client.log_batch(run_id, now_rows, now_params, now_tags, synchronous=True)
 
     def has_metric(self, run_id: str, key: str) -> bool:
         """Whether a run has values of a metric."""
@@ -158,20 +166,21 @@ class MlflowSink:
 
     def log_texts(self, run_id: str, files: Mapping[str, str]) -> None:
         """Writes text artifacts by path."""
-        client, _ = self._client
-        with self._writing(run_id), tempfile.TemporaryDirectory(dir=self.staging) as folder:
-            for name, text in files.items():
-                path = Path(folder, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-            client.log_artifacts(run_id, folder)
+        with self._writing(run_id):
+            place = self._place(run_id)
+            if place is not None:
+                _write_texts(place, files)
+                return
+            with tempfile.TemporaryDirectory(dir=self.staging) as folder:
+                _write_texts(Path(folder), files)
+                self._client[0].log_artifacts(run_id, folder)
 
     def log_file(self, run_id: str, file: Path, path: str) -> None:
         """Gives the run one file as the artifact `path`; on the same file system without a copy."""
         client, _ = self._client
         folder, _, name = path.rpartition("/")
         with self._writing(run_id):
-            place = folder_of(client.get_run(run_id).info.artifact_uri)
+            place = self._place(run_id)
             if place is None or not link(file, place / path):
                 with renamed(file, name, self.staging) as artifact:
                     client.log_artifact(run_id, str(artifact), folder or None)
@@ -187,30 +196,51 @@ class MlflowSink:
             params: copied to the model, for searches.
             step: the epoch that the model is from.
         """
-        client, experiment_id = self._client
+        client, _ = self._client
         with self._writing(run_id):
-            query, mark = f"source_run_id = '{run_id}'", {"epoch": str(step)}
-            found = client.search_logged_models([experiment_id], filter_string=query)
-            earlier = [model for model in found if model.tags.get("epoch") == mark["epoch"]]
-            model = (
-                earlier[0]
-                if earlier
-                else client.create_logged_model(experiment_id, name, run_id, tags=mark, params=params)
-            )
-            client.log_model_artifacts(model.model_id, str(folder))
+            model = self._model(run_id, name, params, step)
             place = folder_of(model.artifact_location)
+            if place is None:
+                client.log_model_artifacts(model.model_id, str(folder))
+            else:
+                shutil.copytree(folder, place, dirs_exist_ok=True)
             if place is None or not link(file, place / MODEL_FILE):
                 with renamed(file, Path(MODEL_FILE).name, self.staging) as artifact:
                     client.log_model_artifacts(model.model_id, str(artifact.parent), str(Path(MODEL_FILE).parent))
             client.finalize_logged_model(model.model_id, "READY")
-            run = client.get_run(run_id)
-            outputs = run.outputs.model_outputs
-            if model.model_id not in {output.model_id for output in outputs}:  # a sweep that goes on may log another
+            if not self._is_output(run_id, model.model_id):
                 client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
-            artifacts = folder_of(run.info.artifact_uri)
+            artifacts = self._place(run_id)
             if place is not None and artifacts is not None:  # elsewhere it would be a second copy
                 link(place / MODEL_FILE, artifacts / RUN_FILE)
         return str(model.model_id)
+
+    def _model(self, run_id: str, name: str, params: Mapping[str, str], step: int) -> LoggedModel:
+        """The run's logged model of that epoch; that of an earlier attempt, where there may have been one."""
+        client, experiment_id = self._client
+        mark = {"epoch": str(step)}
+        if run_id not in self._without_models:
+            found = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+            earlier = [model for model in found if model.tags.get("epoch") == mark["epoch"]]
+            if earlier:
+                return earlier[0]
+        else:
+            self._without_models.remove(run_id)  # should this attempt fail, the next one looks for it
+            self._without_outputs.add(run_id)
+        return client.create_logged_model(experiment_id, name, run_id, tags=mark, params=params)
+
+    def _is_output(self, run_id: str, model_id: str) -> bool:
+        if run_id in self._without_outputs:
+            self._without_outputs.remove(run_id)
+            return False
+        outputs = self._client[0].get_run(run_id).outputs.model_outputs  # a sweep that goes on may log another
+        return model_id in {output.model_id for output in outputs}
+
+    def _place(self, run_id: str) -> Path | None:
+        """The folder of a run's artifacts; None where they are not files of this machine."""
+        if run_id not in self._places:
+            self._places[run_id] = folder_of(self._client[0].get_run(run_id).info.artifact_uri)
+        return self._places[run_id]
 
     def end_run(self, run_id: str, status: str, end_ms: int) -> None:
         """Closes a run with FINISHED, FAILED or KILLED."""
@@ -261,32 +291,14 @@ class MlflowSink:
         return f"MLFLOW_TRACKING_URI={shlex.quote(self.where)} mlflow {verb} {of}"
 
     @property
-    def _client(self) -> tuple[MlflowClient, str]:
+    def _client(self) -> tuple[StrictClient, str]:
         if self._opened is None:
             raise RuntimeError("open() comes first")
         return self._opened
 
 
-@contextmanager
-def mapped() -> Iterator[None]:
-    """Foreign errors as one of the two answers a caller can act on.
-
-    Whatever comes: an artifact store's client has errors of its own, and none of them may end the thread that follows.
-    """
-    try:
-        yield
-    except RunnerError:
-        raise
-    except mlflow.exceptions.MlflowException as err:
-        kind = StoreRefusedError if err.error_code in _REFUSALS else StoreUnavailableError
-        raise kind(_first_line(err)) from err
-    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError) as err:  # requests' errors are OSErrors
-        raise StoreUnavailableError(_first_line(err)) from err
-    except ModuleNotFoundError as err:  # this process will not find it later either
-        raise StoreRefusedError(redact(what_to_install(err))) from err
-    except Exception as err:
-        raise StoreUnavailableError(f"{type(err).__name__}: {_first_line(err)}") from err
-
-
-def _first_line(err: Exception) -> str:
-    return redact((str(err).strip() or type(err).__name__).splitlines()[0])
+def _write_texts(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(shown(text), encoding="utf-8")

@@ -22,7 +22,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
 
 from runner.tracking.artifact_files import MODEL_FILE
-from runner.tracking.mlflow_sink import mapped
+from runner.tracking.foreign_errors import mapped
 
 _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
 

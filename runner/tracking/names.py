@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 MAX_KEY = 250  # characters; MLflow's own limit
+ENTITIES_PER_CALL = 1000  # metrics, params and tags together, as well
 _HASH = 8  # hexadecimal digits
 _NOT_IN_KEYS = re.compile(r"[^\w\-. :/]")  # letters and digits of any script are allowed
 _NOT_IN_PATHS = re.compile(r"[^\w\-. /]")  # a store that speaks HTTP cuts a path at "#" and "?"

@@ -6,7 +6,7 @@ import sys
 
 # What a package that MLflow imports for some stores is installed by, where its name is another one.
 _PACKAGES = {"MySQLdb": "mysqlclient", "azure": "azure-storage-blob", "google": "google-cloud-storage"}
-_PACKAGES |= {"psycopg2": "psycopg2-binary"}
+_PACKAGES |= {"psycopg2": "psycopg2-binary", "psycopg": "'psycopg[binary]'"}
 
 
 def what_to_install(err: ModuleNotFoundError) -> str:

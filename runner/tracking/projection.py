@@ -17,6 +17,7 @@ from runner.redaction import redact
 from runner.tracking.failures import StoreRefusedError
 from runner.tracking.importing import wait_until_imported
 from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
+from runner.tracking.left import Left
 
 if TYPE_CHECKING:
     from runner.tracking.follower import Follower
@@ -43,8 +44,9 @@ class Projection:
         folder: the sweep's folder.
         uri: the store's address with its credentials; None for the one that the journal has, which is without.
         poll_s: look for news this often, if not notified.
-        timeout_s: most seconds to drain; what is missing then is in `problem`.
+        timeout_s: at the end, most seconds in which the store takes nothing; what is missing then is in `problem`.
         on_warning: told, from the thread, of the first error of an outage and of runs that MLflow refuses.
+        on_left: told now and then, while the rest is sent, how much that is and how fast it goes.
     """
 
     def __init__(
@@ -54,15 +56,18 @@ class Projection:
         poll_s: float = 1.0,
         timeout_s: float = 120.0,
         on_warning: Callable[[str], None] = _to_stderr,
+        on_left: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._folder = folder
         self._uri = uri
         self._poll_s = poll_s
         self._timeout_s = timeout_s
-        self._on_warning = on_warning
+        self._on_warning, self._on_left = on_warning, on_left
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._deadline_s = float("inf")
+        self._drained_s = float("inf")  # when to give up, whatever the store still takes
+        self._ledger: Ledger | None = None  # the thread's
+        self._began_s = float("inf")  # the end's beginning
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._last_problem = ""
@@ -79,9 +84,9 @@ class Projection:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            self._drain(_AFTER_SIGNAL_S if isinstance(error, KeyboardInterrupt) else self._timeout_s)
+            self._drain(by_a_signal=isinstance(error, KeyboardInterrupt))
         except KeyboardInterrupt:  # whoever waited for the rest waits no longer
-            self._drain(_AFTER_SIGNAL_S)
+            self._drain(by_a_signal=True)
             raise
         finally:
             self.problem = self._describe_missing()
@@ -90,13 +95,25 @@ class Projection:
                 raise self._error
             error.add_note(f"The MLflow projection had failed too: {self._error!r}")
 
-    def _drain(self, most_s: float) -> None:
+    def _drain(self, by_a_signal: bool) -> None:
+        """Waits until the store has everything, or has taken nothing for too long; briefly where a person waits."""
         assert self._thread is not None
-        self._timeout_s = min(self._timeout_s, most_s)
-        self._deadline_s = monotonic() + self._timeout_s
+        self._began_s = monotonic()
+        if by_a_signal:
+            self._timeout_s = min(self._timeout_s, _AFTER_SIGNAL_S)
+            self._drained_s = self._began_s + self._timeout_s
         self._closing.set()
         self._wake.set()
-        self._thread.join(self._timeout_s + _FLUSH_S)
+        left = Left(self._folder, self._on_left)
+        while self._thread.is_alive() and self._seconds_left() > -_FLUSH_S:
+            self._thread.join(max(0.01, min(left.pause_s, self._seconds_left() + _FLUSH_S)))
+            if self._thread.is_alive() and not by_a_signal:
+                left.look()
+
+    def _seconds_left(self) -> float:
+        """Until the end gives up: it waits as long as the store goes on taking things."""
+        taken_s = max(self._began_s, self._ledger.acknowledged_s if self._ledger is not None else 0.0)
+        return min(taken_s + self._timeout_s, self._drained_s) - monotonic()
 
     def notify(self) -> None:
         """Something was committed: send it soon. Returns at once."""
@@ -111,6 +128,7 @@ class Projection:
                 if not self._wait_for_sweep():
                     return
                 with Ledger(self._folder, HOME) as ledger:
+                    self._ledger = ledger
                     sweep = ledger.journal.sweep()
                     uri, staging = self._uri or sweep.tracking_uri, open_staging(self._folder)
                     sink = mlflow_sink.MlflowSink(uri, sweep.mlflow_experiment, staging)
@@ -153,11 +171,11 @@ class Projection:
                     self._on_warning(f"{self._where} {how}; training goes on, the journal keeps everything")
                 if closing and refused:
                     return
-            if closing and (not waiting or monotonic() > self._deadline_s):
+            if closing and (not waiting or self._seconds_left() < 0):
                 return
             if outage_passes:
                 longest_s = _FLUSH_S if closing else _LONGEST_PAUSE_S
-                self._pause(min(2.0 ** min(outage_passes - 1, 10), longest_s, self._deadline_s - monotonic()))
+                self._pause(min(2.0 ** min(outage_passes - 1, 10), longest_s, self._seconds_left()))
             elif closing:
                 self._pause(_DRAIN_POLL_S)
             else:
@@ -182,4 +200,9 @@ class Projection:
         if not is_ready(self._folder):
             return None
         with Ledger(self._folder, HOME) as ledger:
-            return describe_missing(ledger, self._where, self._last_problem or f"not done within {self._timeout_s:g} s")
+            return describe_missing(ledger, self._where, self._last_problem or self._why_not())
+
+    def _why_not(self) -> str:
+        if self._drained_s < float("inf"):
+            return f"not done within {self._timeout_s:g} s"
+        return f"nothing more was taken within {self._timeout_s:g} s"

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from runner.tracking.stores import sqlite_uri
+from runner.tracking.stores import ARTIFACTS, sqlite_uri
 
-ARTIFACTS = "mlartifacts"  # beside the file
 _MERGE_TIMEOUT_S = 1.0
 
 

@@ -10,6 +10,8 @@ from runner.redaction import without_credentials
 from runner.tracking.failures import StoreUnavailableError
 from runner.tracking.ledger import HOME
 
+ARTIFACTS = "mlartifacts"  # beside a sqlite store's file
+
 
 def sqlite_file(uri: str) -> Path | None:
     """The absolute path of a sqlite store as SQLAlchemy reads it, which may undo `%20`; None for any other store."""

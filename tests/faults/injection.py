@@ -102,13 +102,13 @@ def _after_commit(injection: Injection, patches: ExitStack) -> None:
 
 
 def _between_metrics_and_tags(injection: Injection, patches: ExitStack) -> None:
-    """MLflow has rows that the ledger does not know of, or has a trial's rows and not yet its tags."""
+    """MLflow has rows and tags that the ledger does not know of, or a trial's run and model and not yet its tags."""
     from runner.tracking.mlflow_sink import MlflowSink
 
     if random.Random(injection.seed).random() < 0.5:
-        _wrap(patches, MlflowSink, "log_metrics", injection.number, None, _kill_driver)
+        _wrap(patches, MlflowSink, "log", injection.number, None, _kill_driver)
     else:
-        _wrap(patches, MlflowSink, "set_tags", injection.number, _kill_driver, None)
+        _wrap(patches, MlflowSink, "log", injection.number, _kill_driver, None)
 
 
 def _mid_snapshot(injection: Injection, patches: ExitStack) -> None:

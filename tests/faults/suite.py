@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from faults import damage, drivers, mishaps, outages, signals, workers
+from faults import damage, drivers, mishaps, moves, outages, signals, workers
 from faults.lab import Lab, Try
 
 Attempt = Callable[[Lab, int], Try]
@@ -46,6 +46,8 @@ FAULTS: dict[str, Fault] = {
     "tracking server down 10 s": Fault(attempt=outages.server_down(10), times=3),
     "tracking server down 120 s": Fault(attempt=outages.server_down(120), times=3, quick=0),
     "run deleted": Fault(attempt=outages.run_deleted, times=5),
+    "folder moved": Fault(attempt=moves.folder_moved, times=5),
+    "only the sweep's folder copied": Fault(attempt=moves.sweep_copied, times=5),
     "full disk": Fault(attempt=outages.full_disk, times=3),
     "temporary folder full": Fault(attempt=outages.temporary_folder_full(with_ray=False), times=5),
     "temporary folder full, with Ray": Fault(attempt=outages.temporary_folder_full(with_ray=True), times=5),

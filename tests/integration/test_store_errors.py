@@ -20,9 +20,10 @@ from runner.records import Export, Verdict
 from runner.tracking import Projection, mlflow_sink, sync
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
 from runner.tracking.follower import Follower
+from runner.tracking.foreign_errors import mapped
 from runner.tracking.ledger import HOME, Ledger
 from runner.tracking.mlflow_log import logging_to
-from runner.tracking.mlflow_sink import MlflowSink, mapped
+from runner.tracking.mlflow_sink import MlflowSink
 
 TAGS = {"sweep.id": "s-1", "trial.id": "000"}
 
@@ -110,7 +111,7 @@ def test_a_creation_whose_answer_is_lost_makes_one_run_and_one_model(tmp_path: P
         sink.open()
         with pytest.raises(StoreUnavailableError):
             sink.create_run("000", 1, TAGS, parent="p")
-        assert sink.find_run("s-1", "000") == "r-0"
+        assert sink.find_runs("s-1") == {"000": "r-0"}
         with pytest.raises(StoreUnavailableError):
             sink.log_model("r-0", "m", folder, {}, 1)
         assert sink.log_model("r-0", "m", folder, {}, 1) == "m-0"
@@ -190,7 +191,7 @@ def test_a_store_that_cannot_be_used_ends_a_sweep_and_sync_with_what_is_missing(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(mlflow_sink, "MlflowClient", fail)
+    monkeypatch.setattr(mlflow_sink, "StrictClient", fail)
     journal = small_sweep(tmp_path, "http://127.0.0.1:9")
     journal.commit({"000": report(0, 0, of=facts())}, {}, {})
     with Projection(tmp_path, timeout_s=1.0, on_warning=lambda _: None) as projection:

@@ -262,7 +262,7 @@ def test_long_and_odd_names_and_values_arrive(tmp_path: Path):
     assert sorted(found.values()) == list(map(float, range(13)))
     assert {key: found[key] for key in ("round/精度", "round/損失", "round/Acc", "round/acc")}
     assert ask(store, "SELECT max(length(value)) FROM params") == [(6000,)]
-    assert ask(store, "SELECT count(*) FROM experiments WHERE length(name) = 500") == [(1,)]
+    assert ask(store, "SELECT count(*) FROM experiments WHERE length(name) = 256") == [(1,)]
 
 
 def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path):

@@ -175,6 +175,30 @@ def test_a_failure_is_kept_with_its_traceback(journal: SqliteJournal, reader: Jo
     assert (failed.status, failed.reason, failed.traceback) == ("failed", "build: no such layer", "Traceback ...")
 
 
+def test_any_text_is_kept_as_it_is(tmp_path: Path):
+    odd = "caf\udce9.png \0 \\x00 \\udce9 \\\\x00 \ud83d é😀"
+    sweep = replace(SWEEP, command=odd, config=odd, mlflow_experiment=odd, tracking_uri=odd)
+    first = replace(trial(0), params={"units": odd})
+    with SqliteJournal(tmp_path, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(sweep, (first, trial(1)))
+        journal.assign({0: (Work(trial=first, round=0), Work(trial=trial(1), round=0))})
+        journal.note(Incident(trial_id="000", round=0, kind="worker", message=odd, noticed_s=1.0))
+        spoken = report(0, 0, 2, 1, 0.5, ended=True)
+        epochs = (replace(spoken.epochs[0], metrics={odd: 1.0}),)
+        spoken = replace(spoken, running={odd: 2.0}, epochs=epochs, facts=replace(FACTS, summary=odd))
+        failed = Failure(trial_id="001", kind="build", message=odd, traceback=odd)
+        journal.commit({"000": spoken, "001": failed}, {"000": KEEP, "001": Verdict(kind="fail")}, {})
+    with JournalReader(tmp_path) as reader:
+        found = reader.sweep()
+        assert (found.command, found.config, found.mlflow_experiment, found.tracking_uri) == (odd, odd, odd, odd)
+        assert reader.trial("000").settings["units"] == odd
+        assert reader.trial("000").facts["summary"] == odd
+        assert reader.trial("000").metrics == {odd: 1.0}
+        assert [(row.key, row.value) for row in reader.metrics("000")] == [("round/" + odd, 2.0), (odd, 1.0)]
+        assert reader.reports("000")[0].epochs[0].metrics == {odd: 1.0}
+        assert (reader.trial("001").reason, reader.trial("001").traceback) == (f"build: {odd}", odd)
+
+
 def test_a_failed_export_fails_its_trial(journal: SqliteJournal, reader: JournalReader):
     failure = Failure(trial_id="000", kind="export", message="cannot be saved")
     journal.commit({"000": report(0, 0, 2, 1, 0.5)}, {"000": COMPLETE}, {"000": failure})

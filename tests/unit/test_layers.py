@@ -19,6 +19,7 @@ LAYERS = {
     "compilation": 0,
     "redaction": 0,
     "secret_shapes": 0,
+    "texts": 0,
     "collecting": 0,
     "excerpt": 0,
     "config": 1,

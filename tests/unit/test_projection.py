@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
@@ -11,14 +12,24 @@ import pytest
 from rich.console import Console
 from small_journal import facts, report, small_sweep
 
-from runner.tracking import Projection, projection
+from runner.console import Waiting
+from runner.tracking import Projection, left, projection
+from runner.tracking.ledger import HOME, Ledger
 from runner.training import followed_by_mlflow
 
 
 def waits(self: Projection) -> None:
     """A store that never answers."""
-    while time.monotonic() < self._deadline_s:
+    while self._seconds_left() > 0:
         time.sleep(0.01)
+
+
+def takes_for_a_second(self: Projection) -> None:
+    """A store that has taken everything after a second, and something every now and then before."""
+    with Ledger(self._folder, HOME) as self._ledger:
+        for _ in range(50):
+            time.sleep(0.02)
+            self._ledger.mark("000", status="running")
 
 
 @pytest.fixture
@@ -57,6 +68,55 @@ def test_ctrl_c_while_the_rest_is_sent_waits_briefly_and_tells_what_is_missing(
     assert following._thread is not None
     assert not following._thread.is_alive()
     assert time.monotonic() - began_s < 10.0
+
+
+def test_the_end_waits_as_long_as_the_store_takes_things_and_tells_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Projection, "_run", takes_for_a_second)
+    monkeypatch.setattr(left, "_PAUSE_S", 0.1)
+    with small_sweep(tmp_path, "") as journal:
+        journal.commit({"000": report(0, 0, of=facts())}, {}, {})
+        journal.end("killed")
+    told: list[str] = []
+    began_s = time.monotonic()
+    with Projection(tmp_path, timeout_s=0.4, on_left=told.append) as following:
+        pass
+    assert following._thread is not None
+    assert not following._thread.is_alive()
+    assert time.monotonic() - began_s > 0.9
+    assert told[0].startswith("MLflow lacks the end of 2 runs and 1 metric values")
+
+
+def test_what_is_left_is_told_with_how_fast_it_becomes_less(tmp_path: Path) -> None:
+    told: list[str] = []
+    seconds = iter([10.0, 10.0, 12.0, 12.5])
+    looking = left.Left(tmp_path, told.append, clock=lambda: next(seconds))
+    with small_sweep(tmp_path, "") as journal:
+        journal.commit({"000": report(0, 0, of=facts())}, {}, {})
+        journal.end("killed")
+        looking.look()
+        with Ledger(tmp_path, HOME) as ledger:
+            ledger.begin("000", "r", metric_seq=1)
+            ledger.mark("000", status="killed")
+        looking.look()
+    assert told[1] == "MLflow lacks the end of 1 runs and 0 metric values · 0.5 runs/s, 0 values/s · about 2 s left"
+    assert looking.pause_s == 10.0, "a look that took half a second is not taken each second"
+
+
+def test_a_wait_is_one_line_on_a_terminal_and_few_elsewhere() -> None:
+    seconds = iter([0.0, 1.0, 11.0, 11.0, 12.0])
+    file, terminal = io.StringIO(), io.StringIO()
+    with Waiting(Console(file=file, width=80), clock=lambda: next(seconds)) as lines:
+        for text in ("first", "second", "third"):
+            lines.show(text)
+    assert file.getvalue() == "second\n"
+    with Waiting(Console(file=terminal, width=80, force_terminal=True)) as line:
+        for text in ("first", "second"):
+            line.show(text)
+    assert "first" in terminal.getvalue()
+    assert "second" in terminal.getvalue()
+    assert terminal.getvalue().count("\n") <= 1
 
 
 ENDS_WHILE_IMPORTING = """

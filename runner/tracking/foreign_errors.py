@@ -1,0 +1,59 @@
+"""Errors of MLflow, of databases and of artifact stores as one of the answers that a caller can act on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlflow.exceptions
+import sqlalchemy.exc
+
+from runner.errors import RunnerError
+from runner.redaction import redact
+from runner.texts import shown
+from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
+from runner.tracking.packages import what_to_install
+
+_REFUSALS = {
+    "ALREADY_EXISTS",
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "MALFORMED_REQUEST",
+    "NOT_FOUND",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+}
+_FRAME = "(raised as a result of Query-invoked autoflush"  # of the session; a server sends it, too
+
+
+@contextmanager
+def mapped() -> Iterator[None]:
+    """Foreign errors as one of the two answers a caller can act on.
+
+    Whatever comes: an artifact store's client has errors of its own, and none of them may end the thread that follows.
+    """
+    try:
+        yield
+    except RunnerError:
+        raise
+    except mlflow.exceptions.MlflowException as err:
+        kind = StoreRefusedError if err.error_code in _REFUSALS else StoreUnavailableError
+        raise kind(_first_line(err)) from err
+    except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError) as err:  # requests' errors are OSErrors
+        raise StoreUnavailableError(_first_line(err)) from err
+    except ModuleNotFoundError as err:  # this process will not find it later either
+        raise StoreRefusedError(redact(what_to_install(err))) from err
+    except Exception as err:
+        raise StoreUnavailableError(f"{type(err).__name__}: {_first_line(err)}") from err
+
+
+def _first_line(err: Exception) -> str:
+    """What the store says is wrong: of a database's error neither SQLAlchemy's frame nor the statement."""
+    below: BaseException = err
+    while not isinstance(below, sqlalchemy.exc.DBAPIError) and below.__cause__ is not None:
+        below = below.__cause__
+    told = below.orig if isinstance(below, sqlalchemy.exc.DBAPIError) else err
+    lines = [line for line in str(told).strip().splitlines() if not line.startswith(_FRAME)]
+    return redact(shown(lines[0] if lines else type(err).__name__))
