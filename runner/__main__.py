@@ -13,6 +13,9 @@ _NEEDED = ("click", "hydra", "mlflow", "pydantic", "ray", "rich", "tensorflow")
 
 def main() -> None:
     """Runs the command line, or says how to make the environment it needs."""
+    here = str(Path.cwd())
+    if here not in sys.path:  # the command `runner` has not; an experiment's code may be there, in workers too
+        sys.path.append(here)
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.exit(_advice(missing))

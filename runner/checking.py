@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from runner.config import Member, infer_goal
+from runner.config import Member, hints, infer_goal
+from runner.config.schema import Train
 from runner.errors import ConfigError, ExperimentError, FleetError, StorageError
 from runner.preparation import Prepared
 from runner.records import Checked, Failure, Goal, Trial
@@ -53,6 +54,29 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
     return checked
 
 
+def unrecorded(checked: Mapping[str, Checked]) -> Iterator[str]:
+    """What a person should know of code that a sweep uses and does not record."""
+    for member, check in checked.items():
+        if outside := check.facts.outside:
+            yield (
+                f"{member}: imports {', '.join(outside)} from outside the experiment's folder: neither is it recorded "
+                "nor exported; put it beside the experiment's file to keep it with the sweep"
+            )
+
+
+def unused_settings(prepared: Prepared, checked: Mapping[str, Checked]) -> Iterator[str]:
+    """Settings that were given and do nothing with the data that `load_data` returns."""
+    for member in prepared.members:
+        written = ("train", "batch_size") in prepared.config.origins.settings
+        given = written or member.train.batch_size != Train().batch_size
+        searched = any("train.batch_size" in names for names in (member.space, *member.points))
+        if checked[member.name].facts.program == "stream" and (given or searched):
+            yield (
+                f"{member.name}: train.batch_size does nothing, since load_data returns a tf.data pipeline, which "
+                "makes its batches itself; let load_data take batch_size as a parameter, and set params.batch_size"
+            )
+
+
 def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[str, Goal]:
     """The metric that ranks the trials, once it is known what they produce.
 
@@ -69,8 +93,10 @@ def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[s
                     f"train.validate_every={member.train.validate_every} must divide train.epochs={member.train.epochs}"
                 )
             if name not in produced:
+                meant = hints.for_metric(name, produced)
+                hint = f"; did you mean {meant}?" if meant else ""
                 problems.append(
-                    f"{key}: {name!r} is never produced by {member.source.path}; it has {', '.join(produced)}"
+                    f"{key}: {name!r} is never produced by {member.source.path}; it has {', '.join(produced)}{hint}"
                 )
     first = prepared.members[0]
     metric, goal = first.metric, first.goal
@@ -107,5 +133,5 @@ def _describe(trial: Trial, failure: Failure) -> str:
     what["disk"] = "what it writes to a disk"
     what["oom"] = "its first step, or what comes before it,"
     settings = ", ".join(f"{name}={trial.settings[name]!r}" for name in trial.searched)
-    where = f"{trial.source.path}: {what.get(failure.kind, failure.kind)} failed"
+    where = f"{failure.place or trial.source.path}: {what.get(failure.kind, failure.kind)} failed"
     return f"{where}{f' with {settings}' if settings else ''}: {failure.message}"

@@ -33,7 +33,7 @@ from runner.preparation import Prepared, advice, make_schedule, make_shares, mea
 from runner.probe import largest
 from runner.progress import Progress, State
 from runner.recording import versions
-from runner.records import Report, Slot, Trial
+from runner.records import Report, Slot, Trial, has_python_text
 from runner.redaction import redact
 from runner.retrace import Past, retrace
 from runner.schedule import Schedule
@@ -265,7 +265,7 @@ def _differences(standing: Standing) -> Iterator[str]:
     if changed:
         yield f"warning: other versions than before, numbers may differ in the last bits: {', '.join(changed)}"
     for source in dict.fromkeys(trial.source for trial in standing.trials):
-        edited = [name for name, text in source.files if not _has_text(Path(source.root) / name, text)]
+        edited = [name for name, text in source.files if not has_python_text(Path(source.root) / name, text)]
         if edited:
             yield f"{', '.join(edited)} in {source.root} changed since; the sweep goes on with the code it began with"
 
@@ -289,13 +289,6 @@ def _repeated(standing: Standing, snapshots: SnapshotStore) -> Iterator[str]:
             f"trained before: {steps} steps, {seconds:.1f} s of computing; keep.snapshots=true keeps the snapshots "
             "of ended trials"
         )
-
-
-def _has_text(path: Path, text: str) -> bool:
-    try:
-        return path.read_text(encoding="utf-8") == text
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def _headline(standing: Standing, prepared: Prepared) -> str:

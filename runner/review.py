@@ -7,14 +7,14 @@ import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, epoch_key, own_file, ranked
 from runner.overheads import Overheads, summarize, timeline
-from runner.records import decode
+from runner.records import decode, encode_python
 
 SWEEPS = Path("sweeps")
 _ENDED_WELL = ("complete", "stopped")
@@ -184,7 +184,7 @@ def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]
     for name, text in trial.record["source"]["files"]:
         path = target / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(encode_python(text))
         written.append(path)
     written.append(_write(target / "rebuild.py", _rebuild_script(trial)))
     written.append(_write(target / "trial.json", json.dumps(summary(review.sweep, trial), indent=2) + "\n"))
@@ -197,6 +197,15 @@ def in_one_line(sweep: SweepRecord, trial: TrialRecord) -> str:
     settings = " ".join(f"{name}={trial.settings[name]}" for name in trial.record["searched"])
     shown = f"{sweep.metric} {value:.6g}" if value is not None else trial.status
     return f"{sweep.id} trial {trial.id}: {shown} {settings}".rstrip()
+
+
+def what_is_missing(trial: TrialRecord) -> Iterator[str]:
+    """Code that the trial's model was built with and that no export holds."""
+    if outside := (trial.facts or {}).get("outside"):
+        yield (
+            f"not in source/, since it lies outside the experiment's folder: {', '.join(outside)}; keep a copy of it "
+            "as it was when the sweep ran"
+        )
 
 
 def how_to_load(target: Path) -> str:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from runner.checking import check_members, choose_metric
+from runner.checking import check_members, choose_metric, unrecorded, unused_settings
 from runner.config import Config
 from runner.disk import check_room, plan_disk
 from runner.journal import SqliteJournal, TrialLogs, locked, staging_folder
@@ -87,6 +87,8 @@ def run_sweep(
                 if len(fitting.slots) < len(prepared.slots):
                     console.print(f"the free memory holds {len(fitting.slots)} of these at a time", highlight=False)
                 prepared = replace(fitting, trials=settling.settle(fitting.trials, checked, len(fitting.slots)))
+            for text in (*unrecorded(checked), *unused_settings(prepared, checked)):
+                console.print(text, markup=False, highlight=False, soft_wrap=True)
             metric, goal = choose_metric(prepared, checked)
             check_room(plan_disk(prepared, {name: check.facts for name, check in checked.items()}), prepared, root)
             folder = new_folder(root, config.name)

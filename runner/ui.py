@@ -31,7 +31,8 @@ def server_environment(store: str, inherited: Mapping[str, str]) -> dict[str, st
     """The environment of MLflow's server. The store is named here, as other users can read a process's arguments."""
     kept = {name: value for name, value in inherited.items() if name != "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"}
     no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # they would be seven more processes
-    return {**kept, **no_jobs, "MLFLOW_BACKEND_STORE_URI": store}
+    own_folder = {"PYTHONSAFEPATH": "1"}  # `python -m` would find a json.py of the current folder before Python's
+    return {**kept, **no_jobs, **own_folder, "MLFLOW_BACKEND_STORE_URI": store}
 
 
 def serve(command: Sequence[str], environment: Mapping[str, str], signals: StopSignals) -> int:

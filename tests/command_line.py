@@ -146,6 +146,8 @@ def make_folder(parent: Path) -> Folder:
     """A folder with the project's configs and experiments in it."""
     for name in ("conf", "experiments"):
         shutil.copytree(REPOSITORY / name, parent / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("json", "random", "mlflow"):  # a user's own files, which no command may take for libraries
+        (parent / f"{name}.py").write_text(f"raise ImportError('this is no library: {name}.py')\n", encoding="utf-8")
     return Folder(parent)
 
 

@@ -28,7 +28,49 @@ _EXIT_CODES = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EXIT_CODES)
+class _Verbs(click.Group):
+    """The verbs; one of another tool gets the hint which is meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As `click.Group.resolve_command`."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as err:
+            from runner.config import hints
+
+            hint = hints.for_verb(args[0])
+            raise click.UsageError(f"{err.message} Here {hint}.", ctx) if hint else err from None
+
+
+class _Verb(click.Command):
+    """A verb; settings that are written as options get the hint how they are written."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As `click.Command.parse_args`."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as err:
+            raise click.UsageError(f"{err.format_message()} {_hint_for_option(err.option_name, given)}", ctx) from None
+
+
+def _hint_for_option(option: str, arguments: Sequence[str]) -> str:
+    from runner.config import hints
+    from runner.config.schema import default_values
+
+    keys = [f"{section}.{key}" for section, values in default_values().items() if isinstance(values, dict)
+            for key in values]  # fmt: skip
+    written = next((argument for argument in arguments if argument.split("=")[0] == option), option)
+    after = arguments[arguments.index(written) + 1 :][:1] if written in arguments else []
+    value = after[0] if after and not after[0].startswith("-") and not after[0].endswith(".py") else None
+    return f"Here {hints.for_option(written, value, [*default_values(), *keys])}."
+
+
+@click.group(
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EXIT_CODES
+)
 @click.version_option(package_name="lockstep-runner")
 def cli() -> None:
     """Trains many Keras models together on one GPU or CPU, in lockstep, and logs them to MLflow."""
@@ -37,7 +79,7 @@ def cli() -> None:
 def verb(function: Callable[..., Any]) -> Callable[..., Any]:
     """A verb of the command line: `--debug`, and errors as messages with an exit code."""
 
-    @cli.command(name=function.__name__.removesuffix("_"))
+    @cli.command(cls=_Verb, name=function.__name__.removesuffix("_"))
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @functools.wraps(function)
     def run(debug: bool, **arguments: Any) -> None:

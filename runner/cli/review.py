@@ -86,6 +86,8 @@ def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -
     except OSError as err:
         raise ConfigError(f"--export {target}: {err}") from err
     click.echo(f"wrote {', '.join(str(path.relative_to(target)) for path in written)} to {target}", err=as_json)
+    for text in reviewing.what_is_missing(trials[0]):
+        click.echo(text, err=True)
     click.echo(reviewing.how_to_load(target), err=as_json)
 
 

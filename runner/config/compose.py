@@ -20,6 +20,8 @@ from runner.config.overrides import Setting, parse_settings
 from runner.config.problems import did_you_mean, explain
 from runner.config.references import References
 from runner.config.schema import Config, default_values
+from runner.config.signature import parse_python, read_signature
+from runner.config.sources import read_source
 from runner.errors import ConfigError
 
 DEFAULT_FOLDER = "conf"
@@ -189,7 +191,19 @@ def _checked(values: dict[str, Any], origins: Origins, earlier: list[str]) -> Co
     try:
         config = Config.model_validate(values)
     except ValidationError as err:
-        raise ConfigError([*problems, *explain(err, origins)]) from err
+        raise ConfigError([*problems, *explain(err, origins, _parameters(values))]) from err
     if problems:
         raise ConfigError(problems)
     return config.with_origins(origins)
+
+
+def _parameters(values: dict[str, Any]) -> frozenset[str]:
+    """The experiment's parameters, which a key that is unknown may mean; none where its file cannot be read."""
+    path = values["experiment"]
+    if not isinstance(path, str) or "\0" in path:
+        return frozenset()
+    try:
+        source = read_source(path)
+        return frozenset(read_signature(parse_python(source.files[0][1], path), path).parameters)
+    except (ConfigError, OSError, ValueError):
+        return frozenset()

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from runner.config import hints
+from runner.config.importable import import_problems
 from runner.config.judging import ranking, training
 from runner.config.names import Names, listed, parameter_name
 from runner.config.origins import Key
@@ -111,6 +113,7 @@ def _drafts(config: Config) -> list[_Draft]:
         try:
             source = read_source(member.experiment)
             signature = read_signature(parse_python(source.files[0][1], source.path), source.path)
+            problems.update(dict.fromkeys(import_problems(source, here=config.fleet.address is None)))
             drafts.append(_Draft(name=name, scope=scope, config=member, source=source, signature=signature))
         except ConfigError as err:
             # A missing file is the config's error, anything else the file's own.
@@ -192,7 +195,8 @@ def _params(
             where = f"{draft.source.path}:{parameter.line}: {name}"
             missing = [f"search.points[{index}]" for index, point in enumerate(given) if name not in point][:3]
             lacks = f" ({', '.join(missing)} lack it)" if missing and any(name in point for point in given) else ""
-            names.problems.append(f"{where}: has no default and no value{lacks}; set params.{name}")
+            hint = hints.for_parameter(name) if name in draft.signature.build_model else None
+            names.problems.append(f"{where}: {hint or f'has no default and no value{lacks}; set params.{name}'}")
     return params
 
 

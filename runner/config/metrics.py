@@ -8,6 +8,7 @@ import itertools
 import re
 from collections.abc import Iterable
 
+from runner.config import hints
 from runner.records import Goal, Mode
 
 # Directions of Keras' own metrics (`_direction` in keras/src/metrics) and the short names that Keras accepts.
@@ -71,6 +72,9 @@ def closest_produced(metric: str, texts: Iterable[str]) -> str | None:
     spans = itertools.combinations(range(len(parts) + 1), 2)
     if any("_".join(parts[start:end]) in mentioned for start, end in spans):
         return None
+    meant = hints.for_metric(metric, mentioned | {f"val_{found}" for found in mentioned})
+    if meant is not None:
+        return meant
     candidates = [found for found in mentioned if infer_goal(found) is not None]
     close = difflib.get_close_matches(name, sorted(candidates), n=1, cutoff=0.8)
     return metric.replace(name, close[0], 1) if close else None

@@ -152,7 +152,9 @@ class Names:
         try:
             return converted(value, self.parameters[bare].type)
         except MismatchError:
-            raise ValueError(f"must be {self._allowed(name)}; got {received(value)}") from None
+            several = f"{bare}={','.join(map(str, value))}" if isinstance(value, list) and value else ""
+            hint = f"; to search several values write params.{several}" if 0 < len(several) <= 80 else ""
+            raise ValueError(f"must be {self._allowed(name)}; got {received(value)}{hint}") from None
 
     def _setting(self, name: str, value: Any) -> Any:
         whole = isinstance(value, int) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser, create_
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
+from runner.config import hints
 from runner.config.identifiers import as_python
 from runner.config.space import FORMS, FUNCTIONS, MAX_VALUES, Choice, Dimension, Uniform, plain
 from runner.config.yaml_files import bracket_depth
@@ -176,7 +177,10 @@ def _reworded(err: HydraException) -> str:
     if isinstance(cause, ValueError):
         return str(cause)
     if "Unknown function" in message:
-        return f"unknown function; allowed: {', '.join(FUNCTIONS)}; put quotes around text with brackets"
+        named = re.search(r"Unknown function '([^']*)'", message)
+        meant = hints.FUNCTIONS.get(named[1]) if named else None
+        hint = f"; did you mean {meant}?" if meant else ""
+        return f"unknown function{hint}; allowed: {', '.join(FUNCTIONS)}; put quotes around text with brackets"
     if isinstance(cause, TypeError):
         return f"wrong arguments: {cause}"
     if "token recognition error" in message:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from runner.config import hints
 from runner.config.origins import Origins
 from runner.config.schema import Config
 
@@ -42,21 +43,21 @@ def received(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def explain(error: ValidationError, origins: Origins) -> list[str]:
-    """One sentence for each key with a problem, in the order of the schema."""
+def explain(error: ValidationError, origins: Origins, parameters: Collection[str] = ()) -> list[str]:
+    """One sentence for each key with a problem, in the order of the schema; `parameters` are the experiment's."""
     sentences: dict[str, None] = {}
     for item in error.errors(include_url=False, include_context=False):
-        sentences[_sentence(item, origins)] = None
+        sentences[_sentence(item, origins, parameters)] = None
     return list(sentences)
 
 
-def _sentence(item: Mapping[str, Any], origins: Origins) -> str:
+def _sentence(item: Mapping[str, Any], origins: Origins, parameters: Collection[str]) -> str:
     location = tuple(str(part) for part in item["loc"])
     key, model, found = _descend(location)
     where = origins.place(*key)
     value = received(item["input"])
     if item["type"] == "extra_forbidden":
-        return f"{where}: {_unknown_key(location, model)}"
+        return f"{where}: {_unknown_key(location, model, parameters)}"
     if item["type"] == "missing":
         return f"{where}: is missing; give {found.description if found else 'it'}"
     if item["type"] in ("model_type", "model_attributes_type"):
@@ -64,7 +65,9 @@ def _sentence(item: Mapping[str, Any], origins: Origins) -> str:
         return f"{where}: must be a section; got {value}; allowed keys: {allowed}"
     if "[key]" in location:
         return f"{where}: a name must be letters, digits, '_' and '-'; got {value}"
-    return f"{where}: must be {found.description if found else 'a value of another type'}; got {value}"
+    hint = hints.for_value(key, item["input"])
+    must = f"must be {found.description if found else 'a value of another type'}; got {value}"
+    return f"{where}: {must}{f'; {hint}' if hint else ''}"
 
 
 def _descend(location: tuple[str, ...]) -> tuple[tuple[str, ...], type[BaseModel] | None, FieldInfo | None]:
@@ -103,17 +106,22 @@ def _section(found: FieldInfo) -> type[BaseModel] | None:
     return next(sections(found.annotation), None)
 
 
-def _unknown_key(location: tuple[str, ...], model: type[BaseModel] | None) -> str:
+def _unknown_key(location: tuple[str, ...], model: type[BaseModel] | None, parameters: Collection[str]) -> str:
     name = location[-1]
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     refused = {key.replace("_", ""): why for key, why in REFUSED.items()}.get(name.replace("_", "").lower())
     if refused is not None:
         return refused
+    if name in parameters:
+        return f"unknown key; {hints.for_key(name, parameters)}"
     fields = list(model.model_fields) if model else []
     exact = snake if snake in fields else None
     elsewhere = [f"{section}.{name}" for section in _sections_with(name)]
     if elsewhere and not difflib.get_close_matches(name, fields, n=1, cutoff=0.8):
         return f"unknown key; did you mean {elsewhere[0]}?"
+    is_close = bool(difflib.get_close_matches(snake, fields, n=1, cutoff=0.8))
+    if not is_close and exact is None and (known := hints.for_key(snake, parameters)) is not None:
+        return f"unknown key; {known}"
     hint = f"; did you mean {exact}?" if exact else did_you_mean(snake, fields)
     return f"unknown key{hint or '; allowed: ' + ', '.join(fields)}"
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 from runner.config.problems import did_you_mean
 from runner.config.signature import parse_python
 from runner.errors import ConfigError
-from runner.records import Source
+from runner.records import Source, decode_python
 
 MAX_FILES = 200
 MAX_BYTES = 4 * 1024 * 1024
@@ -53,9 +51,7 @@ def read_python(file: Path, shown: str) -> str:
         ConfigError: where it cannot be read.
     """
     try:
-        content = file.read_bytes()
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        return content.decode(encoding).replace("\r\n", "\n")
+        return decode_python(file.read_bytes())
     except OSError as err:
         raise ConfigError(f"{shown}: cannot be read: {err.strerror}") from err
     except (SyntaxError, UnicodeDecodeError, LookupError) as err:

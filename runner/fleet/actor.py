@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class RayWorker:
 
     def start(self, allocation: Allocation) -> Any:
         """Makes the process a worker within its limits; returns what it then found, a `Device`."""
+        if (here := os.getcwd()) not in sys.path:  # the driver's folder: last, for modules that nothing else has
+            sys.path.append(here)
         from runner.worker import process
         from runner.worker.exits import tell_exits
 

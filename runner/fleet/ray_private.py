@@ -8,13 +8,14 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private import ray_constants, services, utils, worker
 from ray._private.node import Node
+from ray.job_config import JobConfig
 
 from runner.fleet import ray_agent
 from runner.fleet.processes import send
@@ -86,6 +87,19 @@ def kill_all() -> None:
     node = ray._private.worker._global_node
     if node is not None:
         _kill(node)
+
+
+def without_drivers_folders() -> AbstractContextManager[None]:
+    """Workers of a Ray that is connected to meanwhile import nothing from the driver's current and script's folders.
+
+    Ray would put both before Python's own library, where a `json.py` or `runner.py` breaks every worker. In a clone
+    whose package is installed nowhere it is left to do so, as its workers would not find this program otherwise.
+
+    Source: `connect` in Ray's `_private/worker.py`, which leaves them out for jobs with a folder of their own.
+    """
+    if Path(__file__).parents[2] == Path.cwd():
+        return nullcontext()
+    return _replaced(JobConfig, "_runtime_env_has_working_dir", lambda _: True)
 
 
 def shut_down() -> None:

@@ -14,7 +14,15 @@ from ray.exceptions import RayError
 
 from runner.errors import FleetError
 from runner.fleet.access import private_cluster
-from runner.fleet.ray_private import control_process, kill_all, lean, quiet, reachable, shut_down
+from runner.fleet.ray_private import (
+    control_process,
+    kill_all,
+    lean,
+    quiet,
+    reachable,
+    shut_down,
+    without_drivers_folders,
+)
 
 
 class RaySession:
@@ -78,6 +86,7 @@ class RaySession:
                     if options["address"] == "local":  # another cluster has rules of its own
                         options = {**options, **ending.enter_context(private_cluster(self._nice))}
                         starting.enter_context(lean())
+                        starting.enter_context(without_drivers_folders())
                     starting.enter_context(quiet())
                     starting.enter_context(_only(self._gpus))
                     starting.enter_context(reachable(_is_elsewhere(options["address"])))

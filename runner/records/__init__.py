@@ -16,6 +16,7 @@ from runner.records.answers import (
     Turn,
 )
 from runner.records.orders import DIVERGED, Incident, Replay, Verdict, VerdictKind, Work
+from runner.records.python_text import decode_python, encode_python, has_python_text
 from runner.records.slot import Allocation, Slot
 from runner.records.trial import (
     EarlyStopping,
@@ -63,6 +64,9 @@ __all__ = [
     "VerdictKind",
     "Work",
     "decode",
+    "decode_python",
     "encode",
+    "encode_python",
+    "has_python_text",
     "to_json",
 ]

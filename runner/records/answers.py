@@ -53,6 +53,7 @@ class Facts:
         state_bytes: of all that training changes: weights, the optimizer's state, metrics.
         compile: how its steps run where the model decides it: "eager" for `run_eagerly`, "xla" for `jit_compile`; empty
             where `train.compile` does.
+        outside: files that the experiment's code has imported, which are neither in its folder nor installed.
     """
 
     steps_per_epoch: int
@@ -68,6 +69,7 @@ class Facts:
     weights_bytes: int = 0
     state_bytes: int = 0
     compile: Literal["", "eager", "xla"] = ""
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,6 +184,7 @@ class Failure:
         noticed_s: when a lost worker was noticed, seconds since the epoch; 0 for other kinds.
         epochs: those that had ended in the turn.
         facts: where the model had been built.
+        place: file and line of the innermost frame that is the experiment's own; empty where none is.
     """
 
     trial_id: str
@@ -192,6 +195,7 @@ class Failure:
     epochs: tuple[Epoch, ...] = ()
     facts: Facts | None = None
     aside: Aside = Aside()
+    place: str = ""
 
     @property
     def lost_worker(self) -> bool:

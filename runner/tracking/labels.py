@@ -106,6 +106,7 @@ def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
         "exact": "false" if facts["inexact"] else "true",
         "exact.reason": facts["inexact"],
         "model.parameters": str(facts["parameters"]),
+        "code.outside": ", ".join(facts.get("outside", ())),
     }
     return {key: value for key, value in tags.items() if value}
 

@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from runner.data import Data
-from runner.records import Source, Trial
+from runner.records import Source, Trial, encode_python, has_python_text
+from runner.worker.imports import Neighbours, free_name, outside_of
 from runner.worker.keras_private import Globals, Settings
 from runner.worker.shared_parts import SharedParts
 
@@ -25,7 +26,7 @@ class Experiment:
     """One experiment's two functions.
 
     Its modules are visible to `import` only while its code runs, so that two experiments may each have a `layers.py`
-    beside them.
+    beside them. What else lies in its folder is found after all libraries, so that a `random.py` there breaks none.
 
     Args:
         source: its code.
@@ -36,12 +37,14 @@ class Experiment:
     """
 
     def __init__(self, source: Source) -> None:
+        self._source = source
         self._root = _place(source)
+        self._neighbours = Neighbours(self._root, source)
         self._files = {self._root / name for name, _ in source.files}
         self._is_active = False
         self.shared_parts = SharedParts()
         self._modules: dict[str, ModuleType] = {}
-        name = Path(source.module).stem
+        name = free_name(self._root / source.module)
         imported = Globals(0, _PRISTINE)
         with imported.active(), self.active():
             spec = importlib.util.spec_from_file_location(name, self._root / source.module)
@@ -62,6 +65,16 @@ class Experiment:
         with self.active():
             return self._module.build_model(**{name: trial.params[name] for name in trial.model_params})
 
+    @property
+    def root(self) -> Path:
+        """The folder that its code lies in on this machine."""
+        return self._root
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Files that its code has imported and that are recorded nowhere: neither in its folder nor installed."""
+        return outside_of(self._source, sys.modules.copy(), self._files)
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Lets the experiment's code import its neighbours. May be entered again inside."""
@@ -71,13 +84,17 @@ class Experiment:
         self._is_active = True
         hidden = {name: module for name in self._modules if (module := sys.modules.get(name)) is not None}
         sys.modules.update(self._modules)
-        sys.path.insert(0, str(self._root))
+        sys.meta_path.insert(0, self._neighbours)
+        sys.path.append(str(self._root))
         before = set(sys.modules)
         try:
             yield
         finally:
             self._is_active = False
+            sys.meta_path.remove(self._neighbours)
+            sys.path.reverse()  # the last one: the folder may be in it for other reasons too
             sys.path.remove(str(self._root))
+            sys.path.reverse()
             # A copy: while another thread imports a module, Python takes that out and puts it back.
             new = {name: module for name, module in sys.modules.copy().items() if name not in before}
             self._modules.update({name: module for name, module in new.items() if self._is_own(module)})
@@ -96,19 +113,12 @@ def _place(source: Source) -> Path:
     The user's folder comes first so that tracebacks and breakpoints name the user's file and data beside it is found.
     """
     root = Path(source.root)
-    if all(_same(root / name, text) for name, text in source.files):
+    if all(has_python_text(root / name, text) for name, text in source.files):
         return root
     copy = Path(tempfile.mkdtemp(prefix="lockstep-runner-"))  # of this process alone: nobody else can have filled it
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     for name, text in source.files:
         path = copy / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(encode_python(text))
     return copy
-
-
-def _same(path: Path, text: str) -> bool:
-    try:
-        return path.read_text(encoding="utf-8") == text
-    except (OSError, UnicodeDecodeError):
-        return False

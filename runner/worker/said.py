@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import traceback
+from pathlib import Path
 
+from runner.records import Source
 from runner.redaction import shortened
 
 
@@ -15,6 +18,26 @@ def text_of(err: BaseException) -> str:
         return str(err)
     except Exception as failed:
         return f"its message cannot be made: {type(failed).__name__}"
+
+
+def place_of(err: BaseException, source: Source, root: Path) -> str:
+    """File and line of the innermost frame that is the experiment's own, as the user named it; empty for none.
+
+    Of a syntax error the place that it is about.
+
+    Args:
+        err: as it was caught.
+        source: the experiment's code.
+        root: the folder that it ran in on this machine.
+    """
+    places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(err.__traceback__)]
+    if isinstance(err, SyntaxError) and err.filename:
+        places.append((err.filename, err.lineno or 1))
+    names = {str(folder / name): name for folder in (root, Path(source.root)) for name, _ in source.files}
+    for file, line in reversed(places):
+        if name := names.get(file):
+            return f"{source.path if name == source.module else Path(source.path).parent / name}:{line}"
+    return ""
 
 
 def in_one_line(err: BaseException) -> str:

@@ -63,7 +63,8 @@ class Seat:
             self._engine = engines.fitting(built, trial)
             self._trace_s = time.perf_counter() - tracing
             self._state: State | None = read(built.model)
-            self.facts = facts_of(built.model, self._feed, self._engine.program)
+            facts = facts_of(built.model, self._feed, self._engine.program)
+            self.facts = replace(facts, outside=experiment.outside)
         if self._engine.model is built.model:
             self._engine.occupant, self._state = self, None
         self._seat_s = time.perf_counter() - began

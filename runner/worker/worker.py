@@ -25,7 +25,7 @@ from runner.worker.keras_private import Globals
 from runner.worker.limits import Limits, initialise
 from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.printed import Output, Streams
-from runner.worker.said import in_one_line
+from runner.worker.said import in_one_line, place_of
 from runner.worker.seat import Seat
 from runner.worker.storage import is_out_of_space
 
@@ -198,8 +198,15 @@ class Worker:
             elif oom.is_out_of_memory(err):
                 kind, noticed_s = "oom", time.time()
                 text = f"{oom.describe(err, self._memory_mib)}; {text}"
+            experiment = self._experiments.get(trial.source.identity)
+            place = place_of(err, trial.source, experiment.root if experiment else Path(trial.source.root))
             return Failure(
-                trial_id=trial.id, kind=kind, message=text, traceback=traceback.format_exc(), noticed_s=noticed_s
+                trial_id=trial.id,
+                kind=kind,
+                message=text,
+                traceback=traceback.format_exc(),
+                noticed_s=noticed_s,
+                place=place,
             )
 
     def _rehearse(self, trial: Trial, loaded: ArrayData | None, until_s: float) -> Checked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from runner.fleet import ray_private  # sets Ray's environment, so it comes befo
 import ray  # isort: skip
 from ray._private import services, utils, worker  # isort: skip
 from ray._private.node import Node  # isort: skip
+from ray.job_config import JobConfig  # isort: skip
 
 CHANGED = [(Node, name) for name in ray_private._UNUSED_PROCESSES]
 CHANGED += [(services, ray_private._AGENTS_PYTHON), (services, "get_node"), (utils, "get_dashboard_dependency_error")]
@@ -71,3 +73,13 @@ def test_a_raylet_is_looked_for_and_then_ray_asks(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ray_private, "_GET_NODE", lambda address, node: f"{node} at {address}")
     assert ray_private._get_node("127.0.0.1:1", "ff") == "ff at 127.0.0.1:1"
     assert len(slept) == (1 if server is Server else 0)
+
+
+def test_workers_get_none_of_the_drivers_folders_before_pythons_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not JobConfig()._runtime_env_has_working_dir()
+    with ray_private.without_drivers_folders():
+        assert JobConfig()._runtime_env_has_working_dir()  # Ray then adds neither the current nor the script's folder
+    assert not JobConfig()._runtime_env_has_working_dir()

@@ -1,0 +1,125 @@
+"""What `import` gives an experiment's code: the files that belong to it first, and of others which it has used."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import site
+import sys
+import sysconfig
+from collections.abc import Collection, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+
+from runner.records import Source
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+class Neighbours(MetaPathFinder):
+    """Finds the modules of an experiment that lie beside it, before libraries of the same name.
+
+    Only those that its code imports: another file of that folder, named like a module that a library imports, is not
+    found here.
+
+    Args:
+        root: the experiment's folder on this machine.
+        source: its code.
+    """
+
+    def __init__(self, root: Path, source: Source) -> None:
+        self._root = str(root)
+        names = {Path(name).parts[0].removesuffix(".py") for name, _ in source.files}
+        self._names = names - {Path(source.module).stem}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """As `MetaPathFinder.find_spec`."""
+        if path is not None or fullname not in self._names:
+            return None
+        return PathFinder.find_spec(fullname, [self._root])
+
+
+def free_name(file: Path) -> str:
+    """A name for an experiment's module that no library has: one called `keras.py` would hide Keras from itself."""
+    name = file.stem
+    while _is_taken(name, file):
+        name += "_"
+    return name
+
+
+def _is_taken(name: str, file: Path) -> bool:
+    if name in sys.modules or name in sys.stdlib_module_names:
+        return True
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return False
+    return (
+        found is not None
+        and found.origin is not None
+        and is_installed(Path(found.origin))
+        and found.origin != str(file)
+    )
+
+
+def outside_of(source: Source, modules: Mapping[str, ModuleType], own: Collection[Path]) -> tuple[str, ...]:
+    """Files of modules that an experiment has imported and that are neither its own nor installed.
+
+    Args:
+        source: the experiment's code.
+        modules: all that are imported.
+        own: the experiment's files.
+    """
+    imported = {name for _, text in source.files for name in _top_names(text)}
+    outside = {name for name in imported if (file := _file(modules.get(name))) and not _is_known(file, own)}
+    if not outside:  # as a rule: thousands of modules need no look
+        return ()
+    files = {_file(module) for name, module in modules.items() if name.partition(".")[0] in outside}
+    return tuple(sorted(_shown(file) for file in files if file and file.suffix == ".py" and not _is_known(file, own)))
+
+
+def _file(module: ModuleType | None) -> Path | None:
+    """A module's file, or the folder of a package that has none."""
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    return Path(file) if isinstance(file, str) else None
+
+
+def _is_known(file: Path, own: Collection[Path]) -> bool:
+    return file in own or file.resolve() in own or is_installed(file.resolve()) or is_installed(file)
+
+
+@functools.lru_cache(maxsize=64)
+def _top_names(text: str) -> frozenset[str]:
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return frozenset(names)
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file belongs to Python, to an installed package, or to this program."""
+    parts = set(path.parts)
+    if parts & {"site-packages", "dist-packages"}:
+        return True
+    return any(path.is_relative_to(folder) for folder in _installed_folders())
+
+
+@functools.lru_cache(maxsize=1)
+def _installed_folders() -> tuple[Path, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = [sysconfig.get_paths()[name] for name in names] + [*site.getsitepackages(), site.getusersitepackages()]
+    return (_PACKAGE, *(Path(folder) for folder in folders), *(Path(folder).resolve() for folder in folders))
+
+
+def _shown(path: Path) -> str:
+    """The file relative to the current folder where it lies within it, else whole."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
