@@ -1,0 +1,157 @@
+"""Small models of many kinds: a sweep gives what plain `fit` gives, on both fleets, and its exports what they gave."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import REPOSITORY, Folder, Record, environment, read_journal
+
+from runner.review import export_model, open_review
+
+GALLERY = Path(__file__).parent
+IMAGES = ("residual_cnn", "augmented_cnn", "segmentation", "image_pipeline", "autoencoder", "vector_metric")
+SEQUENCES = (
+    *("text_vectorization", "masked_recurrent", "padded_pipeline", "transformer", "forecaster", "causal_convolutions"),
+    "series_pipeline",
+)
+TABLES = (
+    *("data_frame", "dict_of_series", "adapted", "lookups", "multi_output", "sample_weights", "class_weights"),
+    "factorization",
+)
+GENERATIVE = ("variational_autoencoder", "adversaries", "diffusion", "siamese", "contrastive")
+STYLES = (
+    *("own_loss", "distiller", "eager_branches", "experts", "graph_network", "frozen_features", "accumulated"),
+    *("half_precision", "undecayed_biases", "python_batches", "generated", "quantiles"),
+)
+CASES = (*IMAGES, *SEQUENCES, *TABLES, *GENERATIVE, *STYLES)
+# Those of which it cannot be promised that a repetition gives the same, and what the reason speaks of.
+INEXACT = {"eager_branches": "not examined", "python_batches": "Python", "generated": "Python"}
+SETTINGS = (
+    "params.case=" + ",".join(CASES),
+    *("seed=3", "train.epochs=2", "train.batch_size=32", "train.shuffle=false", "train.compile=graph"),
+    *("search.metric=loss", "resources.num_cpus=1", "tracking.uri=sqlite:///mlflow.db"),
+)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What came of every case.
+
+    Args:
+        fits: by case the history of plain `fit`; its weights are in `folder`.
+        folders: by fleet the folder of the sweep.
+        loaded: by case what plain Keras evaluates of the `local` fleet's export.
+    """
+
+    folder: Path
+    fits: dict[str, Any]
+    folders: dict[str, Path]
+    loaded: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    """Trains all cases three times, side by side, and loads the exports of one of them."""
+    folder, exports = tmp_path_factory.mktemp("fit"), tmp_path_factory.mktemp("exports")
+    places = {kind: Folder(tmp_path_factory.mktemp(kind)) for kind in ("local", "ray")}
+    plain = _python("fit.py", folder)
+    with (
+        places["local"].start("sweep", *_arguments("local")) as local,
+        places["ray"].start("sweep", *_arguments("ray")) as ray,
+    ):
+        for running in (local, ray):
+            running.finish(0, timeout_s=280.0)
+    assert plain.wait(280.0) == 0
+    sweeps = {kind: place.sweeps[-1] for kind, place in places.items()}
+    review = open_review(sweeps["local"])
+    for trial in review.trials:
+        export_model(review, trial, exports / trial.settings["case"])
+    assert _python("load.py", exports).wait(280.0) == 0
+    return Gallery(folder, _read(folder / "fit.json"), sweeps, _read(exports / "load.json"))
+
+
+def _arguments(kind: str) -> tuple[str, ...]:
+    return str(GALLERY / "experiment.py"), f"fleet.kind={kind}", *SETTINGS
+
+
+def _python(script: str, folder: Path) -> subprocess.Popen[bytes]:
+    path = os.pathsep.join([str(REPOSITORY), str(GALLERY)])
+    return subprocess.Popen([sys.executable, GALLERY / script, folder], env=environment(PYTHONPATH=path))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def records(gallery: Gallery) -> dict[str, Record]:
+    return {kind: read_journal(folder) for kind, folder in gallery.folders.items()}
+
+
+def test_every_model_has_its_row(gallery: Gallery) -> None:
+    assert sorted(gallery.fits) == sorted(CASES)
+
+
+@pytest.mark.parametrize("kind", ["local", "ray"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_sweep_gives_the_epochs_and_weights_of_fit(
+    case: str, kind: str, gallery: Gallery, records: dict[str, Record]
+) -> None:
+    trial = _trial(records[kind], case)
+    assert (trial.status, trial.reason) == ("complete", "")
+    fit = gallery.fits[case]
+    assert isinstance(fit, dict), fit
+    expected = {row: value for name, values in fit.items() for row, value in _rows(name, values)}
+    assert expected
+    found = {(key, step): value for (id_, key, step), value in records[kind].rows.items() if id_ == trial.id}
+    assert {row: found.get(row) for row in expected} == expected
+    with np.load(gallery.folders[kind] / trial.weights) as ours, np.load(gallery.folder / f"{case}.npz") as theirs:
+        assert len(ours.files) == len(theirs.files)
+        for mine, other in zip(ours.files, theirs.files, strict=True):
+            np.testing.assert_array_equal(ours[mine], theirs[other])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_export_evaluates_in_plain_keras_as_the_table_says(
+    case: str, gallery: Gallery, records: dict[str, Record]
+) -> None:
+    loaded = gallery.loaded[case]
+    assert isinstance(loaded, dict), loaded
+    assert loaded.pop("weights") > 0
+    metrics = _trial(records["local"], case).metrics
+    expected = {name: value for name, value in metrics.items() if name.startswith("val_") and "/" not in name}
+    assert {name: float(np.mean(value)) for name, value in loaded.items()} == expected
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_may_not_come_again_is_tagged(case: str, records: dict[str, Record]) -> None:
+    facts = _trial(records["local"], case).facts
+    assert facts is not None
+    assert INEXACT.get(case, "") in facts["inexact"]
+    assert bool(facts["inexact"]) == (case in INEXACT)
+
+
+def _trial(record: Record, case: str) -> Any:
+    (found,) = [trial for trial in record.trials.values() if trial.settings["case"] == case]
+    return found
+
+
+def _rows(name: str, values: list[Any]) -> Iterator[tuple[tuple[str, int], float]]:
+    """A metric's epochs as the journal has them: of a vector each component, and the mean under its own name."""
+    for epoch, value in enumerate(values, start=1):
+        if isinstance(value, list):
+            yield (name, epoch), float(np.mean(np.asarray(value, "float32")))
+            for index, component in enumerate(value):
+                yield (f"{name}/{index}", epoch), component
+        else:
+            yield (name, epoch), value
