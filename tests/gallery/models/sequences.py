@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers
 
 from .case import BATCH, Case, classify, splits
@@ -38,29 +37,6 @@ def masked_recurrent() -> keras.Model:
     inputs = keras.Input((None,), dtype="int32")
     x = layers.Embedding(3, 4, mask_zero=True)(inputs)
     return classify(inputs, layers.SimpleRNN(4)(x))
-
-
-class Encoder(layers.Layer):
-    """A transformer's block with learned positions."""
-
-    def __init__(self, size: int = 8) -> None:
-        super().__init__()
-        self.tokens = layers.Embedding(3, size, mask_zero=True)
-        self.positions = layers.Embedding(8, size)
-        self.attention = layers.MultiHeadAttention(2, size // 2, dropout=0.1)
-        self.norm = layers.LayerNormalization()
-
-    def call(self, ids: Any, training: bool = False) -> Any:
-        x = self.tokens(ids) + self.positions(keras.ops.arange(8))
-        mask = keras.ops.not_equal(ids, 0)[:, None, :]
-        return self.norm(x + self.attention(x, x, attention_mask=mask, training=training))
-
-
-def transformer() -> keras.Model:
-    inputs = keras.Input((8,), dtype="int32")
-    x = layers.GlobalAveragePooling1D()(Encoder()(inputs))
-    schedule = keras.optimizers.schedules.CosineDecay(0.0, 10, warmup_target=1e-2, warmup_steps=2)
-    return classify(inputs, layers.Dropout(0.1)(x), keras.optimizers.Adam(schedule))
 
 
 def _series() -> tuple[np.ndarray, np.ndarray]:
@@ -107,23 +83,9 @@ def attention_over_window() -> keras.Model:
     return model
 
 
-def ragged_pipeline() -> Any:
-    def batches(x: Any, y: Any) -> Any:
-        rows = tf.RaggedTensor.from_tensor(tf.constant(x), padding=0)
-        return (
-            tf.data.Dataset.from_tensor_slices((rows, y))
-            .batch(BATCH)
-            .map(lambda r, y: (r.to_tensor(shape=[None, 8]), y))
-        )
-
-    return tuple(batches(*split) for split in tokens())
-
-
 CASES = {
     "text_vectorization": Case(text_classifier, texts),
     "masked_recurrent": Case(masked_recurrent, tokens),
-    "padded_pipeline": Case(masked_recurrent, ragged_pipeline),
-    "transformer": Case(transformer, tokens),
     "forecaster": Case(forecaster, series),
     "causal_convolutions": Case(causal_convolutions, series),
     "series_pipeline": Case(attention_over_window, series_pipeline),

@@ -134,20 +134,6 @@ def frozen_features() -> keras.Model:
     return classify(inputs, layers.SpectralNormalization(layers.Dense(6))(base(inputs, training=False)))
 
 
-def accumulated() -> keras.Model:
-    return mlp(layers.UnitNormalization(), optimizer=keras.optimizers.Adam(1e-2, gradient_accumulation_steps=2))
-
-
-def half_precision() -> keras.Model:
-    inputs = keras.Input((8,))
-    x = layers.Dense(8, activation="relu", dtype="mixed_float16")(inputs)
-    outputs = layers.Dense(CLASSES, activation="softmax", dtype="float32")(x)
-    model = keras.Model(inputs, outputs)
-    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, nesterov=True, momentum=0.9))
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
-
-
 def undecayed_biases() -> keras.Model:
     optimizer = keras.optimizers.AdamW(1e-2, weight_decay=0.3)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
@@ -205,8 +191,6 @@ CASES = {
     "experts": Case(experts, splits),
     "graph_network": Case(graph_network, splits),
     "frozen_features": Case(frozen_features, splits),
-    "accumulated": Case(accumulated, splits),
-    "half_precision": Case(half_precision, splits),
     "undecayed_biases": Case(undecayed_biases, splits),
     "python_batches": Case(mlp, python_batches),
     "generated": Case(mlp, generated),

@@ -93,21 +93,6 @@ def multi_output() -> keras.Model:
     return model
 
 
-def weighted() -> Any:
-    return splits(lambda x, y: (x, y, np.abs(x[:, 0])))
-
-
-def sample_weights() -> keras.Model:
-    return mlp(weighted_metrics=["sparse_categorical_crossentropy"])
-
-
-def class_weights() -> Any:
-    from runner import Data
-
-    train, validation = splits()
-    return Data(train=train, validation=validation, class_weight={0: 1.0, 1: 0.25, 2: 4.0})
-
-
 def ratings() -> Any:
     return splits(lambda x, y: (((10 * np.abs(x[:, :2])) % 6).astype("int32"), (y > 1).astype("float32")))
 
@@ -127,7 +112,5 @@ CASES = {
     "adapted": Case(adapted, splits),
     "lookups": Case(lookups, features),
     "multi_output": Case(multi_output, two_of_each),
-    "sample_weights": Case(sample_weights, weighted),
-    "class_weights": Case(mlp, class_weights),
     "factorization": Case(factorization, ratings),
 }
