@@ -120,6 +120,7 @@ def facts_of(model: Any, feed: Feed, program: Program) -> Facts:
         inexact="; ".join(filter(None, (program.inexact, feed.inexact))),
         summary=_summary(model),
         loadable=is_plain_keras(model),
+        batch=_as_python(feed.spec()),
         signature=signature_of(model),
         compile="eager" if model.run_eagerly else "xla" if model.jit_compile is True else "",
     )
@@ -181,6 +182,29 @@ def _tensors(tensors: Any) -> tuple[Tensor, ...] | None:
         )
         for name, tensor in named
     )
+
+
+def _as_python(spec: Any) -> str:
+    """The expression that gives this spec, where TensorFlow is `tf`; empty where there is none."""
+    if isinstance(spec, dict):
+        parts = {key: _as_python(part) if isinstance(key, (str, int)) else "" for key, part in spec.items()}
+        return "{" + ", ".join(f"{key!r}: {part}" for key, part in parts.items()) + "}" if all(parts.values()) else ""
+    if isinstance(spec, tuple) and type(spec) is tuple:
+        items = [_as_python(part) for part in spec]
+        return f"({', '.join(items)},)" if all(items) else ""
+    if spec is None:
+        return "None"
+    kinds = {
+        tf.TensorSpec: "TensorSpec",
+        tf.SparseTensorSpec: "SparseTensorSpec",
+        tf.RaggedTensorSpec: "RaggedTensorSpec",
+    }
+    kind = kinds.get(type(spec))
+    if kind is None:
+        return ""
+    shape = None if spec.shape.rank is None else spec.shape.as_list()
+    ragged = f", {spec.ragged_rank}, {spec.row_splits_dtype.name!r}" if kind == "RaggedTensorSpec" else ""
+    return f"tf.{kind}({shape}, {spec.dtype.name!r}{ragged})"
 
 
 def _objects(config: Any) -> list[dict[str, Any]]:

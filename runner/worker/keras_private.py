@@ -217,5 +217,9 @@ def _set_random_states(states: tuple[Any, Any]) -> None:
     np.random.set_state(states[1])
 
 
-def _flat(logs: Any) -> dict[str, Any]:
-    return dict(logs) if hasattr(logs, "items") else {"loss": logs}
+def _flat(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Without levels, as `History` has them, and without what is None there."""
+    flat: dict[str, Any] = {}
+    for name, value in logs.items():
+        flat |= _flat(value) if isinstance(value, Mapping) else {} if value is None else {name: value}
+    return flat

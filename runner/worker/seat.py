@@ -313,7 +313,8 @@ class Seat:
 
     def _steps(self, step: int, count: int) -> Any:
         """Steps from number `step` on; returns the last one's logs when they are done."""
-        logs = keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, step, count))
+        logs = self._engine.program.run(self._feed.place, step, count)
+        logs = keras.tree.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf), logs)
         if step == 0 and self._engine.model.run_eagerly:  # what it is made of is there only now
             self.facts = self._look_at(self._engine.model)
         return logs
