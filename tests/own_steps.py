@@ -202,7 +202,7 @@ class Siamese(keras.Model):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.only_in_validation = layers.Dense(4), layers.Dense(4, trainable=False)
+        self.embed, self.only_in_validation = layers.Dense(4), layers.Dense(FEATURES, trainable=False)
         self.tracker = keras.metrics.Mean(name="loss")
 
     def call(self, images: Any) -> Any:
@@ -260,7 +260,8 @@ class OfRaggedAndSparse(keras.Model):
     def call(self, inputs: Any) -> Any:
         words, marks = inputs
         looked_up = tf.ragged.map_flat_values(lambda word: tf.gather(self.table.value, word), words)
-        return tf.reduce_mean(looked_up, axis=1) + self.out(tf.sparse.to_dense(marks))
+        dense = tf.ensure_shape(tf.sparse.to_dense(marks), [None, FEATURES])
+        return tf.reduce_mean(looked_up, axis=1) + self.out(dense)
 
 
 def build_autoencoder() -> keras.Model:
