@@ -103,7 +103,7 @@ class Seat:
         least_s, total_s, count = math.inf, 0.0, 1
         while total_s < _MEASURE_S:
             began = time.perf_counter()
-            self._steps(0, count)
+            keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, 0, count))
             seconds = time.perf_counter() - began
             least_s, total_s, count = min(least_s, seconds / count), total_s + seconds, 2 * count
         return least_s
