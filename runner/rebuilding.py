@@ -33,11 +33,15 @@ class Data:
     def __init__(self, *, train, validation=None, test=None, class_weight=None):
         self.train, self.validation, self.test, self.class_weight = train, validation, test, class_weight
 
+    @classmethod
+    def of(cls, value):
+        """As `runner.Data.of`."""
+        return value if hasattr(value, "train") else cls(train=value[0], validation=value[1])
+
 
 def first_batch():
     """One training batch: a step that is not traced needs values."""
-    data = experiment.load_data(**$data_params)
-    train = data.train if hasattr(data, "train") else data[0]
+    train = Data.of(experiment.load_data(**$data_params)).train
     if hasattr(train, "element_spec"):
         return next(iter(train))
     parts = train if isinstance(train, tuple) else (train,)

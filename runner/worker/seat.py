@@ -271,6 +271,8 @@ class Seat:
 
     def _begin_turn(self, work: Work) -> None:
         if work.keep_best:
+            if not self._engine.model.run_eagerly:  # weights that only validation creates are kept too
+                self._engine.prepare({"validation"} & self._feed.splits)
             self._best = self._engine.model.get_weights()
         if work.learning_rate is not None:
             self._engine.model.optimizer.learning_rate = work.learning_rate
