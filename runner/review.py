@@ -14,42 +14,11 @@ from pathlib import Path
 from runner.errors import JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, epoch_key, own_file, ranked
 from runner.overheads import Overheads, summarize, timeline
-from runner.records import decode, encode_python
+from runner.rebuilding import rebuild_script
+from runner.records import encode_python
 
 SWEEPS = Path("sweeps")
 _ENDED_WELL = ("complete", "stopped")
-
-_REBUILD = '''\
-"""Rebuilds the trained model from its code and weights: `python rebuild.py`, or `from rebuild import model`."""
-
-import importlib.util
-import pathlib
-import sys
-
-import keras
-import numpy as np
-
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "source"))
-
-spec = importlib.util.spec_from_file_location("experiment", HERE / "source" / {file!r})
-experiment = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(experiment)
-
-keras.utils.set_random_seed({seed})
-model = experiment.build_model(**{params})
-if not model.built:
-    from runner import Data
-
-    train = Data.of(experiment.load_data(**{data_params})).train
-    batch = next(iter(train)) if hasattr(train, "element_spec") else keras.tree.map_structure(lambda a: a[:1], train)
-    model(batch[0] if isinstance(batch, tuple) else batch)
-with np.load(HERE / "weights.npz", allow_pickle=False) as file:
-    model.set_weights([file[name] for name in file.files])
-
-if __name__ == "__main__":
-    model.summary()
-'''
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +155,8 @@ def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_python(text))
         written.append(path)
-    written.append(_write(target / "rebuild.py", _rebuild_script(trial)))
+    batch = (trial.facts or {}).get("batch", "")
+    written.append(_write(target / "rebuild.py", rebuild_script(trial.record, batch)))
     written.append(_write(target / "trial.json", json.dumps(summary(review.sweep, trial), indent=2) + "\n"))
     return written
 
@@ -287,16 +257,6 @@ def summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
         "seed": trial.record["seed"],
         "mlflow_run_id": trial.run_id,
     }
-
-
-def _rebuild_script(trial: TrialRecord) -> str:
-    params = decode(trial.record["params"])
-    return _REBUILD.format(
-        file=Path(trial.record["source"]["path"]).name,
-        seed=trial.record["seed"],
-        params={name: params[name] for name in trial.record["model_params"]},
-        data_params={name: params[name] for name in trial.record["data_params"]},
-    )
 
 
 def _copy(source: Path, target: Path) -> Path:

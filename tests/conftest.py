@@ -41,7 +41,7 @@ def _make_trial(
 ) -> Trial:
     params = {"case": case} if params is None else params
     names = tuple(params)
-    files = [path, path.with_name("models.py")] if path.name == "cases.py" else [path]
+    files = [path, path.with_name("models.py"), path.with_name("own_steps.py")] if path.name == "cases.py" else [path]
     return Trial(
         id=id,
         index=int(id) if id.isdigit() else 0,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from own_steps import OWN_STEPS
 
 from runner import Data
 
@@ -309,4 +310,5 @@ CASES: dict[str, Case] = {
     "unseeded_random": Case(build_unseeded_random, load_points),
     "ignore_class": Case(build_ignore_class, load_ignored_labels),
     "dataset_input": Case(build_dataset_input, load_dataset),
+    **{name: Case(*both) for name, both in OWN_STEPS.items()},
 }

@@ -47,6 +47,8 @@ class Facts:
         program_reason: why it is not "round"; empty where it is.
         inexact: why a repetition may differ in the last bits or more; empty for exact trials.
         summary: the model's summary as text.
+        batch: what a training batch looks like, as the Python that makes it of TensorFlow's specs; empty where it has
+            parts that are no tensors.
         loadable: True where plain `keras.models.load_model` can load the exported model without the user's code.
         signature: None for a model that does not say what it takes.
         weights_bytes: of its weights; 0 where unknown.
@@ -65,6 +67,7 @@ class Facts:
     inexact: str
     summary: str
     loadable: bool
+    batch: str = ""
     signature: Signature | None = None
     weights_bytes: int = 0
     state_bytes: int = 0

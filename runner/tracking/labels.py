@@ -184,6 +184,8 @@ def rebuild_note(sweep: SweepRecord, trial: TrialRecord, reason: str) -> str:
         f"    model = build_model(**{arguments!r})\n"
         "    weights = numpy.load('weights.npz', allow_pickle=False)\n"
         "    model.set_weights([weights[name] for name in weights.files])\n\n"
+        "A model whose first step creates its weights is rebuilt by the script that goes with an exported one:\n\n"
+        f"    python -m runner best {sweep.id} --trial {trial.id} --export DIR\n\n"
         f"Or train it again (trial {trial.id}):\n\n    {sweep.command}\n"
     )
 

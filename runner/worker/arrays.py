@@ -12,7 +12,6 @@ from runner.data import Data, is_pydataset
 from runner.worker import keras_private
 from runner.worker.conversion import as_array, is_list_of_values, refuse_no_array, rows_given_as_inputs
 
-Batch = tuple[Any, ...]
 _SHOWN = 6  # lengths that a message names
 
 
@@ -21,11 +20,12 @@ class ArraySplit:
     """One split in memory.
 
     Args:
-        tensors: `(x,)`, `(x, y)` or `(x, y, sample_weight)`; leaves are arrays `[rows, ...]`.
+        tensors: what a step gets, as `fit` packs it: `x`, `(x, y)` or `(x, y, sample_weight)`; leaves are arrays
+            `[rows, ...]`.
         rows: number of rows, the same in every leaf.
     """
 
-    tensors: Batch
+    tensors: Any
     rows: int
 
 
@@ -74,7 +74,7 @@ def array_split(name: str, value: Any, class_weight: Any = None) -> ArraySplit:
         weight = _class_weights(name, y, weight, class_weight)
     if weight is not None and keras.tree.is_nested(y) and not keras.tree.is_nested(weight):
         weight = keras.tree.map_structure(lambda _: weight, y)  # as fit: one weight for every output
-    tensors = (x,) if y is None and weight is None else (x, y) if weight is None else (x, y, weight)
+    tensors = keras.utils.pack_x_y_sample_weight(x, y, weight)  # without y `fit` gives a step x itself
     return ArraySplit(tensors=tensors, rows=_count_rows(name, tensors, given))
 
 
@@ -103,7 +103,7 @@ def _class_weights(name: str, y: Any, weight: Any, class_weight: Any) -> np.ndar
     return as_array(f"{name} class_weight", weights, keras.config.floatx())
 
 
-def _count_rows(name: str, tensors: Batch, given: dict[str, Any]) -> int:
+def _count_rows(name: str, tensors: Any, given: dict[str, Any]) -> int:
     lengths = [len(leaf) for leaf in keras.tree.flatten(tensors) if leaf is not None]
     if not lengths or lengths[0] == 0:
         raise ValueError(f"{name} data is empty")

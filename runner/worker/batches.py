@@ -44,7 +44,7 @@ class Rows:
     """Arrays in memory as tensors, in batches.
 
     Args:
-        tensors: `(x,)`, `(x, y)` or `(x, y, sample_weight)`; leaves `[rows, ...]`.
+        tensors: `x`, `(x, y)` or `(x, y, sample_weight)`; leaves `[rows, ...]`.
         rows: rows in every leaf.
         batch_size: rows a step; the last batch of a pass has what is left.
     """

@@ -31,7 +31,12 @@ State = list[np.ndarray[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A compiled model whose variables exist and whose steps are not traced yet."""
+    """A compiled model whose steps are not traced yet.
+
+    Args:
+        model: its first step creates what variables it lacks.
+        feed: its data.
+    """
 
     model: Any
     feed: Feed
@@ -60,10 +65,9 @@ class Engine:
 
     def evaluate(self, split: str, prefix: str) -> dict[str, float]:
         """Metrics over a whole split, their names prefixed."""
-        if split not in self._evaluators:
-            self._evaluators[split] = self._feed.evaluator(self._test_step, split)
+        evaluator = self._evaluator(split)
         self.model.reset_metrics()
-        logs = keras_private.epoch_logs(self.model, self._evaluators[split]())
+        logs = keras_private.epoch_logs(self.model, evaluator())
         return {prefix + name: value for name, value in logs.items()}
 
     def save(self, file: Path) -> bool:
@@ -76,6 +80,15 @@ class Engine:
             file.unlink()
         return self._loads
 
+    def prepare(self, splits: Collection[str]) -> None:
+        """Traces validation, and so creates the variables that only it creates."""
+        for split in splits:
+            self._evaluator(split)
+
+    def begin_again(self, feed: Feed) -> None:
+        """Takes the data of its occupant that have not been drawn from yet."""
+        self._feed, self._evaluators = feed, {}
+
     def read(self) -> State:
         """The occupant's values."""
         return read(self.model)
@@ -84,6 +97,11 @@ class Engine:
         """Makes these the variables' values."""
         for variable, value in zip(variables(self.model), state, strict=True):
             tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tf.constant(value, variable.value.dtype))
+
+    def _evaluator(self, split: str) -> Evaluator:
+        if split not in self._evaluators:
+            self._evaluators[split] = self._feed.evaluator(self._test_step, split)
+        return self._evaluators[split]
 
 
 class Engines:

@@ -46,8 +46,8 @@ class Feed(Protocol):
     place: Any
     splits: frozenset[str]
 
-    def sample(self) -> Any:
-        """One training batch, or its spec, to build a model with; the place in the data stays."""
+    def spec(self) -> Any:
+        """What a training batch looks like to a trace; its length is open, as in `fit`."""
 
     def resume(self, step: int, validations: int) -> None:
         """Goes to where so many training batches have been drawn and so many validations have ended."""
@@ -94,9 +94,9 @@ class ArrayFeed:
         self.place = RowOrder(data.train.rows, seed if train.shuffle else None)
         self.splits = resident.splits
 
-    def sample(self) -> Any:
-        """The first batch of the rows as they lie."""
-        return self._train.batch(0, tf.range(self._train.rows, dtype=tf.int64))
+    def spec(self) -> Any:
+        """As `Feed.spec`."""
+        return self._train.spec(None)
 
     def resume(self, step: int, validations: int) -> None:
         """As `Feed.resume`: every pass is computed from its number."""
@@ -167,13 +167,9 @@ class StreamFeed:
         found = {reason: name for name, reason in reversed(reasons.items()) if reason}  # the same one once
         return "; ".join(reason if name == "train" else f"{name}: {reason}" for reason, name in found.items())
 
-    def sample(self) -> Any:
-        """What a batch of the pipeline looks like, and only where it does not say so a batch."""
-        # Every iterator advances a reshuffling pipeline's seeds: drawing a batch would change the order from `fit`'s.
-        dataset = self._pipelines["train"]
-        if all(_tells_shape(leaf) for leaf in keras.tree.flatten(dataset.element_spec)):
-            return dataset.element_spec
-        return next(iter(dataset))
+    def spec(self) -> Any:
+        """As `Feed.spec`. No batch is drawn: every iterator advances the seeds of a pipeline that reshuffles."""
+        return self._pipelines["train"].element_spec
 
     def resume(self, step: int, validations: int) -> None:
         """As `Feed.resume`: training batches are drawn again, and passes over validation that change the next ones."""
@@ -194,6 +190,8 @@ class StreamFeed:
 
     def evaluator(self, step: StepFunction, split: str) -> Evaluator:
         """As `Feed.evaluator`."""
+        if not step.eager:
+            step.trace(self._pipelines[split].element_spec)  # as in `fit`: one trace for batches of every length
 
         def evaluate() -> Any:
             logs = None
@@ -235,10 +233,6 @@ def _has_not_ended(split: str, batches: int) -> str:
         f"{split} data has not ended after {batches} batches and most of fleet.first_turn_timeout_s, and does not tell "
         f"its length; if it has no end, {_TAKE}; if it is long, raise the timeout"
     )
-
-
-def _tells_shape(leaf: Any) -> bool:
-    return isinstance(leaf, tf.TensorSpec) and leaf.shape.rank is not None and None not in leaf.shape[1:]
 
 
 def _length(dataset: Any) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -17,12 +17,16 @@ from runner.worker.feeds import Feed
 from runner.worker.program import Program
 
 
-def check_model(model: Any) -> None:
+def check_model(model: Any, splits: Collection[str]) -> None:
     """Refuses what `fit` could not train.
+
+    Args:
+        model: as `build_model` returned it.
+        splits: the splits that its data has.
 
     Raises:
         TypeError: not a Keras model, or one whose `fit` is overridden.
-        ValueError: not compiled, or nothing to train.
+        ValueError: not compiled, or without the `call` that its steps need.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"build_model returned a {type(model).__name__}; return a compiled keras.Model")
@@ -33,6 +37,22 @@ def check_model(model: Any) -> None:
             f"{type(model).__name__} overrides fit() or make_train_function(), which the runner does not call; "
             "override train_step() instead"
         )
+    _check_steps(model, splits)
+
+
+def _check_steps(model: Any, splits: Collection[str]) -> None:
+    name = type(model).__name__
+    if type(model).call is not keras.Model.call:
+        return
+    if type(model).train_step is keras.Model.train_step:
+        raise ValueError(f"{name} has neither call() nor train_step(), where fit raises NotImplementedError; write one")
+    evaluated = [split for split in ("validation", "test") if split in splits]
+    if evaluated and type(model).test_step is keras.Model.test_step:
+        raise ValueError(
+            f"{name} has no call(), and there is {' and '.join(evaluated)} data, on which Keras' own test_step() calls "
+            "the model: fit raises NotImplementedError there, after its first epoch; give the model a test_step() or a "
+            "call(), or leave that data out"
+        )
 
 
 def check_labels(model: Any, train: ArraySplit) -> None:
@@ -41,7 +61,7 @@ def check_labels(model: Any, train: ArraySplit) -> None:
     Raises:
         ValueError: naming the labels found and the classes allowed.
     """
-    loss, y = model.loss, train.tensors[1] if len(train.tensors) > 1 else None
+    loss, (_, y, _) = model.loss, keras.utils.unpack_x_y_sample_weight(train.tensors)
     name = loss if isinstance(loss, str) else getattr(loss, "name", "")
     if name != "sparse_categorical_crossentropy" or not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
         return
@@ -90,18 +110,17 @@ def _texts(name: str, part: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
 
 def facts_of(model: Any, feed: Feed, program: Program) -> Facts:
     """What is recorded of a model that is built, its data and its program."""
-    lines: list[str] = []
-    model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
     return Facts(
         steps_per_epoch=feed.steps_per_epoch,
         rows=feed.rows,
         validation_rows=feed.validation_rows,
-        parameters=int(model.count_params()),
+        parameters=sum(math.prod(weight.shape) for weight in model.weights),  # `count_params` wants a built model
         program=program.kind,
         program_reason=program.reason,
         inexact="; ".join(filter(None, (program.inexact, feed.inexact))),
-        summary="\n".join(lines),
+        summary=_summary(model),
         loadable=is_plain_keras(model),
+        batch=_as_python(feed.spec()),
         signature=signature_of(model),
         compile="eager" if model.run_eagerly else "xla" if model.jit_compile is True else "",
     )
@@ -116,6 +135,15 @@ def sizes_of(model: Any) -> tuple[int, int]:
 
 def _bytes(variables: Iterable[Any]) -> int:
     return sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in variables)
+
+
+def _summary(model: Any) -> str:
+    lines: list[str] = []
+    try:
+        model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
+    except Exception as err:  # it asks layers, whose code is the user's, for the shapes of what they return
+        return f"{type(model).__name__}.summary() raised {type(err).__name__}: {err}"
+    return "\n".join(lines)
 
 
 def is_plain_keras(model: Any) -> bool:
@@ -154,6 +182,29 @@ def _tensors(tensors: Any) -> tuple[Tensor, ...] | None:
         )
         for name, tensor in named
     )
+
+
+def _as_python(spec: Any) -> str:
+    """The expression that gives this spec, where TensorFlow is `tf`; empty where there is none."""
+    if isinstance(spec, dict):
+        parts = {key: _as_python(part) if isinstance(key, (str, int)) else "" for key, part in spec.items()}
+        return "{" + ", ".join(f"{key!r}: {part}" for key, part in parts.items()) + "}" if all(parts.values()) else ""
+    if isinstance(spec, tuple) and type(spec) is tuple:
+        items = [_as_python(part) for part in spec]
+        return f"({', '.join(items)},)" if all(items) else ""
+    if spec is None:
+        return "None"
+    kinds = {
+        tf.TensorSpec: "TensorSpec",
+        tf.SparseTensorSpec: "SparseTensorSpec",
+        tf.RaggedTensorSpec: "RaggedTensorSpec",
+    }
+    kind = kinds.get(type(spec))
+    if kind is None:
+        return ""
+    shape = None if spec.shape.rank is None else spec.shape.as_list()
+    ragged = f", {spec.ragged_rank}, {spec.row_splits_dtype.name!r}" if kind == "RaggedTensorSpec" else ""
+    return f"tf.{kind}({shape}, {spec.dtype.name!r}{ragged})"
 
 
 def _objects(config: Any) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ Source: keras 3.15, `keras/src/backend/tensorflow/trainer.py` (`fit`), `keras/sr
 
 from __future__ import annotations
 
+import collections
 import random
 import threading
 from collections.abc import Iterator, Mapping
@@ -23,10 +24,30 @@ from keras.src.trainers.data_adapters import data_adapter_utils, tf_dataset_adap
 from runner.worker.metrics import as_numbers
 from runner.worker.seeds import set_seeds
 
+_NAMES = "object_name_uids"
 
-def symbolic_build(model: Any, batch: Any) -> None:
-    """Creates every variable that `fit` would create before its first step, without running one."""
-    model._symbolic_build(data_batch=batch)
+
+def symbolic_build(model: Any, batch: Any) -> bool:
+    """Tries to create every variable that the first step of `fit` would create, without tracing one.
+
+    Returns:
+        False where that failed, which may leave the model half built.
+    """
+    try:
+        model._symbolic_build(data_batch=batch)
+    except Exception:  # any layer may fail on symbolic values; only its trace can tell whether it trains
+        return False
+    return True
+
+
+def automatic_names() -> dict[str, int]:
+    """How often each automatic name has been given, in the active `Globals`."""
+    return dict(global_state.get_global_attribute(_NAMES) or {})
+
+
+def set_automatic_names(names: dict[str, int]) -> None:
+    """Lets names be given as when `automatic_names` returned these."""
+    global_state.set_global_attribute(_NAMES, collections.defaultdict(int, names))
 
 
 def epoch_logs(model: Any, logs: Any) -> dict[str, float]:
@@ -196,5 +217,9 @@ def _set_random_states(states: tuple[Any, Any]) -> None:
     np.random.set_state(states[1])
 
 
-def _flat(logs: Any) -> dict[str, Any]:
-    return dict(logs) if hasattr(logs, "items") else {"loss": logs}
+def _flat(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Without levels, as `History` has them, and without what is None there."""
+    flat: dict[str, Any] = {}
+    for name, value in logs.items():
+        flat |= _flat(value) if isinstance(value, Mapping) else {} if value is None else {name: value}
+    return flat

@@ -6,6 +6,7 @@ losses, metrics, weights and custom steps are the model's, and the numbers those
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import tensorflow as tf
 from runner.records import ProgramKind
 from runner.worker.batches import RowOrder, Rows, Stream, empty_is_an_error
 from runner.worker.ops import drawn_from_hidden_state, graph_ops
+from runner.worker.variables import captured_by
 
 _SCALAR = tf.TensorSpec([], tf.int64)
 _UNEXAMINED = "run_eagerly: the steps' Python code is not examined for TensorFlow's hidden random state"
@@ -60,8 +62,9 @@ class StepFunction:
         self.xla = xla and not self.eager
         # autograph=False as in `fit`: what trains there trains here, and nothing is rewritten.
         jit_compile = True if self.xla or model.jit_compile is True else None
-        self._function = tf.function(step, autograph=False, reduce_retracing=not self.xla, jit_compile=jit_compile)
-        self._call = step if self.eager else self._function
+        logged = _with_logs_of_fit(model, step)
+        self._function = tf.function(logged, autograph=False, reduce_retracing=not self.xla, jit_compile=jit_compile)
+        self._call = logged if self.eager else self._function
 
     def __call__(self, batch: Any) -> Any:
         """Logs of one step."""
@@ -84,7 +87,7 @@ class RoundProgram:
     def __init__(self, step: StepFunction, rows: Rows) -> None:
         self._step, self._rows = step, rows
         concrete = step.trace(rows.spec(rows.batch_size if step.xla else None))
-        self.inexact, self.captured = drawn_from_hidden_state(graph_ops(concrete)), concrete.graph.variables
+        self.inexact, self.captured = drawn_from_hidden_state(graph_ops(concrete)), captured_by(concrete)
         self._initial_logs = _zeros_like_logs(concrete)
         self._in_loop = rows.full_batches if step.xla else rows.batches
         order = tf.TensorSpec([rows.rows if step.xla else None], tf.int64)
@@ -126,7 +129,7 @@ class StreamProgram:
     def __init__(self, step: StepFunction, element_spec: Any) -> None:
         self._step = step
         concrete = step.trace(element_spec)
-        self.inexact, self.captured = drawn_from_hidden_state(graph_ops(concrete)), concrete.graph.variables
+        self.inexact, self.captured = drawn_from_hidden_state(graph_ops(concrete)), captured_by(concrete)
         self._initial_logs = _zeros_like_logs(concrete)
         signature = [tf.data.IteratorSpec(element_spec), _SCALAR]
         self._loop = tf.function(self._trace_loop, autograph=False, input_signature=signature)
@@ -166,7 +169,7 @@ class PlainProgram:
     ) -> None:
         self._step, self.reason, self._draw = step, reason, draw
         self.inexact = _UNEXAMINED if concrete is None else drawn_from_hidden_state(graph_ops(concrete))
-        self.captured: Sequence[Any] = () if concrete is None else concrete.graph.variables
+        self.captured: Sequence[Any] = () if concrete is None else captured_by(concrete)
 
     def run(self, place: Any, step: int, count: int) -> Any:
         """As `Program.run`."""
@@ -211,6 +214,22 @@ class _NotCompilableError(Exception):
     def __init__(self, reason: str, concrete: Any) -> None:
         super().__init__(reason)
         self.concrete = concrete
+
+
+def _with_logs_of_fit(model: Any, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The step; what it logs becomes tensors, as in `fit`, where 0.1 is a float32."""
+
+    @functools.wraps(step)
+    def logged(batch: Any) -> Any:
+        logs = step(batch)
+        if not isinstance(logs, dict) or not logs:
+            raise TypeError(
+                f"{type(model).__name__}.{step.__name__} returned {logs!r}; fit needs a dict with at least one metric: "
+                'return self.get_metrics_result(), or {"loss": loss}'
+            )
+        return keras.tree.map_structure(lambda leaf: None if leaf is None else tf.convert_to_tensor(leaf), logs)
+
+    return logged
 
 
 def _while(body: Callable[[Any, Any], Any], start: Any, stop: Any, logs: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.records import Checked, Epoch, Export, Report, Snapshot, Trial, Turn, Work
-from runner.worker import keras_private, memory, snapshot
+from runner.records import Checked, Epoch, Export, Facts, Report, Snapshot, Trial, Turn, Work
+from runner.worker import keras_private, memory, snapshot, variables
+from runner.worker.building import build_model
 from runner.worker.code import Experiment
-from runner.worker.engine import Built, Engines, State, read
+from runner.worker.engine import Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
-from runner.worker.inspect import check_labels, check_model, check_text, facts_of, sizes_of
+from runner.worker.inspect import check_labels, check_text, facts_of, sizes_of
 from runner.worker.process import peak_memory_mib
 from runner.worker.seeds import set_seeds
 
@@ -48,7 +49,7 @@ class Seat:
     def __init__(self, trial: Trial, experiment: Experiment, resident: Resident | None, engines: Engines) -> None:
         began = time.perf_counter()
         self.trial = trial
-        self._experiment = experiment
+        self._experiment, self._resident = experiment, resident
         self._globals = keras_private.Globals(trial.seed, experiment.settings)
         self._step, self._round = 0, 0
         self._turn_end: int | None = None  # of a turn that was interrupted
@@ -56,15 +57,15 @@ class Seat:
         self._seconds_per_step: float | None = None
         self._best: list[np.ndarray[Any, Any]] | None = None
         with self._globals.active(), experiment.active():
-            self._feed = self._open_feed(resident)
-            set_seeds(trial.seed)  # the model begins as if no data had been made before it
-            built = Built(self._build_model(resident), self._feed)
+            self._feed = self._open_feed()
+            built = build_model(experiment, trial, self._feed)
+            if resident is not None:
+                check_text(built.model, resident.data.train)
             tracing = time.perf_counter()
             self._engine = engines.fitting(built, trial)
             self._trace_s = time.perf_counter() - tracing
             self._state: State | None = read(built.model)
-            facts = facts_of(built.model, self._feed, self._engine.program)
-            self.facts = replace(facts, outside=experiment.outside)
+            self.facts = self._look_at(built.model)
         if self._engine.model is built.model:
             self._engine.occupant, self._state = self, None
         self._seat_s = time.perf_counter() - began
@@ -80,7 +81,7 @@ class Seat:
             self._feed.evaluate_until_s = until_s
         with self._active():
             self._engine.model.reset_metrics()
-            logs = keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, 0, 1))
+            logs = self._steps(0, 1)
             trace_s = self._trace_s + time.perf_counter() - began
             metrics = keras_private.epoch_logs(self._engine.model, logs)
             if "validation" in self._feed.splits:
@@ -197,6 +198,7 @@ class Seat:
         """
         state = snapshot.unpack(content)
         with self._active():
+            self._create_variables(state.arrays)
             snapshot.write(self._roles(), state.arrays)
             epochs = state.step // self._feed.steps_per_epoch
             self._feed.resume(state.step, validations=epochs // self.trial.train.validate_every)
@@ -210,7 +212,23 @@ class Seat:
             ]
 
     def _roles(self) -> dict[str, list[Any]]:
-        return snapshot.variables_by_role(self._engine.model, self._engine.program.captured)
+        return variables.by_role(self._engine.model, self._engine.program.captured)
+
+    def _create_variables(self, arrays: Mapping[str, Sequence[Any]]) -> None:
+        """Those that only eager steps and validation create, and that the trial had when these were its values."""
+        if snapshot.fits(self._roles(), arrays):
+            return
+        validation = {"validation"} & self._feed.splits
+        if not self._engine.model.run_eagerly:
+            self._engine.prepare(validation)
+            return
+        self._engine.program.run(self._feed.place, 0, 1)
+        if not snapshot.fits(self._roles(), arrays):
+            for split in validation:
+                self._engine.evaluate(split, "")
+        set_seeds(self.trial.seed)
+        self._feed = self._open_feed()
+        self._engine.begin_again(self._feed)
 
     def leave(self) -> None:
         """Gives the engine up; the state is gone."""
@@ -240,24 +258,22 @@ class Seat:
         self._engine.write(self._state)
         self._engine.occupant, self._state = self, None
 
-    def _open_feed(self, resident: Resident | None) -> Feed:
-        if resident is not None:
-            return ArrayFeed(resident, self.trial.train, self.trial.seed)
+    def _open_feed(self) -> Feed:
+        if self._resident is not None:
+            return ArrayFeed(self._resident, self.trial.train, self.trial.seed)
         data = self._experiment.load_data(self.trial)
         return StreamFeed(data, self.trial.train, self.trial.seed, self._experiment.shared_parts)
 
-    def _build_model(self, resident: Resident | None) -> Any:
-        model = self._experiment.build_model(self.trial)
-        check_model(model)
-        if resident is not None:
-            check_text(model, resident.data.train)
-        keras_private.symbolic_build(model, self._feed.sample())
-        if resident is not None:
-            check_labels(model, resident.data.train)
-        return model
+    def _look_at(self, model: Any) -> Facts:
+        if self._resident is not None:
+            check_labels(model, self._resident.data.train)
+        facts = facts_of(model, self._feed, self._engine.program)
+        return replace(facts, outside=self._experiment.outside)
 
     def _begin_turn(self, work: Work) -> None:
         if work.keep_best:
+            if not self._engine.model.run_eagerly:  # weights that only validation creates are kept too
+                self._engine.prepare({"validation"} & self._feed.splits)
             self._best = self._engine.model.get_weights()
         if work.learning_rate is not None:
             self._engine.model.optimizer.learning_rate = work.learning_rate
@@ -293,9 +309,17 @@ class Seat:
         size = 1 if self._seconds_per_step is None else max(1, int(_CALL_S / self._seconds_per_step))
         size = min(size, turn_end - self._step, self._feed.steps_per_epoch - done)
         began = time.perf_counter()
-        logs = keras.tree.map_structure(np.asarray, self._engine.program.run(self._feed.place, self._step, size))
+        logs = self._steps(self._step, size)
         self._seconds_per_step = (time.perf_counter() - began) / size
         self._step += size
+        return logs
+
+    def _steps(self, step: int, count: int) -> Any:
+        """Steps from number `step` on; returns the last one's logs when they are done."""
+        logs = self._engine.program.run(self._feed.place, step, count)
+        logs = keras.tree.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf), logs)
+        if step == 0 and self._engine.model.run_eagerly:  # what it is made of is there only now
+            self.facts = self._look_at(self._engine.model)
         return logs
 
     def _end_epoch(self, running: dict[str, float]) -> float:

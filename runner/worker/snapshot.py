@@ -28,7 +28,7 @@ class SeatState:
         step: optimizer steps done.
         turn_end: the step at which an interrupted turn ends; None between two turns.
         epochs: that have ended in it.
-        arrays: values by role, in the order of `variables_by_role`; role "best" is there where weights were kept.
+        arrays: values by role, in the order of `variables.by_role`; role "best" is there where weights were kept.
         randomness: of the trial's own global state.
     """
 
@@ -40,29 +40,17 @@ class SeatState:
     randomness: RandomState
 
 
-def variables_by_role(model: Any, captured: Sequence[Any]) -> dict[str, list[Any]]:
-    """Every variable that training changes, by role; names differ from build to build, roles and order do not.
-
-    Args:
-        model: built and compiled.
-        captured: variables of the traced step, among them some that Keras' lists may lack.
-    """
-    known = {
-        "trainable": list(model.trainable_variables),
-        "non_trainable": list(model.non_trainable_variables),  # seed generators among them
-        "optimizer": list(model.optimizer.variables) if model.optimizer else [],
-        "metrics": list(model.metrics_variables),
-    }
-    ids = {id(getattr(variable, "value", variable)) for role in known.values() for variable in role}
-    return {**known, "captured": [variable for variable in captured if id(variable) not in ids]}
-
-
 def read(roles: Mapping[str, Sequence[Any]]) -> dict[str, list[Array]]:
     """The variables' values."""
     return {
         role: [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
         for role, variables in roles.items()
     }
+
+
+def fits(roles: Mapping[str, Sequence[Any]], arrays: Mapping[str, Sequence[Array]]) -> bool:
+    """Whether there is a variable of the same shape for each value."""
+    return all(_shapes(variables) == _shapes(arrays.get(role, ())) for role, variables in roles.items())
 
 
 def write(roles: Mapping[str, Sequence[Any]], arrays: Mapping[str, Sequence[Array]]) -> None:
@@ -72,7 +60,7 @@ def write(roles: Mapping[str, Sequence[Any]], arrays: Mapping[str, Sequence[Arra
         ValueError: they are of another model, naming the role and what differs; nothing was assigned.
     """
     for role, variables in roles.items():
-        have, want = [value.shape for value in arrays.get(role, ())], [tuple(variable.shape) for variable in variables]
+        have, want = _shapes(arrays.get(role, ())), _shapes(variables)
         if have != want:
             raise ValueError(
                 f"the snapshot has {len(have)} {role} variables of shapes {have}, the rebuilt model {len(want)} of "
@@ -130,6 +118,10 @@ def unpack(content: bytes | Path) -> SeatState:
                 keras=file["random/keras"] if "random/keras" in file.files else None,
             ),
         )
+
+
+def _shapes(values: Sequence[Any]) -> list[tuple[int, ...]]:
+    return [tuple(value.shape) for value in values]
 
 
 def _dtype(variable: Any) -> Any:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from models import CASES
 
-from runner.records import Export, Report, Work
+from runner.rebuilding import rebuild_script
+from runner.records import Export, Report, Work, to_json
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 PLAIN = ["functional", "dict_inputs", "two_inputs", "two_outputs", "cnn_batchnorm", "dropout_mlp"]
@@ -57,3 +62,49 @@ def test_a_model_that_keras_cannot_load_again_is_kept_as_weights(
     assert report.facts.loadable
     assert export.model == b""
     assert export.weights
+
+
+REBUILD = """
+import runpy, sys
+import numpy as np
+
+class Absent:
+    def find_spec(self, name, *_):
+        if name == "runner":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+for folder in sys.argv[1:]:
+    for name in ("experiment", "models", "own_steps"):
+        sys.modules.pop(name, None)
+    sys.path_importer_cache.clear()
+    model = runpy.run_path(folder + "/rebuild.py")["model"]
+    with np.load(folder + "/weights.npz") as file:
+        weights = [file[name] for name in file.files]
+    assert model.compiled and len(weights) > 0
+    for ours, theirs in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    sys.path.remove(folder + "/source")
+"""
+NO_DATA = "\n\ndef load_data(case):\n    raise RuntimeError('its first step is traced, without data')\n"
+
+
+def test_a_model_is_rebuilt_from_its_source_and_weights_without_this_program(make_trial: Any, tmp_path: Path) -> None:
+    folders = []
+    for case in ("subclassed", "unlabelled", "two_optimizers", "siamese", "eager_two_optimizers"):
+        trial = make_trial(case, epochs=1)
+        report, export = train_and_export(trial)
+        assert report.facts is not None
+        folder = tmp_path / case
+        (folder / "source").mkdir(parents=True)
+        for name, text in trial.source.files:
+            is_traced = name == "cases.py" and not case.startswith("eager")
+            (folder / "source" / name).write_text(text + NO_DATA * is_traced, encoding="utf-8")
+        (folder / "weights.npz").write_bytes(export.weights)
+        script = rebuild_script(json.loads(to_json(trial)), report.facts.batch)
+        (folder / "rebuild.py").write_text(script, encoding="utf-8")
+        folders.append(str(folder))
+    done = subprocess.run(
+        [sys.executable, "-c", REBUILD, *folders], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -19,6 +19,8 @@ CASES = [
     *("sample_weights", "class_weights", "mixed_float16", "bfloat16", "masked_rnn", "ema_optimizer", "lr_schedule"),
     *("gradient_accumulation", "run_eagerly", "string_inputs", "cnn_batchnorm", "dropout_mlp", "unseeded_random"),
     *("dataset_input", "ignore_class"),
+    *("unlabelled", "two_optimizers", "eager_two_optimizers", "diffusion", "contrastive", "siamese", "transformer"),
+    "ragged_and_sparse",
 ]
 
 

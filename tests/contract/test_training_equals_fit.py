@@ -27,6 +27,8 @@ CASES = [
         "dataset_input",
         "ignore_class",
     ),
+    *("unlabelled", "two_optimizers", "eager_two_optimizers", "diffusion", "contrastive", "siamese", "transformer"),
+    "ragged_and_sparse",
 ]
 # Without steps_per_epoch `fit` makes two iterators at each epoch's end and drops one, which advances the seeds of a
 # pipeline that reshuffles; with it one a pass, as here.

@@ -27,6 +27,7 @@ LAYERS = {
     "search": 1,
     "schedule": 1,
     "progress": 1,
+    "rebuilding": 1,
     "seams": 2,
     "testing": 2,
     "retrace": 3,

@@ -1,0 +1,105 @@
+"""The script that goes with an exported model and builds it from its code and weights, without this program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from string import Template
+from typing import Any
+
+from runner.records import decode
+
+_SCRIPT = Template('''\
+"""Rebuilds the trained model from its code and weights: `python rebuild.py`, or `from rebuild import model`."""
+
+import importlib.machinery
+import importlib.util
+import pathlib
+import sys
+import types
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+HERE = pathlib.Path(__file__).resolve().parent
+SOURCE = HERE / "source"
+BATCH = $batch  # what a training batch looks like
+
+
+class Data:
+    """Stands in for the `Data` that the experiment may import from `runner`."""
+
+    def __init__(self, *, train, validation=None, test=None, class_weight=None):
+        self.train, self.validation, self.test, self.class_weight = train, validation, test, class_weight
+
+    @classmethod
+    def of(cls, value):
+        """As `runner.Data.of`."""
+        return value if hasattr(value, "train") else cls(train=value[0], validation=value[1])
+
+
+def first_batch():
+    """One training batch: a step that is not traced needs values."""
+    train = Data.of(experiment.load_data(**$data_params)).train
+    if hasattr(train, "element_spec"):
+        return next(iter(train))
+    parts = train if isinstance(train, tuple) else (train,)
+    rows = keras.tree.map_structure(lambda part: tf.convert_to_tensor(np.asarray(part[:$batch_size])), parts)
+    return keras.utils.pack_x_y_sample_weight(*rows)
+
+
+def fits():
+    """Whether there is a variable for each saved weight."""
+    return [tuple(weight.shape) for weight in model.weights] == [weight.shape for weight in weights]
+
+
+def create_variables():
+    """Creates those that `build_model` leaves to the first step of training, or of validation."""
+    for step in (model.train_step, model.test_step):
+        if fits():
+            return
+        if BATCH is None or model.run_eagerly:
+            step(first_batch())
+        else:
+            tf.function(step, autograph=False).get_concrete_function(BATCH)
+    if not fits():
+        sys.exit(f"weights.npz has {len(weights)} arrays that are not the {len(model.weights)} weights of this model")
+
+
+sys.path.insert(0, str(SOURCE))
+if importlib.machinery.PathFinder.find_spec("runner", [str(SOURCE)]) is None and "runner" not in sys.modules:
+    sys.modules["runner"] = types.ModuleType("runner")
+    sys.modules["runner"].Data = Data
+spec = importlib.util.spec_from_file_location("experiment", SOURCE / $file)
+experiment = sys.modules["experiment"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(experiment)
+
+keras.utils.set_random_seed($seed)
+model = experiment.build_model(**$params)
+with np.load(HERE / "weights.npz", allow_pickle=False) as file:
+    weights = [file[name] for name in file.files]
+create_variables()
+model.set_weights(weights)
+
+if __name__ == "__main__":
+    model.summary()
+''')
+
+
+def rebuild_script(record: Mapping[str, Any], batch: str) -> str:
+    """The text of `rebuild.py`, to lie beside `weights.npz` and the folder `source`.
+
+    Args:
+        record: the trial's, as the journal has it.
+        batch: as `Facts.batch`.
+    """
+    params = decode(record["params"])
+    return _SCRIPT.substitute(
+        file=repr(PurePosixPath(record["source"]["path"]).name),
+        seed=record["seed"],
+        params={name: params[name] for name in record["model_params"]},
+        data_params={name: params[name] for name in record["data_params"]},
+        batch_size=record["train"]["batch_size"],
+        batch=batch or "None",
+    )

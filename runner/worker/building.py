@@ -1,0 +1,43 @@
+"""How a trial's model comes to have its variables: as under `fit`, by its first step.
+
+Under `fit` the step that is traced, or run where steps are eager, creates what the model, its metrics and its optimizer
+lack. So it is here: a model may have no `call`, a batch may be anything, and Python code may ask for values. Only a
+model that may train on another's trace, and so may never be traced itself, is built symbolically before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.records import Trial
+from runner.worker import keras_private
+from runner.worker.code import Experiment
+from runner.worker.engine import Built
+from runner.worker.feeds import ArrayFeed, Feed
+from runner.worker.inspect import check_model, is_plain_keras
+from runner.worker.seeds import set_seeds
+
+
+def build_model(experiment: Experiment, trial: Trial, feed: Feed) -> Built:
+    """The trial's compiled model, with initial values and seeds as under `fit`.
+
+    Called with the trial's global state in place, its data made.
+
+    Raises:
+        Exception: whatever the experiment's code raises, and TypeError or ValueError for what `fit` could not train.
+    """
+    names = keras_private.automatic_names()
+    model = _made(experiment, trial, feed)
+    if not isinstance(feed, ArrayFeed) or model.run_eagerly or not is_plain_keras(model):
+        return Built(model, feed)
+    if keras_private.symbolic_build(model, feed.spec()):
+        return Built(model, feed)
+    keras_private.set_automatic_names(names)  # the attempt may have left it half built; its trace says what is wrong
+    return Built(_made(experiment, trial, feed), feed)
+
+
+def _made(experiment: Experiment, trial: Trial, feed: Feed) -> Any:
+    set_seeds(trial.seed)  # the model begins as if no data had been made before it
+    model = experiment.build_model(trial)
+    check_model(model, feed.splits)
+    return model

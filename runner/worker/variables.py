@@ -1,0 +1,68 @@
+"""Every variable that training changes, wherever it hangs, in an order that is the same in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_OWNERS = (
+    keras.Layer,
+    keras.Loss,
+    keras.Metric,
+    keras.Optimizer,
+    keras.random.SeedGenerator,
+    tf.Module,
+)
+
+
+def by_role(model: Any, captured: Sequence[Any]) -> dict[str, list[Any]]:
+    """Variables by role; names differ from build to build, roles and order do not.
+
+    Args:
+        model: compiled; what a step has not created yet is not there.
+        captured: variables of the traced step, among them some that are no attribute of anything in the model.
+    """
+    known = {
+        "trainable": list(model.trainable_variables),
+        "non_trainable": list(model.non_trainable_variables),  # seed generators among them
+        "optimizer": list(model.optimizer.variables) if model.optimizer else [],
+        "metrics": list(model.metrics_variables),
+    }
+    seen = {_identity(variable) for role in known.values() for variable in role}
+    others = []
+    for variable in (*_attached(model, set()), *captured):
+        if _identity(variable) not in seen:
+            seen.add(_identity(variable))
+            others.append(variable)
+    return {**known, "captured": others}
+
+
+def captured_by(concrete: Any) -> Sequence[Any]:
+    """The variables that a concrete function uses, in the order in which its trace first used them."""
+    # `graph.variables` comes from a set of addresses: its order differs from process to process.
+    place = {id(handle): index for index, handle in enumerate(concrete.graph.external_captures)}
+    return sorted(concrete.graph.variables, key=lambda variable: place[id(variable.handle)])
+
+
+def _attached(node: Any, seen: set[int]) -> Iterator[Any]:
+    """Variables on attributes and in containers: those of a second optimizer, say, which Keras does not list."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, (keras.Variable, tf.Variable)):
+        yield node
+    elif isinstance(node, _OWNERS):
+        yield from _attached(vars(node), seen)
+    elif isinstance(node, dict):
+        for child in list(node.values()):
+            yield from _attached(child, seen)
+    elif isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _attached(child, seen)
+
+
+def _identity(variable: Any) -> int:
+    return id(variable.value if isinstance(variable, keras.Variable) else variable)
