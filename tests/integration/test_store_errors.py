@@ -106,6 +106,9 @@ def test_a_creation_whose_answer_is_lost_makes_one_run_and_one_model(tmp_path: P
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
+    file = tmp_path / "m.keras"
+    file.write_bytes(b"m")
+    monkeypatch.chdir(tmp_path)  # the run's artifacts are in `x`
     with serving(lost, tmp_path / "artifacts") as store:
         sink = MlflowSink(f"http://127.0.0.1:{store.server_port}", "x")
         sink.open()
@@ -113,8 +116,8 @@ def test_a_creation_whose_answer_is_lost_makes_one_run_and_one_model(tmp_path: P
             sink.create_run("000", 1, TAGS, parent="p")
         assert sink.find_runs("s-1") == {"000": "r-0"}
         with pytest.raises(StoreUnavailableError):
-            sink.log_model("r-0", "m", folder, {}, 1)
-        assert sink.log_model("r-0", "m", folder, {}, 1) == "m-0"
+            sink.log_model("r-0", "m", folder, file, {}, 1)
+        assert sink.log_model("r-0", "m", folder, file, {}, 1) == "m-0"
         assert (len(store.runs), len(store.models)) == (1, 1)
 
 
