@@ -37,7 +37,7 @@ format: .venv/.ready  ## Rewrite the code in the project's style
 
 lock: .venv/.ready  ## Resolve the dependencies of pyproject.toml into requirements.lock: make lock ARGS=--upgrade
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-		--extra demo --extra bench --extra dev $(ARGS) pyproject.toml -o requirements.lock
+		--extra demo --extra bench --extra postgres --extra dev $(ARGS) pyproject.toml -o requirements.lock
 
 clean:  ## Remove caches and builds; .venv, sweeps/ and mlflow.db stay
 	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -107,8 +107,8 @@ def test_a_creation_whose_answer_is_lost_makes_one_run_and_one_model(tmp_path: P
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
     file = tmp_path / "m.keras"
-    file.write_bytes(b"keras")
-    monkeypatch.chdir(tmp_path)
+    file.write_bytes(b"m")
+    monkeypatch.chdir(tmp_path)  # the run's artifacts are in `x`
     with serving(lost, tmp_path / "artifacts") as store:
         sink = MlflowSink(f"http://127.0.0.1:{store.server_port}", "x")
         sink.open()

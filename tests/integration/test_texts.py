@@ -54,9 +54,7 @@ def test_long_and_odd_names_and_values_arrive(tmp_path: Path, any_store: str):
     assert len([key for key in runs["000"].data.metrics if key.startswith("round/")]) == 4
     assert runs["000"].data.tags["stop.reason"].startswith(shown + "rr")
     assert runs["001"].data.tags["failure"].startswith("build: " + shown)
-    assert {len(run.data.params["x" * 241 + "-" + sha256(b"x" * 400).hexdigest()[:8]]) for run in runs.values()} == {
-        6000
-    }
+    assert len(runs["000"].data.params["x" * 241 + "-" + sha256(b"x" * 400).hexdigest()[:8]]) == 6000
     assert runs["tiny-1"].data.tags["mlflow.note.content"].endswith("characters]")
     with JournalReader(folder) as reader:
         assert reader.sweep().command == command
