@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -31,7 +31,9 @@ from runner.preparation import (
 )
 from runner.progress import Progress
 from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, write_config
+from runner.records import Checked
 from runner.redaction import redact
+from runner.seams import Fleet
 from runner.signals import StopSignals
 from runner.tracking import StoreCheck, preload
 from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
@@ -68,27 +70,12 @@ def run_sweep(
     refuse_secrets(config, secrets)
     check_writable(root)
     reached = is_reached(store, config.tracking.required, console)
-    if prepared.to_probe:
-        console.print(f"measuring the memory of {len(prepared.needs)} models …", style="dim", highlight=False)
-        prepared = probe(prepared)
-        for text in unmeasured(prepared):
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print(_headline(prepared), highlight=False)
-    for text in advice(prepared):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    prepared = _with_slots(prepared, console)
     masked = partial(redact, secrets=secrets.values())
     logs = TrialLogs(masked)
     with ExitStack() as records:
         with LoggedFleet(open_fleet(prepared, prepared.slots), logs.write, told_by(console, masked)) as fleet:
-            settling = make_settling(prepared, fleet)
-            with _importing_mlflow(config, at_once=settling.is_known(prepared.trials)):
-                checked = check_members(prepared, settling.check)
-                fitting = within_memory(prepared, checked, fleet)
-                if len(fitting.slots) < len(prepared.slots):
-                    console.print(f"the free memory holds {len(fitting.slots)} of these at a time", highlight=False)
-                prepared = replace(fitting, trials=settling.settle(fitting.trials, checked, len(fitting.slots)))
-            for text in (*unrecorded(checked), *unused_settings(prepared, checked)):
-                console.print(text, markup=False, highlight=False, soft_wrap=True)
+            prepared, checked = _check(prepared, fleet, console)
             metric, goal = choose_metric(prepared, checked)
             check_room(plan_disk(prepared, {name: check.facts for name, check in checked.items()}), prepared, root)
             folder = new_folder(root, config.name)
@@ -109,6 +96,39 @@ def run_sweep(
             parameters = max(check.facts.parameters for check in checked.values())
             training.run(make_schedule(prepared, parameters), fleet, progress)
     return outcome(folder, progress, projection, config.tracking.required)
+
+
+def _with_slots(prepared: Prepared, console: Console) -> Prepared:
+    """The sweep with its slots planned, its models measured first if the slots follow from that."""
+    if prepared.to_probe:
+        console.print(f"measuring the memory of {len(prepared.needs)} models …", style="dim", highlight=False)
+        prepared = probe(prepared)
+        _tell(console, unmeasured(prepared))
+    console.print(_headline(prepared), highlight=False)
+    _tell(console, advice(prepared))
+    return prepared
+
+
+def _check(prepared: Prepared, fleet: Fleet, console: Console) -> tuple[Prepared, dict[str, Checked]]:
+    """Tries each member: the sweep with nothing left to `auto`, and what was found.
+
+    Raises:
+        ExperimentError: a member cannot be trained.
+    """
+    settling = make_settling(prepared, fleet)
+    with _importing_mlflow(prepared.config, at_once=settling.is_known(prepared.trials)):
+        checked = check_members(prepared, settling.check)
+        fitting = within_memory(prepared, checked, fleet)
+        if len(fitting.slots) < len(prepared.slots):
+            console.print(f"the free memory holds {len(fitting.slots)} of these at a time", highlight=False)
+        prepared = replace(fitting, trials=settling.settle(fitting.trials, checked, len(fitting.slots)))
+    _tell(console, (*unrecorded(checked), *unused_settings(prepared, checked)))
+    return prepared, checked
+
+
+def _tell(console: Console, texts: Iterable[str]) -> None:
+    for text in texts:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
