@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from runner.config import Member, hints, infer_goal
 from runner.config.schema import Train
@@ -31,7 +31,7 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
     for trial in prepared.trials:
         of_member.setdefault(trial.member, []).append(trial)
     results = check([trials[0] for trials in of_member.values()])
-    again = [trials[-1] for trials in of_member.values() if isinstance(results[trials[0].id], Failure) and trials[1:]]
+    again = [trials[-1] for trials in of_member.values() if _may_pass_with_another(trials, results[trials[0].id])]
     results = {**results, **(check(again) if again else {})}
     checked: dict[str, Checked] = {}
     failures: list[tuple[Trial, Failure]] = []
@@ -52,6 +52,13 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
             "\n".join(failure.traceback for _, failure in failures),
         )
     return checked
+
+
+def _may_pass_with_another(trials: Sequence[Trial], answer: Checked | Failure) -> bool:
+    """Whether the last trial may pass where the first has not: not with the same data if those are to blame."""
+    if not isinstance(answer, Failure) or len(trials) == 1:
+        return False
+    return answer.kind != "data" or trials[0].data_key != trials[-1].data_key
 
 
 def unrecorded(checked: Mapping[str, Checked]) -> Iterator[str]:

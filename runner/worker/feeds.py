@@ -27,6 +27,10 @@ Evaluator = Callable[[], Any]
 _TAKE = "give it one by .take(n), of n batches: it is evaluated whole"
 
 
+class DataError(ValueError):
+    """What `load_data` returned cannot be trained on, whatever the model."""
+
+
 class Feed(Protocol):
     """Where a trial's batches come from.
 
@@ -126,7 +130,7 @@ class StreamFeed:
         evaluate_until_s: seconds since the epoch at which a split of unknown length counts as one without end.
 
     Raises:
-        ValueError: a pipeline is empty, or its length is unknown and `train.steps_per_epoch` is not set, or one that
+        DataError: a pipeline is empty, or its length is unknown and `train.steps_per_epoch` is not set, or one that
             is evaluated has no end.
     """
 
@@ -154,7 +158,7 @@ class StreamFeed:
             split = as_pipeline(name, split, seed if name == "train" else None)
         if name != "train" and is_endless(split):
             end = "give it a number of batches (num_batches, or len)" if name in self._python else _TAKE
-            raise ValueError(f"{name} data has no end; {end}")
+            raise DataError(f"{name} data has no end; {end}")
         return split
 
     def _inexact(self, deterministic: bool, shared: SharedParts) -> str:
@@ -205,7 +209,7 @@ class StreamFeed:
         """Reads a split that does not tell its length, once.
 
         Raises:
-            ValueError: it has not ended by `evaluate_until_s`.
+            DataError: it has not ended by `evaluate_until_s`.
         """
         if _is_of_unknown_length(self._pipelines[split]):
             for _ in self._whole(split):
@@ -219,9 +223,9 @@ class StreamFeed:
         for number, batch in enumerate(dataset, start=1):
             yield batch
             if is_unknown and time.time() > self.evaluate_until_s:
-                raise ValueError(_has_not_ended(split, number))
+                raise DataError(_has_not_ended(split, number))
         if number == 0:
-            raise ValueError(f"{split} data is empty")
+            raise DataError(f"{split} data is empty")
 
 
 def _is_of_unknown_length(dataset: Any) -> bool:
@@ -238,10 +242,10 @@ def _has_not_ended(split: str, batches: int) -> str:
 def _length(dataset: Any) -> int | None:
     batches = int(dataset.cardinality())
     if batches == 0:
-        raise ValueError("train data is empty")
+        raise DataError("train data is empty")
     return batches if batches > 0 else None  # negative: endless or unknown
 
 
 def _refuse_unknown_length(dataset: Any) -> int:
     what = "has no end" if is_endless(dataset) else "does not know its length"
-    raise ValueError(f"train data is a pipeline that {what}; set train.steps_per_epoch")
+    raise DataError(f"train data is a pipeline that {what}; set train.steps_per_epoch")

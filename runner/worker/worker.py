@@ -20,7 +20,7 @@ from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.code import Experiment
 from runner.worker.determinism import advice, set_determinism
 from runner.worker.engine import Engines
-from runner.worker.feeds import Resident
+from runner.worker.feeds import DataError, Resident
 from runner.worker.keras_private import Globals
 from runner.worker.limits import Limits, initialise
 from runner.worker.mlflow_calls import MlflowCalls
@@ -195,6 +195,8 @@ class Worker:
             text, noticed_s = in_one_line(err) + advice(err), 0.0
             if is_out_of_space(err):
                 kind = "disk"
+            elif isinstance(err, DataError):
+                kind = "data"
             elif oom.is_out_of_memory(err):
                 kind, noticed_s = "oom", time.time()
                 text = f"{oom.describe(err, self._memory_mib)}; {text}"
