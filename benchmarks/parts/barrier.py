@@ -62,13 +62,12 @@ def _train(prepared: Prepared, fleet: Fleet, groups: list[tuple[tuple[Trial, ...
             run.result()
         seconds = time.perf_counter() - began
         for folder, (trials, _) in zip(folders, groups, strict=True):
-            _check_turns(folder, trials)
+            with JournalReader(folder) as reader:
+                check_turns(len(reader.turns()), sum(trial.train.epochs for trial in trials))
         return seconds
 
 
-def _check_turns(folder: Path, trials: tuple[Trial, ...]) -> None:
-    with JournalReader(folder) as reader:
-        turns = len(reader.turns())
-    expected = sum(trial.train.epochs for trial in trials)
+def check_turns(turns: int, expected: int) -> None:
+    """Raises `NotMeasuredError` unless every epoch of every trial was a turn."""
     if turns != expected:
         raise NotMeasuredError(f"barrier: {turns} turns, not {expected}, one for each epoch of each trial")

@@ -76,6 +76,7 @@ def _train(prepared: Prepared, fleet: Fleet, uri: str | None) -> tuple[float, in
                 journal.end("complete")
         if projection is not None and projection.problem is not None:
             raise NotMeasuredError(f"logging: {projection.problem}")
+        # `problem` is None only if MLflow has acknowledged every row of the journal.
         return seconds, _rows(folder)
 
 

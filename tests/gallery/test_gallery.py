@@ -45,12 +45,14 @@ class Gallery:
     Args:
         fits: by case the history of plain `fit`; its weights are in `folder`.
         folders: by fleet the folder of the sweep.
+        exports: by case the weights that plain Keras has of the `local` fleet's export.
         loaded: by case what plain Keras evaluates of the `local` fleet's export.
     """
 
     folder: Path
     fits: dict[str, Any]
     folders: dict[str, Path]
+    exports: Path
     loaded: dict[str, Any]
 
 
@@ -59,20 +61,24 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     """Trains all cases three times, side by side, and loads the exports of one of them."""
     folder, exports = tmp_path_factory.mktemp("fit"), tmp_path_factory.mktemp("exports")
     places = {kind: Folder(tmp_path_factory.mktemp(kind)) for kind in ("local", "ray")}
-    plain = _python("fit.py", folder)
     with (
+        _python("fit.py", folder) as plain,
         places["local"].start("sweep", *_arguments("local")) as local,
         places["ray"].start("sweep", *_arguments("ray")) as ray,
     ):
-        for running in (local, ray):
-            running.finish(0, timeout_s=600.0)
-    assert plain.wait(600.0) == 0
+        try:
+            for running in (local, ray):
+                running.finish(0, timeout_s=600.0)
+            assert plain.wait(600.0) == 0
+        finally:
+            plain.kill()
     sweeps = {kind: place.sweeps[-1] for kind, place in places.items()}
     review = open_review(sweeps["local"])
     for trial in review.trials:
         export_model(review, trial, exports / trial.settings["case"])
-    assert _python("load.py", exports).wait(600.0) == 0
-    return Gallery(folder, _read(folder / "fit.json"), sweeps, _read(exports / "load.json"))
+    with _python("load.py", exports) as plain:
+        assert plain.wait(600.0) == 0
+    return Gallery(folder, _read(folder / "fit.json"), sweeps, exports, _read(exports / "load.json"))
 
 
 def _arguments(kind: str) -> tuple[str, ...]:
@@ -111,20 +117,17 @@ def test_a_sweep_gives_the_epochs_and_weights_of_fit(
     assert expected
     found = {(key, step): value for (id_, key, step), value in records[kind].rows.items() if id_ == trial.id}
     assert {row: found.get(row) for row in expected} == expected
-    with np.load(gallery.folders[kind] / trial.weights) as ours, np.load(gallery.folder / f"{case}.npz") as theirs:
-        assert len(ours.files) == len(theirs.files)
-        for mine, other in zip(ours.files, theirs.files, strict=True):
-            np.testing.assert_array_equal(ours[mine], theirs[other])
+    _compare_weights(gallery.folders[kind] / trial.weights, gallery.folder / f"{case}.npz")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_an_export_evaluates_in_plain_keras_as_the_table_says(
     case: str, gallery: Gallery, records: dict[str, Record]
 ) -> None:
-    loaded = gallery.loaded[case]
+    loaded, trial = gallery.loaded[case], _trial(records["local"], case)
     assert isinstance(loaded, dict), loaded
-    assert loaded.pop("weights") > 0
-    metrics = _trial(records["local"], case).metrics
+    _compare_weights(gallery.folders["local"] / trial.weights, gallery.exports / f"{case}.npz")
+    metrics = trial.metrics
     expected = {name: value for name, value in metrics.items() if name.startswith("val_") and "/" not in name}
     assert {name: float(np.mean(value)) for name, value in loaded.items()} == expected
 
@@ -140,6 +143,13 @@ def test_what_may_not_come_again_is_tagged(case: str, records: dict[str, Record]
 def _trial(record: Record, case: str) -> Any:
     (found,) = [trial for trial in record.trials.values() if trial.settings["case"] == case]
     return found
+
+
+def _compare_weights(one: Path, other: Path) -> None:
+    with np.load(one) as ours, np.load(other) as theirs:
+        assert len(ours.files) == len(theirs.files) > 0
+        for mine, its in zip(ours.files, theirs.files, strict=True):
+            np.testing.assert_array_equal(ours[mine], theirs[its])
 
 
 def _rows(name: str, values: list[Any]) -> Iterator[tuple[tuple[str, int], float]]:

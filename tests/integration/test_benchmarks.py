@@ -32,6 +32,17 @@ def test_a_part_measures_what_it_names(name: str) -> None:
     assert all(numbers[key] == numbers[key] for key in expected), "no value is NaN"
 
 
+def test_turns_that_swap_nothing_and_epochs_that_are_no_turns_are_noticed() -> None:
+    rotation.check_swaps([1e-3, 2e-3], expected=2)
+    with pytest.raises(NotMeasuredError, match="1 of 2 turns swapped, not 2"):
+        rotation.check_swaps([1e-3, 1e-6], expected=2)
+    with pytest.raises(NotMeasuredError, match="1 of 1 turns swapped, not 2"):
+        rotation.check_swaps([1e-3], expected=2)
+    barrier.check_turns(4, expected=4)
+    with pytest.raises(NotMeasuredError, match="2 turns, not 4"):
+        barrier.check_turns(2, expected=4)
+
+
 def test_real_workers_in_the_control_part_are_noticed() -> None:
     turn = Turn(pid=os.getpid(), started_s=0.0, ended_s=1.0, compute_s=1.0)
     report = Report(trial_id="000", round=0, step=1, epoch=0, running={}, epochs=(), turn=turn)
