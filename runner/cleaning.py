@@ -71,7 +71,7 @@ def replayed(folder: Path) -> int:
     """How many trials `resume` would repeat from their beginning, were there no snapshots."""
     with JournalReader(folder) as reader:
         trials = reader.trials()
-    unfinished = {t.id for t in trials if t.started_ms is not None and t.status not in ("complete", "stopped")}
+    unfinished = {t.id for t in trials if t.started_ms is not None and not t.ended_well}
     return len(unfinished & {path.name for path in _snapshots(folder, trials)})
 
 

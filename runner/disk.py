@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.cleaning import mib
 from runner.config import Config
 from runner.errors import PlacementError
 from runner.preparation import Prepared
 from runner.records import Facts, Trial
+from runner.snapshots import GENERATIONS
 from runner.tracking.stores import sqlite_file
 
-_GENERATIONS = 2  # of snapshots
 _DESCRIPTION = 64 * 1024  # bytes of a model file besides its values
-_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,11 +54,11 @@ class DiskPlan:
         return sum(self.models) + self.snapshots * self.snapshot_bytes
 
     def __str__(self) -> str:
-        parts = [f"{len(self.models)} models × {_mib(max(self.models, default=0))}"]
+        parts = [f"{len(self.models)} models × {mib(max(self.models, default=0))}"]
         if len(set(self.models)) > 1:
-            parts = [f"{len(self.models)} models of at most {_mib(max(self.models))}, {_mib(sum(self.models))}"]
-        parts.append(f"{self.snapshots} snapshots × {_mib(self.snapshot_bytes)}")
-        return f"{' + '.join(parts)} = {_mib(self.total_bytes)}"
+            parts = [f"{len(self.models)} models of at most {mib(max(self.models))}, {mib(sum(self.models))}"]
+        parts.append(f"{self.snapshots} snapshots × {mib(self.snapshot_bytes)}")
+        return f"{' + '.join(parts)} = {mib(self.total_bytes)}"
 
 
 def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
@@ -82,7 +82,7 @@ def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
     kept = len(prepared.trials) if keep.snapshots else min(live, len(prepared.trials))
     return DiskPlan(
         models=tuple(models),
-        snapshots=_GENERATIONS * kept + min(len(prepared.slots), kept),
+        snapshots=GENERATIONS * kept + min(len(prepared.slots), kept),
         snapshot_bytes=max(snapshots, default=0),
         is_complete=all(need.state_bytes is not None for need in prepared.needs),
     )
@@ -101,12 +101,12 @@ def check_room(plan: DiskPlan, prepared: Prepared, root: Path) -> None:
     """
     free = free_bytes(root)
     if plan.total_bytes > free:
-        raise PlacementError(f"{plan} > {_mib(free)} free in {root}/; {_advice(plan, prepared, free)}")
+        raise PlacementError(f"{plan} > {mib(free)} free in {root}/; {_advice(plan, prepared, free)}")
     elsewhere = other_store(prepared.config, root)
     copies = sum(plan.models)
     if elsewhere is not None and copies > free_bytes(elsewhere):
         raise PlacementError(
-            f"MLflow's copies of {len(plan.models)} models, {_mib(copies)} > {_mib(free_bytes(elsewhere))} free in "
+            f"MLflow's copies of {len(plan.models)} models, {mib(copies)} > {mib(free_bytes(elsewhere))} free in "
             f"{elsewhere}; set keep.models to a number or to none, or free room there"
         )
 
@@ -130,7 +130,7 @@ def lines(plan: DiskPlan, root: Path) -> Iterator[str]:
     if plan.total_bytes == 0:
         yield "disk: unknown, as nothing says how large the models are"
         return
-    yield f"disk: {plan}, of {_mib(free_bytes(root))} free in {root}/"
+    yield f"disk: {plan}, of {mib(free_bytes(root))} free in {root}/"
     if not plan.is_complete:
         yield "  all models are taken to be as large as the first of their member (plan --probe measures each)"
 
@@ -173,7 +173,3 @@ def _advice(plan: DiskPlan, prepared: Prepared, free: int) -> str:
 def _existing(folder: Path) -> Path:
     folder = folder.absolute()
     return folder if folder.exists() else _existing(folder.parent)
-
-
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / _MIB:,.1f} MiB"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from runner.redaction import CUT
+
 LIMIT = 1024 * 1024
 # It begins as a text that `redaction.shortened` has cut, so that half a secret before it is taken out too.
-_NOTE = " … [{} bytes left out] …\n"
+_NOTE = CUT + " [{} bytes left out] …\n"
 _NOTES = re.compile(re.escape(_NOTE).replace(r"\{\}", r"(\d+)").encode())
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def excerpt(content: bytes, limit: int = LIMIT) -> bytes:
-    """The content where it has at most so many bytes; else about so many of it.
+    """The content where it has at most `limit` bytes; else its beginning and its end, about `limit` bytes together.
 
-    Of one that has been made short before, and has grown since, all that was ever left out is counted.
+    Counts all that was ever left out of one that has been made short before, and has grown since.
     """
     if len(content) <= limit:
         return content
@@ -27,7 +29,7 @@ def excerpt(content: bytes, limit: int = LIMIT) -> bytes:
 
 
 def beginning_and_end(file: Path, limit: int = LIMIT) -> bytes:
-    """The `excerpt` of a file, of which no more is read than that."""
+    """The `excerpt` of a file, of which it reads no more than that."""
     size = file.stat().st_size
     if size == 0:
         return b""
@@ -61,5 +63,5 @@ def _end_of_head(content: bytes, at_most: int) -> int:
 
 
 def _begin_of_tail(content: bytes, at_least: int) -> int:
-    """A line that is cut is left out: nobody sees that the end of a secret is one."""
+    """Leaves out a line that is cut, because the end of a secret cannot be recognised."""
     return content.find(b"\n", at_least) + 1 or len(content)

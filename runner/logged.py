@@ -9,12 +9,12 @@ from typing import Any, Self, TypeVar
 
 from runner.excerpt import last_lines
 from runner.records import Allocation, Aside, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
+from runner.redaction import CUT
 from runner.seams import Fleet
 
 A = TypeVar("A")
 _LINES = 20  # of a trial's output in the traceback of its failure
 _LONGEST = 120  # characters of its last one in the message
-_CUT = " …"  # as `redaction.shortened` cuts
 
 
 class LoggedFleet:
@@ -100,7 +100,7 @@ def _with_last_lines(failure: Failure, file: str) -> Failure:
     if not lines:
         return failure
     last, where = lines[-1], f"; {file}" if file else ""
-    last = last if len(last) <= _LONGEST else last[:_LONGEST] + _CUT
+    last = last if len(last) <= _LONGEST else last[:_LONGEST] + CUT
     return replace(
         failure,
         message=f"{failure.message} (its output ends with {last!r}{where})",

@@ -12,7 +12,7 @@ from runner.secret_shapes import TOKENS
 
 MASK = "***"
 MIN_SECRET = 8  # characters; shorter values are in any text by chance
-_CUT = " …"  # the end of a text that goes on
+CUT = " …"  # the end of a text that goes on
 _LONGEST = 600  # characters of a text that is to be read at a glance
 _LONG = 24  # digits that are no number
 _TELLING = 4  # characters of a secret's beginning that are not in front of a cut by chance
@@ -107,7 +107,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 def shortened(text: str) -> str:
     """The beginning of a long text, for a line; without credentials, which half an address does not show as such."""
     text = redact(text)
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + CUT
 
 
 def without_credentials(uri: str) -> str:
@@ -119,9 +119,9 @@ def without_credentials(uri: str) -> str:
 
 
 def _without_beginning(text: str, secret: str) -> str:
-    if _CUT in text:
+    if CUT in text:
         for length in range(len(secret) - 1, _TELLING - 1, -1):
-            text = text.replace(secret[:length] + _CUT, MASK + _CUT)
+            text = text.replace(secret[:length] + CUT, MASK + CUT)
     return text
 
 

@@ -18,7 +18,6 @@ from runner.rebuilding import rebuild_script
 from runner.records import encode_python
 
 SWEEPS = Path("sweeps")
-_ENDED_WELL = ("complete", "stopped")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,12 +36,12 @@ class Review:
     def leaders(self) -> tuple[TrialRecord, ...]:
         """As `best`; of members without such a trial the best one that has not ended well."""
         with_score = [trial for trial in self.trials if trial.score(self.sweep.metric) is not None]
-        return self._first_of_members(sorted(with_score, key=lambda trial: trial.status not in _ENDED_WELL))
+        return self._first_of_members(sorted(with_score, key=lambda trial: not trial.ended_well))
 
     @property
     def best(self) -> tuple[TrialRecord, ...]:
         """Each member's best trial that has ended well; values of members, whose data differ, do not compare."""
-        ended = (trial for trial in self.trials if trial.status in _ENDED_WELL)
+        ended = (trial for trial in self.trials if trial.ended_well)
         return self._first_of_members(trial for trial in ended if trial.score(self.sweep.metric) is not None)
 
     @staticmethod
@@ -142,7 +141,7 @@ def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]
     if trial.weights is None:
         kept = ", ".join(other.id for other in review.trials if other.weights is not None) or "no trial"
         gone = f"it was not kept (keep.models, or `clean`); models are there of {kept}"
-        reason = gone if trial.status in _ENDED_WELL else f"it is {trial.status}"
+        reason = gone if trial.ended_well else f"it is {trial.status}"
         raise SweepNotFoundError(f"trial {trial.id} of {review.sweep.id} has no model: {reason}")
     if target.exists() and any(target.iterdir()):
         raise FileExistsError(f"{target}: not empty; name a new folder")

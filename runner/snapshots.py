@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runner.journal import move_durably, own_file, sync_folder, write_durably
 from runner.records import Snapshot, Trial
 
 FOLDER = "snapshots"
+GENERATIONS = 2  # of each trial
 _STATE, _MANIFEST = "state.npz", "manifest.json"
 _PARTIAL = ".partial"
-_GENERATIONS = 2
 _FORMAT = 1
 
 
@@ -29,38 +30,39 @@ class SnapshotStore:
     Args:
         folder: the sweep's folder; its name is the sweep's id.
         versions: of the packages that a state depends on; recorded.
-        on_warning: told of snapshots that cannot be written, and of those that are not what they were.
+        on_warning: reports snapshots that cannot be written, and those that are not what they were.
     """
 
     def __init__(self, folder: Path, versions: Mapping[str, str], on_warning: Callable[[str], None]) -> None:
-        self._sweep, self._root = folder.name, folder / FOLDER
+        self._folder = folder
         self._versions, self._on_warning = dict(versions), on_warning
 
     def write(self, trial: Trial, snapshot: Snapshot) -> None:
         """As `Snapshots.write`; where the disk does not take it the one before stays."""
-        folder = self._root / trial.id
+        folder = self._of(trial.id)
         partial, final = folder / f".{snapshot.round}{_PARTIAL}", folder / _name(snapshot.round)
         for leftover in (*folder.glob(f".*{_PARTIAL}"), final):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             partial.mkdir(parents=True, mode=0o700)
             _put(partial / _STATE, snapshot.state)
-            _write(partial / _MANIFEST, self._manifest(trial, snapshot, partial / _STATE))
-            _sync(partial)
+            write_durably(partial / _MANIFEST, self._manifest(trial, snapshot, partial / _STATE))
+            sync_folder(partial)
             partial.rename(final)
-            _sync(folder)
+            sync_folder(folder)
         except OSError as err:
             shutil.rmtree(partial, ignore_errors=True)  # the journal may need the room
             if isinstance(snapshot.state, Path):
-                snapshot.state.unlink(missing_ok=True)
+                with suppress(OSError):  # the disk may have become read-only
+                    snapshot.state.unlink(missing_ok=True)
             self._on_warning(f"{folder}: the snapshot of round {snapshot.round} could not be written: {err}")
             return
-        for old in _generations(folder)[_GENERATIONS:]:
+        for old in _generations(folder)[GENERATIONS:]:
             shutil.rmtree(old, ignore_errors=True)
 
     def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
-        """As `Snapshots.newest`; each that is damaged or foreign is told, and the one before it tried."""
-        for folder in _generations(self._root / trial.id):
+        """As `Snapshots.newest`; warns of each that is damaged or foreign, and tries the one before it."""
+        for folder in _generations(self._of(trial.id)):
             try:
                 snapshot = self._read(folder, trial)
             except _UnusableError as err:
@@ -72,17 +74,25 @@ class SnapshotStore:
 
     def rounds(self, trial_id: str) -> int:
         """Turns completed in the trial's newest snapshot, as its name says; 0 where it has none."""
-        return max((int(folder.name) for folder in _generations(self._root / trial_id)), default=0)
+        return max((int(folder.name) for folder in _generations(self._of(trial_id))), default=0)
 
     def drop(self, trial_id: str) -> None:
         """As `Snapshots.drop`; what cannot be removed stays, and is no harm."""
-        shutil.rmtree(self._root / trial_id, ignore_errors=True)
+        shutil.rmtree(self._of(trial_id), ignore_errors=True)
+
+    def _of(self, trial_id: str) -> Path:
+        """The folder of a trial's snapshots.
+
+        Raises:
+            JournalError: it is a link, or lies elsewhere than in the sweep's folder.
+        """
+        return own_file(self._folder, f"{FOLDER}/{trial_id}")
 
     def _manifest(self, trial: Trial, snapshot: Snapshot, state: Path) -> bytes:
         return _signed(
             {
                 "format": _FORMAT,
-                "sweep": self._sweep,
+                "sweep": self._folder.name,
                 "trial": trial.id,
                 "record": trial.digest,
                 "round": snapshot.round,
@@ -101,7 +111,7 @@ class SnapshotStore:
             what = Path(err.filename).name if err.filename else folder.name  # a failed read names no file
             raise _UnusableError(f"{err.strerror}: {what}") from err
         said = _verified(manifest)
-        for key, expected in (("format", _FORMAT), ("sweep", self._sweep), ("trial", trial.id)):
+        for key, expected in (("format", _FORMAT), ("sweep", self._folder.name), ("trial", trial.id)):
             if said.get(key) != expected:
                 raise _UnusableError(f"its {key} is {said.get(key)!r}, not {expected!r}")
         if said.get("record") != trial.digest:
@@ -145,31 +155,14 @@ def _generations(folder: Path) -> list[Path]:
 
 
 def _sha256(path: Path) -> str:
-    """Of a file, a piece at a time: it may be larger than what memory is left."""
+    """Of a file, a piece at a time: it may be larger than the memory that is left."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _put(path: Path, content: bytes | Path) -> None:
     """Gives the content its place; a file is moved there from the same file system."""
-    if not isinstance(content, Path):
-        _write(path, content)
-        return
-    content.rename(path)
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if isinstance(content, Path):
+        move_durably(content, path)
+    else:
+        write_durably(path, content)

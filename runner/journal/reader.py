@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from runner.journal.schema import (
 )
 from runner.records import Epoch, Report, Turn
 from runner.texts import original
+
+_ID = re.compile(r"[\w-]+")  # names files and folders
 
 
 class JournalReader:
@@ -102,7 +105,7 @@ class JournalReader:
             "AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
             (trial.id, f"{ROUND_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch),
         )
-        has_model = trial.status in ("complete", "stopped") and trial.kept_epoch is not None
+        has_model = trial.ended_well and trial.kept_epoch is not None
         # Where validation is not in every epoch, what is known of an earlier one is nothing of the model.
         return {
             original(row["key"]): _number(row["value"])
@@ -170,6 +173,8 @@ def _trial_record(row: sqlite3.Row) -> TrialRecord:
     for key in ("settings", "record", "allocation", "facts"):
         values[key] = None if values[key] is None else json.loads(values[key])
     values |= {key: original(values[key]) for key in ("reason", "traceback")}
+    if not _ID.fullmatch(values["id"]) or values["record"]["id"] != values["id"]:
+        raise JournalError(f"the journal names a trial {values['id']!r}, which is no id that this program gives")
     files = [name for name, _ in values["record"]["source"]["files"]]
     for name in filter(None, (*files, values["model"], values["weights"])):
         if name.startswith("/") or ".." in name.split("/"):

@@ -136,6 +136,11 @@ class TrialRecord:
         return used
 
     @property
+    def ended_well(self) -> bool:
+        """True where it was trained to its end or to that of its rule."""
+        return self.status in ("complete", "stopped")
+
+    @property
     def diverged(self) -> bool:
         """True where it was stopped since its loss is not finite."""
         return self.status == "stopped" and self.reason.startswith(DIVERGED)

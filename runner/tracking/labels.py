@@ -130,7 +130,7 @@ def ending_metrics(sweep: SweepRecord, trial: TrialRecord, epoch_ended_ms: int) 
     They have that epoch's time, so that a trial that goes on and keeps the same model has them once.
     """
     epoch = trial.kept_epoch
-    if epoch is None or trial.status not in ("complete", "stopped"):
+    if epoch is None or not trial.ended_well:
         return ()
     score = trial.score(sweep.metric)
     found = {BEST_EPOCH: float(epoch)} | ({} if score is None else {SCORE: score})

@@ -161,7 +161,7 @@ class Ledger:
 
     def best(self, sweep: SweepRecord) -> tuple[TrialRecord, float] | None:
         """The best of the trials that have ended well, and its value of the sweep's metric; of equals the first."""
-        ended = [trial for trial in self.journal.trials() if trial.status in ("complete", "stopped")]
+        ended = [trial for trial in self.journal.trials() if trial.ended_well]
         for trial in ranked(ended, sweep)[:1]:
             value = trial.score(sweep.metric)
             return None if value is None else (trial, value)

@@ -84,6 +84,7 @@ OWNERS = {
     "click": {"cli"},
 }
 ADAPTERS_THAT_MEET = {("fleet", "worker"), ("fleet", "placement"), ("tracking", "journal"), ("console", "progress")}
+ADAPTERS_THAT_MEET |= {("snapshots", "journal")}
 ADAPTERS_THAT_MEET |= {
     ("fleet", "machine"),
     ("machine", "placement"),

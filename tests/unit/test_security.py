@@ -16,8 +16,9 @@ import pytest
 from runner.config import load_config, resolve_members
 from runner.errors import ConfigError, JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, locked, write_durably
-from runner.records import Allocation, Export, Failure, Verdict, Work
+from runner.records import Allocation, Export, Failure, Snapshot, Trial, Verdict, Work
 from runner.review import export_model, find_sweep, open_review
+from runner.snapshots import SnapshotStore
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = """\
@@ -166,6 +167,20 @@ def test_a_foreign_journal_cannot_name_files_outside_its_folder(tmp_path: Path, 
         reader.trials()
 
 
+@pytest.mark.parametrize("trial_id", ["../../../mine", "/mine", ".", "", "a/b", "001"])
+@pytest.mark.parametrize("in_record", [False, True])
+def test_a_foreign_journals_ids_of_trials_are_no_paths(foreign: Path, trial_id: str, in_record: bool) -> None:
+    database = sqlite3.connect(foreign / FILE)
+    with database:
+        if in_record:
+            database.execute("UPDATE trial SET record = json_set(record, '$.id', ?)", (trial_id,))
+        else:
+            database.execute("UPDATE trial SET id = ?", (trial_id,))
+    database.close()
+    with pytest.raises(JournalError, match="no id that this program gives"), JournalReader(foreign) as reader:
+        reader.trials()
+
+
 @pytest.fixture
 def foreign(tmp_path: Path, make_trial) -> Path:
     """A whole sweep with a model, as someone else may have packed it, beside a file of the user's own."""
@@ -206,6 +221,40 @@ def test_a_model_that_is_a_link_is_not_exported(foreign: Path, name: str) -> Non
     with pytest.raises(JournalError, match="is a link or leads through one"):
         export_model(review, trial, foreign.parents[1] / "out")
     assert not any(file.read_bytes() == b"mine" for file in (foreign.parents[1] / "out").rglob("*.*"))
+
+
+@pytest.mark.parametrize("name", ["snapshots", "snapshots/000"])
+def test_snapshots_behind_a_link_are_neither_used_nor_written_nor_removed(foreign: Path, make_trial, name: str) -> None:
+    store, mine = SnapshotStore(foreign, {}, pytest.fail), foreign.parents[1] / "elsewhere"
+    snapshot = Snapshot(trial_id="000", round=1, step=1, state=b"s")
+    store.write(make_trial(), snapshot)
+    link(foreign, name)
+    files = sorted(mine.rglob("*"))
+    refuse_all(store, make_trial())
+    assert sorted(mine.rglob("*")) == files
+    assert files
+
+
+def test_snapshots_outside_of_a_sweeps_folder_are_neither_used_nor_written_nor_removed(
+    foreign: Path, make_trial
+) -> None:
+    victim = foreign.parents[1] / "victim"
+    victim.mkdir()
+    refuse_all(SnapshotStore(foreign, {}, pytest.fail), make_trial(id="../../../victim"))
+    assert victim.is_dir()
+    assert not any(victim.iterdir())
+
+
+def refuse_all(store: SnapshotStore, trial: Trial) -> None:
+    snapshot = Snapshot(trial_id=trial.id, round=2, step=2, state=b"s")
+    for act in (
+        lambda: store.drop(trial.id),
+        lambda: store.rounds(trial.id),
+        lambda: store.newest(trial, 9),
+        lambda: store.write(trial, snapshot),
+    ):
+        with pytest.raises(JournalError, match="is a link or leads through one"):
+            act()
 
 
 def test_a_lock_that_is_a_link_is_refused_and_its_target_is_left_as_it_is(foreign: Path) -> None:

@@ -139,6 +139,21 @@ def test_a_file_whose_snapshot_cannot_be_written_does_not_keep_the_room(
     assert kept.newest() == 9
 
 
+def test_a_disk_that_has_become_read_only_ends_no_sweep(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    state = tmp_path / "sweep-1" / "007.state.npz"
+    state.write_bytes(STATE + b"12")
+    for name in ("mkdir", "unlink"):
+        monkeypatch.setattr(Path, name, read_only)
+    kept.store.write(kept.trial, replace(snapshot(12), state=state))
+    assert "round 12 could not be written: [Errno 30]" in kept.told[0]
+    assert kept.newest() == 9
+
+
 def test_dropped_snapshots_are_gone_and_may_be_dropped_again(kept: Kept) -> None:
     assert kept.store.rounds("007") == 9
     for _ in range(2):
