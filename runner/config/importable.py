@@ -7,13 +7,17 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from runner.config.problems import did_you_mean
 from runner.records import Source
 
 # What changes where modules are found: then it cannot be told.
-_CHANGES_PATH = re.compile(r"sys\s*\.\s*(?:path|meta_path|modules)|addsitedir|from sys import|import_module|__import__")
+_CHANGES_PATH = re.compile(
+    r"sys\s*\.\s*(?:path|meta_path|modules)|addsitedir|from sys import|import_module|__import__"
+    r"|pyximport|\binstall\s*\("  # hooks that find, or make, a module at its import
+)
 _PACKAGES = {
     "PIL": "pillow",
     "cv2": "opencv-python",
@@ -61,7 +65,7 @@ def _relative(statement: ast.ImportFrom) -> str:
 
 def _missing(module: str, root: Path) -> Iterator[str]:
     name = module.partition(".")[0]
-    if name in sys.stdlib_module_names or (root / name).is_dir() or (root / f"{name}.py").is_file():
+    if name in sys.stdlib_module_names or PathFinder.find_spec(name, [str(root)]) is not None:  # compiled ones too
         return
     try:
         found = name in sys.modules or importlib.util.find_spec(name) is not None

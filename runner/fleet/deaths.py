@@ -10,6 +10,7 @@ from pathlib import Path
 import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayError
 
+from runner.errors import DISK_ERRNOS
 from runner.excerpt import beginning_and_end
 from runner.worker.exits import EXIT
 
@@ -101,12 +102,14 @@ def _cause(err: RayError, said: str, kernel: KernelKills | None, limited: bool) 
 
 
 def _full(err: RayError, here: bool) -> str | None:
-    """What says that Ray had no room for an object; None where nothing does.
+    """What says that a disk or Ray had no room; None where nothing does.
 
     A process that writes to shared memory which is full dies by SIGBUS, without a word.
     """
     if any(isinstance(each, ObjectStoreFullError | OutOfDiskError) for each in (err, getattr(err, "cause", None))):
         return "Ray's object store has no room"
+    if isinstance(cause := getattr(err, "cause", None), OSError) and cause.errno in DISK_ERRNOS:
+        return "a disk of its machine takes no more"
     for folder in (_SHARED_MEMORY, _session_folder()) if here else ():
         if folder is not None and folder.is_dir() and shutil.disk_usage(folder).free < _NO_ROOM:
             return f"nothing is free in {folder}, where Ray keeps its objects and logs"

@@ -162,11 +162,12 @@ class RayFleet:
         for slot, replays in work.items():
             limit_s = 0.0
             for replay in replays:
-                trial = trials[replay.trial.id] = replay.trial
+                trial, queued_s = replay.trial, limit_s
+                trials[trial.id] = trial
                 limit_s += self._patience.first_s + len(replay.orders) * self._patience.limit_s([trial])
                 self._patience.forget(trial)
                 elsewhere = bool(self._workers.slots[slot].allocation.node)
-                there = sent(replay, partial(self._ask, slot)) if elsewhere else replay
+                there = sent(replay, partial(self._ask, slot, after_s=queued_s)) if elsewhere else replay
                 if isinstance(there, Replay):
                     calls[trial.id] = self._call(slot, "restore", there, load=[trial], limit_s=limit_s)
                 elif there is not None:
@@ -212,9 +213,12 @@ class RayFleet:
             return answer
         return fetched(answer, partial(self._ask, slot), folder)
 
-    def _ask(self, slot: int, name: str, *arguments: Any) -> Any:
-        """What the slot's worker answers; None where a stop has ended the waiting."""
-        call = self._call(slot, name, *arguments, limit_s=self._patience.first_s)
+    def _ask(self, slot: int, name: str, *arguments: Any, after_s: float = 0.0) -> Any:
+        """What the slot's worker answers; None where a stop has ended the waiting.
+
+        `after_s` is the time for the calls that it has not answered yet, which come first.
+        """
+        call = self._call(slot, name, *arguments, limit_s=after_s + self._patience.first_s)
         return self._gather({slot: call}).get(slot)
 
     def _spread(self, name: str, trials: Sequence[Trial]) -> dict[str, Call]:
@@ -258,7 +262,7 @@ class RayFleet:
         return explain(err, self._workers.last_process(slot), self._kernel, limited)
 
     def _forget_unproven(self) -> None:
-        """Data that a worker which has ended may not have loaded to the end is loaded anew."""
+        """Data that a worker which has ended may not have loaded to the end is loaded again."""
         self._loaded = {key: future for key, future in self._loaded.items() if key in self._proven}
 
     def _load(self, actor: Any, trial: Trial) -> Any:

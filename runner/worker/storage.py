@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runner.errors import DISK_ERRNOS
 from runner.worker.oom import chain_of
 from runner.worker.said import text_of
 
-_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 # TensorFlow, HDF5 and sqlite have errors of their own, which say it in words.
 _WORDS = re.compile(
     r"No space left on device|Disk quota exceeded|Read-only file system|No usable temporary directory found|"
@@ -26,7 +25,7 @@ def is_out_of_space(err: BaseException) -> bool:
     Whoever wrote: a trial is not to blame for the disk, also where its own code wrote to it.
     """
     return any(
-        (isinstance(each, OSError) and (each.errno in _NUMBERS or _has_no_temporary_folder(each)))
+        (isinstance(each, OSError) and (each.errno in DISK_ERRNOS or _has_no_temporary_folder(each)))
         or _WORDS.search(text_of(each)) is not None
         for each in chain_of(err)
     )

@@ -117,11 +117,11 @@ def test_a_batch_size_that_a_pipeline_does_not_heed_is_told(project: Path) -> No
 
     from runner.checking import unused_settings
 
-    for settings, program, told in [
-        (["train.batch_size=32"], "stream", True), (["train.batch_size=16,32"], "stream", True),
-        ([], "stream", False), (["train.batch_size=16"], "round", False),
+    for settings, rows, told in [
+        (["train.batch_size=32"], None, True), (["train.batch_size=16,32"], None, True),
+        ([], None, False), (["train.batch_size=16"], 96, False),
     ]:  # fmt: skip
         config = load_config("exp.py", settings, config_dir=None)
         prepared = SimpleNamespace(members=resolve_members(config), config=config)
-        checked = {"exp": SimpleNamespace(facts=SimpleNamespace(program=program))}
+        checked = {"exp": SimpleNamespace(facts=SimpleNamespace(program="plain", rows=rows))}
         assert any("train.batch_size does nothing" in text for text in unused_settings(prepared, checked)) is told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
 
@@ -57,6 +58,9 @@ def test_an_import_that_must_fail_is_told_without_starting_anything(project: Pat
         "try:\n    import no_such\nexcept ImportError:\n    no_such = None",
         "def later():\n    import no_such",
         "import sys\nsys.path.append('elsewhere')\nimport no_such",
+        "import pyximport\npyximport.install()\nimport no_such",
+        "import hooks\nhooks.install ()\nimport no_such",
+        "import fast_ops, plain_ops",
         "import importlib\nimportlib.import_module('x')\nimport no_such",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .x import y",
     ],
@@ -64,7 +68,8 @@ def test_an_import_that_must_fail_is_told_without_starting_anything(project: Pat
 def test_an_import_that_may_succeed_is_left_to_the_worker(project: Path, code: str) -> None:
     (project / "package").mkdir()
     (project / "package" / "part.py").write_text("from . import other\n", encoding="utf-8")
-    (project / "beside.py").write_text("", encoding="utf-8")
+    for name in ("beside.py", "hooks.py", f"fast_ops{EXTENSION_SUFFIXES[0]}", f"plain_ops{EXTENSION_SUFFIXES[-1]}"):
+        (project / name).write_text("", encoding="utf-8")
     resolve(project, code)
 
 
