@@ -80,7 +80,8 @@ def unused_settings(prepared: Prepared, checked: Mapping[str, Checked]) -> Itera
         if checked[member.name].facts.rows is None and (given or searched):
             yield (
                 f"{member.name}: train.batch_size does nothing, since load_data returns a pipeline or a PyDataset, "
-                "which makes its batches itself; let load_data take batch_size as a parameter, and set params.batch_size"
+                "which makes its batches itself; let load_data take batch_size as a parameter, and set "
+                "params.batch_size"
             )
 
 
