@@ -105,7 +105,10 @@ def test_runs_that_the_journal_has_forgotten_are_found_by_the_sweeps_id(project:
 
 def test_artifacts_that_were_never_beside_the_store_stay_where_they_are(project: Path, tmp_path: Path) -> None:
     elsewhere = f"{tmp_path.as_uri()}/mlartifacts/x/y"
-    addresses = ["mlflow-artifacts:/7", "s3://bucket/mlartifacts/x", elsewhere, "./mlartifacts"]
+    disk = tmp_path / "big" / "mlartifacts"  # `mlflow server --default-artifact-root` names it
+    (disk / "3").mkdir(parents=True)
+    on_disk = [disk.as_uri(), f"{disk.as_uri()}/3", f"{disk.as_uri()}/4"]
+    addresses = ["mlflow-artifacts:/7", "s3://bucket/mlartifacts/x", elsewhere, "./mlartifacts", *on_disk]
     columns = "name, artifact_location, lifecycle_stage, workspace"
     rows = [(f"other {n}", address, "active", "default") for n, address in enumerate(addresses)]
     with closing(sqlite3.connect(project / "mlflow.db")) as store, store:
@@ -113,3 +116,13 @@ def test_artifacts_that_were_never_beside_the_store_stay_where_they_are(project:
     bring_artifacts_along(project / "mlflow.db")
     query = "SELECT artifact_location FROM experiments WHERE name LIKE 'other %' ORDER BY name"
     assert [address for (address,) in ask(project / "mlflow.db", query)] == addresses
+
+
+def test_artifacts_stay_where_they_are_when_the_stores_file_is_moved_alone(project: Path, tmp_path: Path) -> None:
+    query = "SELECT artifact_location FROM experiments UNION ALL SELECT artifact_uri FROM runs"
+    before, alone = ask(project / "mlflow.db", query), tmp_path / "alone" / "mlflow.db"
+    (alone.parent / "mlartifacts" / "of another store").mkdir(parents=True)
+    (project / "mlflow.db").rename(alone)
+    bring_artifacts_along(alone)
+    assert ask(alone, query) == before
+    assert any(str(address).startswith(project.as_uri()) for (address,) in before)
