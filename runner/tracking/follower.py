@@ -233,7 +233,9 @@ class Follower:
             self._sink.log_texts(due.run_id, texts)
         ended_ms = self._ledger.epoch_ended_ms(due.id, trial.kept_epoch or 0)
         rows = labels.ending_metrics(self._sweep, trial, ended_ms)
-        if trial.kept_epoch is None and self._sink.has_metric(due.run_id, SCORE):  # of a model that it has no more
+        # One that goes on may come back to the epoch that the score is of.
+        is_stale = trial.status != "killed" and not any(row.key == SCORE for row in rows)
+        if is_stale and self._sink.has_metric(due.run_id, SCORE):
             rows += labels.no_score(trial)
         seconds, incidents = self._ledger.seconds(due.id), self._ledger.journal.incidents(due.id)
         tags |= labels.ending_tags(trial, seconds, incidents)
@@ -249,15 +251,21 @@ class Follower:
         return texts | ({"output.log": log.read_text(encoding="utf-8", errors="replace")} if log.is_file() else {})
 
     def _send_model(self, trial: TrialRecord, run_id: str) -> dict[str, str]:
-        """Sends an ended trial's model; answers the run's tags that tell of it."""
-        if trial.model is None:
-            return self._send_weights(trial, run_id)
-        return self._send_loadable(trial, run_id, own_file(self._folder, trial.model))
+        """Sends an ended trial's model, unless it was let go meanwhile; returns the run's tags that describe it.
 
-    def _send_weights(self, trial: TrialRecord, run_id: str) -> dict[str, str]:
-        assert trial.weights is not None
+        Raises:
+            StoreRefusedError: its files are not in the sweep's folder any more.
+        """
+        if trial.weights is None:
+            return {}
+        file = own_file(self._folder, trial.model or trial.weights)
+        if not file.is_file():
+            raise StoreRefusedError(f"the model's file {file} is not in the sweep's folder any more; put it back")
+        return (self._send_weights if trial.model is None else self._send_loadable)(trial, run_id, file)
+
+    def _send_weights(self, trial: TrialRecord, run_id: str, file: Path) -> dict[str, str]:
         reason = labels.rebuild_reason(trial)
-        self._sink.log_file(run_id, own_file(self._folder, trial.weights), "model/weights.npz")
+        self._sink.log_file(run_id, file, "model/weights.npz")
         self._sink.log_texts(run_id, {"model/rebuild.txt": labels.rebuild_note(self._sweep, trial, reason)})
         return {"model.reason": reason, labels.NOTE: labels.trial_note(self._sweep, trial, None)}
 

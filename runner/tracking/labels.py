@@ -141,7 +141,7 @@ def ending_metrics(sweep: SweepRecord, trial: TrialRecord, epoch_ended_ms: int) 
 
 
 def no_score(trial: TrialRecord) -> tuple[MetricRow, ...]:
-    """What takes the place of the score of a trial that went on and has no model any more: MLflow ranks it last."""
+    """What replaces the score of a trial that went on and has no score any more: MLflow ranks it last."""
     row = MetricRow(
         seq=0, trial=trial.id, key=SCORE, step=trial.epochs, value=math.nan, timestamp_ms=trial.ended_ms or 0
     )

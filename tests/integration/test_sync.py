@@ -25,6 +25,7 @@ from runner.errors import TrackingError
 from runner.journal import JournalReader, SqliteJournal, locked
 from runner.records import Allocation, Export, Verdict
 from runner.tracking import Projection, sync
+from runner.tracking.ledger import Due, Ledger
 
 ROUNDS = 50
 OF_MODEL = 2  # values that MLflow has of an ended trial beside the journal's: score and best_epoch
@@ -45,6 +46,20 @@ def ended_sweep(folder: Path, store: str, trials: int = 2) -> Path:
         journal.commit(last, verdicts, {key: Export(trial_id=key, model=b"", weights=b"w") for key in last})
         journal.end("complete")
     return folder
+
+
+@contextmanager
+def small_journal_of_three(folder: Path, store: str) -> Iterator[SqliteJournal]:
+    """Three trials that are complete, the second with a model that Keras can load."""
+    folder.mkdir()
+    with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(replace(sweep(store), id="s"), tuple(trial(number) for number in range(3)))
+        begin(journal, 0, 1, 2)
+        reports = {f"00{n}": report(n, 0, epoch=1, of=facts(loadable=n == 1)) for n in range(3)}
+        models = {key: b"m" if key == "001" else b"" for key in reports}
+        exports = {key: Export(trial_id=key, model=model, weights=b"w") for key, model in models.items()}
+        journal.commit(reports, dict.fromkeys(reports, Verdict(kind="complete")), exports)
+        yield journal
 
 
 def wanted(folder: Path) -> list[tuple]:
@@ -260,7 +275,8 @@ def test_long_and_odd_names_and_values_arrive(tmp_path: Path):
     sync(folder, None, print)
     found = dict(ask(store, "SELECT key, value FROM metrics"))
     assert sorted(found.values()) == list(map(float, range(13)))
-    assert {key: found[key] for key in ("round/精度", "round/損失", "round/Acc", "round/acc")}
+    kept = {"round/精度": 5.0, "round/損失": 6.0, "round/Acc": 9.0, "round/acc": 10.0}
+    assert {key: found[key] for key in kept} == kept
     assert ask(store, "SELECT max(length(value)) FROM params") == [(6000,)]
     assert ask(store, "SELECT count(*) FROM experiments WHERE length(name) = 256") == [(1,)]
 
@@ -280,3 +296,38 @@ def test_a_store_whose_making_was_killed_is_made_anew(tmp_path: Path):
         "mlflow.db-shm",
         "mlartifacts",
     }
+
+
+def test_a_model_whose_file_is_gone_is_reported_and_holds_up_no_other_trial(tmp_path: Path):
+    store, folder, warnings = tmp_path / "mlflow.db", tmp_path / "s", []
+    with small_journal_of_three(folder, f"sqlite:///{store}") as journal:
+        journal.end("complete")
+    gone = [folder / "models" / name for name in ("000.weights.npz", "001.keras")]
+    for file in gone:
+        file.rename(file.with_suffix(".away"))
+    with pytest.raises(TrackingError, match="lacks 0 metric values and the end of 2 runs"):
+        sync(folder, None, warnings.append)
+    assert len(warnings) == 2
+    for number, (text, file) in enumerate(zip(warnings, gone, strict=True)):
+        assert text.startswith(f"MLflow does not take trial 00{number}: the model's file {file} is not in the sweep's ")
+    assert ask(store, "SELECT status FROM runs ORDER BY start_time, status")[0] == ("FINISHED",)
+    for file in gone:
+        file.with_suffix(".away").rename(file)
+    sync(folder, None, pytest.fail)
+    assert ask(store, "SELECT DISTINCT status FROM runs") == [("FINISHED",)]
+
+
+def test_a_model_that_is_let_go_while_mlflow_follows_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store, folder, due = tmp_path / "mlflow.db", tmp_path / "s", Ledger.due
+    with small_journal_of_three(folder, f"sqlite:///{store}") as journal:
+        journal.end("complete")
+
+        def due_then_let_go(self: Ledger) -> tuple[Due, ...]:
+            found = due(self)
+            journal.drop_models(["000", "001", "002"])
+            return found
+
+        monkeypatch.setattr(Ledger, "due", due_then_let_go)
+        sync(folder, None, pytest.fail)
+    assert ask(store, "SELECT DISTINCT status FROM runs") == [("FINISHED",)]
+    assert not list((tmp_path / "mlartifacts").rglob("model"))

@@ -415,7 +415,8 @@ def test_a_run_deleted_by_hand_does_not_hold_up_its_siblings(tmp_path: Path):
     assert counts(tmp_path / "mlflow.db")["metrics"] == 2
 
 
-def test_a_trial_that_goes_on_and_diverges_has_no_score_any_more(tmp_path: Path):
+@pytest.mark.parametrize("diverges", [True, False], ids=["diverges", "ends without a finite metric"])
+def test_a_trial_that_goes_on_without_a_score_has_none_any_more(tmp_path: Path, diverges: bool):
     from mlflow import MlflowClient
 
     store = f"sqlite:///{tmp_path}/mlflow.db"
@@ -426,11 +427,13 @@ def test_a_trial_that_goes_on_and_diverges_has_no_score_any_more(tmp_path: Path)
     with JournalReader(tmp_path) as reader:
         run_id = str(reader.trial("000").run_id)
     assert MlflowClient(store).get_run(run_id).data.metrics["score"] == 0.5
-    diverged = Verdict(kind="stop", reason="diverged: loss is nan after step 2", keeps_model=False)
+    verdict, exports = Verdict(kind="complete"), {"000": export}
+    if diverges:
+        verdict, exports = Verdict(kind="stop", reason="diverged: loss is nan after step 2", keeps_model=False), {}
     journal.reopen({"000": (trial(0), 1)})
     with Projection(tmp_path):
         begin(journal, 0)
-        journal.commit({"000": report(0, 1, math.nan, epoch=2)}, {"000": diverged}, {})
+        journal.commit({"000": report(0, 1, math.nan, epoch=2)}, {"000": verdict}, exports)
         journal.end("complete")
     assert math.isnan(MlflowClient(store).get_run(run_id).data.metrics["score"])
 
