@@ -16,6 +16,7 @@ from rich.console import Console
 
 from runner.cluster import machines_of
 from runner.config import Config, load_config
+from runner.config.mlflow_variables import with_credentials
 from runner.errors import ConfigError, PlacementError
 from runner.journal import (
     JournalReader,
@@ -27,6 +28,7 @@ from runner.journal import (
     locked,
     staging_folder,
 )
+from runner.keeping import KeptModels
 from runner.logged import LoggedFleet
 from runner.placement import Machine, Request, plan_on_nodes
 from runner.preparation import Prepared, advice, make_schedule, make_shares, measured, open_fleet
@@ -129,7 +131,8 @@ def run_resume(
         records.enter_context(locked(folder))
         standing = read_standing(folder, asked)
         config = load_config(None, [], config_dir=folder)
-        store = StoreCheck(config.tracking.uri, environment)
+        uri = with_credentials(config.tracking.uri, environment)
+        store = StoreCheck(uri, environment)
         prepared = _prepare(config, standing)
         snapshots = SnapshotStore(folder, versions(), on_warning=lambda _: None)
         if not config.keep.snapshots:
@@ -146,16 +149,17 @@ def run_resume(
         stay = config.keep.models == "all"
         journal = records.enter_context(SqliteJournal(folder, allocations, masked, models_stay=stay))
         if not standing.left:
-            projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console, reached))
+            KeptModels(journal, folder, config.keep.models)  # removes what a driver that was killed has left
+            projection = records.enter_context(followed_by_mlflow(folder, uri, console, reached))
             journal.end("complete")
         else:
             logs = TrialLogs(masked)
             logs.open(folder)
             with LoggedFleet(open_fleet(prepared, prepared.slots), logs.write, told_by(console, masked)) as fleet:
                 if config.fleet.kind == "ray":
-                    preload(config.tracking.uri)
+                    preload(uri)
                 journal.reopen(standing.going_on)
-                projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console, reached))
+                projection = records.enter_context(followed_by_mlflow(folder, uri, console, reached))
                 training = Training(
                     config=config, folder=folder, journal=journal, projection=projection, console=console,
                     signals=signals, masked=masked, shares=make_shares(prepared), pasts=standing.pasts,

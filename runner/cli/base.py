@@ -142,13 +142,16 @@ def load(arguments: Sequence[str], config_dir: Path | None, config_name: str) ->
         UsageError: more than one experiment file.
     """
     from runner.config import load_config
+    from runner.tracking.store_check import check_address
 
     files = [argument for argument in arguments if "=" not in argument and argument.endswith(".py")]
     overrides = [argument for argument in arguments if argument not in files]
     if len(files) > 1:
         raise click.UsageError(f"one experiment file at a time, got {', '.join(files)}; mix several with `members`")
     file = files[0] if files else None
-    return load_config(file, overrides, config_dir=config_dir, config_name=config_name, environment=os.environ)
+    config = load_config(file, overrides, config_dir=config_dir, config_name=config_name, environment=os.environ)
+    check_address(config.tracking.uri)
+    return config
 
 
 def tell_variables(config: Config, console: Console) -> None:

@@ -18,13 +18,18 @@ from runner.redaction import without_credentials
 @takes_sweep
 def sync(sweep: str, tracking_uri: str | None) -> None:
     """Sends what MLflow lacks of a sweep, from its journal; may be repeated."""
-    from runner.journal import locked
+    from runner.config.mlflow_variables import with_credentials
+    from runner.journal import JournalReader, locked
     from runner.review import find_sweep
     from runner.tracking import sync as send
+    from runner.tracking.store_check import check_address
 
     folder = find_sweep(sweep)
     with locked(folder):
-        where = send(folder, tracking_uri, on_warning=functools.partial(click.echo, err=True))
+        with JournalReader(folder) as journal:
+            store = tracking_uri or with_credentials(journal.sweep().tracking_uri, os.environ)
+        check_address(store)
+        where = send(folder, store, on_warning=functools.partial(click.echo, err=True))
     click.echo(f"{where} has all of sweep {folder.name}")
 
 
@@ -38,7 +43,7 @@ def ui(port: int, uri: str | None) -> int:
     """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
     from runner.ui import serve, server_command, server_environment
 
-    store = uri or _latest_uri()
+    store = _given_or_latest(uri)
     shown = without_credentials(store)
     if store.startswith(("http://", "https://")):
         click.echo(f"this store has a UI of its own: {shown}")
@@ -62,7 +67,7 @@ def doctor(as_json: bool, uri: str | None) -> int:
     from runner.doctor import examine, exit_code
     from runner.review import SWEEPS
 
-    findings = examine(uri or _latest_uri(), SWEEPS)
+    findings = examine(_given_or_latest(uri), SWEEPS)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
         return exit_code(findings)
@@ -75,12 +80,22 @@ def doctor(as_json: bool, uri: str | None) -> int:
     return exit_code(findings)
 
 
-def _latest_uri() -> str:
-    from runner.config.mlflow_variables import DEFAULT_URI
-    from runner.review import list_sweeps
+def _given_or_latest(uri: str | None) -> str:
+    """The store that is asked for, else that of the latest sweep, else the environment's, else the default.
 
-    sweeps = list_sweeps()
-    return sweeps[0].sweep.tracking_uri if sweeps else os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    Raises:
+        ConfigError: its address cannot be read.
+    """
+    from runner.config.mlflow_variables import DEFAULT_URI, with_credentials
+    from runner.review import list_sweeps
+    from runner.tracking.store_check import check_address
+
+    sweeps = [] if uri else list_sweeps()
+    if sweeps:
+        uri = with_credentials(sweeps[0].sweep.tracking_uri, os.environ)
+    store = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    check_address(store)
+    return store
 
 
 def _bring_artifacts_along(store: str) -> None:

@@ -23,6 +23,20 @@ def settle_tracking(values: dict[str, Any], environment: Mapping[str, str]) -> N
                 tracking[key] = environment.get(variable) or default
 
 
+def with_credentials(uri: str, environment: Mapping[str, str]) -> str:
+    """A recorded address with the credentials that MLFLOW_TRACKING_URI gives for the same store.
+
+    Args:
+        uri: as it is recorded, without credentials.
+        environment: the program's.
+    """
+    given = environment.get(_URI, "")
+    try:
+        return given if given and without_credentials(given) == uri else uri
+    except ValueError:  # what is given is no address
+        return uri
+
+
 def notes(uri: str, experiment: str, environment: Mapping[str, str]) -> Iterator[str]:
     """What a person should know of the variables that are set: where they are used, and where they are not.
 

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from runner.tracking.packages import what_to_install
 
 _TIMEOUT_S = 3.0
 _LONGEST_S = 4.0
-_DATABASE_S = 15.0  # SQLAlchemy and a driver are imported for one
+_IMPORT_S = 30.0  # of SQLAlchemy and a driver, on a machine at its limit
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433, "http": 80, "https": 443}
 _DATABASES = ("postgresql", "mysql", "mssql")
 _OTHERS = ("databricks", "databricks-uc", "uc")  # MLflow asks them for credentials of their own
@@ -44,25 +45,56 @@ class StoreCheck:
     """
 
     def __init__(self, uri: str, environment: Mapping[str, str]) -> None:
+        check_address(uri)
         self._uri, self._environment = uri, environment
-        self._problem: RunnerError | None = None
-        # A daemon: a mistake elsewhere is told without waiting for a store that does not answer.
+        self._error: BaseException | None = None
+        self._asks = threading.Event()  # what it is asked with is imported
+        # A daemon: a mistake elsewhere is reported without waiting for a store that does not answer.
         self._thread = threading.Thread(target=self._run, name="store-check", daemon=True)
         self._thread.start()
 
     def problem(self) -> RunnerError | None:
-        """Waits for the answer, a few seconds at most; None where nothing speaks against the store."""
-        longest_s = _LONGEST_S if self._uri.startswith("http") else _DATABASE_S
-        self._thread.join(longest_s)
+        """Waits for the answer, a few seconds at most; None where nothing speaks against the store.
+
+        An unexpected error of the check is raised: it says nothing about the store.
+        """
+        self._asks.wait(_IMPORT_S)
+        self._thread.join(_LONGEST_S)
         if self._thread.is_alive():  # a name server that does not answer has patience of its own
-            return _silent(self._uri, f"nothing answers there within {longest_s:g} s")
-        return self._problem
+            return _silent(self._uri, f"nothing answers there within {_LONGEST_S:g} s")
+        if self._error is not None and not isinstance(self._error, RunnerError):
+            raise self._error
+        return self._error
 
     def _run(self) -> None:
         try:
+            _import_driver(self._uri)
+            self._asks.set()
             check_store(self._uri, self._environment)
-        except RunnerError as err:
-            self._problem = err
+        except BaseException as err:  # raised again, or returned, where the answer is waited for
+            self._error = err
+        finally:
+            self._asks.set()
+
+
+def check_address(uri: str) -> None:
+    """Whether an address can be read at all; nothing can be done with one that cannot.
+
+    Raises:
+        ConfigError: what is wrong with it, and what a right one looks like.
+    """
+    scheme = _scheme(uri)
+    if scheme == "sqlite":
+        _sqlite_file(uri)
+    elif scheme in ("http", "https"):
+        try:
+            host = urllib.parse.urlsplit(uri).hostname
+        except ValueError as err:
+            raise _wrong(uri, f"no address of a server: {err}; write it as in http://HOST:5000") from err
+        if not host:
+            raise _wrong(uri, "no address of a server: it names no host; write it as in http://HOST:5000")
+    elif scheme in _DATABASES and "://" not in uri:
+        raise _wrong(uri, f"no address of a database; write it as in {scheme}://HOST/DATABASE")
 
 
 def check_store(uri: str, environment: Mapping[str, str]) -> None:
@@ -72,7 +104,8 @@ def check_store(uri: str, environment: Mapping[str, str]) -> None:
         ConfigError: no store can be at this address, or it lets nobody in with these credentials.
         TrackingError: it does not answer.
     """
-    scheme = uri.partition(":")[0].partition("+")[0].lower() if ":" in uri else ""
+    check_address(uri)
+    scheme = _scheme(uri)
     if scheme == "sqlite":
         _check_sqlite(uri)
     elif scheme in ("http", "https"):
@@ -87,8 +120,22 @@ def check_store(uri: str, environment: Mapping[str, str]) -> None:
         raise _wrong(uri, f"no address of an MLflow store; {folder}allowed: {known}")
 
 
+def _scheme(uri: str) -> str:
+    return uri.partition(":")[0].partition("+")[0].lower() if ":" in uri else ""
+
+
 def _wrong(uri: str, what: str) -> ConfigError:
-    return ConfigError(f"tracking.uri={without_credentials(uri)}: {redact(what)}")
+    return ConfigError(f"tracking.uri={_shown(uri)}: {redact(what)}")
+
+
+def _shown(uri: str) -> str:
+    """Without credentials, also where it cannot be split into its parts."""
+    if "://" not in uri and "@" in uri:
+        return f"{uri.partition(':')[0]}:{redact(uri.rpartition('@')[2])}"
+    try:
+        return without_credentials(uri)
+    except ValueError:
+        return redact(uri)
 
 
 def _silent(uri: str, what: str) -> TrackingError:
@@ -209,6 +256,16 @@ def _may_have_others(environment: Mapping[str, str]) -> bool:
 
 
 # --- databases --------------------------------------------------------------------------------------------------------
+
+
+def _import_driver(uri: str) -> None:
+    """Imports what a database is asked with, which takes its time, and asks nothing."""
+    if _scheme(uri) in _DATABASES:
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
+        with suppress(ImportError, ArgumentError, ValueError):  # the check reports it
+            make_url(uri).get_dialect().import_dbapi()
 
 
 def _check_database(uri: str, scheme: str) -> None:

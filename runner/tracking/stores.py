@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from runner.redaction import without_credentials
+from runner.errors import ConfigError
+from runner.redaction import redact, without_credentials
 from runner.tracking.failures import StoreUnavailableError
 from runner.tracking.ledger import HOME
 
@@ -14,10 +16,20 @@ ARTIFACTS = "mlartifacts"  # beside a sqlite store's file
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The absolute path of a sqlite store as SQLAlchemy reads it, which may undo `%20`; None for any other store."""
+    """The absolute path of a sqlite store as SQLAlchemy reads it, which may undo `%20`; None for any other store.
+
+    Raises:
+        ConfigError: SQLAlchemy cannot read the address.
+    """
     if not uri.startswith(("sqlite:", "sqlite+")):
         return None
-    database = make_url(uri).database
+    try:
+        database = make_url(uri).database
+    except (ArgumentError, ValueError) as err:
+        raise ConfigError(
+            f"tracking.uri={redact(uri)}: no address of a sqlite file; write sqlite:/// before its path, as in "
+            "sqlite:///mlflow.db or sqlite:////PATH/mlflow.db"
+        ) from err
     return Path(database).absolute() if database and database != ":memory:" else None
 
 

@@ -10,7 +10,7 @@ import yaml
 from runner import records
 from runner.config import Config, config_to_yaml, load_config, resolve_members
 from runner.config.files import Folder, compose_folder
-from runner.config.mlflow_variables import notes
+from runner.config.mlflow_variables import notes, with_credentials
 from runner.config.problems import REFUSED
 from runner.config.schema import EarlyStopping, ReduceLROnPlateau, default_values
 from runner.errors import ConfigError
@@ -364,6 +364,21 @@ def test_mlflows_variables_count_below_the_config_and_are_named(tmp_path: Path, 
     uri, experiment, told = tracking("tracking.uri=sqlite:///b.db", **VARIABLES)
     assert (uri, experiment) == ("sqlite:///b.db", "team")
     assert told[0] == "MLFLOW_TRACKING_URI is not used: the config sets tracking.uri=sqlite:///b.db"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://me:hunter22@team/x", "https://me:hunter22@team/x"),
+        ("https://team/x", "https://team/x"),
+        ("https://me:hunter22@other/x", "https://team/x"),
+        ("http://[::1", "https://team/x"),
+        ("", "https://team/x"),
+    ],
+)
+def test_the_variable_gives_credentials_to_the_same_store_alone(given: str, used: str):
+    assert with_credentials("https://team/x", {"MLFLOW_TRACKING_URI": given}) == used
+    assert with_credentials("https://team/x", {}) == "https://team/x"
 
 
 def test_the_resolved_config_names_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

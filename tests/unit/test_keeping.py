@@ -7,20 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from runner import resume
 from runner.cleaning import clean
 from runner.cli import cli
+from runner.config import config_to_yaml, load_config
 from runner.errors import SweepBusyError, SweepNotFoundError
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, locked, staging_folder
 from runner.keeping import KeptModels
 from runner.records import Allocation, Epoch, Export, Report, Snapshot, Turn, Verdict, Work
 from runner.review import export_model, open_review
+from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
+from runner.tracking.ledger import HOME, Ledger
 
+EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
 SWEEP = SweepRecord(
     id="a-1", name="a", created_ms=0, metric="val_accuracy", goal="maximize", config="", command="", tracking_uri="",
     mlflow_experiment="", versions={},
@@ -115,6 +122,55 @@ def test_a_driver_that_was_killed_leaves_one_model_too_many_which_the_next_remov
         assert sweep.models == {"000", "001", "002"}
         KeptModels(journal, sweep.folder, 1)
         assert sweep.models == {"001"}
+
+
+class Resumed:
+    """`resume` of a sweep of which nothing is left to train, in a folder of its own; MLflow does not follow."""
+
+    def __init__(self, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, *settings: str) -> None:
+        config = load_config(str(EXPERIMENT), [*settings, "fleet.kind=local"], config_dir=None)
+        (sweep.folder / "config.yaml").write_text(config_to_yaml(config), encoding="utf-8")
+        self.folder, self.addresses = sweep.folder, []
+
+        @contextmanager
+        def followed(folder: Path, uri: str, *_: object) -> Iterator[SimpleNamespace]:
+            self.addresses.append(uri)
+            yield SimpleNamespace(problem=None)
+
+        def check(uri: str, _: object) -> SimpleNamespace:
+            self.addresses.append(uri)
+            return SimpleNamespace(problem=lambda: None)
+
+        monkeypatch.setattr(resume, "followed_by_mlflow", followed)
+        monkeypatch.setattr(resume, "StoreCheck", check)
+
+    def run(self, **environment: str) -> int:
+        with StopSignals() as signals:
+            return resume.run_resume(
+                self.folder, resume.Asked(), console=Console(quiet=True), secrets={}, signals=signals,
+                environment=environment,
+            ).exit_code  # fmt: skip
+
+
+def test_a_resume_with_nothing_left_to_train_keeps_the_best_alone(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sweep.journal(stay=False) as journal:
+        for number in range(6):
+            sweep.end(journal, number, VALUES[number])  # and the driver is killed before a model goes
+    assert Resumed(sweep, monkeypatch, "keep.models=2").run() == 0
+    assert sweep.models == {"001", "004"}
+    with Ledger(sweep.folder, HOME) as ledger:
+        assert [due.id for due in ledger.due() if due.has_model] == ["001", "004"]
+
+
+def test_a_resume_uses_the_credentials_that_the_sweep_was_given(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sweep.journal() as journal:
+        for number in range(6):
+            sweep.end(journal, number, VALUES[number])
+    resumed = Resumed(sweep, monkeypatch, "tracking.uri=http://host:5000")
+    resumed.run(MLFLOW_TRACKING_URI="http://me:hunter22@host:5000")
+    assert resumed.addresses == ["http://me:hunter22@host:5000"] * 2
 
 
 def whole(sweep: Sweep) -> None:
