@@ -169,16 +169,24 @@ def _is_secret_value(name: str, value: str, match: re.Match[str]) -> bool:
         return False
     has_letters = bool(re.search("[A-Za-z]", value)) or len(value) >= _LONG
     is_random = len(value) >= MIN_SECRET and has_letters and bool(re.search(r"\d", value))
+    is_word = len(value) >= MIN_SECRET and not re.search(r"\s", value)
     if match["quote"]:
-        return is_random or _is_password(name)
+        return is_random or is_word or _is_password(name)
     if "(" in value or "[" in value or (match["sign"] == "=" and match["before"] + match["after"]):
         return False  # code
-    return is_random or (match["sign"] == "=" and _is_password(name))
+    if match["sign"] == ":":
+        return is_random  # prose, perhaps
+    return is_random or _is_password(name) or (is_word and (name.isupper() or not _is_variable(value)))
 
 
 def _is_password(name: str) -> bool:
     """Names whose value is a secret however short it is and whatever it looks like."""
     return name.lower().endswith(_PASSWORD_ENDS)
+
+
+def _is_variable(value: str) -> bool:
+    """True for code that hands on a secret, such as `api_key=config.api_key`: no value, but the name of one."""
+    return value.replace(".", "_").isidentifier() and is_secret_name(value.rpartition(".")[2])
 
 
 def _masked(match: re.Match[str]) -> str:

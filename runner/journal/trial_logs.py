@@ -6,12 +6,14 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from runner.errors import JournalError
 from runner.excerpt import LIMIT, excerpt
 from runner.journal.files import own_file
 
 _SLACK = LIMIT // 4  # beyond the limit before a file is made short: not at every line
+_LINE = 8192  # bytes of the last line that are redacted together with what follows: more than any secret has
 
 
 def log_name(trial_id: str) -> str:
@@ -57,20 +59,31 @@ class TrialLogs:
         file = own_file(self._folder, log_name(trial_id))
         try:
             file.parent.mkdir(mode=0o700, exist_ok=True)
-            _append(file, self._redact(output).encode(errors="backslashreplace"))
+            _append(file, output, self._redact)
         except OSError as err:
             raise JournalError(f"{file}: a trial's output cannot be written: {err.strerror}") from err
         return log_name(trial_id)
 
 
-def _append(file: Path, output: bytes) -> None:
+def _append(file: Path, output: str, redact: Callable[[str], str]) -> None:
+    """Adds the output, redacted together with the file's last line, since a secret may be printed over two turns."""
     with open(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as log:
-        log.seek(0, os.SEEK_END)
-        if log.tell() + len(output) <= LIMIT + _SLACK:
-            log.write(output)
-            return
-        log.seek(0)
-        short = excerpt(log.read() + output)
-        log.seek(0)
-        log.write(short)
+        begin, line = _last_line(log)
+        added = redact(line.decode(errors="backslashreplace") + output).encode(errors="backslashreplace")
+        if begin + len(added) > LIMIT + _SLACK:
+            log.seek(0)
+            begin, added = 0, excerpt(log.read(begin) + added)
+        log.seek(begin)
+        log.write(added)
         log.truncate()
+
+
+def _last_line(log: BinaryIO) -> tuple[int, bytes]:
+    """Where what follows the last newline begins, and that text; of a long line its end, from a whole character on."""
+    end = log.seek(0, os.SEEK_END)
+    log.seek(max(0, end - _LINE))
+    tail = log.read()
+    begin = tail.rfind(b"\n") + 1
+    while begin < len(tail) and tail[begin] & 0xC0 == 0x80:
+        begin += 1
+    return end - len(tail) + begin, tail[begin:]

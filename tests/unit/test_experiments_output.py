@@ -135,6 +135,16 @@ def test_a_trials_log_is_private_bounded_without_secrets_and_appended(tmp_path: 
     assert file.read_text().endswith("y\nresumed\n")
 
 
+@pytest.mark.parametrize("before", ["", "a line\n", "é" * 10_000, "x" + "é" * 10_000])
+def test_a_secret_over_two_turns_is_not_in_the_log(tmp_path: Path, before: str) -> None:
+    logs = TrialLogs(lambda text: text.replace("s3cr3tvalue99", "***"))
+    logs.open(tmp_path)
+    for output in (before, "part s3cr3t", "value", "99\n", "more s3cr3t", "\nvalue99\n"):
+        logs.write("000", output)
+    wanted = f"{before}part ***\nmore s3cr3t\nvalue99\n"
+    assert (tmp_path / "logs" / "000.log").read_text(encoding="utf-8") == wanted
+
+
 def test_a_log_that_is_a_link_or_cannot_be_written_is_an_error_of_the_infrastructure(tmp_path: Path) -> None:
     logs = TrialLogs(str)
     logs.open(tmp_path)

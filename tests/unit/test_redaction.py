@@ -180,6 +180,12 @@ def test_a_text_loses_what_has_the_form_of_a_secret(kind: str, around: str):
         (f"wandb.login(key='k', api_key='{H[:40]}')", "wandb.login(key='k', api_key='***')"),
         ("{'user': 'me', 'password': 'pw', 'port': 1}", "{'user': 'me', 'password': '***', 'port': 1}"),
         (f"args=token={M[:20]}", "args=token=***"),
+        ('{"client_secret": "correct-horse-battery"}', '{"client_secret": "***"}'),
+        ("token: 'correct-horse-battery'", "token: '***'"),
+        ("f(api_key='correcthorsebattery', n=1)", "f(api_key='***', n=1)"),
+        ("GITHUB_TOKEN=correcthorse python a.py", "GITHUB_TOKEN=*** python a.py"),
+        ("export API_TOKEN=my_secret", "export API_TOKEN=***"),
+        ("password: swordfish1", "password: ***"),
         ("amqp://me:pw@h/v, redis://:p@w@h", "amqp://h/v, redis://h"),
     ],
 )  # fmt: skip
@@ -191,7 +197,8 @@ def test_a_named_value_is_masked_and_what_stands_around_it_is_not(text: str, sho
 ORDINARY = [
     "token = tokenizer.encode(text)[0]", "if password == stored:", "def f(token: str = 'x', pad_token='<pad>'): ...",
     "token=hello", "secret: 2 validation errors", "password: wrong", "build_model(password=None)",
-    "KeyError: 'password'",
+    "KeyError: 'password'", "token: the first of the sentence", "password: authentication failed",
+    "Client(api_key=config.api_key, token=hf_token)", "secret: 'no such key in the store'",
     "Authorization: required", "Basic internationalization", "the bearer of this",
     "-----BEGIN PRIVATE KEY----- is missing",
     "risk-sk-learn-compatible-pipelines-of-several-steps", "sk-learn-compatible-estimators-with-pipelines",
