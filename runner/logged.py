@@ -81,7 +81,7 @@ class LoggedFleet:
         return {trial_id: self._without_aside(answer) for trial_id, answer in answers.items()}
 
     def _without_aside(self, answer: Any) -> Any:
-        if not isinstance(answer, Checked | Report | Export | Failure) or answer.aside == Aside():
+        if not isinstance(answer, Checked | Report | Export | Snapshot | Failure) or answer.aside == Aside():
             return answer
         aside = answer.aside
         for text in aside.warnings:

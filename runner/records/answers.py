@@ -231,9 +231,11 @@ class Snapshot:
         round: turns completed; a snapshot of an interrupted turn lies within turn number `round`.
         step: optimizer steps done.
         state: an `.npz` that needs no pickle, by value or as a file of this machine; what is in it only workers know.
+        aside: what its turn has said that was interrupted and has no report.
     """
 
     trial_id: str
     round: int
     step: int
     state: bytes | Path
+    aside: Aside = Aside()

@@ -9,6 +9,8 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 from tensorflow.python.framework import config
 
+from runner.worker.said import text_of
+
 _REFUSALS = ("determinis", "Determinis")
 
 
@@ -29,6 +31,6 @@ def set_determinism(wanted: bool) -> None:
 
 def advice(err: BaseException) -> str:
     """What to do about an op that cannot be deterministic; empty for any other error."""
-    if not config.is_op_determinism_enabled() or not any(text in str(err) for text in _REFUSALS):
+    if not config.is_op_determinism_enabled() or not any(text in text_of(err) for text in _REFUSALS):
         return ""
     return " (train.deterministic=true: give such an op a seed or do without it, or set train.deterministic=false)"

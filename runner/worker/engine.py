@@ -21,6 +21,7 @@ from runner.records import Trial
 from runner.worker import keras_private
 from runner.worker.feeds import ArrayFeed, Evaluator, Feed
 from runner.worker.fingerprint import Fingerprint, fingerprint
+from runner.worker.oom import is_out_of_memory
 from runner.worker.program import StepFunction
 from runner.worker.storage import is_out_of_space, temporary_files_in
 
@@ -72,13 +73,16 @@ class Engine:
 
     def save(self, file: Path) -> bool:
         """Writes the model as a `.keras` file; false, and no file, where Keras cannot load it again: tried once."""
+        if self._loads is False:
+            return False
         with temporary_files_in(file.parent):
             self.model.save(file)
             if self._loads is None:
                 self._loads = _can_be_loaded(file)
-        if not self._loads:
+        if self._loads is False:
             file.unlink()
-        return self._loads
+            return False
+        return True
 
     def prepare(self, splits: Collection[str]) -> None:
         """Traces validation, and so creates the variables that only it creates."""
@@ -150,12 +154,17 @@ def _read(variable: Any) -> np.ndarray[Any, Any]:
     return np.array(tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy())
 
 
-def _can_be_loaded(file: Path) -> bool:
+def _can_be_loaded(file: Path) -> bool | None:
+    """Whether Keras loads the file; None where the memory does not hold the model a second time, which tells nothing.
+
+    Such a file is kept: its config names only what Keras has (`Facts.loadable`). To count that as the trial's lack of
+    memory would repeat the trial in vain, as no worker has more room for a second model; the next trial tries again.
+    """
     try:
         with tf.device("CPU:0"):  # a GPU may have no room for a second model
             keras.models.load_model(file)
     except Exception as err:  # Keras' own classes may fail in any way to be made again from what they saved
         if is_out_of_space(err):
             raise
-        return False
+        return None if is_out_of_memory(err) else False
     return True

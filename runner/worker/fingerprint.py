@@ -4,6 +4,9 @@ A configuration tells too little: vocabularies, adapted statistics, excluded var
 are attributes that no config holds. So the walk takes every attribute of every object that a model reaches. It goes on
 only into what it knows completely: values, arrays, containers, and instances of Keras' own classes with functions of
 Keras' own code. Anything else ends it, and such a model shares its trace with no other.
+
+One thing is not looked at: the functions that library code finds in its modules when it is called. Where an experiment
+replaces one (`keras.src.backend.nn.relu = mine`) it does so for the whole process and all its trials, not for a model.
 """
 
 from __future__ import annotations
@@ -122,7 +125,9 @@ class _Walk:
         self._kept.append(function.__code__)
         cells = [_contents(cell) for cell in function.__closure__ or ()]
         self._note("function", id(function.__code__), len(cells))
-        self._push([function.__defaults__, function.__kwdefaults__, *cells])
+        # What TensorFlow keeps about a function of its own API is not read when the function is called.
+        attributes = {name: value for name, value in vars(function).items() if not name.startswith("_tf_")}
+        self._push([function.__defaults__, function.__kwdefaults__, attributes, *cells])
 
     def _method(self, method: MethodType) -> None:
         self._note("method")
@@ -159,7 +164,7 @@ class _Walk:
         self._note("variable", self._positions[id(variable)], tuple(variable.shape), variable.dtype.name)
 
     def _class(self, cls: type) -> None:
-        """A class by what its methods are now: somebody may have replaced one."""
+        """A class by what its methods and the containers on it are now: somebody may have changed one."""
         for base in cls.__mro__:
             if base in _BUILTIN_BASES or _is_named_tuple(base) or (base is not cls and id(base) in self._numbers):
                 continue
@@ -167,10 +172,13 @@ class _Walk:
                 raise _UnknownError(f"{base.__module__}.{base.__qualname__}")
             self._numbers.setdefault(id(base), len(self._numbers))
             values = [value for name, value in vars(base).items() if name not in _NOT_BEHAVIOUR]
-            if not all(_is_library_code(value) for value in values if type(value) is FunctionType):
+            functions = [function for value in values for function in _functions_of(value)]
+            if not all(map(_is_library_code, functions)):
                 raise _UnknownError(f"{base.__module__}.{base.__qualname__} with a method replaced")
-            self._kept += [base, *values]
-            self._note("class", id(base), *map(id, values))
+            codes = [function.__code__ for function in functions]
+            self._kept += [base, *values, *codes]
+            self._note("class", id(base), *map(id, values), *map(id, codes))
+            self._push(value for value in values if type(value) in _CONTAINERS)
 
     def _container(self, container: Any) -> None:
         self._note(type(container).__name__, len(container))
@@ -179,7 +187,9 @@ class _Walk:
                 raise _UnknownError("a set of objects, which has no order")
             self._tokens.append(frozenset(container))
         elif isinstance(container, dict):
-            self._push(part for item in container.items() for part in item)
+            self._push(
+                [getattr(container, "default_factory", None), *(part for item in container.items() for part in item)]
+            )
         else:
             self._push(container)
 
@@ -259,6 +269,17 @@ def _is_library_code(function: FunctionType) -> bool:
     """Whether a function was defined by a library's own file, in whatever scope."""
     module = sys.modules.get(function.__globals__.get("__name__", ""))
     return module is not None and _is_library(module.__name__) and vars(module) is function.__globals__
+
+
+def _functions_of(attribute: Any) -> list[FunctionType]:
+    """The functions that a class' attribute calls."""
+    if isinstance(attribute, property):
+        found: list[Any] = [attribute.fget, attribute.fset, attribute.fdel]
+    elif isinstance(attribute, (classmethod, staticmethod)):
+        found = [attribute.__func__]
+    else:
+        found = [attribute]
+    return [function for function in found if type(function) is FunctionType]
 
 
 def _is_library_class(cls: type) -> bool:

@@ -15,6 +15,7 @@ from runner.worker import keras_private
 from runner.worker.arrays import ArraySplit
 from runner.worker.feeds import Feed
 from runner.worker.program import Program
+from runner.worker.said import text_of
 
 
 def check_model(model: Any, splits: Collection[str]) -> None:
@@ -142,7 +143,7 @@ def _summary(model: Any) -> str:
     try:
         model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
     except Exception as err:  # it asks layers, whose code is the user's, for the shapes of what they return
-        return f"{type(model).__name__}.summary() raised {type(err).__name__}: {err}"
+        return f"{type(model).__name__}.summary() raised {type(err).__name__}: {text_of(err)}"
     return "\n".join(lines)
 
 

@@ -66,7 +66,7 @@ class Worker:
             until_s: when a validation that does not tell its length must have ended, in seconds since the epoch.
         """
         if isinstance(loaded, Failure):
-            return _of(trial, loaded)
+            return _of_trial(trial, loaded)
         return self._guarded("build", trial, lambda: self._rehearse(trial, loaded, until_s))
 
     def probe(self, trial: Trial, loaded: Loaded, until_s: float = math.inf) -> Checked | Failure:
@@ -162,7 +162,7 @@ class Worker:
     def _seat(self, trial: Trial, loaded: Loaded) -> Seat | Failure:
         """The trial's seat, a new one where it has none."""
         if isinstance(loaded, Failure):
-            return _of(trial, loaded)
+            return _of_trial(trial, loaded)
         if trial.id not in self._seats:
             seat = self._guarded("build", trial, lambda: self._sit(trial, loaded))
             if isinstance(seat, Failure):
@@ -174,11 +174,11 @@ class Worker:
         """The worker's boundary: whatever the experiment's code raises becomes a value that names it.
 
         SystemExit and KeyboardInterrupt of its own too: beyond this they would end the process of all its trials. The
-        answer has what was printed since the one before.
+        answer has what was printed since the one before: a snapshot that of an interrupted turn, which has no answer.
         """
         with self._output.of(trial.id), self._limits.kept(), self._mlflow_calls.ignored():
             answer = self._tried(kind, trial, call)
-        if isinstance(answer, Checked | Report | Export | Failure):
+        if isinstance(answer, Checked | Report | Export | Snapshot | Failure):
             answer = replace(answer, aside=Aside(output=self._output.take(trial.id), warnings=tuple(self._warnings)))
             self._warnings.clear()
         return answer
@@ -243,7 +243,7 @@ class Worker:
             return None if _all_streams(data) else array_data(data)
 
 
-def _of(trial: Trial, loading: Failure) -> Failure:
+def _of_trial(trial: Trial, loading: Failure) -> Failure:
     """Why a trial's data could not be loaded, of which the trial that was to load it has the output."""
     return loading if loading.trial_id == trial.id else replace(loading, trial_id=trial.id, aside=Aside())
 

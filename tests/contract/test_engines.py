@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,6 +174,39 @@ def test_a_method_replaced_in_a_class_tells_architectures_apart(monkeypatch: pyt
     before = key(TUNABLE, {})
     monkeypatch.setattr(keras.layers.BatchNormalization, "call", replaced(keras.layers.BatchNormalization.call))
     assert before is not None is key(TUNABLE, {})
+
+
+def test_what_is_changed_in_place_tells_architectures_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    before = key(TUNABLE, {})
+    assert before is not None
+    dense = keras.layers.Dense
+    with monkeypatch.context() as patch:
+        patch.setattr(dense, "_names", ["kernel"], raising=False)
+        listed = key(TUNABLE, {})
+        dense._names.append("bias")
+        assert before != listed != key(TUNABLE, {}) is not None, "a container of a class"
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.activations.relu, "slope", 2.0, raising=False)
+        assert before != key(TUNABLE, {}) is not None, "an attribute of a function"
+    with monkeypatch.context() as patch:
+        patch.setattr(dense.call, "__code__", dense.call.__code__.replace(co_name="another"))
+        assert before != key(TUNABLE, {}) is not None, "the code of a method"
+    with monkeypatch.context() as patch:
+        patch.setattr(dense, "variables", property(lambda layer: []))
+        assert key(TUNABLE, {}) is None, "a property of the user's"
+
+
+def test_what_a_dict_gives_for_a_missing_key_is_read() -> None:
+    from runner.worker.fingerprint import _Walk
+
+    def digest(factory: Any) -> str:
+        walk = _Walk([])
+        walk.over([collections.defaultdict(factory, {"a": 1})])
+        return walk.found().digest
+
+    assert digest(int) == digest(int) != digest(float)
 
 
 def replaced(method: Any) -> Any:

@@ -227,6 +227,20 @@ def test_what_is_no_exception_fails_its_trial_alone(ending: Any, fleet: Any, tmp
     assert set(found["incidents"].values()) == {0}, "no worker was lost"
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_an_error_whose_text_cannot_be_made_fails_its_trial_alone(
+    ending: Any, local_fleet: LocalFleet, deterministic: bool
+) -> None:
+    mute, sibling = (
+        replace(trial, train=replace(trial.train, deterministic=deterministic))
+        for trial in (ending(0, how="mute"), ending(1))
+    )
+    found = local_fleet.advance({0: (Work(trial=mute, round=0),), 1: (Work(trial=sibling, round=0),)})
+    assert isinstance(found["000"], Failure)
+    assert found["000"].message == "Mute: its message cannot be made: ValueError"
+    assert isinstance(found["001"], Report)
+
+
 def test_an_experiment_that_exits_when_it_is_imported_fails_the_check(
     make_trial: Any, fleet: Any, tmp_path: Path
 ) -> None:
@@ -274,6 +288,28 @@ def test_what_a_trial_prints_comes_with_its_answers(make_trial: Any, fleet: Any,
         assert capfd.readouterr() == ("", "")
     again = fleet.advance({0: (Work(trial=trials[0], round=1),)})["000"]
     assert "imported" not in again.aside.output, "it has been told"
+
+
+def test_what_an_interrupted_turn_prints_comes_with_its_snapshot(
+    make_trial: Any, local_fleet: LocalFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runner.worker.seat import Seat
+
+    call = Seat._call
+
+    def call_and_stop(seat: Seat, turn_end: int) -> Any:
+        print("a step")
+        local_fleet.stop()
+        return call(seat, turn_end)
+
+    monkeypatch.setattr(Seat, "_call", call_and_stop)
+    (tmp_path / "prints.py").write_text(PRINTS)
+    args = {"path": tmp_path / "prints.py", "data_params": (), "model_params": ("units",), "epochs": 1}
+    trial = make_trial(params={"units": 1}, **args)
+    assert local_fleet.advance({0: (Work(trial=trial, round=0),)}) == {}
+    found = local_fleet.snapshot({0: (trial,)})["000"]
+    assert isinstance(found, Snapshot)
+    assert found.aside.output == "imported\nloaded\na step\n"
 
 
 PROCESS_WIDE = """

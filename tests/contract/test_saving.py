@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,6 +63,43 @@ def test_a_model_that_keras_cannot_load_again_is_kept_as_weights(
     assert report.facts.loadable
     assert export.model == b""
     assert export.weights
+
+
+@pytest.mark.parametrize("kind", ["of Python", "of TensorFlow", "of another error"])
+def test_a_file_is_kept_where_the_memory_does_not_hold_the_model_a_second_time(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+    import tensorflow as tf
+
+    from runner.worker.engine import Engine
+
+    def run_out(file: object) -> None:
+        if kind == "of TensorFlow":
+            raise tf.errors.ResourceExhaustedError(
+                None, None, "OOM when allocating tensor with shape[9] and type float"
+            )
+        if kind == "of Python":
+            raise MemoryError
+        raise ValueError("a layer cannot be made") from MemoryError()
+
+    model = SimpleNamespace(save=lambda file: file.write_bytes(b"model"))
+    engine: Any = SimpleNamespace(model=model, _loads=None)
+    file = tmp_path / "000.keras"
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.models, "load_model", run_out)
+        assert Engine.save(engine, file)
+    assert file.read_bytes() == b"model"
+    assert engine._loads is None, "the next trial tries again"
+    assert not Engine.save(engine, file), "these bytes are no model"
+    assert not file.exists()
+
+
+def test_nothing_is_written_for_a_model_whose_like_could_not_be_loaded(tmp_path: Path) -> None:
+    from runner.worker.engine import Engine
+
+    engine: Any = SimpleNamespace(model=SimpleNamespace(save=pytest.fail), _loads=False)
+    assert not Engine.save(engine, tmp_path / "000.keras")
 
 
 REBUILD = """

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from runner.errors import JournalError
 from runner.excerpt import LIMIT
 from runner.journal import TrialLogs
 from runner.logged import LoggedFleet
-from runner.records import Aside, Failure, Report, Turn
+from runner.records import Aside, Failure, Report, Snapshot, Turn
 from runner.testing import FakeFleet
 from runner.worker.printed import Output, Streams
 
@@ -182,3 +183,16 @@ def test_a_fleets_answers_lose_their_asides_and_failures_tell_how_the_output_end
     assert found["001"].message == "ValueError: x (its output ends with 'row 2'; logs/001.log)"
     assert found["001"].traceback.endswith("the end of its output; logs/001.log:\nloading\nrow 2\n")
     assert found["002"].message == "ValueError: y"
+
+
+def test_what_an_interrupted_turn_has_printed_is_taken_from_its_snapshot() -> None:
+    written: list[Any] = []
+    snapshot = Snapshot(trial_id="000", round=1, step=3, state=b"", aside=Aside(output="a step\n"))
+
+    class Fleet(FakeFleet):
+        def snapshot(self, work: Any, folder: Path | None = None) -> Any:
+            return {"000": snapshot}
+
+    found = LoggedFleet(Fleet(slots=[0]), lambda *said: written.append(said) or "", pytest.fail).snapshot({})
+    assert written == [("000", "a step\n")]
+    assert found == {"000": replace(snapshot, aside=Aside())}
