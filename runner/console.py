@@ -131,7 +131,7 @@ def _short(value: object) -> str:
 
 
 def _table(progress: Progress, size: ConsoleDimensions) -> Table:
-    rows, leaders = list(progress.rows.values()), progress.leaders()
+    rows, leaders = list(progress.rows.values()), progress.best_so_far()
     shown = _visible(rows, max(3, size.height - _OTHER_LINES))
     names = _fitting_columns(progress, size.width)
     table = Table(box=None, padding=(0, 1), header_style="bold", expand=True)
@@ -204,7 +204,7 @@ def _cells(row: Row, metric: str) -> Mapping[str, str | Text]:
 def _pace(progress: Progress) -> Text:
     ended = sum(row.state not in ("queued", "running") for row in progress.rows.values())
     head = f"{ended} of {len(progress.rows)} ended · ETA {duration(progress.eta_s())}"
-    if len(leaders := progress.leaders()) == 1:
+    if len(leaders := progress.best_so_far()) == 1:
         head += f" · best {progress.metric} {number(leaders[0].score)} (trial {leaders[0].trial.id})"
     pace = f"{number(progress.steps_per_s())} steps/s"
     return Text(f"{head} · {pace}", style="dim", no_wrap=True, overflow="ellipsis")

@@ -132,7 +132,7 @@ class Progress:
         """Whether a value of the sweep's metric beats another."""
         return than is None or (value > than if self.goal == "maximize" else value < than)
 
-    def leaders(self) -> tuple[Row, ...]:
+    def best_so_far(self) -> tuple[Row, ...]:
         """Each member's trial with the best score so far: values of members with different data do not compare."""
         found: dict[str, Row] = {}
         for row in self.rows.values():

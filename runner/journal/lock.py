@@ -18,7 +18,7 @@ FILE = "lock"
 def locked(folder: Path) -> Iterator[None]:
     """The right to write a sweep, for one process at a time.
 
-    The kernel holds it, not the file: it ends with the process, however that ends, and a file left behind locks nobody
+    The kernel holds it, not the file: it ends with the process, however that ends, and a file left behind locks nothing
     out. Processes that this one starts do not inherit it.
 
     Args:

@@ -19,7 +19,7 @@ def ranked(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[TrialRecor
 
 
 def beyond(most: int, trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[TrialRecord]:
-    """Of the trials those that are not among the best so many of their member: other members' values do not compare."""
+    """The trials outside the best `most` of each member; values of different members do not compare."""
     of_member: dict[str, list[TrialRecord]] = {}
     for trial in trials:
         of_member.setdefault(trial.member, []).append(trial)

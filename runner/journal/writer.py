@@ -94,7 +94,7 @@ class SqliteJournal:
     def reopen(self, going_on: Mapping[str, tuple[Trial, int]]) -> None:
         """The sweep runs again: some trials have not ended after all. Once, by a new driver.
 
-        Their records are written anew, for they may have been given more epochs. A model that they had is theirs no
+        Their records are replaced, because they may have been given more epochs. A model that they had is theirs no
         more; MLflow will be sent the one to come. Of turns that are to be repeated the metrics stay, with their
         timestamps.
 

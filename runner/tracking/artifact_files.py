@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+from runner.texts import shown
 
 MODEL_FILE = "data/model.keras"  # in the folder of an MLflow model
 _LINKING = ".linking."
@@ -50,6 +52,14 @@ def link(file: Path, target: Path) -> bool:
     partial.replace(target)
     partial.unlink(missing_ok=True)  # a rename between two names of the same file does nothing
     return True
+
+
+def write_texts(folder: Path, files: Mapping[str, str]) -> None:
+    """Writes text files by their paths in a folder."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(shown(text), encoding="utf-8")
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class Follower:
     """Sends what is due. Every step may be interrupted and repeated.
 
     Args:
-        on_refused: told of each run that MLflow will not take, or does not know any more.
+        on_refused: called for each run that MLflow will not take, or does not know any more.
     """
 
     def __init__(self, folder: Path, ledger: Ledger, sink: MlflowSink, on_refused: Callable[[str], None]) -> None:

@@ -54,6 +54,6 @@ def _first_line(err: Exception) -> str:
     below: BaseException = err
     while not isinstance(below, sqlalchemy.exc.DBAPIError) and below.__cause__ is not None:
         below = below.__cause__
-    told = below.orig if isinstance(below, sqlalchemy.exc.DBAPIError) else err
-    lines = [line for line in str(told).strip().splitlines() if not line.startswith(_FRAME)]
+    said = below.orig if isinstance(below, sqlalchemy.exc.DBAPIError) else err
+    lines = [line for line in str(said).strip().splitlines() if not line.startswith(_FRAME)]
     return redact(shown(lines[0] if lines else type(err).__name__))

@@ -19,7 +19,7 @@ class Left:
 
     Args:
         folder: the sweep's folder.
-        tell: told a line.
+        tell: called with a line.
         clock: monotonic seconds.
     """
 

@@ -27,7 +27,7 @@ def logging_to(folder: Path) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine")]
     before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
     handler = _OwnFile(file, delay=True, encoding="utf-8")
-    handler.setFormatter(_Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.WARNING)
@@ -48,7 +48,7 @@ class _OwnFile(logging.FileHandler):
         return open(os.open(self.baseFilename, flags, 0o600), "a", encoding=self.encoding)
 
 
-class _Discreet(logging.Formatter):
+class _RedactingFormatter(logging.Formatter):
     """Messages and tracebacks without the credentials of the addresses in them."""
 
     def format(self, record: logging.LogRecord) -> str:

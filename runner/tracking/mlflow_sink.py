@@ -1,7 +1,7 @@
 """The calls to MLflow: explicit run ids, one thread, every foreign error mapped. Imported in that thread only (3 s).
 
 Every call may be repeated after its answer was lost: MLflow then holds the same as after one. MLflow's client itself
-must not repeat any: within one call nobody looks for the run that the lost answer was about.
+must not repeat any: it does not look for the run that the lost answer was about.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from runner.errors import TrackingError
 from runner.journal import MetricRow
 from runner.redaction import without_credentials
-from runner.texts import shown
-from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed
+from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed, write_texts
 from runner.tracking.client import StrictClient
 from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.foreign_errors import mapped
@@ -169,10 +168,10 @@ class MlflowSink:
         with self._writing(run_id):
             place = self._place(run_id)
             if place is not None:
-                _write_texts(place, files)
+                write_texts(place, files)
                 return
             with tempfile.TemporaryDirectory(dir=self.staging) as folder:
-                _write_texts(Path(folder), files)
+                write_texts(Path(folder), files)
                 self._client[0].log_artifacts(run_id, folder)
 
     def log_file(self, run_id: str, file: Path, path: str) -> None:
@@ -249,7 +248,7 @@ class MlflowSink:
             client.set_terminated(run_id, status, end_ms)
 
     def reopen_run(self, run_id: str, stale: Sequence[str] = ()) -> None:
-        """Shows a run as running again, for a sweep that goes on; takes off the tags that told how it had ended."""
+        """Shows a run as running again, for a sweep that goes on; removes the tags that say how it had ended."""
         client, _ = self._client
         with self._writing(run_id):
             for name in client.get_run(run_id).data.tags.keys() & set(stale):
@@ -258,7 +257,7 @@ class MlflowSink:
 
     @contextmanager
     def _writing(self, run_id: str | None) -> Iterator[None]:
-        """As `mapped`; a refusal since somebody has deleted the run or the experiment tells how to restore it."""
+        """Like `mapped`; if the run or the experiment was deleted, the error names the command that restores it."""
         try:
             with mapped():
                 yield
@@ -295,10 +294,3 @@ class MlflowSink:
         if self._opened is None:
             raise RuntimeError("open() comes first")
         return self._opened
-
-
-def _write_texts(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(shown(text), encoding="utf-8")

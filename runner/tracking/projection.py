@@ -45,8 +45,8 @@ class Projection:
         uri: the store's address with its credentials; None for the one that the journal has, which is without.
         poll_s: look for news this often, if not notified.
         timeout_s: at the end, most seconds in which the store takes nothing; what is missing then is in `problem`.
-        on_warning: told, from the thread, of the first error of an outage and of runs that MLflow refuses.
-        on_left: told now and then, while the rest is sent, how much that is and how fast it goes.
+        on_warning: called from the thread with the first error of an outage, and with runs that MLflow refuses.
+        on_left: called now and then, while the rest is sent, with how much that is and how fast it goes.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Projection:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._last_problem = ""
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._where = "MLflow"
         self.problem: str | None = None
         """After the end: what MLflow lacks and the journal keeps; None where nothing is missing."""
@@ -192,8 +192,8 @@ class Projection:
 
     def _on_refused(self, message: str) -> None:
         self._last_problem = message
-        if message not in self._told:
-            self._told.add(message)
+        if message not in self._warned:
+            self._warned.add(message)
             self._on_warning(message)
 
     def _describe_missing(self) -> str | None:

@@ -43,7 +43,7 @@ def merge_log(file: Path) -> None:
 
     MLflow leaves that to whoever closes the store last, and never closes it.
     """
-    # Where somebody reads or the disk is full it stays in the log, and is as safe there.
+    # While another process reads, or when the disk is full, it stays in the log, and is as safe there.
     with contextlib.suppress(sqlite3.Error):
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", timeout=_MERGE_TIMEOUT_S, uri=True)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

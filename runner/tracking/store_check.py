@@ -101,7 +101,7 @@ def check_store(uri: str, environment: Mapping[str, str]) -> None:
     """Asks a store once.
 
     Raises:
-        ConfigError: no store can be at this address, or it lets nobody in with these credentials.
+        ConfigError: no store can be at this address, or it refuses these credentials.
         TrackingError: it does not answer.
     """
     check_address(uri)
@@ -269,7 +269,7 @@ def _import_driver(uri: str) -> None:
 
 
 def _check_database(uri: str, scheme: str) -> None:
-    """Connects as MLflow will; first by a socket, which tells within milliseconds that nobody listens."""
+    """Connects as MLflow will; first by a socket, which fails within milliseconds where nothing listens."""
     import sqlalchemy.exc
     from sqlalchemy.engine import create_engine, make_url
 

@@ -27,7 +27,7 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
     Args:
         folder: the sweep's folder.
         uri: the store's address; None for that of the sweep's config.
-        on_warning: told of an outage, and of each trial whose run MLflow refuses.
+        on_warning: called with an outage, and with each trial whose run MLflow refuses.
         patience_s: how long a store that takes nothing is tried again.
 
     Returns:

@@ -86,7 +86,7 @@ def test_a_trial_without_a_model_has_no_score(make_trial: Any, clock: Clock, ver
     progress.update({"000": report("000", 10, 0.5)}, {"000": KEEP})
     progress.update({"000": report("000", 20, 0.6)}, {"000": verdict})
     assert progress.rows["000"].score is None
-    assert progress.leaders() == ()
+    assert progress.best_so_far() == ()
 
 
 def test_a_round_within_an_epoch_keeps_the_last_epochs_value(make_trial: Any, clock: Clock) -> None:
@@ -118,10 +118,10 @@ def test_each_member_has_its_leader(make_trial: Any, clock: Clock) -> None:
 
     trials = [replace(make_trial(id=f"{i:03}", epochs=4), member="ab"[i // 2]) for i in range(4)]
     progress = Progress(trials=trials, metric="val_accuracy", goal="maximize", clock=clock)
-    assert progress.leaders() == ()
+    assert progress.best_so_far() == ()
     reports = {f"{i:03}": report(f"{i:03}", 10, value) for i, value in enumerate((0.5, 0.7, 0.2, 0.1))}
     progress.update(reports, dict.fromkeys(reports, KEEP))
-    assert [row.trial.id for row in progress.leaders()] == ["001", "002"]
+    assert [row.trial.id for row in progress.best_so_far()] == ["001", "002"]
 
 
 def test_the_pace_is_that_of_all_models_together_without_their_building(make_trial: Any, clock: Clock) -> None:
