@@ -5,7 +5,6 @@ Source: tensorflow 2.21, `python/framework/config.py` (`enable_op_determinism`).
 
 from __future__ import annotations
 
-import tensorflow as tf
 from tensorflow.python.eager import context
 from tensorflow.python.framework import config
 
@@ -23,7 +22,7 @@ def set_determinism(wanted: bool) -> None:
     if config.is_op_determinism_enabled() == wanted:
         return
     if wanted:
-        tf.config.experimental.enable_op_determinism()
+        config.enable_op_determinism()  # tf.config's is the experiment's, and ignored
     else:
         config.disable_op_determinism()
     context.context().clear_kernel_cache()

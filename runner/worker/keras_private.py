@@ -116,18 +116,19 @@ def settings_of_the_trial() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Keras' global settings that an experiment's file may change when it is imported."""
+    """Global settings of Keras, and one of TensorFlow, that an experiment's file may change when it is imported."""
 
     floatx: str
     image_data_format: str
     epsilon: float
     dtype_policy: Any
+    tensor_float_32: bool
 
     @classmethod
     def current(cls) -> Settings:
         """As they are now."""
-        config = keras.config
-        return cls(config.floatx(), config.image_data_format(), config.epsilon(), config.dtype_policy())
+        config, short = keras.config, tf.config.experimental.tensor_float_32_execution_enabled()
+        return cls(config.floatx(), config.image_data_format(), config.epsilon(), config.dtype_policy(), short)
 
     def apply(self) -> None:
         """Makes them the current ones."""
@@ -135,6 +136,7 @@ class Settings:
         keras.config.set_image_data_format(self.image_data_format)
         keras.config.set_epsilon(self.epsilon)
         keras.config.set_dtype_policy(self.dtype_policy)
+        tf.config.experimental.enable_tensor_float_32_execution(self.tensor_float_32)
 
 
 class Globals:

@@ -1,18 +1,20 @@
-"""Limits of a slot that an experiment's code asks to change: each call has the same outcome in every worker and trial.
+"""What an experiment's code asks to change in its process: each call has the same outcome in every worker and trial.
 
 TensorFlow takes threads and devices before it initialises only, so that such a call at the top of a file would change a
 slot's limits in the first process that imports it, and be an error in those where another trial has trained before.
+Its other switches would hold for all trials of the process from then on, whichever comes first.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled
 
 Tell = Callable[[str], None]
 # What TensorFlow and CUDA read when they initialise, which may be after the experiment's file was imported.
@@ -23,6 +25,8 @@ _VARIABLES = {
     "TF_FORCE_GPU_ALLOW_GROWTH": "resources.gpu_memory_mib",
     "TF_GPU_ALLOCATOR": "resources.gpu_memory_mib",
 }
+_LIMIT, _SWITCH = "a trial has the limits of its slot", "it would hold for all trials of the process"
+_NOTHING_INSTEAD = "leave it out"
 
 
 class Limits:
@@ -44,6 +48,7 @@ class Limits:
             self._ignore(owner, "set_visible_devices", "resources.num_gpus", _same_devices)
             for name in ("set_logical_device_configuration", "set_virtual_device_configuration", "set_memory_growth"):
                 self._ignore(owner, name, "resources.gpu_memory_mib", lambda *_, **__: False)
+        self._ignore_switches()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -59,22 +64,52 @@ class Limits:
             for name, value in variables.items():
                 self._put_back(name, value)
 
+    def _ignore_switches(self) -> None:
+        config = tf.config
+        self._switch(
+            config.experimental, "enable_op_determinism", "set train.deterministic instead", is_op_determinism_enabled
+        )
+        self._switch(config.optimizer, "set_jit", "give jit_compile to compile() instead")
+        self._switch(config.optimizer, "set_experimental_options", _NOTHING_INSTEAD)
+        for name in ("run_functions_eagerly", "experimental_run_functions_eagerly"):
+            self._switch(
+                config,
+                name,
+                "give run_eagerly to compile() instead",
+                lambda run_eagerly: bool(run_eagerly) == config.functions_run_eagerly(),
+            )
+        self._switch(
+            config,
+            "set_soft_device_placement",
+            _NOTHING_INSTEAD,
+            lambda enabled: bool(enabled) == config.get_soft_device_placement(),
+        )
+        self._switch(tf.data.experimental, "enable_debug_mode", _NOTHING_INSTEAD)
+
+    def _switch(self, owner: Any, name: str, advice: str, is_so: Callable[..., bool] = lambda *_, **__: False) -> None:
+        self._replace(owner, name, _SWITCH, advice, is_so)
+
     def _ignore(self, owner: Any, name: str, key: str, is_so: Callable[..., bool]) -> None:
+        self._replace(owner, name, _LIMIT, f"set {key} instead", is_so)
+
+    def _replace(self, owner: Any, name: str, reason: str, advice: str, is_so: Callable[..., bool]) -> None:
         original = getattr(owner, name, None)
         if original is None:
             return
 
+        module = "tf.data.experimental" if owner is tf.data.experimental else "tf.config"
+
         @functools.wraps(original)
         def ignored(*arguments: Any, **named: Any) -> None:
             if not is_so(*arguments, **named):
-                self._tell(_warning(f"tf.config's {name}", key))
+                self._tell(_warning(f"{module}'s {name}", reason, advice))
 
         self._changes.append((owner, name, original, ignored))
 
     def _put_back(self, name: str, value: str | None) -> None:
         if os.environ.get(name) == value:
             return
-        self._tell(_warning(f"os.environ[{name!r}]", _VARIABLES[name]))
+        self._tell(_warning(f"os.environ[{name!r}]", _LIMIT, f"set {_VARIABLES[name]} instead"))
         if value is None:
             del os.environ[name]
         else:
@@ -90,8 +125,8 @@ def initialise() -> None:
         tf.config.list_logical_devices()
 
 
-def _warning(what: str, key: str) -> str:
-    return f"warning: {what} in an experiment is ignored, since a trial has the limits of its slot; set {key} instead"
+def _warning(what: str, reason: str, advice: str) -> str:
+    return f"warning: {what} in an experiment is ignored, since {reason}; {advice}"
 
 
 def _same_threads(now: Callable[[], int], num_threads: int) -> bool:
@@ -99,5 +134,6 @@ def _same_threads(now: Callable[[], int], num_threads: int) -> bool:
 
 
 def _same_devices(devices: Any, device_type: str | None = None) -> bool:
-    asked = [devices] if not isinstance(devices, Sequence) else list(devices)
+    is_many = isinstance(devices, list | set) or type(devices) is tuple  # a device is a named tuple
+    asked = list(devices) if is_many else [devices]
     return bool(asked == tf.config.get_visible_devices(device_type))
