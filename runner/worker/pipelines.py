@@ -16,7 +16,7 @@ from tensorflow.core.framework import dataset_options_pb2, graph_pb2
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.ops import gen_dataset_ops
 
-from runner.worker.ops import STATEFUL_RANDOM, graph_ops
+from runner.worker.ops import graph_ops, stateful_random
 
 # Of tf.data's kinds those that pass through what they are made of once, and those that shuffle besides.
 _AS_THEY_LIE = frozenset(
@@ -58,7 +58,7 @@ def pipeline_inexact(dataset: Any, deterministic: bool) -> str:
     """
     stages = list(_stages(dataset))
     ops = frozenset[str]().union(*(stage.ops for stage in stages))
-    if found := sorted(STATEFUL_RANDOM & ops):
+    if found := stateful_random(ops):
         return (
             f"the pipeline: {', '.join(found)} draws from TensorFlow's hidden random state; use tf.random.stateless_* "
             "with seeds from tf.data.Dataset.random(seed) instead"

@@ -26,7 +26,8 @@ class SharedParts:
         """Why a pipeline may not repeat itself, being shared; empty where it is not. Notes what the pipeline uses."""
         parts = remembering(dataset)
         found = sorted({what for what, part in parts if self._knows(part)})
-        self._seen |= {id(part): weakref.ref(part) for _, part in parts}
+        alive = {key: reference for key, reference in self._seen.items() if reference() is not None}
+        self._seen = alive | {id(part): weakref.ref(part) for _, part in parts}
         return _SHARED.format(what=found[0]) if found else ""
 
     def _knows(self, part: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,16 @@ EXAMINED = {
         "",
     ),
     "hidden random state": ("data.map(lambda x: x + tf.random.normal([1]))", "RandomStandardNormal"),
+    "a distorted box": (
+        "data.map(lambda x: tf.image.sample_distorted_bounding_box([8, 8, 1], tf.zeros([1, 1, 4]), seed=1)[0])",
+        "SampleDistortedBoundingBoxV2",
+    ),
+    "a sample of classes": (
+        "D.range(4).map(lambda i: tf.random.uniform_candidate_sampler([[i]], 1, 2, True, 9)[0])",
+        "UniformCandidateSampler",
+    ),
+    "all classes": ("D.range(4).map(lambda i: tf.random.all_candidate_sampler([[i]], 1, 9, True)[0])", ""),
+    "a random pool": ("data.map(lambda x: tf.nn.fractional_max_pool(x, [1, 1.5, 1.5, 1])[0])", "FractionalMaxPool"),
     "a generator's state": ("data.map(lambda x: x + generator.normal([1]))", ""),
     "a generator's state in parallel": (
         "data.map(lambda x: x + generator.normal([1]), num_parallel_calls=tf.data.AUTOTUNE)",
@@ -154,6 +165,20 @@ def test_a_pipeline_without_end_is_known_where_it_can_be(
     assert is_endless(made(pipeline)) == endless
 
 
+def test_ops_of_a_step_that_draw_from_the_hidden_state_are_those_with_a_seed_that_keep_it() -> None:
+    import tensorflow as tf
+
+    from runner.worker.ops import drawn_from_hidden_state, graph_ops
+
+    def step(x: Any, classes: Any) -> Any:
+        sampled = tf.nn.sampled_softmax_loss(tf.ones([9, 4]), tf.ones([9]), classes, x, 2, 9)
+        return sampled, tf.random.stateless_normal([2], [1, 2])
+
+    concrete = tf.function(step).get_concrete_function(tf.zeros([2, 4]), tf.zeros([2, 1], tf.int64))
+    assert drawn_from_hidden_state(graph_ops(concrete)).startswith("LogUniformCandidateSampler draws from")
+    assert drawn_from_hidden_state({"CudnnRNNV3", "StatelessRandomNormal", "RngReadAndSkip", "AnOpOfNobody"}) == ""
+
+
 SHARED = {
     "nothing": ("data.shuffle(9)", "data.shuffle(9)", ""),
     "arrays": ("data.batch(2)", "data.batch(3)", ""),
@@ -173,6 +198,16 @@ def test_a_part_that_remembers_what_was_drawn_belongs_to_one_pipeline(case: str,
     assert shared.inexact(pipelines[0]) == ""
     found = shared.inexact(pipelines[1])
     assert reason in found if reason else found == ""
+
+
+def test_parts_that_are_gone_are_forgotten(made: Callable[[str], Any]) -> None:
+    from runner.worker.shared_parts import SharedParts
+
+    shared = SharedParts()
+    for _ in range(5):
+        assert shared.inexact(made("data.shuffle(9)")) == ""
+        gc.collect()
+    assert len(shared._seen) == 1
 
 
 AUGMENTED = """
