@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from runner.worker.ignored import Ignored
+
 WARNING = (
     "warning: MLflow calls in an experiment are ignored, since every trial is logged as a run without them; to record "
     "a value, make it a Keras metric of the model or a parameter of build_model or load_data"
@@ -40,6 +42,7 @@ _FLUENT = ("mlflow", "mlflow.tracking", "mlflow.tracking.fluent")
 _STATE = "mlflow.tracking._tracking_service.utils"
 _OWN_STORE = "_of_a_named_store"
 _STORES = ("mlflow.db", "mlruns")  # of the working directory
+_Address = tuple[Any, str | None]
 
 
 class MlflowCalls:
@@ -52,12 +55,16 @@ class MlflowCalls:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._changes: dict[tuple[int, str], tuple[Any, Any, Any]] = {}
-        self._address: tuple[Any, str | None] = (None, None)  # as the experiment has set it
+        self._addresses: dict[str, _Address] = {}  # as each experiment has set it
         self._complete = False
 
     @contextmanager
-    def ignored(self) -> Iterator[None]:
-        """Inside, MLflow's functions are others; one that the experiment imports from it stays so."""
+    def ignored(self, experiment: str) -> Iterator[None]:
+        """Inside, MLflow's functions are others; one that the experiment imports from it stays so.
+
+        Args:
+            experiment: its identity; the store that it names is for its own trials.
+        """
         finder = _Finder(self._changed)
         if "mlflow" in sys.modules and not self._complete:
             self._change_all()
@@ -65,12 +72,14 @@ class MlflowCalls:
         for owner, _, replacement in list(self._changes.values()):
             setattr(owner, replacement.__name__, replacement)
         outside, environment = _address(), os.environ.get("MLFLOW_TRACKING_URI")
-        if self._address != (None, None):
-            _set_address(self._address)
+        if experiment in self._addresses:
+            _set_address(self._addresses[experiment])
         try:
             yield
         finally:
-            self._address = _address() if _address() != (None, environment) else (None, None)
+            self._addresses.pop(experiment, None)
+            if _address() != (None, environment):
+                self._addresses[experiment] = _address()
             _set_address((outside[0], environment))
             for owner, original, replacement in list(self._changes.values()):
                 setattr(owner, replacement.__name__, original)
@@ -149,49 +158,6 @@ class MlflowCalls:
             setattr(owner, name, replacement)
 
 
-class Ignored:
-    """What an ignored call returns, in place of any object of MLflow's: whatever is done with it does nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self
-
-    def __call__(self, *_: Any, **__: Any) -> Ignored:
-        """Nothing is done."""
-        return self
-
-    def __enter__(self) -> Ignored:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing has begun."""
-
-    def __getitem__(self, _: Any) -> Ignored:
-        return self
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __str__(self) -> str:
-        return "ignored"
-
-    def __fspath__(self) -> str:
-        return str(self)
-
-    def __add__(self, other: str) -> str:
-        return str(self) + other
-
-    def __radd__(self, other: str) -> str:
-        return other + str(self)
-
-
 class _Finder:
     """Tells of MLflow's modules when they have been imported; it finds none itself."""
 
@@ -226,12 +192,12 @@ def _has_store() -> bool:
     return bool(named or os.environ.get("MLFLOW_TRACKING_URI")) or any(Path(name).exists() for name in _STORES)
 
 
-def _address() -> tuple[Any, str | None]:
+def _address() -> _Address:
     """The store that MLflow's functions use in this process, and the one of its environment."""
     return getattr(sys.modules.get(_STATE), "_tracking_uri", None), os.environ.get("MLFLOW_TRACKING_URI")
 
 
-def _set_address(address: tuple[Any, str | None]) -> None:
+def _set_address(address: _Address) -> None:
     state: Any = sys.modules.get(_STATE)
     if hasattr(state, "_tracking_uri"):
         state._tracking_uri = address[0]

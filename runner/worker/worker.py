@@ -176,7 +176,7 @@ class Worker:
         SystemExit and KeyboardInterrupt of its own too: beyond this they would end the process of all its trials. The
         answer has what was printed since the one before: a snapshot that of an interrupted turn, which has no answer.
         """
-        with self._output.of(trial.id), self._limits.kept(), self._mlflow_calls.ignored():
+        with self._output.of(trial.id), self._limits.kept(), self._mlflow_calls.ignored(trial.source.identity):
             answer = self._tried(kind, trial, call)
         if isinstance(answer, Checked | Report | Export | Snapshot | Failure):
             answer = replace(answer, aside=Aside(output=self._output.take(trial.id), warnings=tuple(self._warnings)))

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from runner.worker.ignored import Ignored
+
 CALLS = """
 import os, sys, threading
 from runner.worker.mlflow_calls import WARNING, MlflowCalls
@@ -14,7 +18,7 @@ from runner.worker.mlflow_calls import WARNING, MlflowCalls
 told = []
 calls = MlflowCalls(told.append)
 assert "mlflow" not in sys.modules, "nobody but the experiment imports it"
-with calls.ignored():
+with calls.ignored("a"):
     import mlflow
     from mlflow import log_metric
     from mlflow.tracking import fluent
@@ -56,13 +60,13 @@ assert set(told) == {WARNING}
 assert os.listdir(".") == [], os.listdir(".")
 
 # A store that the experiment names is its own, to be read; it is no other code's.
-with calls.ignored():
+with calls.ignored("a"):
     mlflow.set_tracking_uri("sqlite:///theirs.db")
     mlflow.log_metric("b", 1)
     assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///theirs.db"
 assert not mlflow.is_tracking_uri_set()
 assert os.listdir(".") == []
-with calls.ignored():
+with calls.ignored("a"):
     assert mlflow.get_tracking_uri() == "sqlite:///theirs.db"
     theirs = mlflow.MlflowClient("sqlite:///theirs.db")
     experiment = theirs.create_experiment("mine")
@@ -73,6 +77,11 @@ with calls.ignored():
     unnamed.create_experiment("ignored")
     assert {found.name for found in unnamed.search_experiments()} == {"Default", "mine"}
     assert len(mlflow.search_runs([experiment])) == 1
+with calls.ignored("b"):
+    assert not mlflow.is_tracking_uri_set(), "a store is of the experiment that names it"
+    mlflow.set_tracking_uri("sqlite:///others.db")
+with calls.ignored("a"):
+    assert mlflow.get_tracking_uri() == "sqlite:///theirs.db"
 assert not hasattr(mlflow.log_metric, "__wrapped__") and not hasattr(mlflow.MlflowClient.log_metric, "__wrapped__")
 
 # The program's own client, which works in a thread of its own meanwhile.
@@ -84,7 +93,7 @@ def follow():
     found.append(own.get_run(run.info.run_id).data)
 
 found = []
-with calls.ignored():
+with calls.ignored("a"):
     thread = threading.Thread(target=follow, name="mlflow-projection")
     thread.start()
     thread.join()
@@ -103,3 +112,40 @@ def test_calls_that_write_are_ignored_and_those_of_a_named_store_are_not(tmp_pat
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("use", "result"),
+    [
+        ("json.dumps({'run': run.info.run_id})", '{"run": "ignored"}'),
+        ("json.dumps({'run': run.info.run_id}, indent=1, sort_keys=True)", '{\n "run": "ignored"\n}'),
+        ("f'{run.info.start_time:.1f}'", "ignored"),
+        ("'%s' % run.info.run_id + '%.1f %d' % (run.x, run.x) + '%d' % run.x", "ignored0.0 00"),
+        ("'runs:/' + run.info.run_id + '/model'", "runs:/ignored/model"),
+        ("os.path.join('a', run.info.run_id)", "a/ignored"),
+        ("str(pathlib.Path('a') / run.info.run_id)", "a/ignored"),
+        ("run.data.metrics.get('a', 0) > 0.5", False),
+        ("run.info.status == 'FINISHED' or 'a' in run.data.tags or 1 in run.x", False),
+        ("str(3.0 - run.info.start_time) + str(run.x / 1000 + 1)", "ignoredignored"),
+        ("float(run.x) + int(run.x) + math.sqrt(run.x)", 0.0),
+        ("[7, 8][run.x]", 7),
+        ("min(run.x, 3) is run", True),
+        ("round(sum([run.x, run.y]), 2) is run", True),
+        ("run.__setitem__('k', 1)", None),
+        ("setattr(run, 'a', 1) or run.a is run", True),
+        ("run.iloc[0]['metrics.loss'].join(run).count().index[0] is run", True),
+        ("len(run) + len(list(run)) + len({run: 1, run.x: 2})", 1),
+        ("copy.deepcopy(run) + '/'", "ignored/"),
+    ],
+)
+def test_whatever_is_done_with_an_ignored_calls_result_does_nothing(use: str, result: object) -> None:
+    names = {"run": Ignored()} | {name: __import__(name) for name in ("copy", "json", "math", "os", "pathlib")}
+    assert eval(use, names) == result
+
+
+def test_an_item_may_be_set_and_removed() -> None:
+    run = Ignored()
+    run["k"] = run["a"] = 1
+    del run["k"]
+    run.a = 1
+    run["n"] += 1
