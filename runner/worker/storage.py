@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,9 +39,15 @@ def _has_no_temporary_folder(err: OSError) -> bool:
 
 @contextmanager
 def temporary_files_in(folder: Path) -> Iterator[None]:
-    """Python's temporary files are made in this folder: the system's may be full or gone."""
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    """Python's temporary files are made in this folder: the system's may be full or gone.
+
+    Side effects:
+        Replaces `tempfile.gettempdir` meanwhile. Other threads get what they got before: MLflow's, which are in this
+        process where the driver is the worker, would lose their files when this folder is moved and removed.
+    """
+    before, thread = tempfile.gettempdir, threading.get_ident()
+    tempfile.gettempdir = lambda: str(folder) if threading.get_ident() == thread else before()
     try:
         yield
     finally:
-        tempfile.tempdir = before
+        tempfile.gettempdir = before

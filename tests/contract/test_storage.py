@@ -7,6 +7,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,19 @@ def test_a_model_is_saved_where_the_folder_of_temporary_files_is_gone(
     assert isinstance(export, Export), export
     assert {path.name for path in tmp_path.iterdir()} == {"000.keras", "000.weights.npz"}
     assert tempfile.tempdir == str(tmp_path / "gone")
+
+
+def test_another_threads_temporary_files_are_not_made_in_this_ones_folder(tmp_path: Path) -> None:
+    from runner.worker.storage import temporary_files_in
+
+    folder, usual = tmp_path / "mine", tempfile.gettempdir()
+    folder.mkdir()
+    with temporary_files_in(folder), ThreadPoolExecutor(1) as pool:
+        with tempfile.NamedTemporaryFile() as mine:
+            assert Path(mine.name).parent == folder
+        with pool.submit(tempfile.NamedTemporaryFile).result() as theirs:
+            assert Path(theirs.name).parent == Path(usual)
+    assert tempfile.gettempdir() == usual
 
 
 @pytest.mark.parametrize("what", ["export", "snapshot", "load"])
