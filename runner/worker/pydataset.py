@@ -1,4 +1,4 @@
-"""A `keras.utils.PyDataset` as a pipeline: the calls that `fit` makes to it, in `fit`'s order.
+"""A `keras.utils.PyDataset` as a pipeline: the calls that `fit` makes to it in epochs of one pass, in `fit`'s order.
 
 It runs inside of its trial's turns alone, never ahead in a thread of its own: it may draw from the random states of
 Python and NumPy, which belong to whichever trial has its turn.
@@ -24,6 +24,9 @@ INEXACT = "a keras.utils.PyDataset is Python code, which may not give the same a
 def as_pipeline(name: str, dataset: Any, seed: int | None) -> Any:
     """The batches of a PyDataset as a `tf.data.Dataset`, which calls it anew for each iterator.
 
+    An epoch's begin and end are those of a pass, also with `train.steps_per_epoch`, where `fit`'s are its own epochs'.
+    `on_epoch_end` is called before the last batch is given, since nobody asks for another one before the next pass.
+
     Args:
         name: of the split, for messages.
         dataset: batches by their number, `len` or `num_batches` of them; None for a dataset without end.
@@ -40,7 +43,10 @@ def as_pipeline(name: str, dataset: Any, seed: int | None) -> Any:
         _Passes(name, dataset, seed), output_signature=keras_private.batch_spec(first)
     )
     cardinality = tf.data.INFINITE_CARDINALITY if batches is None else batches
-    return pipeline.apply(tf.data.experimental.assert_cardinality(cardinality))
+    options = tf.data.Options()  # by default TensorFlow may add a prefetch of its own
+    options.experimental_optimization.inject_prefetch = False
+    options.autotune.enabled = False
+    return pipeline.apply(tf.data.experimental.assert_cardinality(cardinality)).with_options(options)
 
 
 class _Passes:
@@ -56,9 +62,13 @@ class _Passes:
         if number == 0 or not is_training:
             self._dataset.on_epoch_end()  # as `fit` resets what it was given, and `evaluate` each time
         self._dataset.on_epoch_begin()
-        for value in _drawn(self._dataset, self._order(number)):
-            yield _batch(self._name, value)
-        self._dataset.on_epoch_end()
+        last = self._dataset.num_batches
+        for place, value in enumerate(_drawn(self._dataset, self._order(number)), start=1):
+            batch = _batch(self._name, value)
+            if place == last:
+                batch = tf.nest.map_structure(_copied, batch)  # it may lie in what `on_epoch_end` changes
+                self._dataset.on_epoch_end()
+            yield batch
 
     def _order(self, number: int) -> Iterable[int]:
         batches = self._dataset.num_batches
@@ -78,6 +88,10 @@ def _drawn(dataset: Any, order: Iterable[int]) -> Iterator[Any]:
     with ThreadPoolExecutor(dataset.workers) as pool:
         while chosen := list(itertools.islice(indices, together)):
             yield from list(pool.map(dataset.__getitem__, chosen))
+
+
+def _copied(part: Any) -> Any:
+    return part.copy() if isinstance(part, np.ndarray) else part
 
 
 def _batch(name: str, value: Any) -> Any:

@@ -185,6 +185,69 @@ def test_a_pydatasets_batches_are_shuffled_by_the_seed(trial_of: Any) -> None:
     assert found[0] == found[1] != found[2]
 
 
+VIEWS = """
+class Batches(keras.utils.PyDataset):
+    calls = []
+    def __init__(self, name, batches):
+        super().__init__()
+        self.name, self.batches, self.x = name, batches, x[: 8 * batches].copy()
+    def __len__(self):
+        return self.batches
+    def __getitem__(self, index):
+        self.calls.append((self.name, index))
+        return self.x[8 * index : 8 * index + 8], y[8 * index : 8 * index + 8]
+    def on_epoch_begin(self):
+        self.calls.append((self.name, "begin"))
+    def on_epoch_end(self):
+        self.calls.append((self.name, "end"))
+        self.x *= 2
+def load_data():
+    Batches.calls.clear()
+    return Batches("train", 3), Batches("validation", 2)
+"""
+
+
+def test_a_pydatasets_epochs_end_before_validation_as_in_fit(trial_of: Any) -> None:
+    """Its batches are views of what an epoch's end changes."""
+    reports, _ = train(trial_of(VIEWS + "keras.calls_for_this_test = Batches.calls", epochs=2))
+    import keras
+
+    ours = keras.__dict__.pop("calls_for_this_test")[2 + 2 :]  # without the batches that tell what all look like
+    names: dict[str, Any] = {}
+    exec(HEAD + VIEWS, names)
+    training, validation = names["load_data"]()
+    keras.utils.set_random_seed(0)
+    history = names["build_model"]().fit(training, validation_data=validation, epochs=2, shuffle=False, verbose=0)
+    assert epochs(reports) == [{k: v[epoch] for k, v in history.history.items()} for epoch in range(2)]
+    events = [call for call in ours if call[1] in ("begin", "end")]
+    assert events[:4] == [("train", "end"), ("train", "begin"), ("train", "end"), ("validation", "end")]
+
+
+def test_a_pydatasets_batches_are_made_when_they_are_asked_for(trial_of: Any) -> None:
+    import keras
+    import numpy as np
+
+    from runner.worker.pydataset import as_pipeline
+
+    class Counted(keras.utils.PyDataset):  # type: ignore[misc]
+        made = 0
+
+        def __len__(self) -> int:
+            return 64
+
+        def __getitem__(self, index: int) -> Any:
+            self.made += 1
+            return np.zeros((2, 1), "float32"), np.zeros(2)
+
+    dataset = Counted()
+    iterator = iter(as_pipeline("train", dataset, None).map(lambda x, y: (x, y)))
+    told = dataset.made
+    for number in range(1, 4):
+        next(iterator)
+        time.sleep(0.1)
+        assert dataset.made - told == number
+
+
 GENERATOR = "tf.data.Dataset.from_generator(itertools.count, output_signature=tf.TensorSpec([], tf.int64)).batch(16)"
 ENDLESS = {
     "repeated": ("Data(train=data, validation=data.repeat())", "validation data has no end"),
