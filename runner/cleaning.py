@@ -23,7 +23,7 @@ class Removed:
     Args:
         what: for a person.
         size_bytes: of its files.
-        shared_bytes: of these, the files that have another name, MLflow's: their room is not given back.
+        shared_bytes: of these, the files that MLflow has under another name: the disk does not get their room back.
     """
 
     what: str

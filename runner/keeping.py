@@ -16,10 +16,10 @@ Models = Literal["all", "none"] | int
 
 
 class KeptModels:
-    """A journal that lets go of the models that are not to be kept. A `seams.Journal`.
+    """A journal that removes the models that are not to be kept. A `seams.Journal`.
 
-    A model goes when the journal has the better ones: a driver that dies in between leaves one too many, never one too
-    few, and the next driver removes it.
+    It removes a model when the journal has the better ones: a driver that dies in between leaves one too many, never one
+    too few, and the next driver removes it.
 
     Args:
         journal: open, and it has the sweep.
@@ -46,7 +46,7 @@ class KeptModels:
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
     ) -> None:
-        """As `Journal.commit`, and then lets models go."""
+        """As `Journal.commit`, and then removes models."""
         if self._models == "none":
             exports = {trial_id: _without_model(export) for trial_id, export in exports.items()}
         self._journal.commit(reports, verdicts, exports)
@@ -79,6 +79,6 @@ def _without_model(export: Export | Failure) -> Export | Failure:
         return export
     for content in (export.model, export.weights):
         if isinstance(content, Path):
-            with suppress(OSError):  # it goes with the folder
+            with suppress(OSError):  # it is removed with the folder
                 content.unlink()
     return replace(export, model=b"", weights=b"")

@@ -18,11 +18,11 @@ _LONGEST = 120  # characters of its last one in the message
 
 
 class LoggedFleet:
-    """Another fleet, of whose answers what experiments say beside them is taken.
+    """Another fleet, from whose answers this takes what experiments say beside them.
 
     Args:
         fleet: the other one.
-        write: takes a trial's output, and answers the name of the file that has it; empty where none does yet.
+        write: takes a trial's output, and returns the name of the file that has it; empty if there is none yet.
         tell: shows a person a warning.
     """
 
