@@ -18,8 +18,8 @@ Models = Literal["all", "none"] | int
 class KeptModels:
     """A journal that removes the models that are not to be kept. A `seams.Journal`.
 
-    It removes a model when the journal has the better ones: a driver that dies in between leaves one too many, never one
-    too few, and the next driver removes it.
+    It removes a model when the journal has the better ones: a driver that dies in between leaves one too many, never
+    one too few, and the next driver removes it.
 
     Args:
         journal: open, and it has the sweep.
