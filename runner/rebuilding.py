@@ -39,14 +39,34 @@ class Data:
         return value if hasattr(value, "train") else cls(train=value[0], validation=value[1])
 
 
+def rows_of(part):
+    """The first rows of a part of the data, as training got them."""
+    if part is None:
+        return None
+    if isinstance(part, dict):
+        return {name: rows_of(value) for name, value in part.items()}
+    if isinstance(part, (tuple, list)) and not all(np.isscalar(item) for item in part):
+        if isinstance(part, tuple) or hasattr(part[0], "shape"):
+            return tuple(rows_of(item) for item in part)
+    rows = part[:$batch_size]
+    if hasattr(rows, "columns"):
+        rows = np.stack([rows.iloc[:, index].to_numpy() for index in range(rows.shape[1])], axis=1)
+    rows = np.asarray(rows)[:, None] if hasattr(rows, "to_frame") else np.asarray(rows)
+    return tf.convert_to_tensor(rows.astype(keras.config.floatx()) if rows.dtype.kind == "f" else rows)
+
+
 def first_batch():
     """One training batch: a step that is not traced needs values."""
-    train = Data.of(experiment.load_data(**$data_params)).train
+    data = Data.of(experiment.load_data(**$data_params))
+    train = data.train
     if hasattr(train, "element_spec"):
         return next(iter(train))
-    parts = train if isinstance(train, tuple) else (train,)
-    rows = keras.tree.map_structure(lambda part: tf.convert_to_tensor(np.asarray(part[:$batch_size])), parts)
-    return keras.utils.pack_x_y_sample_weight(*rows)
+    if hasattr(train, "num_batches"):
+        return keras.tree.map_structure(lambda part: None if part is None else tf.convert_to_tensor(part), train[0])
+    x, y, weight = (*map(rows_of, train if isinstance(train, tuple) else (train,)), None, None)[:3]
+    if data.class_weight:
+        weight = tf.ones(len(y))
+    return keras.utils.pack_x_y_sample_weight(x, y, weight)
 
 
 def fits():

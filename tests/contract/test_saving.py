@@ -124,13 +124,65 @@ for folder in sys.argv[1:]:
         np.testing.assert_array_equal(ours, theirs)
     sys.path.remove(folder + "/source")
 """
+CODED = ("subclassed", "unlabelled", "two_optimizers", "siamese", "eager_two_optimizers")
+EAGER = """
+import keras, numpy as np, pandas as pd, tensorflow as tf
+from runner import Data
+
+X = np.random.default_rng(0).normal(size=(40, 3))
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        rows = slice(20 * index, 20 * index + 20)
+        return X[rows], X[rows, :1]
+
+def load_data(kind):
+    frame = pd.DataFrame(X, columns=list("abc"))
+    train = {
+        "without_labels": (X, None),
+        "of_batches": Batches(),
+        "of_doubles": (X, X[:, :1]),
+        "of_a_column": (X, frame["a"]),
+        "of_a_frame": (frame.assign(d=frame["a"] > 0), frame["a"]),
+        "of_lists": ([X, X], [float(number) for number in X[:, 0]]),
+        "weighted": (X, np.arange(40) % 2),
+    }[kind]
+    return Data(train=train, class_weight={0: 1.0, 1: 2.0} if kind == "weighted" else None)
+
+class Eager(keras.Model):
+    def train_step(self, data):
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        for part in (*x, y, weight) if isinstance(x, tuple) else (x, y, weight):
+            assert part is None or (tf.is_tensor(part) and part.dtype in self.dtypes), part
+        assert y is None or len(y.shape) == (1 if isinstance(x, tuple) or y.dtype.is_integer else 2)
+        x = tf.cast(x[0] if isinstance(x, tuple) else x, tf.float32)
+        if not hasattr(self, "kernel"):
+            shape = (x.shape[-1], 1 if y is None else len(y.shape) + (weight is not None))
+            self.kernel = self.add_weight(shape=shape, name="kernel")
+        self.kernel.assign_add(tf.ones_like(self.kernel))
+        return {"loss": tf.reduce_mean(x @ self.kernel)}
+
+def build_model(kind):
+    model = Eager()
+    model.dtypes = {tf.float64} if kind == "of_batches" else {tf.float32, tf.int64}
+    model.compile("sgd", run_eagerly=True)
+    return model
+"""
+KINDS = ("without_labels", "of_batches", "of_doubles", "of_a_column", "of_a_frame", "of_lists", "weighted")
 NO_DATA = "\n\ndef load_data(case):\n    raise RuntimeError('its first step is traced, without data')\n"
 
 
 def test_a_model_is_rebuilt_from_its_source_and_weights_without_this_program(make_trial: Any, tmp_path: Path) -> None:
     folders = []
-    for case in ("subclassed", "unlabelled", "two_optimizers", "siamese", "eager_two_optimizers"):
-        trial = make_trial(case, epochs=1)
+    (tmp_path / "eager.py").write_text(EAGER, encoding="utf-8")
+    trials = {case: make_trial(case, epochs=1) for case in CODED}
+    for kind in KINDS:
+        args = {"path": tmp_path / "eager.py", "params": {"kind": kind}}
+        trials[f"eager_{kind}"] = make_trial(epochs=1, batch_size=16, **args)
+    for case, trial in trials.items():
         report, export = train_and_export(trial)
         assert report.facts is not None
         folder = tmp_path / case
