@@ -46,6 +46,7 @@ class Experiment:
         self._modules: dict[str, ModuleType] = {}
         name = free_name(self._root / source.module)
         imported = Globals(0, _PRISTINE)
+        self._neighbours.refuse_imported(sys.modules.copy())
         with imported.active(), self.active():
             spec = importlib.util.spec_from_file_location(name, self._root / source.module)
             if spec is None or spec.loader is None:

@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-from runner.records import Source
+from runner.records import Source, has_python_text
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -31,7 +31,7 @@ class Neighbours(MetaPathFinder):
     """
 
     def __init__(self, root: Path, source: Source) -> None:
-        self._root = str(root)
+        self._root, self._source = str(root), source
         names = {Path(name).parts[0].removesuffix(".py") for name, _ in source.files}
         self._names = names - {Path(source.module).stem}
 
@@ -42,6 +42,30 @@ class Neighbours(MetaPathFinder):
         if path is not None or fullname not in self._names:
             return None
         return PathFinder.find_spec(fullname, [self._root])
+
+    def refuse_imported(self, modules: Mapping[str, ModuleType]) -> None:
+        """Refuses a neighbour whose name is another module's that is imported already, which Python would give instead.
+
+        To take that one out meanwhile is no way: libraries that are imported meanwhile would get the user's.
+
+        Args:
+            modules: all that are imported before the experiment's file is.
+
+        Raises:
+            ImportError: naming both.
+        """
+        for name, text in self._source.files[1:]:
+            top = Path(name).parts[0].removesuffix(".py")
+            found = modules.get(top)
+            if found is None or top not in self._names or name not in (f"{top}.py", f"{top}/__init__.py"):
+                continue
+            file = _file(found)
+            if file is None or not has_python_text(file, text):
+                raise ImportError(
+                    f"{Path(self._source.path).parent / name} has the name of a module that is imported already, "
+                    f"{top} ({'built into Python' if file is None else file}), so that `import {top}` gives that one; "
+                    "rename your file"
+                )
 
 
 def free_name(file: Path) -> str:

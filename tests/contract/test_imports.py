@@ -71,6 +71,16 @@ def test_files_beside_an_experiment_that_it_does_not_import_are_given_to_no_libr
     assert sys.modules.pop(absent).__file__ != str(folder / "exp" / f"{absent}.py")
 
 
+def test_a_file_named_like_a_module_that_is_imported_already_is_an_error(folder: Path, make_trial: Any) -> None:
+    (folder / "exp" / "queue.py").write_text("VALUE = 1\n", encoding="utf-8")
+    answer = checked(folder, make_trial, imports="from queue import VALUE")
+    assert isinstance(answer, Failure)
+    assert answer.message.startswith(
+        "ImportError: exp/queue.py has the name of a module that is imported already, queue"
+    )
+    assert answer.message.endswith("rename your file")
+
+
 def test_code_from_outside_the_experiments_folder_is_told(folder: Path, make_trial: Any) -> None:
     (folder / "common_code").mkdir()
     (folder / "common_code" / "layers.py").write_text("", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import queue
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -113,6 +114,22 @@ def test_a_library_does_not_get_a_file_that_the_experiment_does_not_import(proje
     assert found.origin == str(project / "beside.py")
     assert neighbours.find_spec("queue") is None
     assert neighbours.find_spec("exp") is None
+
+
+@pytest.mark.parametrize(("name", "told"), [("queue", "queue.py)"), ("sys", "built into Python")])
+def test_a_neighbour_with_the_name_of_a_module_that_is_imported_already_is_refused(
+    project: Path, name: str, told: str
+) -> None:
+    (project / f"{name}.py").write_text("VALUE = 1\n", encoding="utf-8")
+    (project / "exp.py").write_text(f"import json, {name}\n{FUNCTIONS}", encoding="utf-8")
+    neighbours = Neighbours(project, read_source("exp.py"))
+    neighbours.refuse_imported({})
+    with pytest.raises(ImportError, match=f"^{name}.py has the name of a module .* already, {name} ") as error:
+        neighbours.refuse_imported({"queue": queue, "sys": sys})
+    assert told in str(error.value)
+    same = ModuleType(name)
+    same.__file__ = str(project / f"{name}.py")
+    neighbours.refuse_imported({name: same})
 
 
 def test_an_experiments_module_takes_no_librarys_name(tmp_path: Path) -> None:
