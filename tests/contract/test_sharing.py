@@ -139,6 +139,8 @@ class JoinedSession:
 
     def __exit__(self, *exc: object) -> None: ...
 
+    def check(self) -> None: ...
+
 
 @pytest.fixture
 def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
