@@ -7,7 +7,8 @@ model that may train on another's trace, and so may never be traced itself, is b
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from runner.records import Trial
 from runner.worker import keras_private
@@ -15,7 +16,10 @@ from runner.worker.code import Experiment
 from runner.worker.engine import Built
 from runner.worker.feeds import ArrayFeed, Feed
 from runner.worker.inspect import check_model, is_plain_keras
+from runner.worker.oom import is_out_of_memory
 from runner.worker.seeds import set_seeds
+
+T = TypeVar("T")
 
 
 def build_model(experiment: Experiment, trial: Trial, feed: Feed) -> Built:
@@ -34,6 +38,30 @@ def build_model(experiment: Experiment, trial: Trial, feed: Feed) -> Built:
         return Built(model, feed)
     keras_private.set_automatic_names(names)  # the attempt may have left it half built; its trace says what is wrong
     return Built(_made(experiment, trial, feed), feed)
+
+
+def traced(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[], T]) -> T:
+    """What `trace` returns.
+
+    Raises:
+        Exception: what `trace` raises. If memory ran out while the trace created variables, Keras may hide that and
+            fail later in another way; then the error that a model made again raises, which says so.
+    """
+    try:
+        return trace()
+    except Exception as err:
+        shortage = None if is_out_of_memory(err) else _shortage(experiment, trial, feed)
+        if shortage is None:
+            raise
+        raise shortage from err
+
+
+def _shortage(experiment: Experiment, trial: Trial, feed: Feed) -> Exception | None:
+    try:
+        keras_private.symbolic_build(_made(experiment, trial, feed), feed.spec())
+    except Exception as err:  # whatever else is wrong, the trace has said it
+        return err if is_out_of_memory(err) else None
+    return None
 
 
 def _made(experiment: Experiment, trial: Trial, feed: Feed) -> Any:

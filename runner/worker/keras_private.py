@@ -22,6 +22,7 @@ from keras.src.random import seed_generator
 from keras.src.trainers.data_adapters import data_adapter_utils, tf_dataset_adapter
 
 from runner.worker.metrics import as_numbers
+from runner.worker.oom import is_out_of_memory
 from runner.worker.seeds import set_seeds
 
 _NAMES = "object_name_uids"
@@ -31,11 +32,16 @@ def symbolic_build(model: Any, batch: Any) -> bool:
     """Tries to create every variable that the first step of `fit` would create, without tracing one.
 
     Returns:
-        False where that failed, which may leave the model half built.
+        False if that failed, which may leave the model half built.
+
+    Raises:
+        Exception: no memory was left for the variables.
     """
     try:
         model._symbolic_build(data_batch=batch)
-    except Exception:  # any layer may fail on symbolic values; only its trace can tell whether it trains
+    except Exception as err:  # any layer may fail on symbolic values; only its trace can tell whether it trains
+        if is_out_of_memory(err):
+            raise
         return False
     return True
 

@@ -17,9 +17,11 @@ _MIB = 1024 * 1024
 # TensorFlow has one error for all that may run out, open files and disks among them: only its text tells memory.
 _ANYWHERE = re.compile(r"OOM when allocating|RESOURCE_EXHAUSTED: .*memory", re.IGNORECASE)
 _IN_TENSORFLOW = re.compile(
-    r"out of memory|(failed|unable) to allocate|OUT_OF_MEMORY|(CUBLAS|CUDNN|CUSOLVER|CUFFT)_(STATUS_)?ALLOC_FAILED",
+    r"out of memory|Cannot parse tensor from proto|"
+    r"(failed|unable) to allocate|OUT_OF_MEMORY|(CUBLAS|CUDNN|CUSOLVER|CUFFT)_(STATUS_)?ALLOC_FAILED",
     re.IGNORECASE,
 )
+# A constant in a graph is parsed into memory: that of a graph just traced cannot be malformed.
 _TENSOR = re.compile(r"OOM when allocating tensor with shape\s*\[([\d,]*)\] and type (\w+)")
 _BYTES = re.compile(r"allocate (?:request for )?(\d+) ?(?:B|bytes)\b")
 _ARRAY = re.compile(r"Unable to allocate ([\d.]+) (\w+) for an array")  # NumPy's

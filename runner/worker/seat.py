@@ -16,7 +16,7 @@ import numpy as np
 
 from runner.records import Checked, Epoch, Export, Facts, Report, Snapshot, Trial, Turn, Work
 from runner.worker import keras_private, memory, snapshot, variables
-from runner.worker.building import build_model
+from runner.worker.building import build_model, traced
 from runner.worker.code import Experiment
 from runner.worker.engine import Engines, State, read
 from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
@@ -62,7 +62,7 @@ class Seat:
             if resident is not None:
                 check_text(built.model, resident.data.train)
             tracing = time.perf_counter()
-            self._engine = engines.fitting(built, trial)
+            self._engine = traced(experiment, trial, self._feed, lambda: engines.fitting(built, trial))
             self._trace_s = time.perf_counter() - tracing
             self._state: State | None = read(built.model)
             self.facts = self._look_at(built.model)
