@@ -87,7 +87,11 @@ def fit(case: str, seed: int, **settings: Any) -> tuple[list[dict[str, float]], 
     return [{name: values[epoch] for name, values in history.items()} for epoch in range(EPOCHS)], model.get_weights()
 
 
-@pytest.mark.parametrize("case", CASES)
+# Their steps add three terms or more, in an order that TensorFlow's graph optimizer chooses: the last bits may differ.
+REORDERED = ("two_optimizers",)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in REORDERED])
 def test_epoch_metrics_and_final_weights_are_those_of_fit(case: str, make_trial: Any) -> None:
     settings = SETTINGS.get(case, {})
     reports, export = train(make_trial(case, epochs=EPOCHS, shuffle=False, seed=3, **settings))
@@ -97,6 +101,18 @@ def test_epoch_metrics_and_final_weights_are_those_of_fit(case: str, make_trial:
     assert len(weights(export)) == len(expected_weights)
     for ours, theirs in zip(weights(export), expected_weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("case", REORDERED)
+def test_sums_that_tensorflow_orders_itself_are_those_of_fit_but_for_their_last_bits(
+    case: str, make_trial: Any
+) -> None:
+    reports, export = train(make_trial(case, epochs=EPOCHS, shuffle=False, seed=3))
+    expected, expected_weights = fit(case, seed=3)
+    for ours, theirs in zip(epochs(reports), expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    for mine, other in zip(weights(export), expected_weights, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-7)
 
 
 def test_every_model_has_its_row() -> None:
