@@ -14,14 +14,6 @@ TESTS = Path(__file__).parent
 MakeTrial = Callable[..., Trial]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share its fixtures, and so one process; so do the files that look at the demo's sweep."""
-    for item in items:
-        users = "demo" if item.path.name in ("test_cli_sweep.py", "test_cli_review.py") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(users))
-
-
 @pytest.fixture
 def make_trial() -> MakeTrial:
     """Builds a trial of `tests/cases.py`, or of any other experiment file."""

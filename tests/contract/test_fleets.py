@@ -344,7 +344,8 @@ def test_what_a_file_does_to_the_process_has_one_outcome_in_every_worker_and_tri
         before = os.environ.get("CUDA_VISIBLE_DEVICES")
         found[name] = fleet.advance({i: (Work(trial=trial, round=0),) for i, trial in enumerate(trials)})
         assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
-    assert [metrics(report) for report in found["wide"].values()] == [metrics(r) for r in found["plain"].values()]
+    wide, without = ([metrics(found[name][id_]) for id_ in sorted(found[name])] for name in ("wide", "plain"))
+    assert wide == without
     told = {text for report in found["wide"].values() for text in report.aside.warnings}
     assert {text.partition("; ")[2] for text in told} == {
         "set resources.num_cpus instead",
@@ -489,6 +490,7 @@ def test_a_worker_that_its_code_has_ended_is_lost_with_its_exit_code(ending: Any
     assert failure.kind == "worker"
     assert failure.message.startswith("its code has ended the process by os._exit, exit code 7; ActorDiedError: ")
     assert "about to end\n" in failure.aside.output
+    ray_fleet.replace({0: None})  # other tests need its slot
 
 
 class Killer:
