@@ -106,6 +106,8 @@ def _answered(pending: Mapping[K, Call], explain: Explain) -> dict[K, _Value | L
         (key for key, call in pending.items() if call.future is None),
         Lost(kind="worker", message="its worker had ended before", noticed_s=time.time()),
     )
+    if not there:
+        return found
     try:
         values = ray.get([call.future for call in there.values()])  # one call where none of them is an error
     except RayError:
