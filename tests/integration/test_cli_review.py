@@ -104,7 +104,7 @@ def test_a_model_with_code_of_its_own_is_rebuilt_from_source_and_weights(folder:
         "_, (x, y) = experiment.load_data()\n"
         "print(json.dumps(model.evaluate(x, y, batch_size=32, verbose=0, return_dict=True)['loss']))"
     )
-    for command in (["out/rebuild.py"], ["-c", code]):
+    for command in (["out/rebuild.py"], ["-P", "-c", code]):  # the folder has a json.py of the user's
         result = subprocess.run(
             [sys.executable, *command], cwd=folder.path, env=environment(), capture_output=True, text=True, check=False
         )
