@@ -156,7 +156,7 @@ def _rows(name: str, values: list[Any]) -> Iterator[tuple[tuple[str, int], float
     """A metric's epochs as the journal has them: of a vector each component, and the mean under its own name."""
     for epoch, value in enumerate(values, start=1):
         if isinstance(value, list):
-            yield (name, epoch), float(np.mean(np.asarray(value, "float32")))
+            yield (name, epoch), float(np.mean(value))
             for index, component in enumerate(value):
                 yield (f"{name}/{index}", epoch), component
         else:

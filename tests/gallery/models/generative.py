@@ -57,9 +57,13 @@ class Autoencoder(keras.Model):
     def metrics(self) -> list[Any]:
         return self.trackers
 
-    def losses_of(self, x: Any) -> list[Any]:
+    def losses_of(self, x: Any, training: bool) -> list[Any]:
         mean, spread = self.encoder(x)
-        z = mean + ops.exp(0.5 * spread) * keras.random.normal(ops.shape(mean), seed=self.seeds)
+        z = (
+            mean
+            if not training
+            else mean + ops.exp(0.5 * spread) * keras.random.normal(ops.shape(mean), seed=self.seeds)
+        )
         reconstruction = ops.mean(ops.sum(ops.square(x - self.decoder(z)), axis=(1, 2, 3)))
         divergence = -0.5 * ops.mean(ops.sum(1 + spread - ops.square(mean) - ops.exp(spread), axis=1))
         return [reconstruction + divergence, reconstruction, divergence]
@@ -71,13 +75,13 @@ class Autoencoder(keras.Model):
 
     def train_step(self, x: Any) -> dict[str, Any]:
         with tf.GradientTape() as tape:
-            losses = self.losses_of(x)
+            losses = self.losses_of(x, training=True)
         gradients = tape.gradient(losses[0], self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
         return self._logs(losses)
 
     def test_step(self, x: Any) -> dict[str, Any]:
-        return self._logs(self.losses_of(x))
+        return self._logs(self.losses_of(x, training=False))  # draws nothing: an export's seeds begin again
 
 
 def variational_autoencoder() -> keras.Model:

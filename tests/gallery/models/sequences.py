@@ -70,7 +70,7 @@ def causal_convolutions() -> keras.Model:
         y = layers.Conv1D(4, 2, dilation_rate=rate, padding="causal", activation="tanh")(x)
         x = layers.add([layers.Conv1D(4, 1)(x), y])
     model = keras.Model(inputs, layers.Dense(1)(layers.Flatten()(x)))
-    model.compile(keras.optimizers.Nadam(1e-2), keras.losses.Huber(0.5), metrics=["mse"])
+    model.compile(keras.optimizers.Nadam(1e-2), keras.losses.Huber(), metrics=["mse"])
     return model
 
 
