@@ -18,7 +18,7 @@ POINTS = {
     "within commit": 44,
     "after commit": 32,
     "between metrics and tags": 8,
-    "mid-snapshot": 16,
+    "mid-snapshot": 8,
     "while flushing": 24,
 }
 

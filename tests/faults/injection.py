@@ -117,15 +117,18 @@ def _mid_snapshot(injection: Injection, patches: ExitStack) -> None:
 
     chance = random.Random(injection.seed)
 
-    def write_a_part(path: Path, content: bytes) -> None:
-        with path.open("wb") as file:
-            file.write(content[: chance.randrange(len(content))])
+    def write_a_part(path: Path, content: bytes | Path) -> None:
+        whole = content.read_bytes() if isinstance(content, Path) else content
+        path.write_bytes(whole[: chance.randrange(len(whole))])
         _kill_driver()
 
-    if chance.random() < 0.75:
-        _wrap(patches, snapshots, "_write", injection.number, write_a_part, None)
+    place = chance.random()
+    if place < 0.75:
+        # Those that write the state, which workers have written to another place, and the manifest.
+        name = "_put" if place < 0.375 else "write_durably"
+        _wrap(patches, snapshots, name, injection.number, write_a_part, None)
     else:
-        _wrap(patches, snapshots, "_sync", injection.number, _kill_driver, None)
+        _wrap(patches, snapshots, "sync_folder", injection.number, _kill_driver, None)
 
 
 def _while_flushing(injection: Injection, patches: ExitStack) -> None:

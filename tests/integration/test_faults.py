@@ -6,9 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from faults.injection import POINTS, Injection
 from faults.outcome import Outcome, compare
 
 TESTS = Path(__file__).parents[1]
@@ -31,6 +35,15 @@ def test_a_selection_of_faults_loses_doubles_and_changes_nothing(tmp_path: Path)
     tries = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
     assert [made["fault"] for made in tries] == list(SELECTION)
     assert all(made["struck"] for made in tries)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_fault_strikes_at_a_seam_that_there_is(point: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", os.environ.get("TMPDIR", tempfile.gettempdir()))  # one of them sets both
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.gettempdir())
+    for seed in range(20):  # which decides between several seams
+        with ExitStack() as patches:
+            POINTS[point](Injection(point=point, number=1, seed=seed, kind=str(tmp_path)), patches)
 
 
 A, B = b"a" * 8, b"b" * 8
