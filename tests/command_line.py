@@ -153,7 +153,9 @@ def make_folder(parent: Path) -> Folder:
 
 def environment(**more: str) -> dict[str, str]:
     """This process's environment without what would change the output."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "RAY_ADDRESS")}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("COLUMNS", "RAY_ADDR", "MLFLOW_"))
+    }
     return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", **more}
 
 

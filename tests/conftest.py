@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,17 @@ from runner.records import Allocation, Source, TrainSettings, Trial
 
 TESTS = Path(__file__).parent
 MakeTrial = Callable[..., Trial]
+
+
+@pytest.fixture(autouse=True)
+def _no_store_of_another_test() -> Iterator[None]:
+    """`mlflow.set_tracking_uri` writes to the environment, from which later tests' processes would take it."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    if os.environ.get("MLFLOW_TRACKING_URI") != before:
+        import mlflow
+
+        mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture

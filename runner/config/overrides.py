@@ -180,7 +180,7 @@ def _reworded(err: HydraException) -> str:
         named = re.search(r"Unknown function '([^']*)'", message)
         meant = hints.FUNCTIONS.get(named[1]) if named else None
         hint = f"; did you mean {meant}?" if meant else ""
-        return f"unknown function{hint}; allowed: {', '.join(FUNCTIONS)}; put quotes around text with brackets"
+        return f"unknown function; allowed: {', '.join(FUNCTIONS)}; put quotes around text with brackets{hint}"
     if isinstance(cause, TypeError):
         return f"wrong arguments: {cause}"
     if "token recognition error" in message:

@@ -131,7 +131,7 @@ class Seen(keras.Model):
 
     def train_step(self, data):
         import tensorflow as tf
-        x = tf.reshape(data[0], [-1])
+        x = tf.reshape(keras.utils.unpack_x_y_sample_weight(data)[0], [-1])
         indices = self.count + tf.range(tf.shape(x)[0])
         self.rows.assign(tf.tensor_scatter_nd_update(self.rows.value, indices[:, None], x))
         self.count.assign_add(tf.shape(x)[0])

@@ -25,7 +25,7 @@ def by_whole_history(train: TrainSettings, history: Sequence[Metrics], report: R
         reason = f"diverged: loss is {loss} after step {report.step}"
         if rule is not None and rule.restore_best and best is not None:
             return Verdict(kind="stop", reason=reason, restore_best=True)
-        return Verdict(kind="fail", reason=reason)
+        return Verdict(kind="stop", reason=reason, keeps_model=False)
     if not report.epochs:
         return Verdict(kind="keep")
     best, stopped = early_stopping(rule, history)
