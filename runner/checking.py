@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from runner.config import Member, hints, infer_goal
 from runner.config.schema import Train
 from runner.errors import ConfigError, ExperimentError, FleetError, StorageError
+from runner.logged import with_last_lines
 from runner.preparation import Prepared
 from runner.records import Checked, Failure, Goal, Trial
 from runner.settle import Check
@@ -27,9 +28,7 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
         StorageError: a disk took no more.
         FleetError: every worker was lost.
     """
-    of_member: dict[str, list[Trial]] = {}
-    for trial in prepared.trials:
-        of_member.setdefault(trial.member, []).append(trial)
+    of_member = _by_member(prepared.trials)
     results = check([trials[0] for trials in of_member.values()])
     again = [trials[-1] for trials in of_member.values() if _may_pass_with_another(trials, results[trials[0].id])]
     results = {**results, **(check(again) if again else {})}
@@ -47,14 +46,49 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
     if failures and all(failure.kind == "worker" for _, failure in failures):
         raise FleetError("\n".join(_describe(trial, failure) for trial, failure in failures))
     if failures:
-        raise ExperimentError(
-            "\n".join(_describe(trial, failure) for trial, failure in failures),
-            "\n".join(failure.traceback for _, failure in failures),
-        )
+        raise _error(failures)
     return checked
 
 
-def _may_pass_with_another(trials: Sequence[Trial], answer: Checked | Failure) -> bool:
+def refuse_mistakes(trials: Sequence[Trial], failures_of: Callable[[Sequence[Trial]], Mapping[str, Failure]]) -> None:
+    """Raises what `check_members` would, as far as that can be told without workers.
+
+    Args:
+        trials: of the whole sweep.
+        failures_of: tries trials; those without a failure may have one in a worker.
+
+    Raises:
+        ExperimentError: a member's code fails for certain.
+    """
+    of_member = _by_member(trials)
+    found = dict(failures_of([trials[0] for trials in of_member.values()]))
+    again = [trials[-1] for trials in of_member.values() if _may_pass_with_another(trials, found.get(trials[0].id))]
+    found |= failures_of(again) if again else {}
+    passed = {trial.member for trial in again if trial.id not in found}
+    failures = [
+        (trials[0], with_last_lines(found[trials[0].id], ""))
+        for member, trials in of_member.items()
+        if trials[0].id in found and member not in passed
+    ]
+    if failures:
+        raise _error(failures)
+
+
+def _by_member(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    of_member: dict[str, list[Trial]] = {}
+    for trial in trials:
+        of_member.setdefault(trial.member, []).append(trial)
+    return of_member
+
+
+def _error(failures: Sequence[tuple[Trial, Failure]]) -> ExperimentError:
+    return ExperimentError(
+        "\n".join(_describe(trial, failure) for trial, failure in failures),
+        "\n".join(failure.traceback for _, failure in failures),
+    )
+
+
+def _may_pass_with_another(trials: Sequence[Trial], answer: Checked | Failure | None) -> bool:
     """Whether the last trial may pass where the first has not: not with the same data if those are to blame."""
     if not isinstance(answer, Failure) or len(trials) == 1:
         return False

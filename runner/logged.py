@@ -90,12 +90,12 @@ class LoggedFleet:
                 self._tell(text)
         file = self._write(answer.trial_id, aside.output) if aside.output else ""
         if isinstance(answer, Failure):
-            answer = _with_last_lines(answer, file)
+            answer = with_last_lines(answer, file)
         return replace(answer, aside=Aside())
 
 
-def _with_last_lines(failure: Failure, file: str) -> Failure:
-    """The failure and how its output ends."""
+def with_last_lines(failure: Failure, file: str) -> Failure:
+    """The failure and how its output ends; `file` has all of it, unless it is empty."""
     lines = last_lines(failure.aside.output, _LINES)
     if not lines:
         return failure

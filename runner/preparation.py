@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def prepare(config: Config) -> Prepared:
     )
 
 
-def probe(prepared: Prepared) -> Prepared:
+def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> Prepared:
     """The same sweep once all its models are measured: each is built and trained for some steps.
 
     On GPUs one worker has a whole one; without, as many workers as there are slots.
@@ -86,7 +86,7 @@ def probe(prepared: Prepared) -> Prepared:
     if any(slot.allocation.gpus for slot in slots):
         single = {node: _with_one_gpu(node, machine) for node, machine in prepared.machines.items()}
         slots = plan_on_nodes(Request(max_concurrent=1), single, 1)
-    with open_fleet(prepared, slots) as fleet:
+    with open_fleet(prepared, slots, meanwhile) as fleet:
         for trial, found in _probed(unknown, fleet):
             known.keep(trial, found)
         if slots[0].allocation.gpus and "" in prepared.machines:
@@ -158,8 +158,8 @@ def within_memory(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fle
     return replace(prepared, slots=tuple(kept))
 
 
-def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
-    """The configured fleet for these slots, not yet started."""
+def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[], None] = lambda: None) -> Fleet:
+    """The configured fleet for these slots, not yet started; `meanwhile` is called while it waits for Ray."""
     fleet = prepared.config.fleet
     if fleet.kind == "local":
         from runner.fleet.local import LocalFleet
@@ -172,7 +172,7 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot]) -> Fleet:
 
     patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())
-    return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience, nice=fleet.nice)
+    return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience, nice=fleet.nice, meanwhile=meanwhile)
 
 
 def make_settling(prepared: Prepared, fleet: Fleet, timings: Path = CACHE) -> Settling:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,11 +12,12 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from runner.checking import check_members, choose_metric, unrecorded, unused_settings
+from runner.checking import check_members, choose_metric, refuse_mistakes, unrecorded, unused_settings
 from runner.config import Config
 from runner.disk import check_room, plan_disk
 from runner.journal import SqliteJournal, TrialLogs, locked, staging_folder
 from runner.logged import LoggedFleet
+from runner.preflight import Preflight
 from runner.preparation import (
     Prepared,
     advice,
@@ -47,6 +48,7 @@ def run_sweep(
     root: Path,
     secrets: Mapping[str, str],
     signals: StopSignals,
+    preflight: Preflight | None = None,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Outcome:
     """Trains every trial and records it; returns when MLflow has everything too.
@@ -58,6 +60,7 @@ def run_sweep(
         root: folder of all sweeps.
         secrets: the environment's, by name; they are never recorded.
         signals: those that stop the program.
+        preflight: looks for mistakes in the experiments' code while workers start; None where nobody does.
         environment: the program's, with MLflow's credentials.
 
     Raises:
@@ -70,12 +73,16 @@ def run_sweep(
     refuse_secrets(config, secrets)
     check_writable(root)
     reached = is_reached(store, config.tracking.required, console)
-    prepared = _with_slots(prepared, console)
     masked = partial(redact, secrets=secrets.values())
     logs = TrialLogs(masked)
+    preflight = preflight or Preflight()  # one that has not been entered finds nothing
+    _look(preflight, prepared)
+    prepared = _with_slots(prepared, console, preflight.check)
     with ExitStack() as records:
-        with LoggedFleet(open_fleet(prepared, prepared.slots), logs.write, told_by(console, masked)) as fleet:
+        workers = open_fleet(prepared, prepared.slots, preflight.check)
+        with LoggedFleet(workers, logs.write, told_by(console, masked)) as fleet:
             prepared, checked = _check(prepared, fleet, console)
+            preflight.end()
             metric, goal = choose_metric(prepared, checked)
             check_room(plan_disk(prepared, {name: check.facts for name, check in checked.items()}), prepared, root)
             folder = new_folder(root, config.name)
@@ -98,11 +105,21 @@ def run_sweep(
     return outcome(folder, progress, projection, config.tracking.required)
 
 
-def _with_slots(prepared: Prepared, console: Console) -> Prepared:
+def _look(preflight: Preflight, prepared: Prepared) -> None:
+    """Begins to look for mistakes where the workers will be processes of this machine."""
+    fleet = prepared.config.fleet
+    if fleet.kind == "ray" and fleet.address is None:
+        with_gpus = any(slot.allocation.gpus for slot in prepared.slots)
+        preflight.look(partial(refuse_mistakes, prepared.trials), with_gpus=with_gpus)
+    else:
+        preflight.end()
+
+
+def _with_slots(prepared: Prepared, console: Console, meanwhile: Callable[[], None]) -> Prepared:
     """The sweep with its slots planned, its models measured first if the slots follow from that."""
     if prepared.to_probe:
         console.print(f"measuring the memory of {len(prepared.needs)} models …", style="dim", highlight=False)
-        prepared = probe(prepared)
+        prepared = probe(prepared, meanwhile)
         _tell(console, unmeasured(prepared))
     console.print(_headline(prepared), highlight=False)
     _tell(console, advice(prepared))

@@ -14,6 +14,7 @@ import click
 
 from runner.cli.base import load, make_console, takes_config, takes_sweep, tell_variables, verb
 from runner.errors import TrackingError
+from runner.preflight import Preflight
 from runner.redaction import redact, secrets_of, without_credentials
 
 if TYPE_CHECKING:
@@ -33,18 +34,20 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     python -m runner sweep experiment=three_models
     python -m runner sweep experiments/my_model.py params.units=32,64 'params.learning_rate=loguniform(1e-4,1e-1)'
     """  # noqa: D301
-    config = load(arguments, config_dir, config_name)
-    from runner.review import SWEEPS, write_timeline
-    from runner.sweep import run_sweep
+    with Preflight() as preflight:
+        config = load(arguments, config_dir, config_name)
+        from runner.review import SWEEPS, write_timeline
+        from runner.sweep import run_sweep
 
-    console = make_console()
-    secrets = secrets_of(os.environ)
-    command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets.values())
-    signals = click.get_current_context().obj
-    tell_variables(config, console)
-    outcome = run_sweep(
-        config, console=console, command=command, root=SWEEPS, secrets=secrets, environment=os.environ, signals=signals
-    )
+        console = make_console()
+        secrets = secrets_of(os.environ)
+        command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets.values())
+        signals = click.get_current_context().obj
+        tell_variables(config, console)
+        outcome = run_sweep(
+            config, console=console, command=command, root=SWEEPS, secrets=secrets, environment=os.environ,
+            signals=signals, preflight=preflight,
+        )  # fmt: skip
     if profile:
         console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
     return _conclude(outcome, console, with_times=True)

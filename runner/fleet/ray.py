@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -46,6 +46,7 @@ class RayFleet:
         cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
         patience: how long a worker may take.
         nice: added to this process' niceness for that of the workers of a cluster started here.
+        meanwhile: called at every poll of whoever waits for Ray or for workers; what it raises ends the waiting.
     """
 
     def __init__(
@@ -56,9 +57,11 @@ class RayFleet:
         cpus: int,
         patience: Patience | None = None,
         nice: int = 0,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        self._address = address
-        self._session = RaySession(gpus_used(slots), nice=nice, **_options(address, cpus, len(gpus_used(slots))))
+        self._address, self._meanwhile = address, meanwhile
+        options = _options(address, cpus, len(gpus_used(slots)))
+        self._session = RaySession(gpus_used(slots), nice=nice, meanwhile=meanwhile, **options)
         self._workers = Workers(slots, stopped=lambda: self._asked_to_stop() is not None)
         self._loaded: dict[str, Any] = {}
         self._proven: set[str] = set()  # data that a trial has trained on: it is in the object store
@@ -250,8 +253,10 @@ class RayFleet:
 
         Raises:
             FleetError: Ray's control process has ended.
+            Exception: what `meanwhile` raises.
         """
         self._session.check()
+        self._meanwhile()
         return self._stopped_s
 
     def _explain(self, slot: int, err: RayError) -> Death:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
@@ -24,6 +24,8 @@ from runner.fleet.ray_private import (
     without_drivers_folders,
 )
 
+_POLL_S = 0.1
+
 
 class RaySession:
     """Ray, connected while this is open.
@@ -35,11 +37,15 @@ class RaySession:
     Args:
         gpus: names of the GPUs that a Ray started here is told of, in their order; others it does not see.
         nice: added to this process' niceness for that of the workers of a Ray started here.
+        meanwhile: called again and again while Ray starts; what it raises ends Ray once it has started.
         options: of `ray.init`.
     """
 
-    def __init__(self, gpus: Sequence[str], *, nice: int = 0, **options: Any) -> None:
+    def __init__(
+        self, gpus: Sequence[str], *, nice: int = 0, meanwhile: Callable[[], None] = lambda: None, **options: Any
+    ) -> None:
         self._gpus, self._nice, self._options = gpus, nice, options
+        self._meanwhile = meanwhile
         self._control: Any | None = None
         self._started, self._closing = threading.Event(), threading.Event()
         self._error: BaseException | None = None
@@ -48,7 +54,8 @@ class RaySession:
     def __enter__(self) -> Self:
         self._thread.start()
         try:
-            self._started.wait()
+            while not self._started.wait(_POLL_S):
+                self._meanwhile()
         except BaseException:
             self.__exit__()
             raise

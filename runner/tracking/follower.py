@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from runner.journal import SCORE, SweepRecord, TrialRecord, log_name, own_file
+from runner.journal import SweepRecord, TrialRecord
 from runner.tracking import labels
+from runner.tracking.endings import NO_ENDING, Ending, Endings
 from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
-from runner.tracking.model_folder import model_folder
 from runner.tracking.names import ENTITIES_PER_CALL
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ class Follower:
     """
 
     def __init__(self, folder: Path, ledger: Ledger, sink: MlflowSink, on_refused: Callable[[str], None]) -> None:
-        self._folder = folder
         self._ledger = ledger
         self._sink = sink
+        self._endings = Endings(folder, ledger, sink)
         self._on_refused = on_refused
         self._refused: set[str] = set()
         self._flushed_s = 0.0
@@ -41,11 +41,8 @@ class Follower:
         self._known: dict[str, str] | None = None  # the sweep's runs that the store has, by trial
         self._is_checked = False
 
-    def advance(self) -> bool:
+    def advance(self) -> None:
         """Sends all metrics, then models and ends of runs.
-
-        Returns:
-            True where something of an ended trial or sweep is still on its way.
 
         Raises:
             StoreUnavailableError: to be tried again.
@@ -58,17 +55,15 @@ class Follower:
         # Read before the trials: what the sweep has ended with is then among them.
         ended = self._ledger.journal.sweep().status != "running"
         self._flush()
-        waiting = False
         for due in self._due():
             if due.ended:
                 with self._refusals(due.id):
-                    waiting |= not self._finish(due)
+                    self._finish(due)
             if monotonic() - self._flushed_s > _FLUSH_S:
                 self._flush()
-        if ended and not waiting and SWEEP not in self._refused:
+        if ended and SWEEP not in self._refused:
             with self._refusals(SWEEP):
                 self._finish_sweep()
-        return waiting
 
     def retry_refused(self) -> None:
         """Lets the next pass try once more what MLflow has refused."""
@@ -168,16 +163,21 @@ class Follower:
         acknowledged: dict[str, int] = {}
         try:
             for due in self._due():
+                if due.ended and due.run_id is None:  # it began and ended since the last flush: all at once, later
+                    continue
                 with self._refusals(due.id):
                     self._send(due, acknowledged)
         finally:
             self._ledger.acknowledge(acknowledged)
 
-    def _send(self, due: Due, acknowledged: dict[str, int]) -> None:
-        """Sends the run's beginning, its model's facts and its metrics, as far as they are known and not sent."""
+    def _send(self, due: Due, acknowledged: dict[str, int], ending: Ending = NO_ENDING) -> None:
+        """Sends the run's beginning, its model's facts and its metrics, as far as they are known and not sent.
+
+        What an ended trial ends with goes along with the last of them, since a call costs as much as what it carries.
+        """
         run_id, new = due.run_id, due.run_id is None
         params: dict[str, str] = {}
-        tags: dict[str, str] = {}
+        tags: dict[str, str] = dict(ending.tags)
         texts: dict[str, str] = {}
         has_facts = due.has_facts and not due.facts_sent
         if run_id is not None:
@@ -193,19 +193,37 @@ class Follower:
                 texts["model_summary.txt"] = trial.facts["summary"]
                 self._send_late_params(trial)
         assert run_id is not None
-        seq, most = due.metric_seq, max(1, ENTITIES_PER_CALL - len(params) - len(tags))
-        while (rows := self._ledger.journal.metrics(due.id, after_seq=seq, limit=most)) or params or tags:
-            self._sink.log(run_id, params=params, tags=tags, rows=rows)
-            params, tags, most = {}, {}, ENTITIES_PER_CALL
-            seq = rows[-1].seq if rows else seq
-            if not new and rows:
-                acknowledged[due.id] = seq
+        seq = self._send_rows(due, run_id, params, tags, ending, {} if new else acknowledged)
         if texts:
             self._sink.log_texts(run_id, texts)
         if new:
             self._ledger.begin(due.id, run_id, seq, has_facts)
         elif has_facts:
             self._ledger.mark(due.id, facts=1)
+
+    def _send_rows(
+        self,
+        due: Due,
+        run_id: str,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        ending: Ending,
+        acknowledged: dict[str, int],
+    ) -> int:
+        """Sends the metrics that are new, and all this with them; returns the last one's number."""
+        seq, is_last, of_model = due.metric_seq, False, {row.seq for row in ending.model_rows}
+        while not is_last:
+            most = max(1, ENTITIES_PER_CALL - len(params) - len(tags))
+            rows = self._ledger.journal.metrics(due.id, after_seq=seq, limit=most)
+            is_last = len(rows) < most
+            seq = rows[-1].seq if rows else seq
+            now = [*(row for row in rows if row.seq not in of_model), *(ending.rows if is_last else ())]
+            of_both = ending.model_rows if is_last else ()
+            if now or of_both or params or tags:
+                self._sink.log(run_id, params=params, tags=tags, rows=now, model_rows=of_both, model_id=ending.model_id)
+            params, tags = {}, {}
+            acknowledged[due.id] = seq
+        return seq
 
     def _send_late_params(self, trial: TrialRecord) -> None:
         """The sweep's settings of which only a built model and its data tell whether they are used."""
@@ -220,66 +238,24 @@ class Follower:
 
     # --- endings ------------------------------------------------------------------------------------------------------
 
-    def _finish(self, due: Due) -> bool:
-        """Sends what an ended trial leaves behind, its end last; False where its run does not exist yet."""
-        if due.run_id is None:
-            return False  # it ended since the last flush: the next one creates its run
-        acknowledged: dict[str, int] = {}
-        self._send(due, acknowledged)
-        self._ledger.acknowledge(acknowledged)
+    def _finish(self, due: Due) -> None:
+        """Sends what an ended trial leaves behind, its end last."""
         trial = self._ledger.journal.trial(due.id)
-        tags = self._send_model(trial, due.run_id) if due.has_model and not due.model_sent else {}
-        if texts := self._last_texts(trial):
-            self._sink.log_texts(due.run_id, texts)
-        ended_ms = self._ledger.epoch_ended_ms(due.id, trial.kept_epoch or 0)
-        rows = labels.ending_metrics(self._sweep, trial, ended_ms)
-        # One that goes on may come back to the epoch that the score is of.
-        is_stale = trial.status != "killed" and not any(row.key == SCORE for row in rows)
-        if is_stale and self._sink.has_metric(due.run_id, SCORE):
-            rows += labels.no_score(trial)
-        seconds, incidents = self._ledger.seconds(due.id), self._ledger.journal.incidents(due.id)
-        tags |= labels.ending_tags(trial, seconds, incidents)
-        self._sink.log(due.run_id, tags=tags, rows=rows)
-        self._sink.end_run(due.run_id, labels.RUN_STATUS[trial.status], trial.ended_ms or 0)
+        run_id = due.run_id or self._begin(trial)
+        acknowledged: dict[str, int] = {}
+        try:
+            ending = self._endings.of(due, trial, run_id)
+        except StoreRefusedError:  # of its model; it is no reason to keep the rest
+            self._send(due, acknowledged)
+            raise
+        else:
+            self._send(due, acknowledged, ending)
+        finally:
+            self._ledger.acknowledge(acknowledged)
+        if texts := self._endings.last_texts(trial):
+            self._sink.log_texts(run_id, texts)
+        self._sink.end_run(run_id, labels.RUN_STATUS[trial.status], trial.ended_ms or 0)
         self._ledger.mark(due.id, model=int(due.has_model), status=trial.status)
-        return True
-
-    def _last_texts(self, trial: TrialRecord) -> dict[str, str]:
-        """What an ended trial has printed, and why it failed; by path, where there is any."""
-        texts = {"traceback.txt": trial.traceback} if trial.traceback else {}
-        log = own_file(self._folder, log_name(trial.id))
-        return texts | ({"output.log": log.read_text(encoding="utf-8", errors="replace")} if log.is_file() else {})
-
-    def _send_model(self, trial: TrialRecord, run_id: str) -> dict[str, str]:
-        """Sends an ended trial's model, unless it was let go meanwhile; returns the run's tags that describe it.
-
-        Raises:
-            StoreRefusedError: its files are not in the sweep's folder any more.
-        """
-        if trial.weights is None:
-            return {}
-        file = own_file(self._folder, trial.model or trial.weights)
-        if not file.is_file():
-            raise StoreRefusedError(f"the model's file {file} is not in the sweep's folder any more; put it back")
-        return (self._send_weights if trial.model is None else self._send_loadable)(trial, run_id, file)
-
-    def _send_weights(self, trial: TrialRecord, run_id: str, file: Path) -> dict[str, str]:
-        reason = labels.rebuild_reason(trial)
-        self._sink.log_file(run_id, file, "model/weights.npz")
-        self._sink.log_texts(run_id, {"model/rebuild.txt": labels.rebuild_note(self._sweep, trial, reason)})
-        return {"model.reason": reason, labels.NOTE: labels.trial_note(self._sweep, trial, None)}
-
-    def _send_loadable(self, trial: TrialRecord, run_id: str, file: Path) -> dict[str, str]:
-        name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
-        epoch = trial.kept_epoch or 0
-        signature = (trial.facts or {}).get("signature")
-        with model_folder(file.stat().st_size, run_id, signature, self._sweep.versions, self._sink.staging) as folder:
-            model_id = self._sink.log_model(run_id, name, folder, file, params, epoch)
-        rows = self._ledger.journal.metrics(trial.id)
-        of_model = [row for row in rows if row.key in trial.metrics and row.step == epoch]
-        self._sink.log(run_id, rows=of_model, model_id=model_id)
-        uri = f"models:/{model_id}"
-        return {"model.uri": uri, labels.NOTE: labels.trial_note(self._sweep, trial, uri)}
 
     def _finish_sweep(self) -> None:
         sweep = self._ledger.journal.sweep()

@@ -132,6 +132,7 @@ class MlflowSink:
         params: Mapping[str, str] = _NONE,
         tags: Mapping[str, str] = _NONE,
         rows: Sequence[MetricRow] = (),
+        model_rows: Sequence[MetricRow] = (),
         model_id: str | None = None,
     ) -> None:
         """Writes params, which never change their value, tags, and metrics, in as few calls as MLflow takes.
@@ -143,12 +144,13 @@ class MlflowSink:
             params: at most one value each.
             tags: replace those of the same name.
             rows: its metrics.
-            model_id: a model of the run that the metrics are of, too.
+            model_rows: more of them, which are those of a model as well:
+            model_id: the model.
         """
         client, _ = self._client
         left_params = [Param(name, value) for name, value in params.items()]
         left_tags = [RunTag(name, value) for name, value in tags.items()]
-        left_rows = [Metric(mlflow_key(r.key), r.value, r.timestamp_ms, r.step, model_id=model_id) for r in rows]
+        left_rows = [_metric(row) for row in rows] + [_metric(row, model_id) for row in model_rows]
         with self._writing(run_id):
             while left_params or left_tags or left_rows:
                 now_params, left_params = left_params[:_LABELS_PER_CALL], left_params[_LABELS_PER_CALL:]
@@ -294,3 +296,7 @@ class MlflowSink:
         if self._opened is None:
             raise RuntimeError("open() comes first")
         return self._opened
+
+
+def _metric(row: MetricRow, model_id: str | None = None) -> Metric:
+    return Metric(mlflow_key(row.key), row.value, row.timestamp_ms, row.step, model_id=model_id)

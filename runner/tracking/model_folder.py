@@ -12,6 +12,7 @@ import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def _items(values: Sequence[str], indent: str = "") -> str:
     return "".join(f"{indent}- {value}\n" for value in values)
 
 
+@cache
 def _installed(package: str) -> str | None:
     try:
         return version(package)

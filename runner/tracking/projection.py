@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from runner.tracking.follower import Follower
 
 _FLUSH_S = 1.0  # at most one flush in this time, however often it is notified
-_DRAIN_POLL_S = 0.1
 _AFTER_SIGNAL_S = 5.0  # most seconds to drain when a person waits for the end; `resume` sends the rest
 _LONGEST_PAUSE_S = 30.0
 
@@ -160,10 +159,10 @@ class Projection:
                 follower.retry_refused()
                 retried = True
             try:
-                waiting = follower.advance()
+                follower.advance()
                 outage_passes = 0
             except (TrackingError, sqlite3.OperationalError) as err:
-                waiting, outage_passes = True, outage_passes + 1
+                outage_passes += 1
                 self._last_problem = str(err)
                 refused = isinstance(err, StoreRefusedError)
                 if outage_passes == 1:
@@ -171,13 +170,11 @@ class Projection:
                     self._on_warning(f"{self._where} {how}; training goes on, the journal keeps everything")
                 if closing and refused:
                     return
-            if closing and (not waiting or self._seconds_left() < 0):
+            if closing and (not outage_passes or self._seconds_left() < 0):
                 return
             if outage_passes:
                 longest_s = _FLUSH_S if closing else _LONGEST_PAUSE_S
                 self._pause(min(2.0 ** min(outage_passes - 1, 10), longest_s, self._seconds_left()))
-            elif closing:
-                self._pause(_DRAIN_POLL_S)
             else:
                 self._closing.wait(started_s + _FLUSH_S - monotonic())
                 self._wake.wait(self._poll_s)

@@ -71,18 +71,17 @@ def _send(
     before, pause_s, tried_since_s = ledger.missing(), 0.0, time.monotonic()
     while True:
         try:
-            if not follower.advance():
-                return None
-            failure = None
+            follower.advance()
+            return None
         except StoreRefusedError as err:
             return err
         except (TrackingError, sqlite3.OperationalError) as err:
-            failure = err
+            failure: Exception = err
         if ledger.missing() != before:
             before, pause_s, tried_since_s = ledger.missing(), 0.0, time.monotonic()
-        elif failure is not None and time.monotonic() - tried_since_s > patience_s:
+        elif time.monotonic() - tried_since_s > patience_s:
             return failure
-        elif failure is not None and pause_s == 0.0:
+        elif pause_s == 0.0:
             tell(f"{where} does not answer ({failure}); trying for {patience_s:.0f} s")
         pause_s = min(2 * pause_s + 0.2, _LONGEST_PAUSE_S)
         time.sleep(pause_s)

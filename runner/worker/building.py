@@ -7,7 +7,7 @@ model that may train on another's trace, and so may never be traced itself, is b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from runner.records import Trial
@@ -31,13 +31,13 @@ def build_model(experiment: Experiment, trial: Trial, feed: Feed) -> Built:
         Exception: whatever the experiment's code raises, and TypeError or ValueError for what `fit` could not train.
     """
     names = keras_private.automatic_names()
-    model = _made(experiment, trial, feed)
+    model = made(experiment, trial, feed.splits)
     if not isinstance(feed, ArrayFeed) or model.run_eagerly or not is_plain_keras(model):
         return Built(model, feed)
     if keras_private.symbolic_build(model, feed.spec()):
         return Built(model, feed)
     keras_private.set_automatic_names(names)  # the attempt may have left it half built; its trace says what is wrong
-    return Built(_made(experiment, trial, feed), feed)
+    return Built(made(experiment, trial, feed.splits), feed)
 
 
 def traced(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[], T]) -> T:
@@ -58,14 +58,19 @@ def traced(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[],
 
 def _shortage(experiment: Experiment, trial: Trial, feed: Feed) -> Exception | None:
     try:
-        keras_private.symbolic_build(_made(experiment, trial, feed), feed.spec())
+        keras_private.symbolic_build(made(experiment, trial, feed.splits), feed.spec())
     except Exception as err:  # whatever else is wrong, the trace has said it
         return err if is_out_of_memory(err) else None
     return None
 
 
-def _made(experiment: Experiment, trial: Trial, feed: Feed) -> Any:
+def made(experiment: Experiment, trial: Trial, splits: Collection[str]) -> Any:
+    """The trial's compiled model as `build_model` returns it, for data with these splits.
+
+    Raises:
+        Exception: as `build_model`.
+    """
     set_seeds(trial.seed)  # the model begins as if no data had been made before it
     model = experiment.build_model(trial)
-    check_model(model, feed.splits)
+    check_model(model, splits)
     return model

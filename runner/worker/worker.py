@@ -17,6 +17,7 @@ from runner.errors import Interrupted
 from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
 from runner.worker import memory, oom
 from runner.worker.arrays import ArrayData, array_data, is_stream
+from runner.worker.building import made
 from runner.worker.code import Experiment
 from runner.worker.determinism import advice, set_determinism
 from runner.worker.engine import Engines
@@ -56,6 +57,10 @@ class Worker:
     def load(self, trial: Trial) -> Loaded:
         """Loads the trial's data for all trials with the same `data_key`."""
         return self._guarded("data", trial, lambda: self._load(trial))
+
+    def build(self, trial: Trial) -> Failure | None:
+        """Calls the trial's `build_model`, with no data and no step: why that fails, where it does."""
+        return self._guarded("build", trial, lambda: self._build(trial))
 
     def check(self, trial: Trial, loaded: Loaded, until_s: float = math.inf) -> Checked | Failure:
         """Builds the trial's model and tries one step; nothing of it stays but what it traced.
@@ -218,6 +223,12 @@ class Worker:
             return replace(seat.rehearse(until_s), memory_mib=memory.peak_mib())
         finally:
             seat.leave()
+
+    def _build(self, trial: Trial) -> None:
+        set_determinism(trial.train.deterministic)
+        experiment = self._experiment(trial)
+        with Globals(trial.seed, experiment.settings).active():
+            made(experiment, trial, splits=())
 
     def _sit(self, trial: Trial, loaded: ArrayData | None) -> Seat:
         set_determinism(trial.train.deterministic)

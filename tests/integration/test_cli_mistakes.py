@@ -75,6 +75,33 @@ def test_a_store_that_does_not_answer_is_told_at_once_and_starts_nothing(
     assert not folder.sweeps
 
 
+RAISES = """
+import sys, time
+import keras, numpy as np
+if "ray" in sys.modules:
+    time.sleep(600)  # workers are not what finds it
+def load_data():
+    x = np.zeros((8, 2), "float32")
+    return (x, x), (x, x)
+def layer(units):
+    return keras.layers.Dense(units, activation="relux")
+def build_model(units=2):
+    model = keras.Sequential([keras.Input((2,)), layer(units)])
+    model.compile("adam", "mse")
+    return model
+"""
+
+
+def test_a_build_model_that_raises_is_told_before_any_worker_has_tried_it(folder: Folder) -> None:
+    (folder.path / "raises.py").write_text(RAISES, encoding="utf-8")
+    with folder.start("sweep", "raises.py", "params.units=2,3") as running:
+        ended = running.finish(2, timeout_s=120.0)
+    assert "error: raises.py:10: build_model or its first step failed with units=2: ValueError" in ended.err
+    assert "relux" in ended.err
+    assert "nothing was started" in ended.err
+    assert not folder.sweeps
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

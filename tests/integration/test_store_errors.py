@@ -18,8 +18,8 @@ from small_journal import facts, report, small_sweep
 from runner.errors import JournalError, TrackingError
 from runner.records import Export, Verdict
 from runner.tracking import Projection, mlflow_sink, sync
+from runner.tracking.endings import Endings
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
-from runner.tracking.follower import Follower
 from runner.tracking.foreign_errors import mapped
 from runner.tracking.ledger import HOME, Ledger
 from runner.tracking.mlflow_log import logging_to
@@ -135,7 +135,7 @@ def test_a_model_that_is_a_link_is_not_sent(tmp_path: Path, model: bytes):
     with Ledger(folder, HOME) as ledger:
         sink = Mock()
         with pytest.raises(JournalError, match="is a link or leads through one"):
-            Follower(folder, ledger, sink, print)._send_model(ledger.journal.trial("000"), "run")
+            Endings(folder, ledger, sink).of(ledger.due()[0], ledger.journal.trial("000"), "run")
     assert not sink.method_calls
 
 

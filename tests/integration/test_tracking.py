@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -122,6 +123,29 @@ def test_a_new_store_is_not_spoilt_by_the_log_of_one_that_was_removed(swept: Pat
     with private_store(file):
         assert ask(file, "PRAGMA integrity_check") == [("ok",)]
         assert ask(file, "SELECT name FROM experiments") == [("Default",)]
+
+
+def test_of_a_trial_that_has_ended_everything_is_logged_in_one_call(swept: Path, tmp_path: Path, monkeypatch):
+    from runner.tracking.client import StrictClient
+
+    log_batch, called = StrictClient.log_batch, Counter[str]()
+
+    def counted(client: StrictClient, run_id: str, *values: object, **named: object) -> None:
+        called[run_id] += 1
+        log_batch(client, run_id, *values, **named)
+
+    monkeypatch.setattr(StrictClient, "log_batch", counted)
+    sync(swept, f"sqlite:///{tmp_path}/again.db", print)
+    trials = dict(ask(tmp_path / "again.db", "SELECT value, run_uuid FROM tags WHERE key = 'trial.id'"))
+    assert {trial_id: called[run] for trial_id, run in trials.items()} == {"000": 2, "001": 1, "002": 1, "003": 1}
+    query = (
+        "SELECT metrics.key, step, metrics.value, is_nan FROM metrics JOIN tags USING (run_uuid) "
+        "WHERE tags.key = 'trial.id'"
+    )
+    both = [ask(store, query) for store in (tmp_path / "again.db", swept.parent / "mlflow.db")]
+    assert sorted(both[0]) == sorted(both[1]) != []
+    (model,) = ask(tmp_path / "again.db", "SELECT metric_name, metric_value FROM logged_model_metrics")
+    assert model == ("val_accuracy", 0.75)
 
 
 def test_every_trial_that_began_has_a_run_under_the_sweeps(runs: dict, swept: Path):

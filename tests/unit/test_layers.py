@@ -59,6 +59,7 @@ LAYERS = {
     "probe": 5,
     "doctor": 5,
     "training": 5,
+    "preflight": 5,
     "preparation": 5,
     "cluster": 5,
     "checking": 5,

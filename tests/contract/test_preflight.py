@@ -1,0 +1,168 @@
+"""A first look at experiments' code, in a real process of its own: what it finds, what it leaves to the workers."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import environment
+from small_journal import eventually
+
+from runner.checking import refuse_mistakes
+from runner.errors import ExperimentError
+from runner.preflight import Preflight
+from runner.processes import start_of
+from runner.records import Failure, Trial
+
+HEAD = """
+import keras, numpy as np
+STATE = {}
+def load_data():
+    STATE["units"] = 4
+    x = np.zeros((8, 2), "float32")
+    return (x, x[:, 0]), (x, x[:, 0])
+"""
+SOUND = """
+def build_model(units=4):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units)])
+    model.compile("adam", "mse")
+    return model
+"""
+CODE = {
+    "sound": SOUND,
+    "state of load_data": SOUND.replace("units)", "STATE['units'])"),
+    "raises": SOUND.replace("Dense(units)", "Dense(units, activation='relux')"),
+    "raises for 1": SOUND.replace("    model =", "    assert units != 1, 'one is too few'\n    model ="),
+    "asks for a GPU": SOUND.replace("    model =", "    [][0]\n    model ="),
+    "misspells": SOUND.replace("model.compile", "modle.compile"),
+    "is not compiled": SOUND.replace('    model.compile("adam", "mse")\n', ""),
+    "prints": SOUND.replace("    model =", "    print('about to fail')\n    raise ValueError('failed')\n    model ="),
+    "memory": SOUND.replace("    model =", "    raise MemoryError('too much')\n    model ="),
+    "import": SOUND + "\nraise RuntimeError('at import')\n",
+}
+
+
+@pytest.fixture(scope="module")
+def experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("experiments")
+    for name, code in CODE.items():
+        (folder / f"{name.replace(' ', '_')}.py").write_text(HEAD + code, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def trials_of(experiments: Path, make_trial: Any) -> Any:
+    def make(*names: str) -> dict[str, Trial]:
+        paths = {name: experiments / f"{name.replace(' ', '_')}.py" for name in names}
+        return {n: make_trial(path=path, params={}, id=f"{i:03d}") for i, (n, path) in enumerate(paths.items())}
+
+    return make
+
+
+def first_look(trials: list[Trial], with_gpus: bool) -> dict[str, Failure]:
+    found: dict[str, Failure] = {}
+    done = threading.Event()
+
+    def tried(failures_of: Any) -> None:
+        found.update(failures_of(trials))
+        done.set()
+
+    with Preflight() as preflight:
+        preflight.look(tried, with_gpus=with_gpus)
+        assert done.wait(120.0)
+    return found
+
+
+def test_what_fails_in_any_worker_is_found_and_nothing_else(trials_of: Any) -> None:
+    trials = trials_of(*CODE)
+    found = first_look(list(trials.values()), with_gpus=False)
+    failed = {name: found[trial.id] for name, trial in trials.items() if trial.id in found}
+    assert failed.keys() == {"raises", "asks for a GPU", "misspells", "is not compiled", "prints", "import"}
+    assert "relux" in failed["raises"].message
+    assert failed["raises"].place.endswith("raises.py:10")
+    assert "not compiled" in failed["is not compiled"].message
+    assert "about to fail" in failed["prints"].aside.output
+    assert "at import" in failed["import"].message
+
+
+def test_where_workers_have_gpus_only_what_has_nothing_to_do_with_them_counts(trials_of: Any) -> None:
+    trials = trials_of("sound", "asks for a GPU", "misspells", "import")
+    found = first_look(list(trials.values()), with_gpus=True)
+    assert found.keys() == {trials["misspells"].id}
+
+
+def test_a_member_fails_where_its_first_trial_and_its_last_one_do(experiments: Path, make_trial: Any) -> None:
+    path, asked = experiments / "raises_for_1.py", []
+
+    def trial(number: int, units: int) -> Trial:
+        return make_trial(path=path, params={"units": units}, id=f"{number:03d}", data_params=())
+
+    def failures_of(failing: set[str]) -> Any:
+        def tell(trials: list[Trial]) -> dict[str, Failure]:
+            asked.extend(trial.id for trial in trials)
+            return {t.id: Failure(trial_id=t.id, kind="build", message="no") for t in trials if t.id in failing}
+
+        return tell
+
+    trials = [trial(0, 1), trial(1, 1), trial(2, 2)]
+    refuse_mistakes(trials, failures_of({"000"}))
+    refuse_mistakes(trials, failures_of({"002"}))
+    assert asked == ["000", "002", "000"]
+    with pytest.raises(ExperimentError, match="build_model or its first step failed: no"):
+        refuse_mistakes(trials, failures_of({"000", "002"}))
+
+
+def test_the_error_is_raised_where_the_driver_asks_and_forgotten_at_the_end(trials_of: Any) -> None:
+    trial = trials_of("raises")["raises"]
+    with Preflight() as preflight:
+        preflight.look(lambda failures_of: refuse_mistakes([trial], failures_of), with_gpus=False)
+        preflight.check()
+        with pytest.raises(ExperimentError, match=r"raises\.py:10: build_model .* relux"):
+            eventually(preflight.check, within_s=120.0)
+    preflight.check()
+
+
+STUCK = {"sleeps": "import time\ntime.sleep(600)\n", "ends its process": "import os\nos._exit(3)\n"}
+
+
+@pytest.mark.parametrize("code", STUCK)
+def test_it_ends_at_once_whatever_the_code_does(tmp_path: Path, make_trial: Any, code: str) -> None:
+    mark = tmp_path / "began"
+    path = tmp_path / "odd.py"
+    path.write_text(f"import os\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\n{STUCK[code]}" + HEAD + SOUND)
+    trial, found = make_trial(path=path, params={}), []
+    with Preflight() as preflight:
+        preflight.look(lambda failures_of: found.append(failures_of([trial])), with_gpus=False)
+        eventually(lambda: mark.exists() and mark.read_text() != "", within_s=120.0)
+        preflight.check()
+        began = time.monotonic()
+    assert time.monotonic() - began < 5.0
+    assert start_of(int(mark.read_text())) is None
+    assert found == []
+
+
+DRIVER = """
+import os, pickle, sys, time
+from pathlib import Path
+from runner.preflight import Preflight
+with Preflight() as preflight:
+    preflight.look(lambda failures_of: failures_of(pickle.loads(bytes.fromhex(sys.argv[1]))), with_gpus=False)
+    while not Path("began").exists() or not Path("began").read_text():
+        time.sleep(0.05)
+    os._exit(0)
+"""
+
+
+def test_it_ends_with_the_driver(tmp_path: Path, make_trial: Any) -> None:
+    path = tmp_path / "odd.py"
+    path.write_text("import os, time\nopen('began', 'w').write(str(os.getpid()))\ntime.sleep(600)\n")
+    trial = pickle.dumps([make_trial(path=path, params={})]).hex()
+    subprocess.run([sys.executable, "-c", DRIVER, trial], cwd=tmp_path, env=environment(), check=True, timeout=120)
+    pid = int((tmp_path / "began").read_text())
+    eventually(lambda: start_of(pid) is None, within_s=10.0)
