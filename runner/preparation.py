@@ -19,7 +19,7 @@ from runner.records import Checked, Failure, Slot, Trial, Work
 from runner.schedule import Schedule, live_within
 from runner.seams import Fleet
 from runner.search.propose import propose_trials
-from runner.settle import CACHE, Settling
+from runner.settle import CACHE, Check, Settling
 from runner.shares import Shares
 from runner.timings import TimingsFile
 
@@ -175,9 +175,14 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[]
     return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience, nice=fleet.nice, meanwhile=meanwhile)
 
 
-def make_settling(prepared: Prepared, fleet: Fleet, timings: Path = CACHE) -> Settling:
+def make_settling(prepared: Prepared, check: Check, timings: Path = CACHE) -> Settling:
     """Decides what the config leaves to `auto`, from what this machine has measured and keeps in a file."""
-    return Settling(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), fleet.check)
+    return Settling(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), check)
+
+
+def has_passed_before(prepared: Prepared) -> bool:
+    """Whether the same code with the same settings has passed a check on this machine."""
+    return make_settling(prepared, lambda _: {}).is_known(prepared.trials)
 
 
 def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:

@@ -21,6 +21,7 @@ from runner.preflight import Preflight
 from runner.preparation import (
     Prepared,
     advice,
+    has_passed_before,
     make_schedule,
     make_settling,
     make_shares,
@@ -106,9 +107,9 @@ def run_sweep(
 
 
 def _look(preflight: Preflight, prepared: Prepared) -> None:
-    """Begins to look for mistakes where the workers will be processes of this machine."""
+    """Begins to look for mistakes in new code where the workers will be processes of this machine."""
     fleet = prepared.config.fleet
-    if fleet.kind == "ray" and fleet.address is None:
+    if fleet.kind == "ray" and fleet.address is None and not has_passed_before(prepared):
         with_gpus = any(slot.allocation.gpus for slot in prepared.slots)
         preflight.look(partial(refuse_mistakes, prepared.trials), with_gpus=with_gpus)
     else:
@@ -132,7 +133,7 @@ def _check(prepared: Prepared, fleet: Fleet, console: Console) -> tuple[Prepared
     Raises:
         ExperimentError: a member cannot be trained.
     """
-    settling = make_settling(prepared, fleet)
+    settling = make_settling(prepared, fleet.check)
     with _importing_mlflow(prepared.config, at_once=settling.is_known(prepared.trials)):
         checked = check_members(prepared, settling.check)
         fitting = within_memory(prepared, checked, fleet)

@@ -44,10 +44,14 @@ class Left:
             self._first = now_s, metrics, runs
         began_s, metrics_then, runs_then = self._first
         took_s = now_s - began_s
-        line = f"MLflow lacks the end of {runs} runs and {metrics} metric values"
+        line = f"left to send to MLflow: the end of {_counted(runs, 'run')}, {_counted(metrics, 'metric value')}"
         if took_s <= 0:
             return line
         paces = [(runs_then - runs) / took_s, (metrics_then - metrics) / took_s]
         line += f" · {max(0.0, paces[0]):.1f} runs/s, {max(0.0, paces[1]):.0f} values/s"
         left = [count / pace for count, pace in zip((runs, metrics), paces, strict=True) if count and pace > 0]
         return line + (f" · about {max(left):.0f} s left" if left else "")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -85,7 +85,7 @@ def test_the_end_waits_as_long_as_the_store_takes_things_and_tells_what_is_left(
     assert following._thread is not None
     assert not following._thread.is_alive()
     assert time.monotonic() - began_s > 0.9
-    assert told[0].startswith("MLflow lacks the end of 2 runs and 1 metric values")
+    assert told[0].startswith("left to send to MLflow: the end of 2 runs, 1 metric value")
 
 
 def test_what_is_left_is_told_with_how_fast_it_becomes_less(tmp_path: Path) -> None:
@@ -100,7 +100,8 @@ def test_what_is_left_is_told_with_how_fast_it_becomes_less(tmp_path: Path) -> N
             ledger.begin("000", "r", metric_seq=1)
             ledger.mark("000", status="killed")
         looking.look()
-    assert told[1] == "MLflow lacks the end of 1 runs and 0 metric values · 0.5 runs/s, 0 values/s · about 2 s left"
+    counts = "left to send to MLflow: the end of 1 run, 0 metric values"
+    assert told[1] == f"{counts} · 0.5 runs/s, 0 values/s · about 2 s left"
     assert looking.pause_s == 10.0, "a look that took half a second is not taken each second"
 
 

@@ -63,3 +63,30 @@ def test_when_mlflow_is_imported(
     with pytest.raises(Enough):
         sweep.run_sweep(config, console=Console(), command="", root=tmp_path, secrets={}, signals=StopSignals())
     assert done == order
+
+
+@pytest.mark.parametrize(
+    ("kind", "passed", "done"),
+    [("ray", False, ["look"]), ("ray", True, ["end"]), ("local", False, ["end"])],
+    ids=["new code", "code that has passed a check", "models in this process"],
+)
+def test_a_process_of_its_own_looks_at_new_code_while_workers_start(
+    kind: str, passed: bool, done: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    called: list[str] = []
+    preflight = SimpleNamespace(
+        look=lambda tried, with_gpus: called.append("look"), check=None, end=lambda: called.append("end")
+    )
+
+    def enough(*_: Any) -> None:
+        raise Enough
+
+    monkeypatch.setattr(sweep, "open_fleet", enough)
+    monkeypatch.setattr(sweep, "has_passed_before", lambda prepared: passed)
+    config = load_config(str(EXPERIMENT), [f"fleet.kind={kind}"], config_dir=None)
+    with pytest.raises(Enough):
+        sweep.run_sweep(
+            config, console=Console(), command="", root=tmp_path, secrets={}, signals=StopSignals(),
+            preflight=preflight,  # type: ignore[arg-type]
+        )  # fmt: skip
+    assert called == done
