@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -47,7 +48,7 @@ class Preflight:
         self.end()
 
     def look(self, tried: Tried, *, with_gpus: bool) -> None:
-        """Begins, where there is a process; returns at once.
+        """Begins to try the code, if this has been entered; returns at once.
 
         Args:
             tried: asks the function that it is given for trials' failures, and raises if one is the experiment's own.
@@ -73,7 +74,8 @@ class Preflight:
     def end(self) -> None:
         """Ends the process, whatever it does; nothing is found any more."""
         if self._process is not None:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # what the experiment's code has started, too
             self._process.communicate()
             if self._thread is not None:
                 self._thread.join()

@@ -181,8 +181,8 @@ def make_settling(prepared: Prepared, check: Check, timings: Path = CACHE) -> Se
 
 
 def has_passed_before(prepared: Prepared) -> bool:
-    """Whether the same code with the same settings has passed a check on this machine."""
-    return make_settling(prepared, lambda _: {}).is_known(prepared.trials)
+    """As `Settling.has_checked`, of all of the sweep's trials."""
+    return make_settling(prepared, lambda _: {}).has_checked(prepared.trials)
 
 
 def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:

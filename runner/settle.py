@@ -42,6 +42,11 @@ class Settling:
         known = [(trial, self._file.get(self._key(trial))) for trial in firsts]
         return all(of and (of.xla_s is not None or trial.train.compile != "auto") for trial, of in known)
 
+    def has_checked(self, trials: Sequence[Trial]) -> bool:
+        """Whether every member's first trial has passed a check on this machine, with the same code and settings."""
+        firsts = {trial.member: trial for trial in reversed(trials)}.values()
+        return all(self._file.get(self._key(trial)) is not None for trial in firsts)
+
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`, compiled as the last sweep's trials were: what a check traces is not traced again."""
         likely = [self._as_last_time(trial) for trial in trials]

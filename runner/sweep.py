@@ -82,8 +82,7 @@ def run_sweep(
     with ExitStack() as records:
         workers = open_fleet(prepared, prepared.slots, preflight.check)
         with LoggedFleet(workers, logs.write, told_by(console, masked)) as fleet:
-            prepared, checked = _check(prepared, fleet, console)
-            preflight.end()
+            prepared, checked = _check(prepared, fleet, console, preflight)
             metric, goal = choose_metric(prepared, checked)
             check_room(plan_disk(prepared, {name: check.facts for name, check in checked.items()}), prepared, root)
             folder = new_folder(root, config.name)
@@ -127,7 +126,9 @@ def _with_slots(prepared: Prepared, console: Console, meanwhile: Callable[[], No
     return prepared
 
 
-def _check(prepared: Prepared, fleet: Fleet, console: Console) -> tuple[Prepared, dict[str, Checked]]:
+def _check(
+    prepared: Prepared, fleet: Fleet, console: Console, preflight: Preflight
+) -> tuple[Prepared, dict[str, Checked]]:
     """Tries each member: the sweep with nothing left to `auto`, and what was found.
 
     Raises:
@@ -136,6 +137,7 @@ def _check(prepared: Prepared, fleet: Fleet, console: Console) -> tuple[Prepared
     settling = make_settling(prepared, fleet.check)
     with _importing_mlflow(prepared.config, at_once=settling.is_known(prepared.trials)):
         checked = check_members(prepared, settling.check)
+        preflight.end()  # it has nothing more to find, and steps are timed now
         fitting = within_memory(prepared, checked, fleet)
         if len(fitting.slots) < len(prepared.slots):
             console.print(f"the free memory holds {len(fitting.slots)} of these at a time", highlight=False)

@@ -46,7 +46,7 @@ class RayFleet:
         cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
         patience: how long a worker may take.
         nice: added to this process' niceness for that of the workers of a cluster started here.
-        meanwhile: called at every poll of whoever waits for Ray or for workers; what it raises ends the waiting.
+        meanwhile: called at every poll while Ray or workers are awaited; what it raises ends the waiting.
     """
 
     def __init__(

@@ -53,12 +53,16 @@ class RaySession:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        found: Exception | None = None
         try:
             while not self._started.wait(_POLL_S):
-                self._meanwhile()
+                found = found or self._look()
         except BaseException:
             self.__exit__()
             raise
+        if found is not None:
+            self.__exit__()
+            raise found
         if isinstance(self._error, OSError | RuntimeError | ValueError | RayError):
             raise FleetError(f"Ray did not start: {self._error}") from self._error
         if self._error is not None:
@@ -68,6 +72,14 @@ class RaySession:
     def __exit__(self, *exc: object) -> None:
         self._closing.set()
         self._thread.join()
+
+    def _look(self) -> Exception | None:
+        """What `meanwhile` raises: a Ray that is just starting can only be ended once it has."""
+        try:
+            self._meanwhile()
+        except Exception as err:
+            return err
+        return None
 
     def check(self) -> None:
         """Ends what was started here where Ray's control process has ended: no worker can be started without it.

@@ -1,4 +1,4 @@
-"""What MLflow is told of a trial once it has ended: its model first, then what describes it."""
+"""Sends an ended trial's model, and computes its last tags and metrics."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Endings:
         rows = labels.ending_metrics(self._sweep, trial, ended_ms)
         # One that goes on may come back to the epoch that the score is of.
         is_stale = trial.status != "killed" and not any(row.key == SCORE for row in rows)
-        if is_stale and due.run_id is not None and self._sink.has_metric(run_id, SCORE):
+        if is_stale and self._sink.has_metric(run_id, SCORE):
             rows += labels.no_score(trial)
         seconds, incidents = self._ledger.seconds(due.id), self._ledger.journal.incidents(due.id)
         return replace(ending, tags={**ending.tags, **labels.ending_tags(trial, seconds, incidents)}, rows=rows)

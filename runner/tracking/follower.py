@@ -40,6 +40,7 @@ class Follower:
         self._has_late_params = False  # the sweep's run
         self._known: dict[str, str] | None = None  # the sweep's runs that the store has, by trial
         self._is_checked = False
+        self._was_whole = True  # the last pass
 
     def advance(self) -> None:
         """Sends all metrics, then models and ends of runs.
@@ -54,16 +55,18 @@ class Follower:
             self._sweep_run_id = self._begin_sweep()
         # Read before the trials: what the sweep has ended with is then among them.
         ended = self._ledger.journal.sweep().status != "running"
-        self._flush()
+        self._flush(begin_all=not self._was_whole)
+        self._was_whole = False
         for due in self._due():
             if due.ended:
                 with self._refusals(due.id):
                     self._finish(due)
             if monotonic() - self._flushed_s > _FLUSH_S:
-                self._flush()
+                self._flush(begin_all=False)
         if ended and SWEEP not in self._refused:
             with self._refusals(SWEEP):
                 self._finish_sweep()
+        self._was_whole = True
 
     def retry_refused(self) -> None:
         """Lets the next pass try once more what MLflow has refused."""
@@ -157,13 +160,18 @@ class Follower:
 
     # --- what a trial reports -----------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
-        """Sends what is new of all trials; runs are created on the way."""
+    def _flush(self, begin_all: bool) -> None:
+        """Sends what is new of all trials, and creates runs.
+
+        Args:
+            begin_all: also of trials that have ended without one. `_finish` does both at once, but its model may not be
+                taken while metrics are; so those do not wait for it after a pass that was interrupted.
+        """
         self._flushed_s = monotonic()
         acknowledged: dict[str, int] = {}
         try:
             for due in self._due():
-                if due.ended and due.run_id is None:  # it began and ended since the last flush: all at once, later
+                if due.ended and due.run_id is None and not begin_all:
                     continue
                 with self._refusals(due.id):
                     self._send(due, acknowledged)
@@ -222,7 +230,8 @@ class Follower:
             if now or of_both or params or tags:
                 self._sink.log(run_id, params=params, tags=tags, rows=now, model_rows=of_both, model_id=ending.model_id)
             params, tags = {}, {}
-            acknowledged[due.id] = seq
+            if rows and (is_last or not of_model):  # the model's rows are sent last, wherever they stand
+                acknowledged[due.id] = seq
         return seq
 
     def _send_late_params(self, trial: TrialRecord) -> None:

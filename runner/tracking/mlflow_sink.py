@@ -51,6 +51,7 @@ class MlflowSink:
         self._experiment = experiment
         self._opened: tuple[StrictClient, str] | None = None
         self._places: dict[str, Path | None] = {}  # of runs' artifacts
+        self._created: set[str] = set()
         self._without_models: set[str] = set()  # runs made here, for which no model was sent yet
         self._without_outputs: set[str] = set()
 
@@ -123,6 +124,7 @@ class MlflowSink:
             run_id = str(run.info.run_id)
             self._places[run_id] = folder_of(run.info.artifact_uri)
             self._without_models.add(run_id)
+            self._created.add(run_id)
         return run_id
 
     def log(
@@ -144,8 +146,8 @@ class MlflowSink:
             params: at most one value each.
             tags: replace those of the same name.
             rows: its metrics.
-            model_rows: more of them, which are those of a model as well:
-            model_id: the model.
+            model_rows: metrics of the run and of `model_id`.
+            model_id: the logged model that `model_rows` belong to.
         """
         client, _ = self._client
         left_params = [Param(name, value) for name, value in params.items()]
@@ -160,7 +162,9 @@ class MlflowSink:
                 client.log_batch(run_id, now_rows, now_params, now_tags, synchronous=True)
 
     def has_metric(self, run_id: str, key: str) -> bool:
-        """Whether a run has values of a metric."""
+        """Whether a run has had values of a metric since before this sink was opened."""
+        if run_id in self._created:
+            return False
         client, _ = self._client
         with mapped():
             return key in client.get_run(run_id).data.metrics

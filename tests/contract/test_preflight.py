@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from command_line import environment
 from small_journal import eventually
@@ -21,7 +24,7 @@ from runner.processes import start_of
 from runner.records import Failure, Trial
 
 HEAD = """
-import keras, numpy as np
+import keras, numpy as np, tensorflow as tf
 STATE = {}
 def load_data():
     STATE["units"] = 4
@@ -34,12 +37,18 @@ def build_model(units=4):
     model.compile("adam", "mse")
     return model
 """
+CACHED = """
+@functools.cache
+def size():
+    return STATE.get("units", 0)
+"""
 CODE = {
     "sound": SOUND,
     "state of load_data": SOUND.replace("units)", "STATE['units'])"),
     "raises": SOUND.replace("Dense(units)", "Dense(units, activation='relux')"),
     "raises for 1": SOUND.replace("    model =", "    assert units != 1, 'one is too few'\n    model ="),
-    "asks for a GPU": SOUND.replace("    model =", "    [][0]\n    model ="),
+    "asks for a GPU": SOUND.replace("    model =", "    assert tf.config.list_physical_devices('GPU')\n    model ="),
+    "cached": "import functools\n" + SOUND.replace("units)", "size())") + CACHED,
     "misspells": SOUND.replace("model.compile", "modle.compile"),
     "is not compiled": SOUND.replace('    model.compile("adam", "mse")\n', ""),
     "prints": SOUND.replace("    model =", "    print('about to fail')\n    raise ValueError('failed')\n    model ="),
@@ -92,7 +101,7 @@ def test_what_fails_in_any_worker_is_found_and_nothing_else(trials_of: Any) -> N
 
 
 def test_where_workers_have_gpus_only_what_has_nothing_to_do_with_them_counts(trials_of: Any) -> None:
-    trials = trials_of("sound", "asks for a GPU", "misspells", "import")
+    trials = trials_of("sound", "asks for a GPU", "misspells", "memory")
     found = first_look(list(trials.values()), with_gpus=True)
     assert found.keys() == {trials["misspells"].id}
 
@@ -128,41 +137,90 @@ def test_the_error_is_raised_where_the_driver_asks_and_forgotten_at_the_end(tria
     preflight.check()
 
 
-STUCK = {"sleeps": "import time\ntime.sleep(600)\n", "ends its process": "import os\nos._exit(3)\n"}
+TELL = "import os, signal, time\nos.kill(os.getppid(), signal.SIGUSR1)\n"
+STUCK = {
+    "sleeps": "time.sleep(600)\n",
+    "ends its process": "os._exit(3)\n",
+    "starts another": "from multiprocessing.util import spawnv_passfds\n"
+    "spawnv_passfds(b'/bin/sleep', [b'sleep', b'600'], [3, 4, 5, 6, 7, 8, 9])\n"
+    "time.sleep(600)\n",
+}
+OUTSIDE = {
+    "writes": "open('file', 'w')\n",
+    "starts a program": "os.system('touch file')\n",
+    "forks": "if os.fork() == 0:\n    os._exit(0)\n",
+    "downloads": "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:9')\n",
+}
+
+
+@pytest.fixture
+def heard() -> Iterator[threading.Event]:
+    """Set when an experiment's code tells that it runs."""
+    event = threading.Event()
+    before = signal.signal(signal.SIGUSR1, lambda *_: event.set())
+    yield event
+    signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("code", STUCK)
-def test_it_ends_at_once_whatever_the_code_does(tmp_path: Path, make_trial: Any, code: str) -> None:
-    mark = tmp_path / "began"
+def test_it_ends_at_once_whatever_the_code_does(
+    tmp_path: Path, make_trial: Any, heard: threading.Event, code: str
+) -> None:
     path = tmp_path / "odd.py"
-    path.write_text(f"import os\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\n{STUCK[code]}" + HEAD + SOUND)
+    path.write_text(TELL + STUCK[code] + HEAD + SOUND)
     trial, found = make_trial(path=path, params={}), []
     with Preflight() as preflight:
         preflight.look(lambda failures_of: found.append(failures_of([trial])), with_gpus=False)
-        eventually(lambda: mark.exists() and mark.read_text() != "", within_s=120.0)
+        (process,) = psutil.Process().children()
+        eventually(heard.is_set, within_s=120.0)
+        time.sleep(0.2)
+        family = process.children()
         preflight.check()
         began = time.monotonic()
     assert time.monotonic() - began < 5.0
-    assert start_of(int(mark.read_text())) is None
+    eventually(lambda: not any(start_of(one.pid) for one in (process, *family)), within_s=5.0)
+    assert len(family) == (code == "starts another")
     assert found == []
 
 
+@pytest.mark.parametrize("code", OUTSIDE)
+def test_what_reaches_beyond_the_process_is_left_to_the_workers(
+    tmp_path: Path, make_trial: Any, heard: threading.Event, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "odd.py"
+    path.write_text(TELL + OUTSIDE[code] + "raise ValueError('found')\n")
+    trial, found = make_trial(path=path, params={}), []
+    with Preflight() as preflight:
+        (process,) = psutil.Process().children()
+        preflight.look(lambda failures_of: found.append(failures_of([trial])), with_gpus=False)
+        eventually(heard.is_set, within_s=120.0)
+        process.wait(20.0)
+        preflight.check()
+    assert found == []
+    assert not (tmp_path / "file").exists()
+
+
 DRIVER = """
-import os, pickle, sys, time
-from pathlib import Path
+import os, pickle, signal, sys, time
 from runner.preflight import Preflight
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
 with Preflight() as preflight:
     preflight.look(lambda failures_of: failures_of(pickle.loads(bytes.fromhex(sys.argv[1]))), with_gpus=False)
-    while not Path("began").exists() or not Path("began").read_text():
+    while not heard:
         time.sleep(0.05)
+    print(preflight._process.pid, flush=True)
     os._exit(0)
 """
 
 
 def test_it_ends_with_the_driver(tmp_path: Path, make_trial: Any) -> None:
     path = tmp_path / "odd.py"
-    path.write_text("import os, time\nopen('began', 'w').write(str(os.getpid()))\ntime.sleep(600)\n")
+    path.write_text(TELL + "time.sleep(600)\n")
     trial = pickle.dumps([make_trial(path=path, params={})]).hex()
-    subprocess.run([sys.executable, "-c", DRIVER, trial], cwd=tmp_path, env=environment(), check=True, timeout=120)
-    pid = int((tmp_path / "began").read_text())
-    eventually(lambda: start_of(pid) is None, within_s=10.0)
+    ended = subprocess.run(
+        [sys.executable, "-c", DRIVER, trial], cwd=tmp_path, env=environment(), check=True, timeout=120,
+        capture_output=True,
+    )  # fmt: skip
+    eventually(lambda: start_of(int(ended.stdout)) is None, within_s=10.0)

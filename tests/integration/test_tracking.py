@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import shutil
 import sqlite3
@@ -21,6 +22,7 @@ from small_journal import ROUNDS, ask, begin, counts, eventually, facts, report,
 from runner.journal import FILE, JournalReader, SqliteJournal, connect
 from runner.records import Allocation, Export, Failure, Verdict
 from runner.tracking import Projection, artifact_files, follower, sync
+from runner.tracking.failures import StoreUnavailableError
 from runner.tracking.mlflow_sink import MlflowSink
 
 
@@ -406,6 +408,81 @@ def test_a_store_that_is_down_is_told_once_and_leaves_a_problem(tmp_path: Path, 
     assert projection.problem is not None
     assert "lacks 1 metric values and the end of 2 runs" in projection.problem
     assert "secret" not in projection.problem + warning
+
+
+class Died(BaseException):
+    """As a process that is killed: nobody catches it."""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_death_at_any_call_loses_and_doubles_nothing(swept: Path, tmp_path: Path, monkeypatch, moment: str):
+    """Each attempt dies one call later than the one before, and is followed by another one."""
+    store, left = f"sqlite:///{tmp_path}/again.db", [0]
+
+    def mortal(call):
+        def calls(*values: object, **named: object) -> object:
+            left[0] -= 1
+            if left[0] == 0 and moment == "before":
+                raise Died
+            answer = call(*values, **named)
+            if left[0] == 0:
+                raise Died
+            return answer
+
+        return calls
+
+    for name in ("create_run", "log", "log_texts", "log_file", "log_model", "end_run"):
+        monkeypatch.setattr(MlflowSink, name, mortal(getattr(MlflowSink, name)))
+    for attempt in itertools.count(1):
+        left[0] = attempt
+        try:
+            sync(swept, store, pytest.fail)
+            break
+        except Died:
+            continue
+    assert attempt > 5
+    expected = counts(swept.parent / "mlflow.db")
+    query = "SELECT tags.key FROM tags ORDER BY 1"
+    assert ask(tmp_path / "again.db", query) == ask(swept.parent / "mlflow.db", query)
+    assert counts(tmp_path / "again.db") == expected
+    query = "SELECT metrics.key, step, metrics.value FROM metrics ORDER BY 1, 2, 3"
+    assert ask(tmp_path / "again.db", query) == ask(swept.parent / "mlflow.db", query)
+    query = "SELECT metric_name, metric_value FROM logged_model_metrics"
+    assert ask(tmp_path / "again.db", query) == ask(swept.parent / "mlflow.db", query)
+
+
+def unavailable(*_: object, **__: object) -> None:
+    raise StoreUnavailableError("down")
+
+
+def test_the_end_gives_up_where_a_store_takes_no_ends_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(MlflowSink, "end_run", unavailable)
+    journal = small_sweep(tmp_path, f"sqlite:///{tmp_path}/mlflow.db")
+    journal.commit({"000": report(0, 0, of=facts())}, {}, {})
+    began = time.monotonic()
+    with Projection(tmp_path, timeout_s=3.0, on_warning=lambda _: None) as projection:
+        journal.end("killed")
+    assert time.monotonic() - began < 30.0, "passes that bring nothing put the end off"
+    assert "the end of 2 runs" in str(projection.problem)
+
+
+def test_metrics_of_short_trials_do_not_wait_for_a_store_of_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MlflowSink, "log_file", unavailable)
+    journal = SqliteJournal(tmp_path, {0: Allocation(num_cpus=1)})
+    journal.__enter__()
+    journal.create(sweep(f"sqlite:///{tmp_path}/mlflow.db"), (trial(0), trial(1)))
+    begin(journal, 0, 1)
+    journal.commit(
+        {f"00{n}": report(n, 0, epoch=1, of=facts(loadable=False)) for n in (0, 1)},
+        {f"00{n}": Verdict(kind="complete") for n in (0, 1)},
+        {f"00{n}": Export(trial_id=f"00{n}", model=b"", weights=weights_bytes()) for n in (0, 1)},
+    )
+    with Projection(tmp_path, timeout_s=4.0, on_warning=lambda _: None) as projection:
+        journal.end("complete")
+    assert "lacks 0 metric values and the end of 3 runs" in str(projection.problem)
+    assert len(ask(tmp_path / "mlflow.db", "SELECT DISTINCT run_uuid FROM metrics")) == 2
 
 
 def test_a_run_deleted_by_hand_does_not_hold_up_its_siblings(tmp_path: Path):
