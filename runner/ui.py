@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.signals import StopSignals
@@ -31,7 +32,8 @@ def server_environment(store: str, inherited: Mapping[str, str]) -> dict[str, st
     """The environment of MLflow's server. The store is named here, as other users can read a process's arguments."""
     kept = {name: value for name, value in inherited.items() if name != "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"}
     no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # they would be seven more processes
-    own_folder = {"PYTHONSAFEPATH": "1"}  # `python -m` would find a json.py of the current folder before Python's
+    # `python -m`, and uvicorn without a folder, would find a json.py of the current folder before Python's.
+    own_folder = {"PYTHONSAFEPATH": "1", "UVICORN_APP_DIR": sysconfig.get_path("stdlib")}
     return {**kept, **no_jobs, **own_folder, "MLFLOW_BACKEND_STORE_URI": store}
 
 
