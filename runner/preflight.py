@@ -108,6 +108,6 @@ def _give_way(pid: int) -> None:
 
     Source: sched(7), "The autogroup feature"
     """
-    os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    os.setpriority(os.PRIO_PGRP, pid, _NICENESS)  # all of its threads
     with suppress(OSError):  # there is no such feature, or the process has just ended
         Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS), encoding="ascii")

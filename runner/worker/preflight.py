@@ -11,7 +11,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.records import Allocation, Failure, Trial
@@ -38,6 +40,8 @@ def main(descriptor: int) -> None:
             this process has not.
     """
     os.set_inheritable(descriptor, False)
+    with suppress(OSError):  # if memory runs out, this is what can be spared
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     _end_with_driver()
     connection = Connection(descriptor)
     from runner.worker import process
