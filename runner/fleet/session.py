@@ -10,9 +10,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import ray
-from ray.exceptions import RayError
 
-from runner.errors import FleetError
+from runner.errors import FleetError, RunnerError
 from runner.fleet.access import private_cluster
 from runner.fleet.ray_private import (
     control_process,
@@ -63,8 +62,11 @@ class RaySession:
         if found is not None:
             self.__exit__()
             raise found
-        if isinstance(self._error, OSError | RuntimeError | ValueError | RayError):
-            raise FleetError(f"Ray did not start: {self._error}") from self._error
+        if isinstance(self._error, Exception) and not isinstance(self._error, RunnerError):  # Ray raises bare ones, too
+            raise FleetError(
+                f"Ray did not start: {self._error}; try again when the machine is less busy, see what "
+                "python -m runner doctor says, or train without Ray: fleet.kind=local"
+            ) from self._error
         if self._error is not None:
             raise self._error
         return self

@@ -26,3 +26,14 @@ def test_an_address_where_nothing_listens_is_an_error_at_once() -> None:
 def test_what_is_no_address_is_told(address: str) -> None:
     with pytest.raises(ConfigError, match="is not HOST:PORT"):
         machines_of(config(address))
+
+
+def test_a_ray_that_does_not_start_is_an_infrastructure_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner.fleet import session
+
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray's own class is
+
+    monkeypatch.setattr(session.ray, "init", init)
+    with pytest.raises(FleetError, match=r"Ray did not start: The current node timed out .* runner doctor"):
+        session.RaySession([], address="127.0.0.1:9").__enter__()
