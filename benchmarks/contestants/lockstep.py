@@ -63,6 +63,6 @@ def train_prepared(prepared: Prepared) -> Result:
 
 def settled(prepared: Prepared, fleet: Fleet) -> Prepared:
     """The sweep with nothing left to `auto`."""
-    settling = make_settling(prepared, fleet, TIMINGS)
+    settling = make_settling(prepared, fleet.check, TIMINGS)
     checked = check_members(prepared, settling.check)
     return replace(prepared, trials=settling.settle(prepared.trials, checked, len(prepared.slots)))
