@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from runner.config import Member, hints, infer_goal
 from runner.config.schema import Train
@@ -11,6 +12,8 @@ from runner.logged import with_last_lines
 from runner.preparation import Prepared
 from runner.records import Checked, Failure, Goal, Trial
 from runner.settle import Check
+
+A = TypeVar("A")
 
 
 def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
@@ -28,19 +31,7 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
         StorageError: a disk took no more.
         FleetError: every worker was lost.
     """
-    of_member = _by_member(prepared.trials)
-    results = check([trials[0] for trials in of_member.values()])
-    again = [trials[-1] for trials in of_member.values() if _may_pass_with_another(trials, results[trials[0].id])]
-    results = {**results, **(check(again) if again else {})}
-    checked: dict[str, Checked] = {}
-    failures: list[tuple[Trial, Failure]] = []
-    for member, trials in of_member.items():
-        outcomes = [results[trial.id] for trial in (trials[0], trials[-1]) if trial.id in results]
-        passed = [outcome for outcome in outcomes if isinstance(outcome, Checked)]
-        if passed:
-            checked[member] = passed[0]
-        else:
-            failures.append((trials[0], next(o for o in outcomes if isinstance(o, Failure))))
+    checked, failures = _try_members(prepared.trials, check)
     if full := [_describe(trial, failure) for trial, failure in failures if failure.kind == "disk"]:
         raise StorageError("\n".join(full))
     if failures and all(failure.kind == "worker" for _, failure in failures):
@@ -50,7 +41,9 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
     return checked
 
 
-def refuse_mistakes(trials: Sequence[Trial], failures_of: Callable[[Sequence[Trial]], Mapping[str, Failure]]) -> None:
+def refuse_mistakes(
+    trials: Sequence[Trial], failures_of: Callable[[Sequence[Trial]], Mapping[str, Failure | None]]
+) -> None:
     """Raises what `check_members` would, as far as that can be told without workers.
 
     Args:
@@ -60,25 +53,32 @@ def refuse_mistakes(trials: Sequence[Trial], failures_of: Callable[[Sequence[Tri
     Raises:
         ExperimentError: a member's code fails for certain.
     """
-    of_member = _by_member(trials)
-    found = dict(failures_of([trials[0] for trials in of_member.values()]))
-    again = [trials[-1] for trials in of_member.values() if _may_pass_with_another(trials, found.get(trials[0].id))]
-    found |= failures_of(again) if again else {}
-    passed = {trial.member for trial in again if trial.id not in found}
-    failures = [
-        (trials[0], with_last_lines(found[trials[0].id], ""))
-        for member, trials in of_member.items()
-        if trials[0].id in found and member not in passed
-    ]
+    _, failures = _try_members(trials, failures_of)
     if failures:
-        raise _error(failures)
+        raise _error([(trial, with_last_lines(failure, "")) for trial, failure in failures])
 
 
-def _by_member(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+def _try_members(
+    trials: Sequence[Trial], check: Callable[[Sequence[Trial]], Mapping[str, A | Failure]]
+) -> tuple[dict[str, A], list[tuple[Trial, Failure]]]:
+    """What the check of each member's first trial found, or else of its last; and members of which both fail."""
     of_member: dict[str, list[Trial]] = {}
     for trial in trials:
         of_member.setdefault(trial.member, []).append(trial)
-    return of_member
+    results = dict(check([trials[0] for trials in of_member.values()]))
+    again = [trials[-1] for trials in of_member.values() if _may_pass_with_another(trials, results[trials[0].id])]
+    results |= check(again) if again else {}
+    passed: dict[str, A] = {}
+    failures: list[tuple[Trial, Failure]] = []
+    for member, trials in of_member.items():
+        outcomes = [results[trial.id] for trial in (trials[0], trials[-1]) if trial.id in results]
+        failed = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        well = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
+        if well:
+            passed[member] = well[0]
+        else:
+            failures.append((trials[0], failed[0]))
+    return passed, failures
 
 
 def _error(failures: Sequence[tuple[Trial, Failure]]) -> ExperimentError:
@@ -88,7 +88,7 @@ def _error(failures: Sequence[tuple[Trial, Failure]]) -> ExperimentError:
     )
 
 
-def _may_pass_with_another(trials: Sequence[Trial], answer: Checked | Failure | None) -> bool:
+def _may_pass_with_another(trials: Sequence[Trial], answer: object) -> bool:
     """Whether the last trial may pass where the first has not: not with the same data if those are to blame."""
     if not isinstance(answer, Failure) or len(trials) == 1:
         return False

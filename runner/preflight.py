@@ -16,7 +16,8 @@ from typing import Self
 from runner.errors import RunnerError
 from runner.records import Failure, Trial
 
-Tried = Callable[[Callable[[Sequence[Trial]], Mapping[str, Failure]]], object]
+Failures = Mapping[str, Failure | None]
+Tried = Callable[[Callable[[Sequence[Trial]], Failures]], object]
 _NICENESS = 19
 _CODE = "import sys; sys.path[:] = {!r}; from runner.worker.preflight import main; main({})"
 
@@ -83,9 +84,9 @@ class Preflight:
         self._process = self._thread = self._found = None
 
     def _try(self, tried: Tried, with_gpus: bool) -> None:
-        def failures_of(trials: Sequence[Trial]) -> Mapping[str, Failure]:
+        def failures_of(trials: Sequence[Trial]) -> Failures:
             self._connection.send((tuple(trials), with_gpus))
-            found: Mapping[str, Failure] = self._connection.recv()
+            found: Failures = self._connection.recv()
             return found
 
         try:

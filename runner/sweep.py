@@ -15,7 +15,7 @@ from rich.console import Console
 from runner.checking import check_members, choose_metric, refuse_mistakes, unrecorded, unused_settings
 from runner.config import Config
 from runner.disk import check_room, plan_disk
-from runner.journal import SqliteJournal, TrialLogs, locked, staging_folder
+from runner.journal import SqliteJournal, SweepRecord, TrialLogs, locked, staging_folder
 from runner.logged import LoggedFleet
 from runner.preflight import Preflight
 from runner.preparation import (
@@ -86,14 +86,8 @@ def run_sweep(
             metric, goal = choose_metric(prepared, checked)
             check_room(plan_disk(prepared, {name: check.facts for name, check in checked.items()}), prepared, root)
             folder = new_folder(root, config.name)
-            records.enter_context(locked(folder))
-            write_config(folder, config)  # first: what the journal knows can be resumed
-            logs.open(folder)
-            allocations = {slot.index: slot.allocation for slot in prepared.slots}
-            staging_folder(folder)  # emptied before MLflow's thread uses it
-            stay = config.keep.models == "all"
-            journal = records.enter_context(SqliteJournal(folder, allocations, masked, models_stay=stay))
-            journal.create(sweep_record(config, folder.name, metric, goal, command, began_s), prepared.trials)
+            record = sweep_record(config, folder.name, metric, goal, command, began_s)
+            journal = records.enter_context(_recorded(prepared, folder, logs, masked, record))
             projection = records.enter_context(followed_by_mlflow(folder, config.tracking.uri, console, reached))
             progress = Progress(trials=prepared.trials, metric=metric, goal=goal, clock=time.monotonic)
             training = Training(
@@ -103,6 +97,22 @@ def run_sweep(
             parameters = max(check.facts.parameters for check in checked.values())
             training.run(make_schedule(prepared, parameters), fleet, progress)
     return outcome(folder, progress, projection, config.tracking.required)
+
+
+@contextmanager
+def _recorded(
+    prepared: Prepared, folder: Path, logs: TrialLogs, masked: Callable[[str], str], record: SweepRecord
+) -> Iterator[SqliteJournal]:
+    """The journal of a new sweep, in a folder that is this driver's until the end."""
+    config = prepared.config
+    allocations = {slot.index: slot.allocation for slot in prepared.slots}
+    with locked(folder):
+        write_config(folder, config)  # first: what the journal knows can be resumed
+        logs.open(folder)
+        staging_folder(folder)  # emptied before MLflow's thread uses it
+        with SqliteJournal(folder, allocations, masked, models_stay=config.keep.models == "all") as journal:
+            journal.create(record, prepared.trials)
+            yield journal
 
 
 def _look(preflight: Preflight, prepared: Prepared) -> None:

@@ -87,7 +87,7 @@ class Deferral(MetaPathFinder):
         for package, modules in self._lacking.items():
             for name in modules:
                 lacks.setdefault(name, []).append(package)
-        for name, module in list(sys.modules.copy().items()):
+        for name, module in sys.modules.copy().items():
             if type(module) is ModuleType and name.partition(".")[0] == "keras":
                 watched = _made_without(module, lacks)
                 if watched:
@@ -163,7 +163,7 @@ def _changed(module: str, before: dict[str, Any], after: dict[str, Any]) -> dict
 
 def _replace(changed: dict[int, Any], package: str) -> None:
     """Puts them in the place of the former ones wherever a module of the package imported those."""
-    for module in list(sys.modules.copy().values()):
+    for module in sys.modules.copy().values():
         if isinstance(module, ModuleType) and module.__name__.partition(".")[0] == package:
             for name, value in list(vars(module).items()):
                 if id(value) in changed:

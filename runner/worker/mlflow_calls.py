@@ -97,7 +97,7 @@ class MlflowCalls:
         for name in _FLUENT:
             if (module := sys.modules.get(name)) is not None:
                 self._change(module, (*_WRITING, *_READING, "trace"))
-        for name, module in list(sys.modules.copy().items()):
+        for name, module in sys.modules.copy().items():
             if name.startswith("mlflow.") and name.count(".") == 1 and name not in _FLUENT:
                 self._change(module, _OF_FLAVOURS)
         client = getattr(sys.modules["mlflow"], "MlflowClient", None)

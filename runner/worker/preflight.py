@@ -58,17 +58,17 @@ def main(descriptor: int) -> None:
         connection.send(failures(lambda: Worker(output=output), trials, with_gpus))
 
 
-def failures(new_worker: Callable[[], Worker], trials: Iterable[Trial], with_gpus: bool) -> dict[str, Failure]:
-    """What fails for certain in a worker too, by trial.
+def failures(new_worker: Callable[[], Worker], trials: Iterable[Trial], with_gpus: bool) -> dict[str, Failure | None]:
+    """What fails for certain in a worker too, by trial; None of trials of which that cannot be told.
 
     Args:
         new_worker: makes a worker that has imported no experiment.
         trials: each is tried by itself.
         with_gpus: the trials' workers will have GPUs, which this process has not.
     """
-    found = {trial.id: _failure(new_worker, trial) for trial in trials}
+    found = [(trial, _failure(new_worker, trial)) for trial in trials]
     return {
-        trial.id: failure for trial in trials if (failure := found[trial.id]) and _is_certain(failure, trial, with_gpus)
+        trial.id: failure if failure and _is_certain(failure, trial, with_gpus) else None for trial, failure in found
     }
 
 

@@ -79,7 +79,7 @@ def first_look(trials: list[Trial], with_gpus: bool) -> dict[str, Failure]:
     done = threading.Event()
 
     def tried(failures_of: Any) -> None:
-        found.update(failures_of(trials))
+        found.update({trial_id: failure for trial_id, failure in failures_of(trials).items() if failure})
         done.set()
 
     with Preflight() as preflight:
@@ -113,9 +113,10 @@ def test_a_member_fails_where_its_first_trial_and_its_last_one_do(experiments: P
         return make_trial(path=path, params={"units": units}, id=f"{number:03d}", data_params=())
 
     def failures_of(failing: set[str]) -> Any:
-        def tell(trials: list[Trial]) -> dict[str, Failure]:
+        def tell(trials: list[Trial]) -> dict[str, Failure | None]:
             asked.extend(trial.id for trial in trials)
-            return {t.id: Failure(trial_id=t.id, kind="build", message="no") for t in trials if t.id in failing}
+            failure = {trial_id: Failure(trial_id=trial_id, kind="build", message="no") for trial_id in failing}
+            return {trial.id: failure.get(trial.id) for trial in trials}
 
         return tell
 
