@@ -38,14 +38,12 @@ class Settling:
 
     def is_known(self, trials: Sequence[Trial]) -> bool:
         """Whether this machine has timed every member's first trial before, so that their checks need not."""
-        firsts = {trial.member: trial for trial in reversed(trials)}.values()
-        known = [(trial, self._file.get(self._key(trial))) for trial in firsts]
+        known = self._known(trials)
         return all(of and (of.xla_s is not None or trial.train.compile != "auto") for trial, of in known)
 
     def has_checked(self, trials: Sequence[Trial]) -> bool:
         """Whether every member's first trial has passed a check on this machine, with the same code and settings."""
-        firsts = {trial.member: trial for trial in reversed(trials)}.values()
-        return all(self._file.get(self._key(trial)) is not None for trial in firsts)
+        return all(of is not None for _, of in self._known(trials))
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`, compiled as the last sweep's trials were: what a check traces is not traced again."""
@@ -79,6 +77,11 @@ class Settling:
         known = self._file.get(self._key(trial)) if trial.train.compile == "auto" else None
         by_xla = known is not None and choose(known, known.steps) == "xla"
         return _compiled(trial, "xla") if by_xla else trial
+
+    def _known(self, trials: Sequence[Trial]) -> list[tuple[Trial, Timings | None]]:
+        """Each member's first trial, with what this machine has measured of it."""
+        firsts = {trial.member: trial for trial in reversed(trials)}
+        return [(trial, self._file.get(self._key(trial))) for trial in firsts.values()]
 
     def _key(self, trial: Trial) -> str:
         return timings_key(trial, self._allocation, self._versions)

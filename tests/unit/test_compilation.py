@@ -56,6 +56,9 @@ class Timed:
     def is_known(self, trials: list[Trial]) -> bool:
         return self._settling.is_known(trials)
 
+    def has_checked(self, trials: list[Trial]) -> bool:
+        return self._settling.has_checked(trials)
+
     def _check(self, trials: Sequence[Trial]) -> dict[str, Checked | Failure]:
         self.asked += trials
         return {t.id: self._graph if self._graph and t.train.compile != "xla" else self._xla for t in trials}
@@ -111,10 +114,14 @@ def test_a_sweep_is_known_where_its_check_has_nothing_to_measure(make_trial: Any
     for trial, was_measured in [(long, True), (short, False), (as_graph, True)]:
         timed = Timed(path)
         assert not timed.is_known([trial])
+        assert not timed.has_checked([trial])
         timed([trial])
+        assert timed.has_checked([trial])
         assert timed.is_known([trial]) == was_measured, "XLA may be measured yet where training was too short for it"
     both = [long, replace(short, member="another")]
     assert not Timed(path).is_known(both)
+    assert Timed(path).has_checked(both)
+    assert not Timed(path).has_checked([*both, replace(short, member="a third", params={"case": "new"})])
 
 
 def test_a_step_that_xla_cannot_compile_runs_as_a_graph(make_trial: Any, tmp_path: Path) -> None:

@@ -40,6 +40,13 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _drivers() -> None:
+    """Imports what databases are asked with: that may take long on a busy machine, and is no part of what is timed."""
+    for scheme in ("postgresql", "mysql+pymysql"):
+        store_check._import_driver(f"{scheme}://host/db")
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     with HTTPServer(("127.0.0.1", 0), _Handler) as running:
