@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 import shlex
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,7 +179,7 @@ def test_every_experiment_opens_with_its_command() -> None:
         assert path.name in EXPERIMENTS, path.name
 
 
-# --- links, layers, loop ----------------------------------------------------------------------------------------------
+# --- links, loop ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -198,18 +196,6 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def anchors(file: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", prose(file.read_text(encoding="utf-8")), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def test_the_layer_table_is_the_one_that_is_enforced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
-    layers = importlib.import_module("test_layers").LAYERS
-    documented = {
-        name: int(row[0])
-        for row in rows(ARCHITECTURE, 3)
-        if row[0].isdigit()
-        for name in re.findall(r"`(\w+)`", row[1])
-    }
-    assert documented == layers
 
 
 def test_the_loop_is_quoted_as_it_is() -> None:

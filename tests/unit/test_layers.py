@@ -1,104 +1,46 @@
-"""The layer table of docs/architecture.md holds: who may import whom, and what the pure layers need."""
+"""The tables of docs/architecture.md hold: which package imports which, and who touches a foreign library."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "runner"
-LAYERS = {
-    "__init__": 0,
-    "errors": 0,
-    "records": 0,
-    "data": 0,
-    "overheads": 1,
-    "compilation": 0,
-    "redaction": 0,
-    "secret_shapes": 0,
-    "texts": 0,
-    "collecting": 0,
-    "excerpt": 0,
-    "config": 1,
-    "placement": 1,
-    "search": 1,
-    "schedule": 1,
-    "progress": 1,
-    "rebuilding": 1,
-    "seams": 2,
-    "testing": 2,
-    "retrace": 3,
-    "recovery": 3,
-    "lockstep": 3,
-    "shares": 3,
-    "logged": 3,
-    "worker": 4,
-    "fleet": 4,
-    "journal": 4,
-    "tracking": 4,
-    "console": 4,
-    "machine": 4,
-    "container": 4,
-    "mps": 4,
-    "measurements": 4,
-    "timings": 4,
-    "processes": 4,
-    "output": 4,
-    "signals": 4,
-    "snapshots": 4,
-    "review": 5,
-    "keeping": 5,
-    "disk": 5,
-    "cleaning": 5,
-    "recording": 5,
-    "results": 5,
-    "settle": 5,
-    "probe": 5,
-    "doctor": 5,
-    "training": 5,
-    "preflight": 5,
-    "preparation": 5,
-    "cluster": 5,
-    "checking": 5,
-    "sweep": 5,
-    "resume": 5,
-    "plan": 5,
-    "ui": 5,
-    "cli": 5,
-    "__main__": 5,
-}
-# The adapters are the only places that touch their library; besides them an adapter knows records and seams.
-OWNERS = {
-    "tensorflow": {"worker"},
-    "keras": {"worker"},
-    "ray": {"fleet"},
-    "mlflow": {"tracking"},
-    "rich": {"console", "cli", "results", "sweep", "training", "resume", "plan"},
-    "optuna": {"search"},
-    "hydra": {"config"},
-    "omegaconf": {"config"},
-    "pydantic": {"config"},
-    "pynvml": {"machine"},
-    "click": {"cli"},
-}
-ADAPTERS_THAT_MEET = {("fleet", "worker"), ("fleet", "placement"), ("tracking", "journal"), ("console", "progress")}
-ADAPTERS_THAT_MEET |= {("snapshots", "journal")}
-ADAPTERS_THAT_MEET |= {
-    ("fleet", "machine"),
-    ("machine", "placement"),
-    ("machine", "mps"),
-    ("machine", "container"),
-    ("timings", "measurements"),
-    ("fleet", "processes"),
-    ("signals", "processes"),
-    ("signals", "output"),
-    ("worker", "processes"),
-}
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "runner"
+MOST_PACKAGES, MOST_LEVELS = 58, 11
 PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
 PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.retrace", "runner.recovery", "runner.lockstep"]
+
+
+def table(header: str) -> list[list[str]]:
+    """The cells of the table of docs/architecture.md that begins with this header, row by row."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    _, _, after = text.partition(f"\n{header}\n")
+    lines = after.split("\n\n")[0].splitlines()[1:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@cache
+def allowed() -> dict[str, set[str]]:
+    """What each package may import, by the table."""
+    names = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in table("| package | duty | may import |")}
+    return {"__init__": {"data"}, **names}
+
+
+@cache
+def owners() -> dict[str, set[str]]:
+    """Which packages may import each foreign library, by the table."""
+    found: dict[str, set[str]] = {}
+    for libraries, packages in table("| library | imported by |"):
+        for library in re.findall(r"`(\w+)`", libraries):
+            found[library] = set(re.findall(r"`(\w+)`", packages))
+    return found
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -118,26 +60,41 @@ def imports(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("unit", "path"), modules(), ids=lambda value: value.name if isinstance(value, Path) else value
 )
-def test_a_module_imports_only_from_layers_above_it(unit: str, path: Path) -> None:
+def test_a_module_imports_only_what_its_package_may(unit: str, path: Path) -> None:
     for name in imports(path):
         first, *rest = name.split(".")
-        if first == "runner" and rest and rest[0] in LAYERS:
-            other = rest[0]
-            allowed = (unit, other) in ADAPTERS_THAT_MEET or LAYERS[unit] == 5 or other == unit
-            if LAYERS[unit] == 4:  # adapters know records and seams, and not each other
-                allowed = allowed or LAYERS[other] in (0, 2)
-            else:
-                allowed = allowed or LAYERS[other] <= LAYERS[unit]
-            assert allowed, f"{path.name} (layer {LAYERS[unit]}) imports {name} (layer {LAYERS[other]})"
-        if first in OWNERS:
-            assert unit in OWNERS[first], f"{path.name} imports {name}, which only {sorted(OWNERS[first])} may"
+        if first == "runner" and rest and rest[0] in allowed():
+            assert rest[0] in {unit, *allowed()[unit]}, f"{path.relative_to(ROOT)} imports {name}"
+        if first in owners():
+            assert unit in owners()[first], f"{path.name} imports {name}, which only {sorted(owners()[first])} may"
 
 
-def test_every_module_has_its_layer() -> None:
-    assert {unit for unit, _ in modules()} == set(LAYERS)
+def test_the_table_has_every_package_and_no_other() -> None:
+    assert {unit for unit, _ in modules()} == set(allowed())
 
 
-def test_layers_0_to_3_work_without_tensorflow_ray_and_mlflow() -> None:
+def test_the_table_has_no_permission_that_nobody_uses() -> None:
+    used: dict[str, set[str]] = {name: set() for name in allowed()}
+    for unit, path in modules():
+        used[unit] |= {name.split(".")[1] for name in imports(path) if name.startswith("runner.")} & set(allowed())
+    for unit, names in allowed().items():
+        assert names <= used[unit], f"{unit} does not import {sorted(names - used[unit])}"
+
+
+def test_packages_stand_on_few_levels_without_a_circle() -> None:
+    levels: dict[str, int] = {}
+    left = {name: below for name, below in allowed().items() if name != "__init__"}
+    while left:
+        lowest = [name for name, below in left.items() if below <= set(levels)]
+        assert lowest, f"these import each other: {sorted(left)}"
+        level = len(set(levels.values()))
+        levels |= dict.fromkeys(lowest, level)
+        left = {name: below for name, below in left.items() if name not in levels}
+    assert len(set(levels.values())) <= MOST_LEVELS
+    assert len(levels) <= MOST_PACKAGES
+
+
+def test_pure_packages_work_without_tensorflow_ray_and_mlflow() -> None:
     code = (
         "import sys\n"
         "for name in ('tensorflow', 'keras', 'ray', 'mlflow'): sys.modules[name] = None\n"
