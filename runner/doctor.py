@@ -17,7 +17,7 @@ from typing import Any, Literal
 from runner.machine import driver_problem, driver_version, this_machine
 from runner.mps import CONTROL
 from runner.placement import Machine
-from runner.redaction import redact, without_credentials
+from runner.texts.redaction import redact, without_credentials
 
 Status = Literal["ok", "warn", "fail"]
 _ANSWER_S = 180.0

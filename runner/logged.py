@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from runner.excerpt import last_lines
 from runner.records import Allocation, Aside, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
-from runner.redaction import CUT
 from runner.seams import Fleet
+from runner.texts.excerpt import last_lines
+from runner.texts.redaction import CUT
 
 A = TypeVar("A")
 _LINES = 20  # of a trial's output in the traceback of its failure

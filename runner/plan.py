@@ -16,9 +16,9 @@ from runner.disk import lines as disk_lines
 from runner.errors import ExperimentError
 from runner.preparation import Prepared, advice, open_fleet, sums
 from runner.records import Checked, Facts, Failure, Trial
-from runner.redaction import without_credentials
 from runner.review import SWEEPS
 from runner.settle import steps_per_epoch, with_turns
+from runner.texts.redaction import without_credentials
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

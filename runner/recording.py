@@ -13,7 +13,7 @@ from runner.config import Config, config_to_yaml
 from runner.errors import ConfigError, JournalError
 from runner.journal import SweepRecord, sync_folder, write_durably
 from runner.records import Goal
-from runner.redaction import secret_shape, without_credentials
+from runner.texts.redaction import secret_shape, without_credentials
 
 _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
 

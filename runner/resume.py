@@ -36,11 +36,11 @@ from runner.probe import largest
 from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Slot, Trial, has_python_text
-from runner.redaction import redact
 from runner.retrace import Past, retrace
 from runner.schedule import Schedule
 from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
+from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
 from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
 

@@ -34,9 +34,9 @@ from runner.preparation import (
 from runner.progress import Progress
 from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, write_config
 from runner.records import Checked
-from runner.redaction import redact
 from runner.seams import Fleet
 from runner.signals import StopSignals
+from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
 from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
 

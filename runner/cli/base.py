@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runner.errors import ExperimentError, RunnerError
-from runner.redaction import redact, secrets_of
 from runner.signals import StopSignals
+from runner.texts.redaction import redact, secrets_of
 
 if TYPE_CHECKING:
     from rich.console import Console

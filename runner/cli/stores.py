@@ -10,7 +10,7 @@ import socket
 import click
 
 from runner.cli.base import takes_sweep, verb
-from runner.redaction import without_credentials
+from runner.texts.redaction import without_credentials
 
 
 @verb

@@ -15,7 +15,7 @@ import click
 from runner.cli.base import load, make_console, takes_config, takes_sweep, tell_variables, verb
 from runner.errors import TrackingError
 from runner.preflight import Preflight
-from runner.redaction import redact, secrets_of, without_credentials
+from runner.texts.redaction import redact, secrets_of, without_credentials
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -17,7 +17,7 @@ from runner.config.sources import read_source
 from runner.config.space import Choice, Dimension
 from runner.errors import ConfigError
 from runner.records import Goal, Source, TrainSettings
-from runner.redaction import is_secret_name, secret_shape
+from runner.texts.redaction import is_secret_name, secret_shape
 
 ResolvedSampler = Literal["grid", "random", "points"]
 Point = Mapping[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.redaction import without_credentials
+from runner.texts.redaction import without_credentials
 
 AUTO = "auto"
 DEFAULT_URI = "sqlite:///mlflow.db"

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayError
 
 from runner.errors import DISK_ERRNOS
-from runner.excerpt import beginning_and_end
+from runner.texts.excerpt import beginning_and_end
 from runner.worker.exits import EXIT
 
 _VMSTAT = Path("/proc/vmstat")

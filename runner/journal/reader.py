@@ -23,7 +23,7 @@ from runner.journal.schema import (
     connect,
 )
 from runner.records import Epoch, Report, Turn
-from runner.texts import original
+from runner.texts.storable import original
 
 _ID = re.compile(r"[\w-]+")  # names files and folders
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import JournalError
-from runner.excerpt import LIMIT, excerpt
 from runner.journal.files import own_file
+from runner.texts.excerpt import LIMIT, excerpt
 
 _SLACK = LIMIT // 4  # beyond the limit before a file is made short: not at every line
 _LINE = 8192  # bytes of the last line that are redacted together with what follows: more than any secret has

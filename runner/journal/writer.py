@@ -27,7 +27,7 @@ from runner.journal.schema import (
     transaction,
 )
 from runner.records import Allocation, Export, Failure, Incident, Report, Trial, Verdict, Work, to_json
-from runner.texts import storable
+from runner.texts.storable import storable
 
 _ENDED: dict[str, Status] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
 

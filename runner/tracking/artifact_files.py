@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from runner.texts import shown
+from runner.texts.storable import shown
 
 MODEL_FILE = "data/model.keras"  # in the folder of an MLflow model
 _LINKING = ".linking."

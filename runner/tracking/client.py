@@ -13,7 +13,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from runner.texts import shown
+from runner.texts.storable import shown
 from runner.tracking.names import MAX_KEY
 
 _PARAM = 6000  # characters

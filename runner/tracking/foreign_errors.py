@@ -10,8 +10,8 @@ import mlflow.exceptions
 import sqlalchemy.exc
 
 from runner.errors import RunnerError
-from runner.redaction import redact
-from runner.texts import shown
+from runner.texts.redaction import redact
+from runner.texts.storable import shown
 from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
 from runner.tracking.packages import what_to_install
 

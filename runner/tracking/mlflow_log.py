@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from runner.journal import own_file
-from runner.redaction import redact
+from runner.texts.redaction import redact
 
 LOG = "logs/mlflow.log"
 

@@ -19,7 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from runner.errors import TrackingError
 from runner.journal import MetricRow
-from runner.redaction import without_credentials
+from runner.texts.redaction import without_credentials
 from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed, write_texts
 from runner.tracking.client import StrictClient
 from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError

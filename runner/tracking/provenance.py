@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_SOURCE_NAME,
 )
 
-from runner.redaction import redact
+from runner.texts.redaction import redact
 from runner.tracking.labels import Code
 
 

@@ -22,7 +22,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from runner.errors import ConfigError, RunnerError, TrackingError
-from runner.redaction import redact, without_credentials
+from runner.texts.redaction import redact, without_credentials
 from runner.tracking.packages import what_to_install
 
 _TIMEOUT_S = 3.0

@@ -8,7 +8,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from runner.errors import ConfigError
-from runner.redaction import redact, without_credentials
+from runner.texts.redaction import redact, without_credentials
 from runner.tracking.failures import StoreUnavailableError
 from runner.tracking.ledger import HOME
 

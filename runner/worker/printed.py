@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from runner.excerpt import LIMIT, beginning_and_end, excerpt
+from runner.texts.excerpt import LIMIT, beginning_and_end, excerpt
 
 
 class Source(Protocol):

@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 from runner.records import Source
-from runner.redaction import shortened
+from runner.texts.redaction import shortened
 
 
 def text_of(err: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner.texts import original, shown, storable
+from runner.texts.storable import original, shown, storable
 
 PIECES = [
     "\\",

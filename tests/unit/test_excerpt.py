@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.excerpt import beginning_and_end, excerpt, last_lines
-from runner.redaction import redact
+from runner.texts.excerpt import beginning_and_end, excerpt, last_lines
+from runner.texts.redaction import redact
 
 NOTE = re.compile(rb" \xe2\x80\xa6 \[(\d+) bytes left out\] \xe2\x80\xa6\n")
 LINES = [f"line {number:05}\n".encode() for number in range(10_000)]

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from runner.redaction import is_secret_name, redact, secret_shape, secrets_of, shortened, without_credentials
-from runner.secret_shapes import TOKENS
+from runner.texts.redaction import is_secret_name, redact, secret_shape, secrets_of, shortened, without_credentials
+from runner.texts.secret_shapes import TOKENS
 
 NAMES = ["password", "db_password", "HF_TOKEN", "token", "api_key", "OPENAI_API_KEY", "clientSecret", "apiKey"]
 NAMES += ["a.passwd", "db_pass", "smtpPass", "AccountKey", "sharedaccesskey", "Pwd", "CI_PAT", "SMTP_PASS", "DB_PWD"]

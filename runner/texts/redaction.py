@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from runner.secret_shapes import TOKENS
+from runner.texts.secret_shapes import TOKENS
 
 MASK = "***"
 MIN_SECRET = 8  # characters; shorter values are in any text by chance

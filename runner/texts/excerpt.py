@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from runner.redaction import CUT
+from runner.texts.redaction import CUT
 
 LIMIT = 1024 * 1024
 # It begins as a text that `redaction.shortened` has cut, so that half a secret before it is taken out too.
