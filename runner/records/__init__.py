@@ -1,6 +1,9 @@
 """Frozen records that cross module borders. Plain data: a driver, a worker and a journal read them alike."""
 
-from runner.records.answers import (
+from runner.records.allocation import Allocation, Slot
+from runner.records.json_values import decode, encode
+from runner.records.python_text import decode_python, encode_python, has_python_text
+from runner.records.report import (
     Aside,
     Checked,
     Epoch,
@@ -15,9 +18,6 @@ from runner.records.answers import (
     Tensor,
     Turn,
 )
-from runner.records.orders import DIVERGED, Incident, Replay, Verdict, VerdictKind, Work
-from runner.records.python_text import decode_python, encode_python, has_python_text
-from runner.records.slot import Allocation, Slot
 from runner.records.trial import (
     EarlyStopping,
     Goal,
@@ -30,7 +30,7 @@ from runner.records.trial import (
     Trial,
     to_json,
 )
-from runner.records.values import decode, encode
+from runner.records.work import DIVERGED, Incident, Replay, Verdict, VerdictKind, Work
 
 __all__ = [
     "DIVERGED",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
-from runner.records.values import decode, encode
+from runner.records.json_values import decode, encode
 
 Params = Mapping[str, Any]
 Metrics = Mapping[str, float]

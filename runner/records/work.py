@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from runner.records.answers import FailureKind, Snapshot
+from runner.records.report import FailureKind, Snapshot
 from runner.records.trial import Trial
 
 VerdictKind = Literal["keep", "complete", "stop", "fail"]
