@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.workloads import ROOT, WORKLOADS
+from runner.host.inventory import driver_version, gpus_of
+from runner.host.mps import CONTROL
 from runner.journal import JournalReader
-from runner.machine import driver_version, gpus_of
-from runner.mps import CONTROL
 
 _TIMEOUT_S = 1800
 Row = dict[str, Any]

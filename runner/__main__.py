@@ -20,7 +20,7 @@ def main() -> None:
     if missing:
         sys.exit(_advice(missing))
     from runner.cli import cli
-    from runner.output import survive_lost_readers
+    from runner.host.output import survive_lost_readers
 
     survive_lost_readers()
     # A last collection, over all of the driver's objects, takes 0.8 s; the exit frees the memory.

@@ -8,10 +8,10 @@ from importlib import import_module
 
 from runner.config import Config
 from runner.errors import ConfigError, FleetError
-from runner.machine import this_machine
+from runner.host.inventory import this_machine
+from runner.host.signals import uninterrupted
 from runner.placement import Machine
 from runner.recording import versions
-from runner.signals import uninterrupted
 
 _REACH_S = 5.0
 

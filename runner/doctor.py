@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.machine import driver_problem, driver_version, this_machine
-from runner.mps import CONTROL
+from runner.host.inventory import driver_problem, driver_version, this_machine
+from runner.host.mps import CONTROL
 from runner.placement import Machine
 from runner.texts.redaction import redact, without_credentials
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.cluster import import_ray, machines_of
 from runner.config import Config, Member, resolve_members
-from runner.machine import driver_problem, this_machine
+from runner.host.inventory import driver_problem, this_machine
 from runner.measurements import MeasurementsFile
 from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
 from runner.probe import CACHE as NEEDS

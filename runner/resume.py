@@ -18,6 +18,7 @@ from runner.cluster import machines_of
 from runner.config import Config, load_config
 from runner.config.mlflow_variables import with_credentials
 from runner.errors import ConfigError, PlacementError
+from runner.host.signals import StopSignals
 from runner.journal import (
     JournalReader,
     SqliteJournal,
@@ -38,7 +39,6 @@ from runner.recording import versions
 from runner.records import Report, Slot, Trial, has_python_text
 from runner.retrace import Past, retrace
 from runner.schedule import Schedule
-from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload

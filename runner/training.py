@@ -12,6 +12,7 @@ from rich.console import Console
 from runner import lockstep
 from runner.config import Config
 from runner.console import Waiting, watch
+from runner.host.signals import StopSignals
 from runner.journal import SqliteJournal, SweepStatus, open_staging
 from runner.keeping import KeptModels
 from runner.progress import Progress
@@ -22,7 +23,6 @@ from runner.retrace import Past
 from runner.schedule import Schedule
 from runner.seams import Fleet, Watcher
 from runner.shares import Shares
-from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
 from runner.tracking import Projection, StoreCheck
 

@@ -10,7 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 
-from runner.signals import StopSignals
+from runner.host.signals import StopSignals
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)

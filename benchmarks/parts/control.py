@@ -45,7 +45,7 @@ class NoopWorker:
         import os
         from types import SimpleNamespace
 
-        from runner.processes import start_of
+        from runner.host.processes import start_of
 
         del allocation
         return SimpleNamespace(pid=os.getpid(), started=start_of(os.getpid()))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from runner.errors import ExperimentError, RunnerError
-from runner.signals import StopSignals
+from runner.host.signals import StopSignals
 from runner.texts.redaction import redact, secrets_of
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from runner.fleet.actor import STOP
 from runner.fleet.calls import Call, Lost, gather
 from runner.fleet.deaths import Death, KernelKills, explain
 from runner.fleet.patience import Patience, answer_by_s
-from runner.fleet.processes import send
 from runner.fleet.session import RaySession
 from runner.fleet.transfers import fetched, sent
 from runner.fleet.workers import Workers
+from runner.host.endings import send
+from runner.host.processes import start_of
 from runner.placement import gpus_used
-from runner.processes import start_of
 from runner.records import (
     Allocation,
     Checked,

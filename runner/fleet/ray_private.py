@@ -18,8 +18,8 @@ from ray._private.node import Node
 from ray.job_config import JobConfig
 
 from runner.fleet import ray_agent
-from runner.fleet.processes import send
-from runner.processes import descendants, start_of
+from runner.host.endings import send
+from runner.host.processes import descendants, start_of
 
 _UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
 _AGENTS_PYTHON = "_build_python_executable_command_memory_profileable"

@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from runner.errors import FleetError
 from runner.fleet.actor import RayWorker
 from runner.fleet.nodes import wait_on
-from runner.fleet.processes import wait_until_free, wait_until_gone
+from runner.host.endings import wait_until_free, wait_until_gone
 from runner.placement import in_waves, match
 from runner.records import Allocation, Slot
 

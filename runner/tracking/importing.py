@@ -6,7 +6,7 @@ import importlib
 import threading
 from contextlib import suppress
 
-from runner.collecting import without_collecting
+from runner.host.collecting import without_collecting
 
 _THREAD = "mlflow-import"
 _PIECES = (

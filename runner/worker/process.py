@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from runner.collecting import without_collecting
 from runner.errors import FleetError
-from runner.processes import start_of
+from runner.host.collecting import without_collecting
+from runner.host.processes import start_of
 from runner.records import Allocation
 from runner.worker.lean import Deferral
 

@@ -28,14 +28,14 @@ from runner.fleet.calls import Call, Lost, gather
 from runner.fleet.deaths import Death
 from runner.fleet.local import LocalFleet
 from runner.fleet.patience import Patience
-from runner.fleet.processes import is_running
 from runner.fleet.ray import RayFleet
+from runner.host.endings import is_running
+from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord, staging_folder
 from runner.placement import Machine, Request, plan_slots
 from runner.records import Checked, Failure, Metrics, ReduceLROnPlateau, Replay, Report, Slot, Snapshot, Trial, Work
 from runner.recovery import Recovery
 from runner.schedule import Schedule
-from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
 from runner.testing import NullWatcher
 

@@ -9,7 +9,7 @@ import pytest
 from test_out_of_memory import MACHINE
 
 from runner.fleet.ray import RayFleet
-from runner.machine import free_memory_mib
+from runner.host.inventory import free_memory_mib
 from runner.placement import Request, plan_slots
 from runner.records import Failure, Work
 

@@ -19,8 +19,8 @@ from small_journal import eventually
 
 from runner.checking import refuse_mistakes
 from runner.errors import ExperimentError
+from runner.host.processes import start_of
 from runner.preflight import Preflight
-from runner.processes import start_of
 from runner.records import Failure, Trial
 
 HEAD = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.machine import driver_version, gpus_of
+from runner.host.inventory import driver_version, gpus_of
 
 
 @pytest.hookimpl(tryfirst=True)

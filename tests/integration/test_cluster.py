@@ -17,8 +17,8 @@ from ray.cluster_utils import Cluster  # isort: skip
 from runner.errors import FleetError
 from runner.fleet import cluster as fleet_cluster
 from runner.fleet.access import private_cluster
-from runner.fleet.processes import is_running
 from runner.fleet.ray_private import lean
+from runner.host.endings import is_running
 
 EXPERIMENT = """
 import keras, numpy as np

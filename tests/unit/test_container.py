@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import container
+from runner.host import cgroups as container
 
 
 def group(folder: Path, **files: str) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from runner.errors import FleetError
-from runner.fleet.processes import wait_until_free, wait_until_gone
-from runner.machine import GpuUse, gpu_use
-from runner.processes import start_of
+from runner.host.endings import wait_until_free, wait_until_gone
+from runner.host.inventory import GpuUse, gpu_use
+from runner.host.processes import start_of
 
 
 class Card:

@@ -19,11 +19,11 @@ from runner.cleaning import clean
 from runner.cli import cli
 from runner.config import config_to_yaml, load_config
 from runner.errors import SweepBusyError, SweepNotFoundError
+from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, locked, staging_folder
 from runner.keeping import KeptModels
 from runner.records import Allocation, Epoch, Export, Report, Snapshot, Turn, Verdict, Work
 from runner.review import export_model, open_review
-from runner.signals import StopSignals
 from runner.snapshots import SnapshotStore
 from runner.tracking.ledger import HOME, Ledger
 

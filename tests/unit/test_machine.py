@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from runner import container
-from runner.machine import driver_problem, gpus_of, this_machine
-from runner.mps import is_serving
+from runner.host import cgroups as container
+from runner.host.inventory import driver_problem, gpus_of, this_machine
+from runner.host.mps import is_serving
 
 UUIDS = ["GPU-aaaa1111", "GPU-bbbb2222", "GPU-bbbb3333"]
 SLICE = "MIG-cccc"
@@ -98,7 +98,7 @@ def test_a_driver_that_does_not_answer_is_none_that_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, problem: str | None
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", nvml(starts=False))
-    monkeypatch.setattr("runner.machine._DRIVER", (tmp_path if there else tmp_path / "none",))
+    monkeypatch.setattr("runner.host.inventory._DRIVER", (tmp_path if there else tmp_path / "none",))
     assert driver_problem() == problem
     monkeypatch.setitem(sys.modules, "pynvml", nvml())
     assert driver_problem() is None

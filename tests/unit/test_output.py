@@ -11,7 +11,7 @@ import pytest
 
 GOES_ON = """
 import os, sys, pathlib
-from runner.output import survive_lost_readers
+from runner.host.output import survive_lost_readers
 survive_lost_readers()
 from rich.console import Console
 from rich.live import Live
@@ -51,7 +51,7 @@ def test_a_reader_that_ends_ends_nothing(tmp_path: Path, unbuffered: str, termin
 
 def test_closed_descriptors_lead_nowhere_and_no_file_takes_their_numbers(tmp_path: Path):
     code = (
-        "from runner.output import survive_lost_readers; survive_lost_readers()\n"
+        "from runner.host.output import survive_lost_readers; survive_lost_readers()\n"
         "file = open('own', 'w'); print('lost'); print(file.fileno(), file=file)"
     )
     command = f"exec '{sys.executable}' -c \"$CODE\" <&- >&- 2>&-"
@@ -62,7 +62,7 @@ def test_closed_descriptors_lead_nowhere_and_no_file_takes_their_numbers(tmp_pat
 
 def test_a_full_disk_is_still_an_error():
     code = (
-        "import sys; from runner.output import survive_lost_readers; survive_lost_readers()\n"
+        "import sys; from runner.host.output import survive_lost_readers; survive_lost_readers()\n"
         "print('x'); sys.stdout.flush()"
     )
     with Path("/dev/full").open("w") as full:

@@ -324,7 +324,7 @@ def test_a_parameter_that_looks_like_a_secret_is_refused(project: Path, value: s
 def test_a_config_with_a_secret_of_the_environment_is_refused_before_anything_starts(project: Path) -> None:
     from rich.console import Console
 
-    from runner.signals import StopSignals
+    from runner.host.signals import StopSignals
     from runner.sweep import run_sweep
 
     config = load_config("a.py", ["params.path=hunter22hunter"], config_dir=None)

@@ -15,7 +15,7 @@ import pytest
 
 STOPS = """
 import os, signal, sys, time
-from runner.signals import StopSignals
+from runner.host.signals import StopSignals
 signal.signal(signal.SIGHUP, signal.{before})
 with StopSignals() as signals:
     try:
@@ -55,7 +55,7 @@ def test_nohup_is_respected() -> None:
 
 IMPORTS = """
 import os, signal, sys, threading, time
-from runner.signals import StopSignals, uninterrupted
+from runner.host.signals import StopSignals, uninterrupted
 def work():
     time.sleep(1)
     print("done", flush=True)
@@ -78,7 +78,7 @@ def test_what_must_not_be_interrupted_ends_before_the_program_does() -> None:
 GONE = """
 import signal, sys, time
 from pathlib import Path
-from runner.signals import StopSignals
+from runner.host.signals import StopSignals
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with StopSignals() as signals:
     try:
@@ -104,7 +104,7 @@ def test_what_is_printed_after_the_terminal_is_gone_is_no_error(tmp_path: Path) 
 SERVES = """
 import os, signal, subprocess, sys
 from runner import ui
-from runner.signals import StopSignals
+from runner.host.signals import StopSignals
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 start = subprocess.Popen
 def interrupted(*args, **kwargs):

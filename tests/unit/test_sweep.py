@@ -13,7 +13,7 @@ from rich.console import Console
 
 from runner import sweep
 from runner.config import load_config
-from runner.signals import StopSignals
+from runner.host.signals import StopSignals
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
 

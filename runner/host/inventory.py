@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner import container
-from runner.mps import is_serving
+from runner.host import cgroups as container
+from runner.host.mps import is_serving
 from runner.placement import Gpu, Machine
 
 _MIB = 1024 * 1024

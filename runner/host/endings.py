@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.errors import FleetError, ShareTakenError
-from runner.machine import GpuUse, gpu_use
-from runner.processes import start_of, stat_of
+from runner.host.inventory import GpuUse, gpu_use
+from runner.host.processes import start_of, stat_of
 
 _END_TIMEOUT_S = 10.0
 

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any, Self, TypeVar
 
 from runner.errors import Interrupted
-from runner.output import silence
-from runner.processes import descendants
+from runner.host.output import silence
+from runner.host.processes import descendants
 
 T = TypeVar("T")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
