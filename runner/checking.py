@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from runner.config import Member, hints, infer_goal
+from runner.config import hints
 from runner.config.schema import Train
 from runner.errors import ConfigError, ExperimentError, FleetError, StorageError
 from runner.logged import with_last_lines
 from runner.preparation import Prepared
 from runner.records import Checked, Failure, Goal, Trial
+from runner.search.members import Member
+from runner.search.metric_names import infer_goal
 from runner.settle import Check
 
 A = TypeVar("A")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -103,3 +104,15 @@ class TrackingError(RunnerError):
     """The tracking store did not take what the journal holds; the journal keeps it."""
 
     exit_code = 75
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The hint `; did you mean x?` for the closest of the names; empty where none is close."""
+    close = difflib.get_close_matches(name[:80], list(names), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def received(value: Any) -> str:
+    """A value for an error message, at most 80 characters."""
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -9,7 +9,7 @@ from runner.records import Export, Failure, Report, Trial, Verdict, Work
 from runner.recovery import Recovery
 from runner.schedule import Schedule
 from runner.seams import Journal, Watcher
-from runner.search.stop import RuleState, judge
+from runner.search.rules import RuleState, judge
 
 Round = Mapping[int, tuple[Work, ...]]
 Finished = Mapping[int, tuple[tuple[Trial, bool], ...]]

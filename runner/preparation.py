@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.cluster import import_ray, machines_of
-from runner.config import Config, Member, resolve_members
+from runner.config import Config
 from runner.host.inventory import driver_problem, this_machine
 from runner.measurements import MeasurementsFile
 from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
@@ -18,7 +18,8 @@ from runner.recording import versions
 from runner.records import Checked, Failure, Slot, Trial, Work
 from runner.schedule import Schedule, live_within
 from runner.seams import Fleet
-from runner.search.propose import propose_trials
+from runner.search.members import Member, resolve_members
+from runner.search.proposals import propose_trials
 from runner.settle import CACHE, Check, Settling
 from runner.shares import Shares
 from runner.timings import TimingsFile

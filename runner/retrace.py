@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from runner.records import Report, Trial, Verdict, Work
 from runner.schedule import next_turn
-from runner.search.stop import RuleState, judge
+from runner.search.rules import RuleState, judge
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,9 +1,7 @@
-"""Files and command line to typed config, and experiments' signatures to members."""
+"""Files and command line to one typed config."""
 
 from runner.config import hints
-from runner.config.compose import config_to_yaml, load_config
-from runner.config.members import Member, resolve_members
-from runner.config.metrics import infer_goal
+from runner.config.load import config_to_yaml, load_config
 from runner.config.schema import Config
 
-__all__ = ["Config", "Member", "config_to_yaml", "hints", "infer_goal", "load_config", "resolve_members"]
+__all__ = ["Config", "config_to_yaml", "hints", "load_config"]

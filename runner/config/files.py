@@ -18,9 +18,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.origins import Layer
-from runner.config.problems import did_you_mean
 from runner.config.yaml_files import read_yaml
-from runner.errors import ConfigError
+from runner.errors import ConfigError, did_you_mean
 
 _GLOBAL = "# @package _global_"
 _OPTION = re.compile(r"[\w./-]+")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from runner.config.identifiers import as_python
+from runner.experiment.identifiers import as_python
 
 Key = tuple[str, ...]
 

@@ -13,9 +13,9 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from runner.config import hints
-from runner.config.identifiers import as_python
 from runner.config.space import FORMS, FUNCTIONS, MAX_VALUES, Choice, Dimension, Uniform, plain
 from runner.config.yaml_files import bracket_depth
+from runner.experiment.identifiers import as_python
 
 MAX_LENGTH = 20_000  # characters of one argument; the grammar's parser is slow and recursive
 MAX_DEPTH = 20  # brackets within brackets

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from runner.config.identifiers import as_python
 from runner.errors import ConfigError
+from runner.experiment.identifiers import as_python
 
 MAX_BYTES = 65_536
 MAX_BRACKETS = 100  # open at once; the YAML parser's time grows with their square

@@ -1,7 +1,7 @@
 """Who fits where: the machine's GPUs, CPUs and memory divided into slots. Pure arithmetic, with the sums as text."""
 
 from runner.placement.explain import explain, over_committed, taking_turns
-from runner.placement.growth import Growth, enlarge
+from runner.placement.grow_slots import Growth, enlarge
 from runner.placement.host import WORKER_MIB
 from runner.placement.machine import GPU_OVERHEAD_MIB, Gpu, Machine, Request
 from runner.placement.nodes import plan_on_nodes

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.config.sources import read_source
+from runner.experiment.source import read_source
 from runner.records import Failure
 
 pytestmark = pytest.mark.usefixtures("tensorflow")

@@ -13,10 +13,11 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from runner.config import config_to_yaml, load_config, resolve_members
+from runner.config import config_to_yaml, load_config
 from runner.config.schema import default_values
 from runner.errors import ConfigError
-from runner.search.propose import propose_trials
+from runner.search.members import resolve_members
+from runner.search.proposals import propose_trials
 
 EXPERIMENT = """\
 def load_data(noise: float = 0.0): ...

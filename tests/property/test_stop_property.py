@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runner.records import EarlyStopping, Epoch, Metrics, ReduceLROnPlateau, Report, TrainSettings, Trial, Turn, Verdict
 from runner.retrace import retrace
-from runner.search.stop import Better, RuleState, judge
+from runner.search.rules import Better, RuleState, judge
 
 TURN = Turn(pid=1, started_s=0, ended_s=1, compute_s=1)
 VALUES = st.one_of(st.sampled_from([0.1, 0.2, 0.3, 0.5]), st.just(math.nan), st.none())

@@ -8,12 +8,13 @@ import pytest
 import yaml
 
 from runner import records
-from runner.config import Config, config_to_yaml, load_config, resolve_members
+from runner.config import Config, config_to_yaml, load_config
 from runner.config.files import Folder, compose_folder
+from runner.config.messages import REFUSED
 from runner.config.mlflow_variables import notes, with_credentials
-from runner.config.problems import REFUSED
 from runner.config.schema import EarlyStopping, ReduceLROnPlateau, default_values
 from runner.errors import ConfigError
+from runner.search.members import resolve_members
 
 ROOT = Path(__file__).parents[2]
 

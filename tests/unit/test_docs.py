@@ -17,10 +17,11 @@ from pydantic import BaseModel
 
 from runner import errors, lockstep
 from runner.cli import cli
-from runner.config import Config, config_to_yaml, load_config, resolve_members
+from runner.config import Config, config_to_yaml, load_config
+from runner.config.messages import REFUSED
 from runner.config.overrides import parse_settings
-from runner.config.problems import REFUSED
-from runner.search.propose import propose_trials
+from runner.search.members import resolve_members
+from runner.search.proposals import propose_trials
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from runner.config import hints, load_config, resolve_members
+from runner.config import hints, load_config
 from runner.config.schema import Config, default_values
 from runner.errors import ConfigError
+from runner.search.members import resolve_members
 
 EXPERIMENT = """\
 def load_data(): ...

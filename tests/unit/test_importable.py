@@ -13,10 +13,11 @@ from types import ModuleType
 import pytest
 from command_line import environment
 
-from runner.config import load_config, resolve_members
-from runner.config.sources import read_source
+from runner.config import load_config
 from runner.errors import ConfigError
+from runner.experiment.source import read_source
 from runner.records import decode_python, encode_python, has_python_text
+from runner.search.members import resolve_members
 from runner.worker.imports import Neighbours, free_name, is_installed, outside_of
 
 FUNCTIONS = "def load_data(): ...\ndef build_model(units: int = 4): ...\n"

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runner"
 MOST_PACKAGES, MOST_LEVELS = 58, 11
-PURE = ["runner.config", "runner.placement", "runner.search.propose", "runner.search.stop", "runner.schedule"]
+PURE = ["runner.config", "runner.placement", "runner.search.proposals", "runner.search.rules", "runner.schedule"]
 PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.retrace", "runner.recovery", "runner.lockstep"]
 
 

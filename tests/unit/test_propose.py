@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.config import Member, infer_goal, load_config, resolve_members
+from runner.config import load_config
 from runner.errors import ConfigError
 from runner.records import Trial
-from runner.search.propose import propose_trials
+from runner.search.members import Member, resolve_members
+from runner.search.metric_names import infer_goal
+from runner.search.proposals import propose_trials
 
 A = """\
 import keras
@@ -228,5 +230,5 @@ def test_op_determinism_is_for_a_whole_sweep() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     heavy = {"tensorflow", "keras", "ray", "mlflow", "optuna"}
-    code = f"import sys, runner.search.propose; print(*{heavy} & set(sys.modules))"
+    code = f"import sys, runner.search.proposals; print(*{heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""

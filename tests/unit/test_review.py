@@ -31,7 +31,7 @@ from runner.records import (
 )
 from runner.results import print_results
 from runner.review import as_json, export_model, find_sweep, full_table, how_to_load, list_sweeps, open_review, table
-from runner.search.stop import RuleState, judge
+from runner.search.rules import RuleState, judge
 from runner.tracking.labels import ending_metrics, late_params
 from runner.tracking.ledger import HOME, Ledger
 from runner.training import Outcome

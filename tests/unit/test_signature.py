@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from runner.config.annotations import MismatchError, converted, type_of_annotation
-from runner.config.signature import Signature, Unknown, parse_python, read_signature
-from runner.config.sources import read_source
 from runner.errors import ConfigError
+from runner.experiment.annotations import MismatchError, converted, type_of_annotation
+from runner.experiment.signature import Signature, Unknown, parse_python, read_signature
+from runner.experiment.source import read_source
 
 DATA = "def load_data(): ...\n"
 

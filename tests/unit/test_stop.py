@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.records import EarlyStopping, Epoch, ReduceLROnPlateau, Report, TrainSettings, Turn, Verdict
-from runner.search.stop import Better, RuleState, judge
+from runner.search.rules import Better, RuleState, judge
 
 TURN = Turn(pid=1, started_s=0, ended_s=1, compute_s=1)
 

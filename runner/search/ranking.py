@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from runner.config.metrics import closest_produced, infer_goal, resolved_mode
 from runner.config.origins import Key
 from runner.config.schema import Config, MemberConfig, Train
 from runner.records import EarlyStopping, Goal, ReduceLROnPlateau, TrainSettings
+from runner.search.metric_names import closest_produced, infer_goal, resolved_mode
 
 
 def ranking(

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from runner.config import hints
-from runner.config.importable import import_problems
-from runner.config.judging import ranking, training
-from runner.config.names import Names, listed, parameter_name
 from runner.config.origins import Key
 from runner.config.schema import DEFAULT_RANDOM_TRIALS, Config, MemberConfig
-from runner.config.signature import Signature, parse_python, read_signature
-from runner.config.sources import read_source
 from runner.config.space import Choice, Dimension
 from runner.errors import ConfigError
+from runner.experiment.importable import import_problems
+from runner.experiment.signature import Signature, parse_python, read_signature
+from runner.experiment.source import read_source
 from runner.records import Goal, Source, TrainSettings
+from runner.search.names import Names, listed, parameter_name
+from runner.search.ranking import ranking, training
 from runner.texts.redaction import is_secret_name, secret_shape
 
 ResolvedSampler = Literal["grid", "random", "points"]

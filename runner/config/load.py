@@ -13,16 +13,16 @@ from pydantic import ValidationError
 
 from runner.config.apply import apply_settings
 from runner.config.files import Folder, check_option, compose_folder, shown_path
-from runner.config.identifiers import with_python_names
+from runner.config.messages import explain
 from runner.config.mlflow_variables import settle_tracking
 from runner.config.origins import Layer, Origins
 from runner.config.overrides import Setting, parse_settings
-from runner.config.problems import did_you_mean, explain
 from runner.config.references import References
 from runner.config.schema import Config, default_values
-from runner.config.signature import parse_python, read_signature
-from runner.config.sources import read_source
-from runner.errors import ConfigError
+from runner.errors import ConfigError, did_you_mean
+from runner.experiment.identifiers import with_python_names
+from runner.experiment.signature import parse_python, read_signature
+from runner.experiment.source import read_source
 
 DEFAULT_FOLDER = "conf"
 DEFAULT_NAME = "config"

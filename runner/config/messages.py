@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from runner.config import hints
 from runner.config.origins import Origins
 from runner.config.schema import Config
+from runner.errors import did_you_mean, received
 
 _ALWAYS_ON = "is not needed"
 REFUSED = {
@@ -29,18 +30,6 @@ REFUSED = {
     "lambda_callback": "is not supported: write a custom train_step in the model",
     "callbacks": "is not supported: use early_stopping, reduce_lr_on_plateau, or a custom train_step in the model",
 }
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The hint `; did you mean x?` for the closest of the names; empty where none is close."""
-    close = difflib.get_close_matches(name[:80], list(names), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def received(value: Any) -> str:
-    """A value for an error message, at most 80 characters."""
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def explain(error: ValidationError, origins: Origins, parameters: Collection[str] = ()) -> list[str]:

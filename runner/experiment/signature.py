@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.config.annotations import ANY, Type, type_of_annotation, type_of_default
 from runner.errors import ConfigError
+from runner.experiment.annotations import ANY, Type, type_of_annotation, type_of_default
 
 FUNCTIONS = ("load_data", "build_model")
 

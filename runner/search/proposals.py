@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from runner.config import Config, Member
-from runner.config.names import parameter_name
+from runner.config import Config
 from runner.config.schema import MAX_TRIALS
 from runner.config.space import Choice, Dimension
 from runner.errors import ConfigError
 from runner.records import Trial
+from runner.search.members import Member
+from runner.search.names import parameter_name
 
 Point = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from runner.config.problems import did_you_mean
+from runner.errors import did_you_mean
 from runner.records import Source
 
 # What changes where modules are found: then it cannot be told.

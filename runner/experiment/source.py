@@ -6,9 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.config.problems import did_you_mean
-from runner.config.signature import parse_python
-from runner.errors import ConfigError
+from runner.errors import ConfigError, did_you_mean
+from runner.experiment.signature import parse_python
 from runner.records import Source, decode_python
 
 MAX_FILES = 200

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.config.annotations import MismatchError, converted
 from runner.config.origins import Key, Origins
 from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN, dimension_of
-from runner.config.problems import did_you_mean, received
 from runner.config.schema import MAX_SEED, Train
-from runner.config.signature import Parameter
 from runner.config.space import Choice, Dimension, Uniform
+from runner.errors import did_you_mean, received
+from runner.experiment.annotations import MismatchError, converted
+from runner.experiment.signature import Parameter
 
 _MAX_COUNT = 2**31
 

@@ -1,0 +1,1 @@
+"""Reads a user's experiment as syntax, without importing it."""
