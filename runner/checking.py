@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from runner.autotune.auto import Check
 from runner.config import hints
 from runner.config.schema import Train
 from runner.errors import ConfigError, ExperimentError, FleetError, StorageError
@@ -13,7 +14,6 @@ from runner.preparation import Prepared
 from runner.records import Checked, Failure, Goal, Trial
 from runner.search.members import Member
 from runner.search.metric_names import infer_goal
-from runner.settle import Check
 
 A = TypeVar("A")
 

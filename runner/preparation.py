@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.autotune.auto import CACHE, Check, Settling
+from runner.autotune.cache import MeasurementsFile
+from runner.autotune.memory import CACHE as NEEDS
+from runner.autotune.memory import Need, Needs, is_complete, largest
+from runner.autotune.timings import TimingsFile
 from runner.cluster import import_ray, machines_of
 from runner.config import Config
 from runner.host.inventory import driver_problem, this_machine
-from runner.measurements import MeasurementsFile
 from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
-from runner.probe import CACHE as NEEDS
-from runner.probe import Need, Needs, is_complete, largest
 from runner.recording import versions
 from runner.records import Checked, Failure, Slot, Trial, Work
 from runner.schedule import Schedule, live_within
 from runner.seams import Fleet
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
-from runner.settle import CACHE, Check, Settling
 from runner.shares import Shares
-from runner.timings import TimingsFile
 
 _STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from runner.autotune.memory import largest
 from runner.cluster import machines_of
 from runner.config import Config, load_config
 from runner.config.mlflow_variables import with_credentials
@@ -33,7 +34,6 @@ from runner.keeping import KeptModels
 from runner.logged import LoggedFleet
 from runner.placement import Machine, Request, plan_on_nodes
 from runner.preparation import Prepared, advice, make_schedule, make_shares, measured, open_fleet
-from runner.probe import largest
 from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Slot, Trial, has_python_text

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from runner.compilation import Timings, choose, is_worth_measuring
+from runner.autotune.auto import Settling, with_turns
+from runner.autotune.compilation import Timings, choose, is_worth_measuring
+from runner.autotune.timings import TimingsFile
 from runner.records import Allocation, Checked, EarlyStopping, Facts, Failure, ReduceLROnPlateau, Trial
-from runner.settle import Settling, with_turns
-from runner.timings import TimingsFile
 
 FACTS = Facts(
     steps_per_epoch=3,

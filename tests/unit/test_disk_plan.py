@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from runner import disk
+from runner.autotune.memory import Need
 from runner.config import Config
 from runner.config.schema import Keep, Tracking
 from runner.disk import check_room, lines, other_store, plan_disk
 from runner.errors import PlacementError
-from runner.probe import Need
 from runner.records import EarlyStopping, Facts
 
 MIB = 2**20

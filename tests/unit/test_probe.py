@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from runner.measurements import MeasurementsFile
+from runner.autotune.cache import MeasurementsFile
+from runner.autotune.memory import Needs, is_complete, largest
 from runner.placement import Gpu, Machine
-from runner.probe import Needs, is_complete, largest
 from runner.records import Allocation, Checked, Facts, Failure, Slot
 
 VERSIONS = {"tensorflow": "2"}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.measurements import MeasurementsFile, machine_key, model_key
+from runner.autotune.cache import MeasurementsFile, machine_key, model_key
 from runner.placement import Machine
 from runner.records import Checked, Failure, Slot, Trial
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from runner.compilation import Timings
-from runner.measurements import MeasurementsFile, model_key
+from runner.autotune.cache import MeasurementsFile, model_key
+from runner.autotune.compilation import Timings
 from runner.records import Allocation, Trial
 
 

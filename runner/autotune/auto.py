@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from runner.compilation import Compile, Timings, choose, is_worth_measuring
+from runner.autotune.compilation import Compile, Timings, choose, is_worth_measuring
+from runner.autotune.timings import TimingsFile, timings_key
 from runner.records import Allocation, Checked, Facts, Failure, FailureKind, TrainSettings, Trial
-from runner.timings import TimingsFile, timings_key
 
 CACHE = Path("~/.cache/lockstep-runner/timings.json")
 TURN_S = 1.0  # long enough that control is noise, short enough to be watched
