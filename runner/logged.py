@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from runner.loop.interfaces import Fleet
 from runner.records import Allocation, Aside, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
-from runner.seams import Fleet
 from runner.texts.excerpt import last_lines
 from runner.texts.redaction import CUT
 

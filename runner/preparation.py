@@ -15,14 +15,14 @@ from runner.autotune.timings import TimingsFile
 from runner.cluster import import_ray, machines_of
 from runner.config import Config
 from runner.host.inventory import driver_problem, this_machine
+from runner.loop.interfaces import Fleet
+from runner.loop.schedule import Schedule, live_within
+from runner.loop.slots import Shares
 from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
 from runner.recording import versions
 from runner.records import Checked, Failure, Slot, Trial, Work
-from runner.schedule import Schedule, live_within
-from runner.seams import Fleet
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
-from runner.shares import Shares
 
 _STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
 

@@ -32,13 +32,13 @@ from runner.journal import (
 )
 from runner.keeping import KeptModels
 from runner.logged import LoggedFleet
+from runner.loop.history import Past, retrace
+from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
 from runner.preparation import Prepared, advice, make_schedule, make_shares, measured, open_fleet
 from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Slot, Trial, has_python_text
-from runner.retrace import Past, retrace
-from runner.schedule import Schedule
 from runner.snapshots import SnapshotStore
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload

@@ -18,6 +18,7 @@ from runner.disk import check_room, plan_disk
 from runner.host.signals import StopSignals
 from runner.journal import SqliteJournal, SweepRecord, TrialLogs, locked, staging_folder
 from runner.logged import LoggedFleet
+from runner.loop.interfaces import Fleet
 from runner.preflight import Preflight
 from runner.preparation import (
     Prepared,
@@ -35,7 +36,6 @@ from runner.preparation import (
 from runner.progress import Progress
 from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, write_config
 from runner.records import Checked
-from runner.seams import Fleet
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
 from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by

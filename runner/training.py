@@ -9,20 +9,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from runner import lockstep
 from runner.config import Config
 from runner.console import Waiting, watch
 from runner.host.signals import StopSignals
 from runner.journal import SqliteJournal, SweepStatus, open_staging
 from runner.keeping import KeptModels
+from runner.loop import lockstep
+from runner.loop.history import Past
+from runner.loop.interfaces import Fleet, Watcher
+from runner.loop.recovery import Recovery
+from runner.loop.schedule import Schedule
+from runner.loop.slots import Shares
 from runner.progress import Progress
 from runner.recording import versions
 from runner.records import Failure, Report, Verdict
-from runner.recovery import Recovery
-from runner.retrace import Past
-from runner.schedule import Schedule
-from runner.seams import Fleet, Watcher
-from runner.shares import Shares
 from runner.snapshots import SnapshotStore
 from runner.tracking import Projection, StoreCheck
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from benchmarks.contestants import Result, Task
 from benchmarks.journals import epoch_losses, open_journal
-from runner import lockstep
 from runner.checking import check_members
 from runner.config import load_config
 from runner.journal import JournalReader
+from runner.loop import lockstep
+from runner.loop.interfaces import Fleet
+from runner.loop.recovery import Recovery
+from runner.loop.schedule import Schedule
 from runner.overheads import summarize
 from runner.preparation import Prepared, make_settling, open_fleet, prepare
-from runner.recovery import Recovery
-from runner.schedule import Schedule
-from runner.seams import Fleet
 from runner.testing import NullWatcher
 
 TIMINGS = Path(tempfile.gettempdir(), "lockstep-runner-bench-timings.json")

@@ -13,14 +13,14 @@ from unittest import mock
 from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
-from runner import lockstep
 from runner.config import load_config
 from runner.fleet import workers as fleet_workers
 from runner.fleet.ray import RayFleet
+from runner.loop import lockstep
+from runner.loop.recovery import Recovery
+from runner.loop.schedule import Schedule
 from runner.preparation import Prepared, prepare
 from runner.records import Allocation, Epoch, Report, Slot, Turn, Work
-from runner.recovery import Recovery
-from runner.schedule import Schedule
 from runner.testing import NullWatcher
 
 _NOBODY = 0  # the process that the reports of `NoopWorker` name

@@ -22,7 +22,6 @@ import psutil
 import pytest
 from command_line import ask_each
 
-from runner import lockstep
 from runner.fleet import transfers
 from runner.fleet.calls import Call, Lost, gather
 from runner.fleet.deaths import Death
@@ -32,10 +31,11 @@ from runner.fleet.ray import RayFleet
 from runner.host.endings import is_running
 from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord, staging_folder
+from runner.loop import lockstep
+from runner.loop.recovery import Recovery
+from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_slots
 from runner.records import Checked, Failure, Metrics, ReduceLROnPlateau, Replay, Report, Slot, Snapshot, Trial, Work
-from runner.recovery import Recovery
-from runner.schedule import Schedule
 from runner.snapshots import SnapshotStore
 from runner.testing import NullWatcher
 

@@ -13,9 +13,9 @@ import pytest
 from test_fleets import of_trial, run
 
 from runner.fleet.ray import RayFleet
+from runner.loop.slots import Shares
 from runner.placement import WORKER_MIB, Machine, Request, plan_slots
 from runner.records import Failure, Work
-from runner.shares import Shares
 
 CPUS, LIMIT, MORE = 2, 100, 1_500
 MACHINE = Machine(cpus=CPUS, memory_mib=16_000, free_memory_mib=1024 + 2 * (LIMIT + WORKER_MIB) + MORE)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from test_training_equals_fit import epochs, weights
 
-from runner import lockstep
 from runner.fleet.local import LocalFleet
 from runner.journal import JournalReader, SqliteJournal, SweepRecord
+from runner.loop import lockstep
+from runner.loop.recovery import Recovery
+from runner.loop.schedule import Schedule
 from runner.records import Allocation, EarlyStopping, ReduceLROnPlateau, Report, Slot, Trial, Work
-from runner.recovery import Recovery
-from runner.schedule import Schedule
 from runner.testing import NullWatcher
 
 pytestmark = pytest.mark.usefixtures("tensorflow")

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import PlacementError
+from runner.loop.slots import Shares
 from runner.placement import Gpu, Machine, Request, gpus_used, in_waves, match, over_committed, place_as_ray, plan_slots
 from runner.records import Slot
-from runner.shares import Shares
 
 MACHINES = st.builds(
     lambda cpus, free, gpus: Machine(

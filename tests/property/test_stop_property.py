@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.loop.history import retrace
 from runner.records import EarlyStopping, Epoch, Metrics, ReduceLROnPlateau, Report, TrainSettings, Trial, Turn, Verdict
-from runner.retrace import retrace
 from runner.search.rules import Better, RuleState, judge
 
 TURN = Turn(pid=1, started_s=0, ended_s=1, compute_s=1)

@@ -15,11 +15,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from runner import errors, lockstep
+from runner import errors
 from runner.cli import cli
 from runner.config import Config, config_to_yaml, load_config
 from runner.config.messages import REFUSED
 from runner.config.overrides import parse_settings
+from runner.loop import lockstep
 from runner.search.members import resolve_members
 from runner.search.proposals import propose_trials
 

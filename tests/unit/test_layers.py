@@ -14,8 +14,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runner"
 MOST_PACKAGES, MOST_LEVELS = 58, 11
-PURE = ["runner.config", "runner.placement", "runner.search.proposals", "runner.search.rules", "runner.schedule"]
-PURE += ["runner.progress", "runner.seams", "runner.testing", "runner.retrace", "runner.recovery", "runner.lockstep"]
+PURE = ["runner.config", "runner.placement", "runner.search.proposals", "runner.search.rules", "runner.loop.schedule"]
+PURE += [
+    "runner.progress",
+    "runner.loop.interfaces",
+    "runner.testing",
+    "runner.loop.history",
+    "runner.loop.recovery",
+    "runner.loop.lockstep",
+]
 
 
 def table(header: str) -> list[list[str]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner import lockstep
+from runner.loop import lockstep
+from runner.loop.interfaces import Watcher
+from runner.loop.recovery import Recovery
+from runner.loop.schedule import Schedule, live_within
 from runner.records import Allocation, EarlyStopping, Failure, Metrics, ReduceLROnPlateau, Report, Slot, Trial, Verdict
-from runner.recovery import Recovery
-from runner.schedule import Schedule, live_within
-from runner.seams import Watcher
 from runner.testing import FakeFleet, MemoryJournal, NullWatcher, falling_loss
 
 

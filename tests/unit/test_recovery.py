@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
-from runner import lockstep
 from runner.errors import ShareTakenError, StorageError, TooManyFailuresError
+from runner.loop import lockstep
+from runner.loop.history import retrace
+from runner.loop.recovery import Recovery
+from runner.loop.schedule import Schedule
+from runner.loop.slots import Shares
 from runner.placement import Gpu, Machine, Request, plan_slots
 from runner.records import (
     Allocation,
@@ -25,10 +29,6 @@ from runner.records import (
     Trial,
     Work,
 )
-from runner.recovery import Recovery
-from runner.retrace import retrace
-from runner.schedule import Schedule
-from runner.shares import Shares
 from runner.testing import FakeFleet, MemoryJournal, MemorySnapshots, NullWatcher, falling_loss
 
 Curve = Callable[[Trial, int], Metrics | Failure]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from runner.loop.schedule import next_turn
 from runner.records import Report, Trial, Verdict, Work
-from runner.schedule import next_turn
 from runner.search.rules import RuleState, judge
 
 

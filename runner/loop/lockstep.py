@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from runner.errors import TooManyFailuresError
+from runner.loop.interfaces import Journal, Watcher
+from runner.loop.recovery import Recovery
+from runner.loop.schedule import Schedule
 from runner.records import Export, Failure, Report, Trial, Verdict, Work
-from runner.recovery import Recovery
-from runner.schedule import Schedule
-from runner.seams import Journal, Watcher
 from runner.search.rules import RuleState, judge
 
 Round = Mapping[int, tuple[Work, ...]]

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from runner.errors import ShareTakenError, StorageError
+from runner.loop.interfaces import Fleet, Journal, Snapshots
+from runner.loop.slots import Shares
 from runner.placement import Growth
 from runner.records import (
     Allocation,
@@ -26,8 +28,6 @@ from runner.records import (
     Trial,
     Work,
 )
-from runner.seams import Fleet, Journal, Snapshots
-from runner.shares import Shares
 
 A = TypeVar("A")
 Round = Mapping[int, tuple[Work, ...]]
