@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.errors import StorageError
 from runner.journal import STAGING, JournalReader, SqliteJournal, TrialRecord, beyond, locked, own_file
-from runner.snapshots import FOLDER as SNAPSHOTS
+from runner.journal.snapshots import FOLDER as SNAPSHOTS
 
 _MODELS = "models"
 _MIB = 1024 * 1024

@@ -11,9 +11,9 @@ from pathlib import Path
 from runner.cleaning import mib
 from runner.config import Config
 from runner.errors import PlacementError
+from runner.journal.snapshots import GENERATIONS
 from runner.preparation import Prepared
 from runner.records import Facts, Trial
-from runner.snapshots import GENERATIONS
 from runner.tracking.stores import sqlite_file
 
 _DESCRIPTION = 64 * 1024  # bytes of a model file besides its values

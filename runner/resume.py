@@ -30,7 +30,8 @@ from runner.journal import (
     locked,
     staging_folder,
 )
-from runner.keeping import KeptModels
+from runner.journal.kept_models import KeptModels
+from runner.journal.snapshots import SnapshotStore
 from runner.logged import LoggedFleet
 from runner.loop.history import Past, retrace
 from runner.loop.schedule import Schedule
@@ -39,7 +40,6 @@ from runner.preparation import Prepared, advice, make_schedule, make_shares, mea
 from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Slot, Trial, has_python_text
-from runner.snapshots import SnapshotStore
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
 from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by

@@ -13,7 +13,8 @@ from runner.config import Config
 from runner.console import Waiting, watch
 from runner.host.signals import StopSignals
 from runner.journal import SqliteJournal, SweepStatus, open_staging
-from runner.keeping import KeptModels
+from runner.journal.kept_models import KeptModels
+from runner.journal.snapshots import SnapshotStore
 from runner.loop import lockstep
 from runner.loop.history import Past
 from runner.loop.interfaces import Fleet, Watcher
@@ -23,7 +24,6 @@ from runner.loop.slots import Shares
 from runner.progress import Progress
 from runner.recording import versions
 from runner.records import Failure, Report, Verdict
-from runner.snapshots import SnapshotStore
 from runner.tracking import Projection, StoreCheck
 
 _REACHED_S = 120.0  # most seconds at the end in which a store takes nothing

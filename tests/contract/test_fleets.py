@@ -31,12 +31,12 @@ from runner.fleet.ray import RayFleet
 from runner.host.endings import is_running
 from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord, staging_folder
+from runner.journal.snapshots import SnapshotStore
 from runner.loop import lockstep
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_slots
 from runner.records import Checked, Failure, Metrics, ReduceLROnPlateau, Replay, Report, Slot, Snapshot, Trial, Work
-from runner.snapshots import SnapshotStore
 from runner.testing import NullWatcher
 
 pytestmark = pytest.mark.usefixtures("tensorflow")

@@ -13,8 +13,8 @@ from faults.injection import Injection
 from faults.lab import LOCAL, Lab, Trouble, Try
 from faults.project import Project, sweep_arguments
 from runner.journal import JournalReader
+from runner.journal.snapshots import FOLDER, SnapshotStore
 from runner.records import Trial
-from runner.snapshots import FOLDER, SnapshotStore
 
 FLIPS = 1000
 _TRIALS = ("000", "001")  # both live in the rounds after which the driver is killed

@@ -113,7 +113,7 @@ def _between_metrics_and_tags(injection: Injection, patches: ExitStack) -> None:
 
 def _mid_snapshot(injection: Injection, patches: ExitStack) -> None:
     """A part of a file is written; or both files, and the folder is not yet renamed."""
-    from runner import snapshots
+    from runner.journal import snapshots
 
     chance = random.Random(injection.seed)
 

@@ -21,10 +21,10 @@ from runner.config import config_to_yaml, load_config
 from runner.errors import SweepBusyError, SweepNotFoundError
 from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, locked, staging_folder
-from runner.keeping import KeptModels
+from runner.journal.kept_models import KeptModels
+from runner.journal.snapshots import SnapshotStore
 from runner.records import Allocation, Epoch, Export, Report, Snapshot, Turn, Verdict, Work
 from runner.review import export_model, open_review
-from runner.snapshots import SnapshotStore
 from runner.tracking.ledger import HOME, Ledger
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"

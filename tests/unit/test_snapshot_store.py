@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from runner.journal.snapshots import SnapshotStore
 from runner.records import Snapshot, Trial
-from runner.snapshots import SnapshotStore
 
 STATE = bytes(range(256)) * 2
 
