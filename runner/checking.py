@@ -9,7 +9,7 @@ from runner.autotune.auto import Check
 from runner.config import hints
 from runner.config.schema import Train
 from runner.errors import ConfigError, ExperimentError, FleetError, StorageError
-from runner.logged import with_last_lines
+from runner.fleet.logged import with_last_lines
 from runner.preparation import Prepared
 from runner.records import Checked, Failure, Goal, Trial
 from runner.search.members import Member

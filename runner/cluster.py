@@ -46,7 +46,7 @@ def machines_of(config: Config) -> dict[str, Machine]:
         )
     _check_reachable(address)
     import_ray()
-    from runner.fleet.cluster import survey
+    from runner.fleet.ray.cluster import survey
 
     nodes, own = survey(address, describe), versions()
     for node in nodes:
@@ -88,4 +88,4 @@ def _check_reachable(address: str) -> None:
 
 def import_ray() -> None:
     """Imports Ray as a whole: where a signal has broken that off, Ray fails in what it does when Python exits."""
-    uninterrupted(lambda: import_module("runner.fleet.ray"))
+    uninterrupted(lambda: import_module("runner.fleet.ray.fleet"))

@@ -59,7 +59,7 @@ def examine(uri: str, sweeps: Path) -> list[Finding]:
     machine, driver, problem = this_machine(), driver_version(), driver_problem()
     with ThreadPoolExecutor() as pool:
         tensorflow = pool.submit(ask, "runner.worker.installed")
-        ray = pool.submit(ask, "runner.fleet.rehearsal")
+        ray = pool.submit(ask, "runner.fleet.ray.selftest")
         store = pool.submit(examine_store, uri)
         return [
             *judge_gpus(machine, driver, problem),

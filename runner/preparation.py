@@ -166,10 +166,10 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[]
         from runner.fleet.local import LocalFleet
 
         return LocalFleet(slots, fleet.first_turn_timeout_s)
-    from runner.fleet.patience import Patience
+    from runner.fleet.deadlines import Patience
 
     import_ray()
-    from runner.fleet.ray import RayFleet
+    from runner.fleet.ray.fleet import RayFleet
 
     patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())

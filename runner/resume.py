@@ -19,6 +19,7 @@ from runner.cluster import machines_of
 from runner.config import Config, load_config
 from runner.config.mlflow_variables import with_credentials
 from runner.errors import ConfigError, PlacementError
+from runner.fleet.logged import LoggedFleet
 from runner.host.signals import StopSignals
 from runner.journal import (
     JournalReader,
@@ -32,7 +33,6 @@ from runner.journal import (
 )
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
-from runner.logged import LoggedFleet
 from runner.loop.history import Past, retrace
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes

@@ -15,9 +15,9 @@ from rich.console import Console
 from runner.checking import check_members, choose_metric, refuse_mistakes, unrecorded, unused_settings
 from runner.config import Config
 from runner.disk import check_room, plan_disk
+from runner.fleet.logged import LoggedFleet
 from runner.host.signals import StopSignals
 from runner.journal import SqliteJournal, SweepRecord, TrialLogs, locked, staging_folder
-from runner.logged import LoggedFleet
 from runner.loop.interfaces import Fleet
 from runner.preflight import Preflight
 from runner.preparation import (

@@ -14,8 +14,8 @@ from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
 from runner.config import load_config
-from runner.fleet import workers as fleet_workers
-from runner.fleet.ray import RayFleet
+from runner.fleet.ray import workers as fleet_workers
+from runner.fleet.ray.fleet import RayFleet
 from runner.loop import lockstep
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule

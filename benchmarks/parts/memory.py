@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.parts import NotMeasuredError, Size
 from runner.config import load_config
-from runner.fleet.ray import RayFleet
+from runner.fleet.ray.fleet import RayFleet
 from runner.preparation import prepare
 from runner.records import Work
 

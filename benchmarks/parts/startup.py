@@ -63,8 +63,8 @@ def _parts() -> dict[str, float]:
 
 def _ray() -> None:
     """Ray's start, and then a bare actor's."""
-    from runner.fleet import ray as ray_fleet
-    from runner.fleet.session import RaySession
+    from runner.fleet.ray import fleet as ray_fleet
+    from runner.fleet.ray.session import RaySession
 
     began = time.perf_counter()
     with RaySession((), **ray_fleet._options(None, 2, 0)):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from runner.fleet.patience import answer_by_s
+from runner.fleet.deadlines import answer_by_s
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.host import cgroups as container
+from runner.host import cgroups
 from runner.host.mps import is_serving
 from runner.placement import Gpu, Machine
 
@@ -38,7 +38,7 @@ def this_machine() -> Machine:
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     gpus = gpus_of(os.environ)
     return Machine(
-        cpus=min(len(os.sched_getaffinity(0)), container.cpus() or sys.maxsize),
+        cpus=min(len(os.sched_getaffinity(0)), cgroups.cpus() or sys.maxsize),
         memory_mib=pages * page // _MIB,
         free_memory_mib=free_memory_mib(),
         gpus=gpus,
@@ -49,7 +49,7 @@ def this_machine() -> Machine:
 def free_memory_mib() -> int:
     """Host memory that can still be taken: the kernel's estimate, and what a container's limit leaves."""
     lines = dict(line.split(":", 1) for line in _MEMORY.read_text(encoding="utf-8").splitlines() if ":" in line)
-    free, left = int(lines["MemAvailable"].split()[0]) // 1024, container.memory_left_mib()
+    free, left = int(lines["MemAvailable"].split()[0]) // 1024, cgroups.memory_left_mib()
     return free if left is None else min(free, left)
 
 

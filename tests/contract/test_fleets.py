@@ -22,12 +22,12 @@ import psutil
 import pytest
 from command_line import ask_each
 
-from runner.fleet import transfers
-from runner.fleet.calls import Call, Lost, gather
-from runner.fleet.deaths import Death
+from runner.fleet.deadlines import Patience
 from runner.fleet.local import LocalFleet
-from runner.fleet.patience import Patience
-from runner.fleet.ray import RayFleet
+from runner.fleet.ray import transfers
+from runner.fleet.ray.calls import Call, Lost, gather
+from runner.fleet.ray.fleet import RayFleet
+from runner.fleet.ray.postmortem import Death
 from runner.host.endings import is_running
 from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord, staging_folder

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from test_out_of_memory import MACHINE
 
-from runner.fleet.ray import RayFleet
+from runner.fleet.ray.fleet import RayFleet
 from runner.host.inventory import free_memory_mib
 from runner.placement import Request, plan_slots
 from runner.records import Failure, Work

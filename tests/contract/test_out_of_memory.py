@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from test_fleets import of_trial, run
 
-from runner.fleet.ray import RayFleet
+from runner.fleet.ray.fleet import RayFleet
 from runner.loop.slots import Shares
 from runner.placement import WORKER_MIB, Machine, Request, plan_slots
 from runner.records import Failure, Work

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.fleet import access
+from runner.fleet.ray import auth as access
 
 LEFT = "import os; from runner.fleet import access; made = access._private_folder(); made.__enter__(); os._exit(0)"
 

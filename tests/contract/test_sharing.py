@@ -19,21 +19,21 @@ from typing import Any
 
 import pytest
 
-import runner.fleet.ray as ray_module  # sets Ray's environment, so it comes before Ray
-import runner.fleet.workers as workers_module
+import runner.fleet.ray.fleet as ray_fleet  # sets Ray's environment, so it comes before Ray
+import runner.fleet.ray.workers as ray_workers
 from runner import cluster as runner_cluster
 from runner import preparation
 from runner.config import load_config
 from runner.errors import FleetError
-from runner.fleet.actor import RayWorker
-from runner.fleet.ray import RayFleet
-from runner.fleet.session import RaySession
+from runner.fleet.ray.actor import RayWorker
+from runner.fleet.ray.fleet import RayFleet
+from runner.fleet.ray.session import RaySession
 from runner.placement import Gpu, Machine, place_as_ray
 from runner.records import Allocation, Checked, Failure
 from runner.testing import FakeFleet
 from runner.worker import process
 
-ray = workers_module.ray
+ray = ray_workers.ray
 NAMES = ("3", "1")  # as CUDA_VISIBLE_DEVICES may have them
 LARGE, SMALL = 24_256, 12_256
 ROOT = Path(__file__).parents[2]
@@ -146,7 +146,7 @@ class JoinedSession:
 def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """A sweep as `sweep` plans it, from a command line and a machine."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(ray_module, "RaySession", JoinedSession)
+    monkeypatch.setattr(ray_fleet, "RaySession", JoinedSession)
     monkeypatch.setattr(preparation, "NEEDS", tmp_path / "needs.json")
 
     def plan(*free_mib: int, mps: bool = False, **resources: Any) -> preparation.Prepared:
@@ -166,7 +166,7 @@ def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
 @pytest.fixture
 def open_fleet(planned: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Opens the fleet of such a sweep, with workers that record."""
-    monkeypatch.setattr(workers_module, "RayWorker", RecordingWorker)
+    monkeypatch.setattr(ray_workers, "RayWorker", RecordingWorker)
     with ExitStack() as fleets:
 
         def opened(*free_mib: int, **resources: Any) -> RayFleet:
@@ -241,7 +241,7 @@ def test_mps_is_told_the_same_share(open_fleet: Any) -> None:
 
 def test_auto_measures_the_models_and_packs_as_many_as_fit(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe's process is real; what it measures is host memory here, about 700 MiB."""
-    monkeypatch.setattr(workers_module, "RayWorker", CpuWorker)
+    monkeypatch.setattr(ray_workers, "RayWorker", CpuWorker)
     prepared = planned(SMALL, max_concurrent=5, gpu_overhead_mib=1_000)
     assert prepared.to_probe
     measured = preparation.probe(prepared)
@@ -297,7 +297,7 @@ def test_ray_never_places_what_the_simulation_does_not(cluster: str) -> None:
 def test_without_a_share_gpus_are_hidden_before_tensorflow_is_imported(
     open_fleet: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers_module, "RayWorker", ImportingWorker)
+    monkeypatch.setattr(ray_workers, "RayWorker", ImportingWorker)
     fleet = open_fleet(LARGE, LARGE, num_gpus=0, max_concurrent=1)
     assert fleet.devices[0].seen == ["-1"]
     assert fleet.devices[0].device.visible_devices == "-1"
@@ -305,7 +305,7 @@ def test_without_a_share_gpus_are_hidden_before_tensorflow_is_imported(
 
 def test_a_gpu_that_tensorflow_does_not_see_is_an_error(open_fleet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here no GPU exists: TensorFlow would train on the CPU without a word."""
-    monkeypatch.setattr(workers_module, "RayWorker", RayWorker)
+    monkeypatch.setattr(ray_workers, "RayWorker", RayWorker)
     with pytest.raises(FleetError, match=r"the slot has GPU 3, TensorFlow sees 0 GPUs; python -m runner doctor"):
         open_fleet(LARGE, num_gpus=1.0)
 

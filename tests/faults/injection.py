@@ -185,13 +185,13 @@ def _strike_worker(injection: Injection, most_s: float) -> Act:
 
 
 def _worker_mid_step(injection: Injection, patches: ExitStack) -> None:
-    from runner.fleet.ray import RayFleet
+    from runner.fleet.ray.fleet import RayFleet
 
     _wrap(patches, RayFleet, "advance", injection.number, _strike_worker(injection, most_s=0.015), None)
 
 
 def _worker_mid_snapshot(injection: Injection, patches: ExitStack) -> None:
-    from runner.fleet.ray import RayFleet
+    from runner.fleet.ray.fleet import RayFleet
 
     _wrap(patches, RayFleet, "snapshot", injection.number, _strike_worker(injection, most_s=0.006), None)
 
@@ -201,7 +201,7 @@ def _process_of_ray(name: str, injection: Injection, patches: ExitStack) -> None
     import psutil
     from command_line import ask_each
 
-    from runner.fleet.ray import RayFleet
+    from runner.fleet.ray.fleet import RayFleet
 
     def strike(*_: Any) -> None:
         family = ask_each(psutil.Process().children(recursive=True), lambda process: (process, process.name()))

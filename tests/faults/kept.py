@@ -21,7 +21,7 @@ from ray.exceptions import RayActorError
 from faults.driver import drive, environment, print_to
 from faults.injection import Injection
 from runner import preparation
-from runner.fleet.ray import RayFleet
+from runner.fleet.ray.fleet import RayFleet
 
 
 class KeptFleet(RayFleet):
@@ -91,7 +91,7 @@ def main() -> None:
 
     def open_fleet(prepared: Any, slots: Any) -> KeptFleet:
         if not fleet:
-            with mock.patch("runner.fleet.ray.RayFleet", KeptFleet):
+            with mock.patch("runner.fleet.ray.fleet.RayFleet", KeptFleet):
                 fleet.append(preparation.open_fleet(prepared, slots))
         return fleet[0]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runner.fleet.ray import RayFleet
+from runner.fleet.ray.fleet import RayFleet
 from runner.host.inventory import gpu_use, gpus_of, this_machine
 from runner.placement import Request, plan_slots
 from runner.records import Failure, Report, Slot, Trial, Work

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from command_line import Folder, Record, make_folder, read_journal
 
-import runner.fleet.ray  # noqa: F401  sets Ray's environment, so it comes before Ray
+import runner.fleet.ray.fleet  # noqa: F401  sets Ray's environment, so it comes before Ray
 
 from ray.cluster_utils import Cluster  # isort: skip
 
 from runner.errors import FleetError
-from runner.fleet import cluster as fleet_cluster
-from runner.fleet.access import private_cluster
-from runner.fleet.ray_private import lean
+from runner.fleet.ray import cluster as fleet_cluster
+from runner.fleet.ray.auth import private_cluster
+from runner.fleet.ray.patches import lean
 from runner.host.endings import is_running
 
 EXPERIMENT = """

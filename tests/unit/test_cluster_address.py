@@ -29,7 +29,7 @@ def test_what_is_no_address_is_told(address: str) -> None:
 
 
 def test_a_ray_that_does_not_start_is_an_infrastructure_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runner.fleet import session
+    from runner.fleet.ray import session
 
     def init(**_: object) -> None:
         raise Exception("The current node timed out during startup.")  # as Ray's own class is

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 
 from runner.errors import FleetError
-from runner.fleet import session
-from runner.fleet.calls import Call
-from runner.fleet.ray import RayFleet
+from runner.fleet.ray import session
+from runner.fleet.ray.calls import Call
+from runner.fleet.ray.fleet import RayFleet
 from runner.records import Allocation, Slot
 
 SLOTS = (Slot(index=0, allocation=Allocation(num_cpus=1)),)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.host import cgroups as container
+from runner.host import cgroups
 from runner.host.inventory import driver_problem, gpus_of, this_machine
 from runner.host.mps import is_serving
 
@@ -88,8 +88,8 @@ def test_this_machine_has_memory_and_cpus() -> None:
 
 
 def test_a_containers_limit_bounds_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container, "memory_left_mib", lambda: 7)
-    monkeypatch.setattr(container, "cpus", lambda: 1)
+    monkeypatch.setattr(cgroups, "memory_left_mib", lambda: 7)
+    monkeypatch.setattr(cgroups, "cpus", lambda: 1)
     assert (this_machine().free_memory_mib, this_machine().cpus) == (7, 1)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.fleet.patience import Patience
+from runner.fleet.deadlines import Patience
 from runner.records import Epoch, Report, Trial, Turn
 from runner.testing import FakeFleet
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from runner.fleet import deaths
-from runner.fleet.ray import RayFleet
+from runner.fleet.ray import postmortem as deaths
+from runner.fleet.ray.fleet import RayFleet
 from runner.records import Allocation, Replay, Slot, Snapshot, Trial, Work
 
 from ray.exceptions import RayTaskError  # isort: skip

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.fleet.calls import Lost
+from runner.fleet.ray.calls import Lost
 from runner.records import Replay
 
 A = TypeVar("A")

@@ -12,8 +12,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runner.errors import FleetError
-from runner.fleet.actor import RayWorker
-from runner.fleet.nodes import wait_on
+from runner.fleet.ray.actor import RayWorker
+from runner.fleet.ray.nodes import wait_on
 from runner.host.endings import wait_until_free, wait_until_gone
 from runner.placement import in_waves, match
 from runner.records import Allocation, Slot

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from runner.fleet.deaths import Death
+from runner.fleet.ray.postmortem import Death
 from runner.records import Aside, Failure, FailureKind, Trial
 
 K = TypeVar("K")

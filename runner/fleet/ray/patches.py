@@ -17,7 +17,7 @@ from ray._private import ray_constants, services, utils, worker
 from ray._private.node import Node
 from ray.job_config import JobConfig
 
-from runner.fleet import ray_agent
+from runner.fleet.ray import agent
 from runner.host.endings import send
 from runner.host.processes import descendants, start_of
 
@@ -40,10 +40,10 @@ def lean() -> Iterator[None]:
     - Its raylet is noticed when it is there. By itself Ray looks once a second.
     """
     build = getattr(services, _AGENTS_PYTHON, None)
-    agent = str(Path(ray_agent.__file__))
+    program = str(Path(agent.__file__))
     changes: list[tuple[object, str, Callable[..., Any]]] = [
         *((Node, name, lambda *_, **__: None) for name in _UNUSED_PROCESSES),
-        (services, _AGENTS_PYTHON, lambda *of, **options: [*build(*of, **options), agent]),  # type: ignore[misc]
+        (services, _AGENTS_PYTHON, lambda *of, **options: [*build(*of, **options), program]),  # type: ignore[misc]
         (utils, "get_dashboard_dependency_error", lambda: ImportError("a sweep's Ray has no dashboard")),
         (services, "get_node", _get_node),
     ]
@@ -97,7 +97,7 @@ def without_drivers_folders() -> AbstractContextManager[None]:
 
     Source: `connect` in Ray's `_private/worker.py`, which leaves them out for jobs with a folder of their own.
     """
-    if Path(__file__).parents[2] == Path.cwd():
+    if Path(__file__).parents[3] == Path.cwd():
         return nullcontext()
     return _replaced(JobConfig, "_runtime_env_has_working_dir", lambda _: True)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from runner.fleet.session import RaySession
+from runner.fleet.ray.session import RaySession
 
 
 def main() -> None:

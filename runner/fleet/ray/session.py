@@ -12,8 +12,8 @@ from typing import Any, Self
 import ray
 
 from runner.errors import FleetError, RunnerError
-from runner.fleet.access import private_cluster
-from runner.fleet.ray_private import (
+from runner.fleet.ray.auth import private_cluster
+from runner.fleet.ray.patches import (
     control_process,
     kill_all,
     lean,

@@ -10,8 +10,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from runner.errors import FleetError
-from runner.fleet.nodes import call_on
-from runner.fleet.session import RaySession
+from runner.fleet.ray.nodes import call_on
+from runner.fleet.ray.session import RaySession
 
 T = TypeVar("T")
 _ANSWER_S = 120.0  # a node starts a process to answer

@@ -1,6 +1,6 @@
 """One of Ray's agents, as a sweep needs it: it ends with its raylet, and has no part of a dashboard.
 
-A program of its own: `python ray_agent.py SCRIPT ARGUMENTS...`, in place of `python SCRIPT ARGUMENTS...`.
+A program of its own: `python agent.py SCRIPT ARGUMENTS...`, in place of `python SCRIPT ARGUMENTS...`.
 """
 
 from __future__ import annotations

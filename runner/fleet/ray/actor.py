@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from runner.fleet.transfers import Transfers
+from runner.fleet.ray.transfers import Transfers
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
 
 STOP = signal.SIGUSR1

@@ -11,13 +11,13 @@ from typing import Any, Self, TypeVar
 
 from ray.exceptions import RayError
 
-from runner.fleet.actor import STOP
-from runner.fleet.calls import Call, Lost, gather
-from runner.fleet.deaths import Death, KernelKills, explain
-from runner.fleet.patience import Patience, answer_by_s
-from runner.fleet.session import RaySession
-from runner.fleet.transfers import fetched, sent
-from runner.fleet.workers import Workers
+from runner.fleet.deadlines import Patience, answer_by_s
+from runner.fleet.ray.actor import STOP
+from runner.fleet.ray.calls import Call, Lost, gather
+from runner.fleet.ray.postmortem import Death, KernelKills, explain
+from runner.fleet.ray.session import RaySession
+from runner.fleet.ray.transfers import fetched, sent
+from runner.fleet.ray.workers import Workers
 from runner.host.endings import send
 from runner.host.processes import start_of
 from runner.placement import gpus_used

@@ -1,0 +1,1 @@
+"""Workers as Ray actors, one for each slot."""
