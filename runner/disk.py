@@ -14,7 +14,7 @@ from runner.errors import PlacementError
 from runner.journal.snapshots import GENERATIONS
 from runner.preparation import Prepared
 from runner.records import Facts, Trial
-from runner.tracking.stores import sqlite_file
+from runner.tracking.addresses import sqlite_file
 
 _DESCRIPTION = 64 * 1024  # bytes of a model file besides its values
 

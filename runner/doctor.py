@@ -58,7 +58,7 @@ def examine(uri: str, sweeps: Path) -> list[Finding]:
     """
     machine, driver, problem = this_machine(), driver_version(), driver_problem()
     with ThreadPoolExecutor() as pool:
-        tensorflow = pool.submit(ask, "runner.worker.installed")
+        tensorflow = pool.submit(ask, "runner.worker.selftest")
         ray = pool.submit(ask, "runner.fleet.ray.selftest")
         store = pool.submit(examine_store, uri)
         return [
@@ -151,7 +151,7 @@ def judge_shared_memory(free_mib: int) -> Finding:
 
 def examine_store(uri: str) -> Finding:
     """The MLflow store: that it answers, or that it can be made."""
-    from runner.tracking.stores import sqlite_file
+    from runner.tracking.addresses import sqlite_file
 
     file, shown = sqlite_file(uri), without_credentials(uri)
     if file is not None and not file.exists():
@@ -159,7 +159,7 @@ def examine_store(uri: str) -> Finding:
             return Finding(part="MLflow", status="ok", found=f"{shown} will be made by the first sweep")
         advice = "choose another place: tracking.uri=sqlite:////PATH/mlflow.db"
         return Finding(part="MLflow", status="fail", found=f"no right to make {file}", advice=advice)
-    answer = ask("runner.tracking.reachable", uri)
+    answer = ask("runner.tracking.selftest", uri)
     if answer.values is None:
         advice = "see that the server runs, or set tracking.uri; sweeps keep their journals meanwhile"
         return Finding(part="MLflow", status="fail", found=f"{shown}: {redact(answer.problem)}", advice=advice)

@@ -17,7 +17,7 @@ from runner.disk import lines as disk_lines
 from runner.errors import ExperimentError
 from runner.preparation import Prepared, advice, open_fleet, sums
 from runner.records import Checked, Facts, Failure, Trial
-from runner.review import SWEEPS
+from runner.review.catalog import SWEEPS
 from runner.texts.redaction import without_credentials
 
 

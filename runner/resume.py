@@ -37,12 +37,12 @@ from runner.loop.history import Past, retrace
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
 from runner.preparation import Prepared, advice, make_schedule, make_shares, measured, open_fleet
-from runner.progress import Progress, State
 from runner.recording import versions
 from runner.records import Report, Slot, Trial, has_python_text
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
 from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
+from runner.views.progress import Progress, State
 
 _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")
 

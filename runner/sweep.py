@@ -33,12 +33,12 @@ from runner.preparation import (
     unmeasured,
     within_memory,
 )
-from runner.progress import Progress
 from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, write_config
 from runner.records import Checked
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
 from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
+from runner.views.progress import Progress
 
 
 def run_sweep(

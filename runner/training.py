@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 
 from runner.config import Config
-from runner.console import Waiting, watch
 from runner.host.signals import StopSignals
 from runner.journal import SqliteJournal, SweepStatus, open_staging
 from runner.journal.kept_models import KeptModels
@@ -21,10 +20,11 @@ from runner.loop.interfaces import Fleet, Watcher
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
 from runner.loop.slots import Shares
-from runner.progress import Progress
 from runner.recording import versions
 from runner.records import Failure, Report, Verdict
 from runner.tracking import Projection, StoreCheck
+from runner.views.live import Waiting, watch
+from runner.views.progress import Progress
 
 _REACHED_S = 120.0  # most seconds at the end in which a store takes nothing
 _UNREACHED_S = 10.0

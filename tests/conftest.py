@@ -67,7 +67,7 @@ def _make_trial(
 @pytest.fixture(scope="session")
 def tensorflow() -> Any:
     """TensorFlow in this process with one thread, as a worker with one CPU has it."""
-    from runner.worker import process
+    from runner.worker import startup as process
 
     process.configure(Allocation(num_cpus=1))
     import tensorflow

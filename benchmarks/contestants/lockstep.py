@@ -17,8 +17,8 @@ from runner.loop import lockstep
 from runner.loop.interfaces import Fleet
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.overheads import summarize
 from runner.preparation import Prepared, make_settling, open_fleet, prepare
+from runner.review.timeline import summarize
 from runner.testing import NullWatcher
 
 TIMINGS = Path(tempfile.gettempdir(), "lockstep-runner-bench-timings.json")

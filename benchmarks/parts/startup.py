@@ -86,7 +86,7 @@ def _worker() -> None:
     from runner.config import load_config
     from runner.preparation import prepare
     from runner.records import Allocation, Work
-    from runner.worker import process
+    from runner.worker import startup as process
 
     began = time.perf_counter()
     process.configure(Allocation(num_cpus=1))

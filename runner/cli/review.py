@@ -18,11 +18,11 @@ def list_(as_json: bool) -> None:
     """Lists the sweeps of this folder, newest first."""
     from rich.table import Table
 
-    from runner.review import list_sweeps
+    from runner.review.catalog import list_sweeps
 
     reviews = list_sweeps()
     if as_json:
-        from runner.review import as_json as review_json
+        from runner.review.catalog import as_json as review_json
 
         click.echo(json.dumps([review_json(review) for review in reviews], indent=2))
         return
@@ -44,7 +44,7 @@ def list_(as_json: bool) -> None:
 @takes_sweep
 def results(sweep: str, as_json: bool, as_csv: bool) -> None:
     """Prints a sweep's trials, best first; SWEEP is an id, its beginning, or "latest"."""
-    from runner import review as reviewing
+    from runner.review import catalog as reviewing
 
     review = reviewing.open_review(reviewing.find_sweep(sweep))
     if as_json:
@@ -53,7 +53,7 @@ def results(sweep: str, as_json: bool, as_csv: bool) -> None:
         header, rows = reviewing.full_table(review)
         csv.writer(sys.stdout).writerows([header, *rows])
     else:
-        from runner.results import print_results
+        from runner.views.results import print_results
 
         print_results(review, make_console())
 
@@ -67,8 +67,8 @@ def results(sweep: str, as_json: bool, as_csv: bool) -> None:
 @takes_sweep
 def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -> None:
     """Prints a sweep's best trial (of a mixed sweep, each member's); with --export writes its model for plain Keras."""
-    from runner import review as reviewing
     from runner.errors import ConfigError
+    from runner.review import catalog as reviewing
 
     review = reviewing.open_review(reviewing.find_sweep(sweep))
     trials = review.chosen(trial_id)
@@ -106,7 +106,7 @@ def clean(sweep: str, models: int | None, dry_run: bool) -> None:
     Nothing of the journal is removed, and nothing that MLflow has.
     """
     from runner import cleaning
-    from runner.review import find_sweep
+    from runner.review.catalog import find_sweep
 
     folder = find_sweep(sweep)
     repeated = cleaning.replayed(folder)

@@ -20,7 +20,7 @@ def sync(sweep: str, tracking_uri: str | None) -> None:
     """Sends what MLflow lacks of a sweep, from its journal; may be repeated."""
     from runner.config.mlflow_variables import with_credentials
     from runner.journal import JournalReader, locked
-    from runner.review import find_sweep
+    from runner.review.catalog import find_sweep
     from runner.tracking import sync as send
     from runner.tracking.store_check import check_address
 
@@ -41,7 +41,7 @@ def sync(sweep: str, tracking_uri: str | None) -> None:
 )
 def ui(port: int, uri: str | None) -> int:
     """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
-    from runner.ui import serve, server_command, server_environment
+    from runner.tracking.ui import serve, server_command, server_environment
 
     store = _given_or_latest(uri)
     shown = without_credentials(store)
@@ -65,7 +65,7 @@ def doctor(as_json: bool, uri: str | None) -> int:
     from dataclasses import asdict
 
     from runner.doctor import examine, exit_code
-    from runner.review import SWEEPS
+    from runner.review.catalog import SWEEPS
 
     findings = examine(_given_or_latest(uri), SWEEPS)
     if as_json:
@@ -87,7 +87,7 @@ def _given_or_latest(uri: str | None) -> str:
         ConfigError: its address cannot be read.
     """
     from runner.config.mlflow_variables import DEFAULT_URI, with_credentials
-    from runner.review import list_sweeps
+    from runner.review.catalog import list_sweeps
     from runner.tracking.store_check import check_address
 
     sweeps = [] if uri else list_sweeps()
@@ -100,8 +100,8 @@ def _given_or_latest(uri: str | None) -> str:
 
 def _bring_artifacts_along(store: str) -> None:
     """A sqlite store that was moved or copied together with its artifacts shows those that came with it."""
+    from runner.tracking.addresses import ARTIFACTS, sqlite_file
     from runner.tracking.moved_store import bring_artifacts_along
-    from runner.tracking.stores import ARTIFACTS, sqlite_file
 
     file = sqlite_file(store)
     if file is not None and file.is_file() and (file.parent / ARTIFACTS).is_dir():

@@ -36,7 +36,7 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     """  # noqa: D301
     with Preflight() as preflight:
         config = load(arguments, config_dir, config_name)
-        from runner.review import SWEEPS, write_timeline
+        from runner.review.catalog import SWEEPS, write_timeline
         from runner.sweep import run_sweep
 
         console = make_console()
@@ -60,7 +60,7 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
 def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
     """Goes on with a sweep that has ended in any way, in the same MLflow runs; SWEEP is as for `results`."""
     from runner.resume import Asked, run_resume
-    from runner.review import find_sweep
+    from runner.review.catalog import find_sweep
 
     console, signals = make_console(), click.get_current_context().obj
     asked = Asked(retry_failed=retry_failed, more_epochs=more_epochs)
@@ -99,9 +99,9 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
     Raises:
         TrackingError: MLflow lacks something.
     """
-    from runner.overheads import describe
-    from runner.results import print_results
-    from runner.review import open_review, overheads_of
+    from runner.review.catalog import open_review, overheads_of
+    from runner.review.timeline import describe
+    from runner.views.results import print_results
 
     review = open_review(outcome.folder)
     print_results(review, console)

@@ -31,7 +31,7 @@ class LocalFleet:
         self._loaded: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        from runner.worker import process
+        from runner.worker import startup as process
 
         process.configure(_together(self._slots))
         from runner.worker.worker import Worker

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runner.journal import SCORE, MetricRow, SweepRecord, TrialRecord, log_name, own_file
 from runner.tracking import labels
-from runner.tracking.failures import StoreRefusedError
+from runner.tracking.errors import StoreRefusedError
 from runner.tracking.ledger import Due, Ledger
 from runner.tracking.model_folder import model_folder
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from runner.journal import SweepRecord, TrialRecord
 from runner.tracking import labels
 from runner.tracking.endings import NO_ENDING, Ending, Endings
-from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError
+from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
 from runner.tracking.names import ENTITIES_PER_CALL
 

@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from runner.errors import RunnerError
 from runner.texts.redaction import redact
 from runner.texts.storable import shown
-from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
+from runner.tracking.errors import StoreRefusedError, StoreUnavailableError
 from runner.tracking.packages import what_to_install
 
 _REFUSALS = {

@@ -20,16 +20,16 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from runner.errors import TrackingError
 from runner.journal import MetricRow
 from runner.texts.redaction import without_credentials
+from runner.tracking.addresses import ARTIFACTS, sqlite_file, sqlite_uri
 from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed, write_texts
 from runner.tracking.client import StrictClient
-from runner.tracking.failures import ExperimentDeletedError, StoreRefusedError
+from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.foreign_errors import mapped
 from runner.tracking.labels import Code
 from runner.tracking.moved_store import bring_artifacts_along
 from runner.tracking.names import ENTITIES_PER_CALL, mlflow_key
 from runner.tracking.provenance import context_tags
 from runner.tracking.sqlite_store import merge_log, private_store
-from runner.tracking.stores import ARTIFACTS, sqlite_file, sqlite_uri
 
 RUN_FILE = "model/model.keras"  # the logged model's file among its run's artifacts
 _LABELS_PER_CALL = 100  # params, and as many tags; MLflow's own limit

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from runner.tracking.stores import ARTIFACTS
+from runner.tracking.addresses import ARTIFACTS
 
 _ADDRESSES = (
     ("experiments", "artifact_location"),

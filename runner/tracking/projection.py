@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from runner.errors import TrackingError
 from runner.journal import open_staging
 from runner.texts.redaction import redact
-from runner.tracking.failures import StoreRefusedError
+from runner.tracking.errors import StoreRefusedError
 from runner.tracking.importing import wait_until_imported
 from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
 from runner.tracking.left import Left

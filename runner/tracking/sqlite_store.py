@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from runner.tracking.stores import ARTIFACTS, sqlite_uri
+from runner.tracking.addresses import ARTIFACTS, sqlite_uri
 
 _MERGE_TIMEOUT_S = 1.0
 

@@ -180,7 +180,7 @@ def _sqlite_file(uri: str) -> Path | None:
     rest = uri.partition("://")[2]
     plain = rest.startswith("/") and not {"%", "?", "#", "@"} & set(rest)
     if not plain:
-        from runner.tracking.stores import sqlite_file  # SQLAlchemy's reading, which takes its time to import
+        from runner.tracking.addresses import sqlite_file  # SQLAlchemy's reading, which takes its time to import
 
         return sqlite_file(uri)
     return Path(rest[1:]).absolute() if rest[1:] and rest[1:] != ":memory:" else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import TrackingError
 from runner.journal import JournalReader, open_staging
-from runner.tracking.failures import StoreRefusedError
+from runner.tracking.errors import StoreRefusedError
 from runner.tracking.ledger import HOME, Ledger, describe_missing
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
         SweepNotFoundError: there is no journal.
         JournalError: a file of the sweep's is a link.
     """
+    from runner.tracking.addresses import store_name
     from runner.tracking.follower import Follower
     from runner.tracking.mlflow_log import logging_to
     from runner.tracking.mlflow_sink import MlflowSink
-    from runner.tracking.stores import store_name
 
     problems: list[str] = []
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from runner.records import Trial
-from runner.worker import keras_private
-from runner.worker.code import Experiment
-from runner.worker.engine import Built
-from runner.worker.feeds import ArrayFeed, Feed
-from runner.worker.inspect import check_model, is_plain_keras
+from runner.worker import private as keras_private
+from runner.worker.data.feeds import ArrayFeed, Feed
+from runner.worker.experiment import Experiment
 from runner.worker.oom import is_out_of_memory
+from runner.worker.programs.engine import Built
 from runner.worker.seeds import set_seeds
+from runner.worker.validation import check_model, is_plain_keras
 
 T = TypeVar("T")
 

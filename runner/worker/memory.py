@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from runner.worker.process import peak_memory_mib
+from runner.worker.startup import peak_memory_mib
 
 _MIB = 1024 * 1024
 _RESET = Path("/proc/self/clear_refs")

@@ -15,14 +15,15 @@ import keras
 import numpy as np
 
 from runner.records import Checked, Epoch, Export, Facts, Report, Snapshot, Trial, Turn, Work
-from runner.worker import keras_private, memory, snapshot, variables
+from runner.worker import memory, snapshot, variables
+from runner.worker import private as keras_private
 from runner.worker.building import build_model, traced
-from runner.worker.code import Experiment
-from runner.worker.engine import Engines, State, read
-from runner.worker.feeds import ArrayFeed, Feed, Resident, StreamFeed
-from runner.worker.inspect import check_labels, check_text, facts_of, sizes_of
-from runner.worker.process import peak_memory_mib
+from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
+from runner.worker.experiment import Experiment
+from runner.worker.programs.engine import Engines, State, read
 from runner.worker.seeds import set_seeds
+from runner.worker.startup import peak_memory_mib
+from runner.worker.validation import check_labels, check_text, facts_of, sizes_of
 
 _MEASURE_S = 0.25  # long enough to tell graph from XLA, and models from each other: they differ by factors
 _LONGEST_S = 5.0  # a turn of several epochs ends with the one that takes it beyond: its size was another trial's

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from runner.worker.pipelines import remembering
+from runner.worker.data.pipelines import remembering
 
 _SHARED = (
     "the pipeline: {what} is shared with another split or trial, which draws from it at other times; make one for each "

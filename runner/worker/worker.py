@@ -16,16 +16,16 @@ from runner.data import Data
 from runner.errors import Interrupted
 from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
 from runner.worker import memory, oom
-from runner.worker.arrays import ArrayData, array_data, is_stream
 from runner.worker.building import made
-from runner.worker.code import Experiment
+from runner.worker.data.arrays import ArrayData, array_data, is_stream
+from runner.worker.data.feeds import DataError, Resident
 from runner.worker.determinism import advice, set_determinism
-from runner.worker.engine import Engines
-from runner.worker.feeds import DataError, Resident
-from runner.worker.keras_private import Globals
+from runner.worker.experiment import Experiment
 from runner.worker.limits import Limits, initialise
 from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.printed import Output, Streams
+from runner.worker.private import Globals
+from runner.worker.programs.engine import Engines
 from runner.worker.said import in_one_line, place_of
 from runner.worker.seat import Seat
 from runner.worker.storage import is_out_of_space

@@ -227,7 +227,7 @@ def test_a_pydatasets_batches_are_made_when_they_are_asked_for(trial_of: Any) ->
     import keras
     import numpy as np
 
-    from runner.worker.pydataset import as_pipeline
+    from runner.worker.data.pydataset import as_pipeline
 
     class Counted(keras.utils.PyDataset):  # type: ignore[misc]
         made = 0

@@ -120,9 +120,9 @@ def engines_of(worker: Any) -> int:
 
 def key(source: str | Path, params: dict[str, Any], seed: int = 0) -> Any:
     """What tells engines apart for a model that is built and not trained; None where it shares none."""
-    from runner.worker.engine import variables
-    from runner.worker.fingerprint import fingerprint
-    from runner.worker.keras_private import Globals, Settings, symbolic_build
+    from runner.worker.private import Globals, Settings, symbolic_build
+    from runner.worker.programs.engine import variables
+    from runner.worker.programs.fingerprint import fingerprint
 
     code: dict[str, Any] = {"__name__": "experiment"}
     exec(source if isinstance(source, str) else source.read_text(), code)
@@ -199,7 +199,7 @@ def test_what_is_changed_in_place_tells_architectures_apart(monkeypatch: pytest.
 
 
 def test_what_a_dict_gives_for_a_missing_key_is_read() -> None:
-    from runner.worker.fingerprint import _Walk
+    from runner.worker.programs.fingerprint import _Walk
 
     def digest(factory: Any) -> str:
         walk = _Walk([])

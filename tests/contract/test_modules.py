@@ -23,7 +23,7 @@ class Importing(ModuleType):
 
 @pytest.mark.usefixtures("tensorflow")
 def test_modules_that_another_thread_imports_meanwhile_are_in_nobodys_way(tmp_path: Path) -> None:
-    from runner.worker.code import Experiment
+    from runner.worker.experiment import Experiment
 
     files = {"mine.py": "import neighbour\n", "neighbour.py": "VALUE = 1\n"}
     for name, text in files.items():

@@ -31,7 +31,7 @@ Y, WEIGHT = np.arange(4), np.ones(4, "float32")
     ],
 )
 def test_a_step_gets_arrays_as_fit_packs_them(split: Any, packed: str) -> None:
-    from runner.worker.arrays import array_split
+    from runner.worker.data.arrays import array_split
 
     found = array_split("train", split).tensors
     if isinstance(found, tuple):

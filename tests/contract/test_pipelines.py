@@ -133,7 +133,7 @@ def made() -> Callable[[str], Any]:
 
 @pytest.mark.parametrize("case", EXAMINED)
 def test_a_pipeline_that_may_not_repeat_itself_is_told_with_the_reason(case: str, made: Callable[[str], Any]) -> None:
-    from runner.worker.pipelines import pipeline_inexact
+    from runner.worker.data.pipelines import pipeline_inexact
 
     pipeline, reason = EXAMINED[case]
     found = pipeline_inexact(made(pipeline), deterministic=False)
@@ -160,7 +160,7 @@ def test_a_pipeline_that_may_not_repeat_itself_is_told_with_the_reason(case: str
 def test_a_pipeline_without_end_is_known_where_it_can_be(
     pipeline: str, endless: bool, made: Callable[[str], Any]
 ) -> None:
-    from runner.worker.pipelines import is_endless
+    from runner.worker.data.pipelines import is_endless
 
     assert is_endless(made(pipeline)) == endless
 

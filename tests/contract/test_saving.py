@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from models import CASES
 
-from runner.rebuilding import rebuild_script
 from runner.records import Export, Report, Work, to_json
+from runner.review.rebuild import rebuild_script
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 PLAIN = ["functional", "dict_inputs", "two_inputs", "two_outputs", "cnn_batchnorm", "dropout_mlp"]
@@ -34,7 +34,7 @@ def train_and_export(trial: Any) -> tuple[Report, Export]:
 def test_the_signature_of_a_live_model_is_that_of_its_file(case: str, make_trial: Any, tmp_path: Any) -> None:
     import keras
 
-    from runner.worker.inspect import signature_of
+    from runner.worker.validation import signature_of
 
     assert case in CASES
     report, export = train_and_export(make_trial(case, epochs=1))
@@ -72,7 +72,7 @@ def test_a_file_is_kept_where_the_memory_does_not_hold_the_model_a_second_time(
     import keras
     import tensorflow as tf
 
-    from runner.worker.engine import Engine
+    from runner.worker.programs.engine import Engine
 
     def run_out(file: object) -> None:
         if kind == "of TensorFlow":
@@ -96,7 +96,7 @@ def test_a_file_is_kept_where_the_memory_does_not_hold_the_model_a_second_time(
 
 
 def test_nothing_is_written_for_a_model_whose_like_could_not_be_loaded(tmp_path: Path) -> None:
-    from runner.worker.engine import Engine
+    from runner.worker.programs.engine import Engine
 
     engine: Any = SimpleNamespace(model=SimpleNamespace(save=pytest.fail), _loads=False)
     assert not Engine.save(engine, tmp_path / "000.keras")

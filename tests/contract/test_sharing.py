@@ -31,7 +31,7 @@ from runner.fleet.ray.session import RaySession
 from runner.placement import Gpu, Machine, place_as_ray
 from runner.records import Allocation, Checked, Failure
 from runner.testing import FakeFleet
-from runner.worker import process
+from runner.worker import startup as process
 
 ray = ray_workers.ray
 NAMES = ("3", "1")  # as CUDA_VISIBLE_DEVICES may have them

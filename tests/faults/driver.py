@@ -41,15 +41,15 @@ class Forks:
     def __init__(self) -> None:
         os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "COLUMNS": "200"}
         from runner.records import Allocation
-        from runner.worker import process
+        from runner.worker import startup as process
 
         process.configure(Allocation(num_cpus=1))
 
         import runner.fleet.local
-        import runner.results
         import runner.resume
         import runner.sweep
         import runner.tracking.follower
+        import runner.views.results
         import runner.worker.worker  # noqa: F401
 
         self._context = multiprocessing.get_context("fork")

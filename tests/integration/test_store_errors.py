@@ -19,7 +19,7 @@ from runner.errors import JournalError, TrackingError
 from runner.records import Export, Verdict
 from runner.tracking import Projection, mlflow_sink, sync
 from runner.tracking.endings import Endings
-from runner.tracking.failures import StoreRefusedError, StoreUnavailableError
+from runner.tracking.errors import StoreRefusedError, StoreUnavailableError
 from runner.tracking.foreign_errors import mapped
 from runner.tracking.ledger import HOME, Ledger
 from runner.tracking.mlflow_log import logging_to

@@ -15,7 +15,7 @@ from small_journal import begin, facts, report, sweep, trial
 from runner.journal import JournalReader, SqliteJournal
 from runner.records import Allocation, Export, Failure, Verdict
 from runner.tracking import sync
-from runner.tracking.failures import StoreRefusedError
+from runner.tracking.errors import StoreRefusedError
 from runner.tracking.foreign_errors import mapped
 from runner.tracking.mlflow_sink import MlflowSink
 

@@ -22,7 +22,7 @@ from small_journal import ROUNDS, ask, begin, counts, eventually, facts, report,
 from runner.journal import FILE, JournalReader, SqliteJournal, connect
 from runner.records import Allocation, Export, Failure, Verdict
 from runner.tracking import Projection, artifact_files, follower, sync
-from runner.tracking.failures import StoreUnavailableError
+from runner.tracking.errors import StoreUnavailableError
 from runner.tracking.mlflow_sink import MlflowSink
 
 

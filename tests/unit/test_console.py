@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from runner.console import Lines, LiveTable, duration, number, watch
-from runner.progress import Progress
 from runner.records import EarlyStopping, Epoch, Failure, Report, Turn, Verdict
+from runner.views.live import Lines, LiveTable, duration, number, watch
+from runner.views.progress import Progress
 
 KEEP = Verdict(kind="keep")
 

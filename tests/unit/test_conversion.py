@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 from runner.data import Data
-from runner.worker.conversion import as_array, is_list_of_values, rows_given_as_inputs
+from runner.worker.data.conversion import as_array, is_list_of_values, rows_given_as_inputs
 from runner.worker.metrics import as_numbers
 
 ROWS = 4

@@ -24,7 +24,6 @@ from runner.journal import (
     staging_folder,
     write_durably,
 )
-from runner.overheads import summarize
 from runner.records import (
     Allocation,
     EarlyStopping,
@@ -43,7 +42,8 @@ from runner.records import (
     Work,
     to_json,
 )
-from runner.review import list_sweeps
+from runner.review.catalog import list_sweeps
+from runner.review.timeline import summarize
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
 FACTS = Facts(

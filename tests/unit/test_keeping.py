@@ -24,7 +24,7 @@ from runner.journal import JournalReader, SqliteJournal, SweepRecord, locked, st
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.records import Allocation, Epoch, Export, Report, Snapshot, Turn, Verdict, Work
-from runner.review import export_model, open_review
+from runner.review.catalog import export_model, open_review
 from runner.tracking.ledger import HOME, Ledger
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"

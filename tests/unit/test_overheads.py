@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.overheads import summarize, timeline
+from runner.review.timeline import summarize, timeline
 
 
 def turn(trial: str, slot: int, start: float, end: float, **phases: float) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from runner.progress import Progress
 from runner.records import EarlyStopping, Epoch, Facts, Failure, Goal, Report, Turn, Verdict
+from runner.views.progress import Progress
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
 FACTS = Facts(

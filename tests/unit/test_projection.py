@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 from small_journal import facts, report, small_sweep
 
-from runner.console import Waiting
 from runner.tracking import Projection, left, projection
 from runner.tracking.ledger import HOME, Ledger
 from runner.training import followed_by_mlflow
+from runner.views.live import Waiting
 
 
 def waits(self: Projection) -> None:

@@ -29,12 +29,21 @@ from runner.records import (
     Verdict,
     Work,
 )
-from runner.results import print_results
-from runner.review import as_json, export_model, find_sweep, full_table, how_to_load, list_sweeps, open_review, table
+from runner.review.catalog import (
+    as_json,
+    export_model,
+    find_sweep,
+    full_table,
+    how_to_load,
+    list_sweeps,
+    open_review,
+    table,
+)
 from runner.search.rules import RuleState, judge
 from runner.tracking.labels import ending_metrics, late_params
 from runner.tracking.ledger import HOME, Ledger
 from runner.training import Outcome
+from runner.views.results import print_results
 
 FACTS = Facts(
     steps_per_epoch=2, rows=64, validation_rows=None, parameters=9, program="round", program_reason="", inexact="",

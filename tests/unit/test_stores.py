@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.tracking.addresses import sqlite_file, sqlite_uri, store_name
 from runner.tracking.ledger import HOME
-from runner.tracking.stores import sqlite_file, sqlite_uri, store_name
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 from runner.data import Data
 from runner.records import Source, Trial, encode_python, has_python_text
 from runner.worker.imports import Neighbours, free_name, outside_of
-from runner.worker.keras_private import Globals, Settings
+from runner.worker.private import Globals, Settings
 from runner.worker.shared_parts import SharedParts
 
 _PRISTINE = Settings.current()

@@ -27,7 +27,7 @@ from typing import Any, Generic, Protocol
 import numpy as np
 import tensorflow as tf
 
-from runner.worker import keras_private
+from runner.worker import private as keras_private
 
 _PLAIN = frozenset({NoneType, EllipsisType, bool, int, float, complex, str, bytes})
 _BUILTIN_BASES = frozenset({object, ABC, Generic, Protocol, list, tuple, dict, set, frozenset, collections.OrderedDict})

@@ -12,15 +12,15 @@ import tensorflow as tf
 
 from runner.data import Data, is_pydataset
 from runner.records import TrainSettings
-from runner.worker import keras_private
-from runner.worker.arrays import ArrayData, ArraySplit
-from runner.worker.batches import RowOrder, Rows, Stream
-from runner.worker.pipelines import is_endless, is_seeded_by_iterators, is_the_same_each_pass, pipeline_inexact
-from runner.worker.program import Program, StepFunction, rows_program, stream_program
-from runner.worker.pydataset import INEXACT as PYDATASET_INEXACT
-from runner.worker.pydataset import as_pipeline
+from runner.worker import private as keras_private
+from runner.worker.data.arrays import ArrayData, ArraySplit
+from runner.worker.data.batches import RowOrder, Rows, Stream
+from runner.worker.data.pipelines import is_endless, is_seeded_by_iterators, is_the_same_each_pass, pipeline_inexact
+from runner.worker.data.pydataset import INEXACT as PYDATASET_INEXACT
+from runner.worker.data.pydataset import as_pipeline
+from runner.worker.data.tensors import as_tensor
+from runner.worker.programs.base import Program, StepFunction, rows_program, stream_program
 from runner.worker.shared_parts import SharedParts
-from runner.worker.tensors import as_tensor
 
 SPLITS = ("train", "validation", "test")
 Evaluator = Callable[[], Any]

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from runner.data import Data, is_pydataset
-from runner.worker import keras_private
-from runner.worker.conversion import as_array, is_list_of_values, refuse_no_array, rows_given_as_inputs
+from runner.worker import private as keras_private
+from runner.worker.data.conversion import as_array, is_list_of_values, refuse_no_array, rows_given_as_inputs
 
 _SHOWN = 6  # lengths that a message names
 

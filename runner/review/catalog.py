@@ -13,9 +13,9 @@ from pathlib import Path
 
 from runner.errors import JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, epoch_key, own_file, ranked
-from runner.overheads import Overheads, summarize, timeline
-from runner.rebuilding import rebuild_script
 from runner.records import encode_python
+from runner.review.rebuild import rebuild_script
+from runner.review.timeline import Overheads, summarize, timeline
 
 SWEEPS = Path("sweeps")
 

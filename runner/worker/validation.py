@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from runner.records import Facts, Signature, Tensor
-from runner.worker import keras_private
-from runner.worker.arrays import ArraySplit
-from runner.worker.feeds import Feed
-from runner.worker.program import Program
+from runner.worker import private as keras_private
+from runner.worker.data.arrays import ArraySplit
+from runner.worker.data.feeds import Feed
+from runner.worker.programs.base import Program
 from runner.worker.said import text_of
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from runner.errors import ConfigError
 from runner.texts.redaction import redact, without_credentials
-from runner.tracking.failures import StoreUnavailableError
+from runner.tracking.errors import StoreUnavailableError
 from runner.tracking.ledger import HOME
 
 ARTIFACTS = "mlartifacts"  # beside a sqlite store's file

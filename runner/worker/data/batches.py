@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from runner.worker.pipelines import is_seeded_by_iterators
+from runner.worker.data.pipelines import is_seeded_by_iterators
 
 
 class RowOrder:

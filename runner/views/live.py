@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runner.progress import Progress, Row
 from runner.records import Failure, Report, Verdict
+from runner.views.progress import Progress, Row
 
 _STYLES = {"queued": "dim", "running": "cyan", "complete": "green", "stopped": "yellow", "failed": "bold red"}
 _ORDER = ("failed", "running", "stopped", "complete", "queued")

@@ -18,11 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 from runner.records import Trial
-from runner.worker import keras_private
-from runner.worker.feeds import ArrayFeed, Evaluator, Feed
-from runner.worker.fingerprint import Fingerprint, fingerprint
+from runner.worker import private as keras_private
+from runner.worker.data.feeds import ArrayFeed, Evaluator, Feed
 from runner.worker.oom import is_out_of_memory
-from runner.worker.program import StepFunction
+from runner.worker.programs.base import StepFunction
+from runner.worker.programs.fingerprint import Fingerprint, fingerprint
 from runner.worker.storage import is_out_of_space, temporary_files_in
 
 _KEPT_IDLE = 4

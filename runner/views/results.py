@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from runner.review import Review, table
+from runner.review.catalog import Review, table
 
 _PADDING = 2
 _READABLE = 24  # columns of a reason that are worth showing

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runner.worker import keras_private
+from runner.worker import private as keras_private
 
 INEXACT = "a keras.utils.PyDataset is Python code, which may not give the same again"
 

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from runner.records import ProgramKind
-from runner.worker.batches import RowOrder, Rows, Stream, empty_is_an_error
+from runner.worker.data.batches import RowOrder, Rows, Stream, empty_is_an_error
 from runner.worker.ops import drawn_from_hidden_state, graph_ops
 from runner.worker.variables import captured_by
 

@@ -1,0 +1,1 @@
+"""Reads sweeps from their journals, running or finished: finds, ranks, exports."""

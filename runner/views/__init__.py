@@ -1,0 +1,1 @@
+"""Shows a sweep to a person in a terminal."""

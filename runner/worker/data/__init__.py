@@ -1,0 +1,1 @@
+"""Data sets as TensorFlow reads them: arrays in memory, or pipelines."""
