@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.config import config_to_yaml
+from runner.driver.prepare import Prepared
 from runner.journal import JournalReader, SqliteJournal, SweepRecord
-from runner.preparation import Prepared
 
 
 def open_journal(prepared: Prepared, folder: Path, tracking_uri: str = "sqlite:///mlflow.db") -> SqliteJournal:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from benchmarks.contestants import Result, Task
 from benchmarks.journals import epoch_losses, open_journal
-from runner.checking import check_members
 from runner.config import load_config
+from runner.driver.check import check_members
+from runner.driver.prepare import Prepared, make_settling, open_fleet, prepare
 from runner.journal import JournalReader
 from runner.loop import lockstep
 from runner.loop.interfaces import Fleet
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.preparation import Prepared, make_settling, open_fleet, prepare
 from runner.review.timeline import summarize
 from runner.testing import NullWatcher
 

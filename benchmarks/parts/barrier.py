@@ -13,12 +13,12 @@ from benchmarks.contestants.lockstep import prepare_task, settled
 from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
+from runner.driver.prepare import Prepared, open_fleet
 from runner.journal import JournalReader
 from runner.loop import lockstep
 from runner.loop.interfaces import Fleet
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.preparation import Prepared, open_fleet
 from runner.records import Slot, Trial
 from runner.testing import NullWatcher
 

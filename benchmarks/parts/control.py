@@ -14,12 +14,12 @@ from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
 from runner.config import load_config
+from runner.driver.prepare import Prepared, prepare
 from runner.fleet.ray import workers as fleet_workers
 from runner.fleet.ray.fleet import RayFleet
 from runner.loop import lockstep
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.preparation import Prepared, prepare
 from runner.records import Allocation, Epoch, Report, Slot, Turn, Work
 from runner.testing import NullWatcher
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.parts import NotMeasuredError, Size
 from runner.config import load_config
+from runner.driver.prepare import prepare
 from runner.fleet.ray.fleet import RayFleet
-from runner.preparation import prepare
 from runner.records import Work
 
 EXPERIMENT = Path(__file__).with_name("big_array.py")

@@ -11,11 +11,11 @@ from benchmarks.contestants.lockstep import prepare_task, settled
 from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
+from runner.driver.prepare import open_fleet
 from runner.journal import JournalReader
 from runner.loop import lockstep
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.preparation import open_fleet
 from runner.testing import NullWatcher
 
 _NO_SWAP_S = 5e-5  # a swap of the smallest model takes ten times as long, finding that there is none a tenth

@@ -84,7 +84,7 @@ def _ray() -> None:
 def _worker() -> None:
     """What a worker does until its first round is over."""
     from runner.config import load_config
-    from runner.preparation import prepare
+    from runner.driver.prepare import prepare
     from runner.records import Allocation, Work
     from runner.worker import startup as process
 

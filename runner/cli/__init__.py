@@ -4,6 +4,6 @@ Heavy imports happen inside the verbs, so that mistakes are told within a second
 """
 
 from runner.cli import review, stores, train
-from runner.cli.base import cli
+from runner.cli.app import cli
 
 __all__ = ["cli", "review", "stores", "train"]

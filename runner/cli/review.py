@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.base import make_console, takes_sweep, verb
+from runner.cli.app import make_console, takes_sweep, verb
 
 
 @verb
@@ -105,7 +105,7 @@ def clean(sweep: str, models: int | None, dry_run: bool) -> None:
 
     Nothing of the journal is removed, and nothing that MLflow has.
     """
-    from runner import cleaning
+    from runner.driver import clean as cleaning
     from runner.review.catalog import find_sweep
 
     folder = find_sweep(sweep)

@@ -9,7 +9,7 @@ import socket
 
 import click
 
-from runner.cli.base import takes_sweep, verb
+from runner.cli.app import takes_sweep, verb
 from runner.texts.redaction import without_credentials
 
 
@@ -64,7 +64,7 @@ def doctor(as_json: bool, uri: str | None) -> int:
     """Looks at GPUs, TensorFlow, MPS, Ray, MLflow's store and disks, and says what to do; exit code 2 if one fails."""
     from dataclasses import asdict
 
-    from runner.doctor import examine, exit_code
+    from runner.driver.doctor import examine, exit_code
     from runner.review.catalog import SWEEPS
 
     findings = examine(_given_or_latest(uri), SWEEPS)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.base import load, make_console, takes_config, takes_sweep, tell_variables, verb
+from runner.cli.app import load, make_console, takes_config, takes_sweep, tell_variables, verb
+from runner.driver.preflight import Preflight
 from runner.errors import TrackingError
-from runner.preflight import Preflight
 from runner.texts.redaction import redact, secrets_of, without_credentials
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from runner.training import Outcome
+    from runner.driver.train import Outcome
 
 
 @verb
@@ -36,8 +36,8 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     """  # noqa: D301
     with Preflight() as preflight:
         config = load(arguments, config_dir, config_name)
+        from runner.driver.run import run_sweep
         from runner.review.catalog import SWEEPS, write_timeline
-        from runner.sweep import run_sweep
 
         console = make_console()
         secrets = secrets_of(os.environ)
@@ -59,7 +59,7 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
 @takes_sweep
 def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
     """Goes on with a sweep that has ended in any way, in the same MLflow runs; SWEEP is as for `results`."""
-    from runner.resume import Asked, run_resume
+    from runner.driver.resume import Asked, run_resume
     from runner.review.catalog import find_sweep
 
     console, signals = make_console(), click.get_current_context().obj
@@ -78,8 +78,8 @@ def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
 def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool, with_probe: bool) -> None:
     """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
     config = load(arguments, config_dir, config_name)
-    from runner import plan as planning
-    from runner.preparation import prepare, probe
+    from runner.driver import plan as planning
+    from runner.driver.prepare import prepare, probe
 
     prepared = prepare(config)
     made = planning.make_plan(probe(prepared) if with_probe else prepared)

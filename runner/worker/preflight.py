@@ -1,6 +1,6 @@
 """A first look at experiments' code, in a process that has no share of the machine and trains nothing.
 
-It is started by `runner.preflight` before any worker is there, and answers the trials that it is sent.
+It is started by `runner.driver.preflight` before any worker is there, and answers the trials that it is sent.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ import pytest
 from command_line import environment
 from small_journal import eventually
 
-from runner.checking import refuse_mistakes
+from runner.driver.check import refuse_mistakes
+from runner.driver.preflight import Preflight
 from runner.errors import ExperimentError
 from runner.host.processes import start_of
-from runner.preflight import Preflight
 from runner.records import Failure, Trial
 
 HEAD = """
@@ -204,7 +204,7 @@ def test_what_reaches_beyond_the_process_is_left_to_the_workers(
 
 DRIVER = """
 import os, pickle, signal, sys, time
-from runner.preflight import Preflight
+from runner.driver.preflight import Preflight
 heard = []
 signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
 with Preflight() as preflight:

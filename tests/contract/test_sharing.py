@@ -21,9 +21,9 @@ import pytest
 
 import runner.fleet.ray.fleet as ray_fleet  # sets Ray's environment, so it comes before Ray
 import runner.fleet.ray.workers as ray_workers
-from runner import cluster as runner_cluster
-from runner import preparation
 from runner.config import load_config
+from runner.driver import machines as runner_cluster
+from runner.driver import prepare as preparation
 from runner.errors import FleetError
 from runner.fleet.ray.actor import RayWorker
 from runner.fleet.ray.fleet import RayFleet

@@ -45,9 +45,9 @@ class Forks:
 
         process.configure(Allocation(num_cpus=1))
 
+        import runner.driver.resume
+        import runner.driver.run
         import runner.fleet.local
-        import runner.resume
-        import runner.sweep
         import runner.tracking.follower
         import runner.views.results
         import runner.worker.worker  # noqa: F401

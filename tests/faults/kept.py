@@ -20,7 +20,7 @@ from ray.exceptions import RayActorError
 
 from faults.driver import drive, environment, print_to
 from faults.injection import Injection
-from runner import preparation
+from runner.driver import prepare as preparation
 from runner.fleet.ray.fleet import RayFleet
 
 
@@ -96,7 +96,7 @@ def main() -> None:
         return fleet[0]
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    with mock.patch("runner.sweep.open_fleet", open_fleet):
+    with mock.patch("runner.driver.run.open_fleet", open_fleet):
         for line in sys.stdin:
             request = json.loads(line)
             os.chdir(request["folder"])

@@ -14,9 +14,9 @@ from command_line import Folder
 from small_journal import SYNC, ask, counts, eventually, facts, report, small_sweep
 
 from runner.config import Config
+from runner.driver.record import write_config
 from runner.errors import JournalError
 from runner.journal import FILE, JournalReader, connect
-from runner.recording import write_config
 from runner.records import Export, Verdict
 from runner.tracking import Projection, artifact_files, sync
 

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 from small_journal import small_sweep
 
-from runner import doctor, tracking
+from runner import tracking
 from runner.cli import cli
+from runner.driver import doctor
 from runner.tracking import ui
 
 EXPERIMENT = str(Path(__file__).parents[2] / "experiments" / "digits_mlp.py")

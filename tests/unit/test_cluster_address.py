@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from runner.cluster import machines_of
 from runner.config.schema import Config, Fleet
+from runner.driver.machines import machines_of
 from runner.errors import ConfigError, FleetError
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from runner import disk
 from runner.autotune.memory import Need
 from runner.config import Config
 from runner.config.schema import Keep, Tracking
-from runner.disk import check_room, lines, other_store, plan_disk
+from runner.driver import disk
+from runner.driver.disk import check_room, lines, other_store, plan_disk
 from runner.errors import PlacementError
 from runner.records import EarlyStopping, Facts
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import doctor
-from runner.doctor import Answer, Finding
+from runner.driver import doctor
+from runner.driver.doctor import Answer, Finding
 from runner.placement import Gpu, Machine
 
 GPU = Gpu(id="0", uuid="GPU-a", name="NVIDIA A10", memory_mib=23_028, free_mib=22_500)

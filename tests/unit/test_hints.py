@@ -116,7 +116,7 @@ def test_hints_name_keys_and_verbs_that_there_are() -> None:
 def test_a_batch_size_that_a_pipeline_does_not_heed_is_told(project: Path) -> None:
     from types import SimpleNamespace
 
-    from runner.checking import unused_settings
+    from runner.driver.check import unused_settings
 
     for settings, rows, told in [
         (["train.batch_size=32"], None, True), (["train.batch_size=16,32"], None, True),

@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from runner import resume
-from runner.cleaning import clean
 from runner.cli import cli
 from runner.config import config_to_yaml, load_config
+from runner.driver import resume
+from runner.driver.clean import clean
 from runner.errors import SweepBusyError, SweepNotFoundError
 from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, locked, staging_folder

@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 from small_journal import facts, report, small_sweep
 
+from runner.driver.train import followed_by_mlflow
 from runner.tracking import Projection, left, projection
 from runner.tracking.ledger import HOME, Ledger
-from runner.training import followed_by_mlflow
 from runner.views.live import Waiting
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from runner.driver.resume import _slots_like
 from runner.errors import PlacementError
 from runner.placement import Gpu, Machine, Request
-from runner.resume import _slots_like
 
 HALF = {"num_cpus": 0.5, "num_gpus": 0.0}
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from runner.cli.train import _conclude
+from runner.driver.train import Outcome
 from runner.errors import SweepNotFoundError, TrackingError
 from runner.journal import UNSURE, SqliteJournal, SweepRecord
 from runner.records import (
@@ -42,7 +43,6 @@ from runner.review.catalog import (
 from runner.search.rules import RuleState, judge
 from runner.tracking.labels import ending_metrics, late_params
 from runner.tracking.ledger import HOME, Ledger
-from runner.training import Outcome
 from runner.views.results import print_results
 
 FACTS = Facts(

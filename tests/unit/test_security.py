@@ -325,8 +325,8 @@ def test_a_parameter_that_looks_like_a_secret_is_refused(project: Path, value: s
 def test_a_config_with_a_secret_of_the_environment_is_refused_before_anything_starts(project: Path) -> None:
     from rich.console import Console
 
+    from runner.driver.run import run_sweep
     from runner.host.signals import StopSignals
-    from runner.sweep import run_sweep
 
     config = load_config("a.py", ["params.path=hunter22hunter"], config_dir=None)
     secrets, signals = {"MY_TOKEN": "hunter22hunter"}, StopSignals()
@@ -340,7 +340,7 @@ def test_a_config_with_a_secret_of_the_environment_is_refused_before_anything_st
 
 
 def test_what_is_recorded_of_a_config_has_no_credentials(project: Path) -> None:
-    from runner.recording import recorded_config
+    from runner.driver.record import recorded_config
 
     uri = "postgresql://me:hunter22@host/db?password=hunter22"
     config = load_config("a.py", [f"'tracking.uri=\"{uri}\"'".strip("'")], config_dir=None)
@@ -350,7 +350,7 @@ def test_what_is_recorded_of_a_config_has_no_credentials(project: Path) -> None:
 
 
 def test_what_a_person_sees_of_a_round_has_no_secret() -> None:
-    from runner.training import _Watchers
+    from runner.driver.train import _Watchers
 
     view = Mock()
     failure = Failure(trial_id="000", kind="train", message="no hunter22")

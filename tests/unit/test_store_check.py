@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from runner.driver.train import is_reached
 from runner.errors import ConfigError, RunnerError, TrackingError
 from runner.tracking import store_check
 from runner.tracking.store_check import StoreCheck, check_store
-from runner.training import is_reached
 
 
 class _Handler(BaseHTTPRequestHandler):

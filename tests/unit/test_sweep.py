@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from runner import sweep
 from runner.config import load_config
+from runner.driver import run as sweep
 from runner.host.signals import StopSignals
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"

@@ -12,15 +12,11 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from runner.checking import check_members, choose_metric, refuse_mistakes, unrecorded, unused_settings
 from runner.config import Config
-from runner.disk import check_room, plan_disk
-from runner.fleet.logged import LoggedFleet
-from runner.host.signals import StopSignals
-from runner.journal import SqliteJournal, SweepRecord, TrialLogs, locked, staging_folder
-from runner.loop.interfaces import Fleet
-from runner.preflight import Preflight
-from runner.preparation import (
+from runner.driver.check import check_members, choose_metric, refuse_mistakes, unrecorded, unused_settings
+from runner.driver.disk import check_room, plan_disk
+from runner.driver.preflight import Preflight
+from runner.driver.prepare import (
     Prepared,
     advice,
     has_passed_before,
@@ -33,11 +29,15 @@ from runner.preparation import (
     unmeasured,
     within_memory,
 )
-from runner.recording import check_writable, new_folder, refuse_secrets, sweep_record, write_config
+from runner.driver.record import check_writable, new_folder, refuse_secrets, sweep_record, write_config
+from runner.driver.train import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
+from runner.fleet.logged import LoggedFleet
+from runner.host.signals import StopSignals
+from runner.journal import SqliteJournal, SweepRecord, TrialLogs, locked, staging_folder
+from runner.loop.interfaces import Fleet
 from runner.records import Checked
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
-from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
 from runner.views.progress import Progress
 
 

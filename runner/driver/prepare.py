@@ -12,14 +12,14 @@ from runner.autotune.cache import MeasurementsFile
 from runner.autotune.memory import CACHE as NEEDS
 from runner.autotune.memory import Need, Needs, is_complete, largest
 from runner.autotune.timings import TimingsFile
-from runner.cluster import import_ray, machines_of
 from runner.config import Config
+from runner.driver.machines import import_ray, machines_of
+from runner.driver.record import versions
 from runner.host.inventory import driver_problem, this_machine
 from runner.loop.interfaces import Fleet
 from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
 from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
-from runner.recording import versions
 from runner.records import Checked, Failure, Slot, Trial, Work
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials

@@ -15,9 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from runner.autotune.memory import largest
-from runner.cluster import machines_of
 from runner.config import Config, load_config
 from runner.config.mlflow_variables import with_credentials
+from runner.driver.machines import machines_of
+from runner.driver.prepare import Prepared, advice, make_schedule, make_shares, measured, open_fleet
+from runner.driver.record import versions
+from runner.driver.train import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
 from runner.errors import ConfigError, PlacementError
 from runner.fleet.logged import LoggedFleet
 from runner.host.signals import StopSignals
@@ -36,12 +39,9 @@ from runner.journal.snapshots import SnapshotStore
 from runner.loop.history import Past, retrace
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
-from runner.preparation import Prepared, advice, make_schedule, make_shares, measured, open_fleet
-from runner.recording import versions
 from runner.records import Report, Slot, Trial, has_python_text
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
-from runner.training import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
 from runner.views.progress import Progress, State
 
 _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from runner.config import Config
+from runner.driver.record import versions
 from runner.host.signals import StopSignals
 from runner.journal import SqliteJournal, SweepStatus, open_staging
 from runner.journal.kept_models import KeptModels
@@ -20,7 +21,6 @@ from runner.loop.interfaces import Fleet, Watcher
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
 from runner.loop.slots import Shares
-from runner.recording import versions
 from runner.records import Failure, Report, Verdict
 from runner.tracking import Projection, StoreCheck
 from runner.views.live import Waiting, watch

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.cleaning import mib
 from runner.config import Config
+from runner.driver.clean import mib
+from runner.driver.prepare import Prepared
 from runner.errors import PlacementError
 from runner.journal.snapshots import GENERATIONS
-from runner.preparation import Prepared
 from runner.records import Facts, Trial
 from runner.tracking.addresses import sqlite_file
 

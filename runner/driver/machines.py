@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 
 from runner.config import Config
+from runner.driver.record import versions
 from runner.errors import ConfigError, FleetError
 from runner.host.inventory import this_machine
 from runner.host.signals import uninterrupted
 from runner.placement import Machine
-from runner.recording import versions
 
 _REACH_S = 5.0
 

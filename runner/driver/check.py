@@ -8,9 +8,9 @@ from typing import TypeVar
 from runner.autotune.auto import Check
 from runner.config import hints
 from runner.config.schema import Train
+from runner.driver.prepare import Prepared
 from runner.errors import ConfigError, ExperimentError, FleetError, StorageError
 from runner.fleet.logged import with_last_lines
-from runner.preparation import Prepared
 from runner.records import Checked, Failure, Goal, Trial
 from runner.search.members import Member
 from runner.search.metric_names import infer_goal
