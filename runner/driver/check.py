@@ -10,7 +10,7 @@ from runner.config import hints
 from runner.config.schema import Train
 from runner.driver.prepare import Prepared
 from runner.errors import ConfigError, ExperimentError, FleetError, StorageError
-from runner.fleet.logged import with_last_lines
+from runner.loop.logged import with_last_lines
 from runner.records import Checked, Failure, Goal, Trial
 from runner.search.members import Member
 from runner.search.metric_names import infer_goal

@@ -22,7 +22,6 @@ from runner.driver.prepare import Prepared, advice, make_schedule, make_shares, 
 from runner.driver.record import versions
 from runner.driver.train import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
 from runner.errors import ConfigError, PlacementError
-from runner.fleet.logged import LoggedFleet
 from runner.host.signals import StopSignals
 from runner.journal import (
     JournalReader,
@@ -37,6 +36,7 @@ from runner.journal import (
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop.history import Past, retrace
+from runner.loop.logged import LoggedFleet
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
 from runner.records import Report, Slot, Trial, has_python_text

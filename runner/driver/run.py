@@ -31,10 +31,10 @@ from runner.driver.prepare import (
 )
 from runner.driver.record import check_writable, new_folder, refuse_secrets, sweep_record, write_config
 from runner.driver.train import Outcome, Training, followed_by_mlflow, is_reached, outcome, told_by
-from runner.fleet.logged import LoggedFleet
 from runner.host.signals import StopSignals
 from runner.journal import SqliteJournal, SweepRecord, TrialLogs, locked, staging_folder
 from runner.loop.interfaces import Fleet
+from runner.loop.logged import LoggedFleet
 from runner.records import Checked
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload

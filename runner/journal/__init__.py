@@ -3,7 +3,7 @@
 MLflow, the console and `results` follow it; none of them holds anything that the journal does not.
 """
 
-from runner.journal.files import (
+from runner.journal.durable_files import (
     STAGING,
     move_durably,
     open_staging,
@@ -12,10 +12,10 @@ from runner.journal.files import (
     sync_folder,
     write_durably,
 )
+from runner.journal.leaderboard import beyond, ranked
 from runner.journal.lock import locked
-from runner.journal.ranking import beyond, ranked
 from runner.journal.reader import JournalReader
-from runner.journal.schema import (
+from runner.journal.tables import (
     BEST_EPOCH,
     FILE,
     ROUND_PREFIX,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from runner.errors import JournalError, SweepNotFoundError
-from runner.journal.schema import (
+from runner.journal.tables import (
     EPOCH_PREFIX,
     FILE,
     GPU_PEAK,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.errors import JournalError
-from runner.journal.files import own_file
+from runner.journal.durable_files import own_file
 from runner.texts.excerpt import LIMIT, excerpt
 
 _SLACK = LIMIT // 4  # beyond the limit before a file is made short: not at every line

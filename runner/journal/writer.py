@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Self, TypeGuard
 
 from runner.errors import JournalError
-from runner.journal.files import move_durably, own_file, sync_folder, write_durably
-from runner.journal.schema import (
+from runner.journal.durable_files import move_durably, own_file, sync_folder, write_durably
+from runner.journal.tables import (
     FILE,
     GPU_PEAK,
     ROUND_PREFIX,

@@ -1,12 +1,12 @@
 """Who fits where: the machine's GPUs, CPUs and memory divided into slots. Pure arithmetic, with the sums as text."""
 
+from runner.placement.cpu_slots import WORKER_MIB
 from runner.placement.explain import explain, over_committed, taking_turns
 from runner.placement.grow_slots import Growth, enlarge
-from runner.placement.host import WORKER_MIB
 from runner.placement.machine import GPU_OVERHEAD_MIB, Gpu, Machine, Request
 from runner.placement.nodes import plan_on_nodes
 from runner.placement.packing import gpus_used, in_waves, match, place_as_ray
-from runner.placement.plan import needs_a_probe, plan_slots
+from runner.placement.planner import needs_a_probe, plan_slots
 
 __all__ = [
     "GPU_OVERHEAD_MIB",

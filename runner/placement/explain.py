@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from runner.placement.host import WORKER_MIB, room_mib
+from runner.placement.cpu_slots import WORKER_MIB, room_mib
 from runner.placement.machine import Gpu, Machine
 from runner.placement.packing import UNITS, units
 from runner.placement.shares import MARGIN_MIB

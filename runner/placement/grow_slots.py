@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from runner.placement.host import WORKER_MIB, room_mib
+from runner.placement.cpu_slots import WORKER_MIB, room_mib
 from runner.placement.machine import Machine
 from runner.placement.packing import UNITS, units
 from runner.placement.shares import MARGIN_MIB

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from runner.errors import PlacementError
 from runner.placement.machine import Machine, Request
-from runner.placement.plan import plan_slots, spread
+from runner.placement.planner import plan_slots, spread
 from runner.records import Slot
 
 _ANY_NUMBER = 10_000

@@ -15,7 +15,7 @@ from runner.experiment.importable import import_problems
 from runner.experiment.signature import Signature, parse_python, read_signature
 from runner.experiment.source import read_source
 from runner.records import Goal, Source, TrainSettings
-from runner.search.names import Names, listed, parameter_name
+from runner.search.parameters import Names, listed, parameter_name
 from runner.search.ranking import ranking, training
 from runner.texts.redaction import is_secret_name, secret_shape
 

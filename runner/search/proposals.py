@@ -15,7 +15,7 @@ from runner.config.space import Choice, Dimension
 from runner.errors import ConfigError
 from runner.records import Trial
 from runner.search.members import Member
-from runner.search.names import parameter_name
+from runner.search.parameters import parameter_name
 
 Point = Mapping[str, Any]
 

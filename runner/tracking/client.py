@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from runner.texts.storable import shown
-from runner.tracking.names import MAX_KEY
+from runner.tracking.metric_keys import MAX_KEY
 
 _PARAM = 6000  # characters
 _TAG = 8000

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from runner.journal import SweepRecord, TrialRecord
 from runner.tracking import labels
-from runner.tracking.endings import NO_ENDING, Ending, Endings
 from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
-from runner.tracking.names import ENTITIES_PER_CALL
+from runner.tracking.metric_keys import ENTITIES_PER_CALL
+from runner.tracking.run_ends import NO_ENDING, Ending, Endings
 
 if TYPE_CHECKING:
     from runner.tracking.mlflow_sink import MlflowSink

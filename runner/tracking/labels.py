@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord
 from runner.records import decode
-from runner.tracking.names import artifact_path, mlflow_key
+from runner.tracking.metric_keys import artifact_path, mlflow_key
 
 NOTE = "mlflow.note.content"  # shown as a run's description
 ENDING_TAGS = ("failure", "stop.reason", "diverged")  # taken off a run that goes on

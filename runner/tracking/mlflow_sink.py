@@ -26,8 +26,8 @@ from runner.tracking.client import StrictClient
 from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.foreign_errors import mapped
 from runner.tracking.labels import Code
+from runner.tracking.metric_keys import ENTITIES_PER_CALL, mlflow_key
 from runner.tracking.moved_store import bring_artifacts_along
-from runner.tracking.names import ENTITIES_PER_CALL, mlflow_key
 from runner.tracking.provenance import context_tags
 from runner.tracking.sqlite_store import merge_log, private_store
 

@@ -18,12 +18,12 @@ from small_journal import facts, report, small_sweep
 from runner.errors import JournalError, TrackingError
 from runner.records import Export, Verdict
 from runner.tracking import Projection, mlflow_sink, sync
-from runner.tracking.endings import Endings
 from runner.tracking.errors import StoreRefusedError, StoreUnavailableError
 from runner.tracking.foreign_errors import mapped
 from runner.tracking.ledger import HOME, Ledger
 from runner.tracking.mlflow_log import logging_to
 from runner.tracking.mlflow_sink import MlflowSink
+from runner.tracking.run_ends import Endings
 
 TAGS = {"sweep.id": "s-1", "trial.id": "000"}
 

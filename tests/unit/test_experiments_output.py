@@ -15,8 +15,8 @@ import pytest
 from rich.console import Console
 
 from runner.errors import JournalError
-from runner.fleet.logged import LoggedFleet
 from runner.journal import TrialLogs
+from runner.loop.logged import LoggedFleet
 from runner.records import Aside, Failure, Report, Snapshot, Turn
 from runner.testing import FakeFleet
 from runner.texts.excerpt import LIMIT

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from runner.tracking.names import MAX_KEY, artifact_path, mlflow_key
+from runner.tracking.metric_keys import MAX_KEY, artifact_path, mlflow_key
 
 ODD = (
     "", ".", "..", "/", "//", "/auc", "auc/", "a//b", "a/./b", "a/../b", "../auc", "..auc", "a/..", "AR@100", "AR#100",

@@ -103,7 +103,7 @@ def test_what_is_printed_after_the_terminal_is_gone_is_no_error(tmp_path: Path) 
 
 SERVES = """
 import os, signal, subprocess, sys
-from runner import ui
+from runner.tracking import ui
 from runner.host.signals import StopSignals
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 start = subprocess.Popen

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from runner.errors import PlacementError
-from runner.placement.gpus import Bank, banks_of, booked, share_in
-from runner.placement.host import cpus_of_each, models_on_cpus, most_by_cpus
+from runner.placement.cpu_slots import cpus_of_each, models_on_cpus, most_by_cpus
+from runner.placement.gpu_slots import Bank, banks_of, booked, share_in
 from runner.placement.machine import Machine, Request
 from runner.placement.refusal import Change, DoesNotFitError, nearest, written
 from runner.records import Allocation, Slot

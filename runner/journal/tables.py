@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.journal.files import own_file
+from runner.journal.durable_files import own_file
 from runner.records import DIVERGED, Goal
 
 FILE = "journal.db"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from runner.journal.schema import SweepRecord, TrialRecord
+from runner.journal.tables import SweepRecord, TrialRecord
 
 
 def ranked(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[TrialRecord]:
