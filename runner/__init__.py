@@ -10,4 +10,4 @@ if getattr(sys, "argv", [])[:1] == ["-m"] and not sys.flags.safe_path:
 from runner.data import Data
 
 __all__ = ["Data"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"

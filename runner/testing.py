@@ -10,6 +10,7 @@ from typing import Self
 from runner.records import (
     Allocation,
     Checked,
+    Decision,
     Epoch,
     Export,
     Facts,
@@ -23,6 +24,7 @@ from runner.records import (
     Turn,
     Verdict,
     Work,
+    decisions_of,
 )
 
 Curve = Callable[[Trial, int], Metrics | Failure]
@@ -225,6 +227,9 @@ class MemoryJournal:
     incidents: list[Incident] = field(default_factory=list)
     resized: dict[int, Allocation] = field(default_factory=dict)
     assigned: list[str] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    _steps: dict[str, int] = field(default_factory=dict)
     commits: list[tuple[Mapping[str, Report | Failure], Mapping[str, Verdict], Mapping[str, Export | Failure]]] = field(
         default_factory=list
     )
@@ -239,6 +244,7 @@ class MemoryJournal:
         reports: Mapping[str, Report | Failure],
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
+        added: Sequence[Trial] = (),
     ) -> None:
         """As `Journal.commit`.
 
@@ -248,6 +254,13 @@ class MemoryJournal:
         assert set(reports) == set(verdicts), "every report has its verdict"
         assert set(reports) <= set(self.assigned), "a trial reports that was never assigned"
         self.commits.append((reports, verdicts, exports))
+        for trial_id, verdict in verdicts.items():
+            report = reports[trial_id]
+            step = report.step if isinstance(report, Report) else self._steps.get(trial_id, 0)
+            self._steps[trial_id] = step
+            lost = isinstance(report, Report) and isinstance(exports.get(trial_id), Failure)
+            self.decisions += decisions_of(trial_id, step, verdict, model_lost=lost)
+        self.added += [trial.id for trial in added]
 
     def note(self, incident: Incident) -> None:
         """As `Journal.note`."""
@@ -283,6 +296,9 @@ class MemorySnapshots:
 
 class NullWatcher:
     """Shows nothing."""
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """As `Watcher.add`."""
 
     def begin(self, trial_ids: Sequence[str]) -> None:
         """As `Watcher.begin`."""

@@ -35,11 +35,11 @@ from runner.journal import (
 )
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
-from runner.loop.history import Past, retrace
+from runner.loop.history import History, reopen
 from runner.loop.logged import LoggedFleet
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
-from runner.records import Report, Slot, Trial, has_python_text
+from runner.records import Decision, Report, Slot, Trial, has_python_text
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
 from runner.views.progress import Progress, State
@@ -69,6 +69,7 @@ class Standing:
         reports: what each has reported.
         states: of those that have ended for good.
         pasts: of those that go on and have begun.
+        decisions: what the user's request decides about trials that had ended.
     """
 
     sweep: SweepRecord
@@ -76,7 +77,8 @@ class Standing:
     trials: tuple[Trial, ...]
     reports: Mapping[str, Sequence[Report]]
     states: Mapping[str, State]
-    pasts: Mapping[str, Past] = field(default_factory=dict)
+    pasts: Mapping[str, History] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def left(self) -> tuple[Trial, ...]:
@@ -100,16 +102,23 @@ def read_standing(folder: Path, asked: Asked) -> Standing:
     with JournalReader(folder) as reader:
         sweep, records = reader.sweep(), reader.trials()
         reports = {record.id: reader.reports(record.id) for record in records}
+        decisions = {record.id: reader.decisions(record.id) for record in records}
     trials = tuple(_with_epochs(Trial.of(record.record), asked.more_epochs, sweep) for record in records)
     states: dict[str, State] = {}
-    pasts: dict[str, Past] = {}
+    pasts: dict[str, History] = {}
+    revoked: list[Decision] = []
     for record, trial in zip(records, trials, strict=True):
-        past = _past(trial, reports[trial.id]) if _goes_on(record, asked) else None
-        if past is None:
+        if not _goes_on(record, asked):
             states[trial.id] = _ended(record)
-        elif past.orders:
+            continue
+        past, made = reopen(trial, reports[trial.id], decisions[trial.id])
+        revoked += made
+        if past.orders:
             pasts[trial.id] = past
-    return Standing(sweep=sweep, records=records, trials=trials, reports=reports, states=states, pasts=pasts)
+    return Standing(
+        sweep=sweep, records=records, trials=trials, reports=reports, states=states, pasts=pasts,
+        decisions=tuple(revoked),
+    )  # fmt: skip
 
 
 def run_resume(
@@ -158,7 +167,7 @@ def run_resume(
             with LoggedFleet(open_fleet(prepared, prepared.slots), logs.write, told_by(console, masked)) as fleet:
                 if config.fleet.kind == "ray":
                     preload(uri)
-                journal.reopen(standing.going_on)
+                journal.reopen(standing.going_on, standing.decisions)
                 projection = records.enter_context(followed_by_mlflow(folder, uri, console, reached))
                 training = Training(
                     config=config, folder=folder, journal=journal, projection=projection, console=console,
@@ -172,16 +181,6 @@ def _goes_on(record: TrialRecord, asked: Asked) -> bool:
     if record.status == "failed":
         return asked.retry_failed
     return record.status in _UNFINISHED or (record.status == "complete" and asked.more_epochs > 0)
-
-
-def _past(trial: Trial, reports: Sequence[Report]) -> Past | None:
-    """What a trial that goes on has been through; None for one that would diverge again."""
-    past = retrace(trial, reports)
-    if past.verdict is None or not past.verdict.ends:
-        return past
-    if not past.verdict.keeps_model:
-        return None
-    return retrace(trial, reports[:-1])  # its model was lost: the last turn is repeated, and the model kept
 
 
 def _ended(record: TrialRecord) -> State:

@@ -16,12 +16,12 @@ from runner.journal import SqliteJournal, SweepStatus, open_staging
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop import lockstep
-from runner.loop.history import Past
+from runner.loop.history import History
 from runner.loop.interfaces import Fleet, Watcher
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
 from runner.loop.slots import Shares
-from runner.records import Failure, Report, Verdict
+from runner.records import Failure, Report, Trial, Verdict
 from runner.tracking import Projection, StoreCheck
 from runner.views.live import Waiting, watch
 from runner.views.progress import Progress
@@ -67,7 +67,7 @@ class Training:
     signals: StopSignals
     masked: Callable[[str], str]
     shares: Shares | None
-    pasts: Mapping[str, Past] = field(default_factory=dict)
+    pasts: Mapping[str, History] = field(default_factory=dict)
 
     def run(self, schedule: Schedule, fleet: Fleet, progress: Progress) -> None:
         """Trains every trial of the schedule to its end, and closes the sweep in the journal.
@@ -185,6 +185,9 @@ class _Watchers:
 
     def begin(self, trial_ids: Sequence[str]) -> None:
         self.view.begin(trial_ids)
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        self.view.add(trials)
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         self.notify()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from runner.journal import JournalReader, SqliteJournal, TrialRecord, beyond
-from runner.records import Allocation, Export, Failure, Incident, Report, Verdict, Work
+from runner.records import Allocation, Export, Failure, Incident, Report, Trial, Verdict, Work
 
 Models = Literal["all", "none"] | int
 """`keep.models` of the config."""
@@ -45,11 +45,12 @@ class KeptModels:
         reports: Mapping[str, Report | Failure],
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
+        added: Sequence[Trial] = (),
     ) -> None:
         """As `Journal.commit`, and then removes models."""
         if self._models == "none":
             exports = {trial_id: _without_model(export) for trial_id, export in exports.items()}
-        self._journal.commit(reports, verdicts, exports)
+        self._journal.commit(reports, verdicts, exports, added)
         if isinstance(self._models, int) and exports:
             with JournalReader(self._folder) as reader:
                 ended = [reader.trial(trial_id) for trial_id in exports]

@@ -7,6 +7,7 @@ import math
 import re
 import sqlite3
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from runner.errors import JournalError, SweepNotFoundError
 from runner.journal.tables import (
     EPOCH_PREFIX,
     FILE,
+    FORMAT,
     GPU_PEAK,
     ROUND_PREFIX,
     TEST_PREFIX,
@@ -22,9 +24,10 @@ from runner.journal.tables import (
     TrialRecord,
     connect,
 )
-from runner.records import Epoch, Report, Turn
+from runner.records import Decision, Epoch, Report, Turn
 from runner.texts.storable import original
 
+PACKAGE = "lockstep-runner"
 _ID = re.compile(r"[\w-]+")  # names files and folders
 
 
@@ -36,7 +39,7 @@ class JournalReader:
 
     Raises:
         SweepNotFoundError: where there is no journal.
-        JournalError: the file is no journal, or cannot be opened.
+        JournalError: the file is no journal, has the format of another version, or cannot be opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,12 +50,28 @@ class JournalReader:
             self._connection = connect(folder / FILE)
         except sqlite3.DatabaseError as err:
             raise JournalError(f"{folder / FILE}: cannot be read: {err}") from err
+        try:
+            self._refuse_another_format()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._connection.close()
+
+    def _refuse_another_format(self) -> None:
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        has_tables = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sweep'").fetchone()
+        if found != FORMAT and has_tables:
+            (written,) = self._connection.execute("SELECT versions FROM sweep").fetchone() or ("{}",)
+            writer = f"{PACKAGE} {json.loads(written).get(PACKAGE, 'of another version')}"
+            raise JournalError(
+                f"{self._folder / FILE}: was written by {writer} in journal format {found}; this is {PACKAGE} "
+                f"{version(PACKAGE)}, which reads format {FORMAT} alone. Read it, or go on with the sweep, by {writer}"
+            )
 
     def sweep(self) -> SweepRecord:
         """The sweep itself.
@@ -84,17 +103,14 @@ class JournalReader:
 
     def _trials(self, trial_id: str | None) -> tuple[TrialRecord, ...]:
         where, values = ("WHERE trial.id = ?", (trial_id,)) if trial_id is not None else ("", ())
-        query = (  # `final` is named so that a journal without it is refused here, before anything acts on it
+        query = (
             "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id, "
             "(SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs FROM trial "
-            "LEFT JOIN model ON model.trial = trial.id AND model.final IS NOT NULL "
+            "LEFT JOIN model ON model.trial = trial.id "
             "LEFT JOIN projection ON projection.trial = trial.id "
             f"AND projection.store = '' {where} ORDER BY position"
         )
-        try:
-            rows = self._connection.execute(query, values).fetchall()
-        except sqlite3.OperationalError as err:
-            raise JournalError(f"{self._folder / FILE}: made by another version of this program: {err}") from err
+        rows = self._connection.execute(query, values).fetchall()
         records = (_trial_record(row) for row in rows)
         return tuple(replace(record, metrics=self._model_metrics(record)) for record in records)
 
@@ -148,6 +164,21 @@ class JournalReader:
             reports.append(report)
             done = report.epoch
         return tuple(reports)
+
+    def decisions(self, trial_id: str) -> tuple[Decision, ...]:
+        """What was decided about the trial, in the order it was."""
+        rows = self._connection.execute("SELECT * FROM decision WHERE trial = ? ORDER BY number", (trial_id,))
+        return tuple(
+            Decision(
+                trial_id=row["trial"],
+                step=row["step"],
+                kind=row["kind"],
+                by=row["by"],
+                arguments=json.loads(row["arguments"]),
+                reason=original(row["reason"]),
+            )
+            for row in rows
+        )
 
     def incidents(self, trial_id: str) -> int:
         """How often the trial has lost its worker."""

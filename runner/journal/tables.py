@@ -14,6 +14,7 @@ from runner.journal.durable_files import own_file
 from runner.records import DIVERGED, Goal
 
 FILE = "journal.db"
+FORMAT = 1  # `PRAGMA user_version`; raised whenever a journal of before cannot be read as it is
 GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, each time that it rises
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
 TEST_PREFIX = "test_"  # metrics of the finished model
@@ -42,6 +43,11 @@ CREATE TABLE turn (
     evaluate_s REAL NOT NULL, seat_s REAL NOT NULL, swap_s REAL NOT NULL, memory_mib REAL NOT NULL,
     gpu_memory_mib REAL NOT NULL, PRIMARY KEY (trial, round)
 ) WITHOUT ROWID;
+CREATE TABLE decision (
+    number INTEGER PRIMARY KEY, trial TEXT NOT NULL REFERENCES trial(id), step INTEGER NOT NULL, kind TEXT NOT NULL,
+    arguments TEXT NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL
+);
+CREATE INDEX decision_of_trial ON decision (trial, step);
 CREATE TABLE barrier (
     number INTEGER PRIMARY KEY, began_s REAL NOT NULL, reported_s REAL NOT NULL, committed_s REAL
 );

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,19 +13,39 @@ from typing import Self, TypeGuard
 
 from runner.errors import JournalError
 from runner.journal.durable_files import move_durably, own_file, sync_folder, write_durably
+from runner.journal.rows import (
+    insert_decisions,
+    insert_epochs_and_facts,
+    insert_test_metrics,
+    insert_trials,
+    insert_turn,
+    marks,
+    settings_of,
+    steps_taken,
+)
 from runner.journal.tables import (
     FILE,
-    GPU_PEAK,
-    ROUND_PREFIX,
+    FORMAT,
     SCHEMA,
     Status,
     SweepRecord,
     SweepStatus,
     connect,
-    epoch_key,
     transaction,
 )
-from runner.records import Allocation, Export, Failure, Incident, Report, Trial, Verdict, Work, to_json
+from runner.records import (
+    Allocation,
+    Decision,
+    Export,
+    Failure,
+    Incident,
+    Report,
+    Trial,
+    Verdict,
+    Work,
+    decisions_of,
+    to_json,
+)
 from runner.texts.storable import storable
 
 _ENDED: dict[str, Status] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
@@ -84,14 +103,11 @@ class SqliteJournal:
         with self._transaction() as db:
             for statement in filter(str.strip, SCHEMA.split(";")):
                 db.execute(statement)
-            db.execute(f"INSERT INTO sweep ({', '.join(row)}) VALUES ({_marks(row)})", tuple(row.values()))
-            for position, trial in enumerate(trials):
-                db.execute(
-                    "INSERT INTO trial (id, position, member, settings, record) VALUES (?, ?, ?, ?, ?)",
-                    (trial.id, position, trial.member, _settings(trial), to_json(trial)),
-                )
+            db.execute(f"PRAGMA user_version = {FORMAT}")
+            db.execute(f"INSERT INTO sweep ({', '.join(row)}) VALUES ({marks(row)})", tuple(row.values()))
+            insert_trials(db, trials)
 
-    def reopen(self, going_on: Mapping[str, tuple[Trial, int]]) -> None:
+    def reopen(self, going_on: Mapping[str, tuple[Trial, int]], decisions: Sequence[Decision] = ()) -> None:
         """The sweep runs again: some trials have not ended after all. Once, by a new driver.
 
         Their records are replaced, because they may have been given more epochs. A model that they had is theirs no
@@ -99,20 +115,24 @@ class SqliteJournal:
         timestamps.
 
         Args:
-            going_on: the trials by id, each with how many of its turns count.
+            going_on: the trials by id, each with how many of its turns count. What was decided after the others is
+                forgotten with them: it is decided again, to the same.
+            decisions: what the user's request decides about them.
         """
         with self._transaction() as db:
             db.execute("UPDATE sweep SET status = 'running', ended_ms = NULL")
             db.execute("UPDATE barrier SET committed_s = reported_s WHERE committed_s IS NULL")  # no time passed there
             for trial, turns in going_on.values():
                 db.execute("DELETE FROM turn WHERE trial = ? AND round >= ?", (trial.id, turns))
+                db.execute("DELETE FROM decision WHERE trial = ? AND step > ?", (trial.id, steps_taken(db, trial.id)))
                 db.execute(
                     "UPDATE trial SET status = CASE WHEN started_ms IS NULL THEN 'queued' ELSE 'running' END, "
                     "reason = '', traceback = '', ended_ms = NULL, settings = ?, record = ? WHERE id = ?",
-                    (_settings(trial), to_json(trial), trial.id),
+                    (settings_of(trial), to_json(trial), trial.id),
                 )
                 db.execute("DELETE FROM model WHERE trial = ?", (trial.id,))
                 db.execute("UPDATE projection SET model = 0 WHERE trial = ?", (trial.id,))
+            insert_decisions(db, decisions)
             # Whatever end their runs show is no longer true, even if they come to the same one again.
             db.executemany(
                 "UPDATE projection SET status = 'resumed' WHERE trial = ? AND status <> 'running'",
@@ -139,6 +159,7 @@ class SqliteJournal:
         reports: Mapping[str, Report | Failure],
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
+        added: Sequence[Trial] = (),
     ) -> None:
         """Records one barrier in one transaction. Model files are on disk before the rows that name them.
 
@@ -151,14 +172,17 @@ class SqliteJournal:
         with self._transaction() as db:
             for report in reports.values():
                 if isinstance(report, Report):
-                    _insert_turn(db, report)
-                _insert_epochs_and_facts(db, report)
+                    insert_turn(db, report)
+                insert_epochs_and_facts(db, report)
             for trial_id, (model, weights) in files.items():
                 row = (trial_id, model, weights, self._models_stay)
                 db.execute("INSERT OR REPLACE INTO model (trial, file, weights, final) VALUES (?, ?, ?, ?)", row)
             for export in exports.values():
                 if isinstance(export, Export):
-                    _insert_test_metrics(db, export, self._now_ms())
+                    insert_test_metrics(db, export, self._now_ms())
+            insert_trials(db, added)
+            joined = [Decision(trial_id=trial.id, step=0, kind="add", by="sampler") for trial in added]
+            insert_decisions(db, joined)
             for trial_id, verdict in verdicts.items():
                 self._apply_verdict(db, trial_id, verdict, reports.get(trial_id), exports.get(trial_id))
             # A commit's own end is known when it is over: it is written with the next barrier, or at the end.
@@ -220,13 +244,17 @@ class SqliteJournal:
         report: Report | Failure | None,
         export: Export | Failure | None,
     ) -> None:
+        step = report.step if isinstance(report, Report) else steps_taken(db, trial_id)
+        model_lost = isinstance(report, Report) and isinstance(export, Failure)
+        failure = next((value for value in (report, export) if isinstance(value, Failure)), None)
+        reason = self._redact(f"{failure.kind}: {failure.message}" if failure else verdict.reason)
+        verdict = replace(verdict, reason=reason)
+        insert_decisions(db, decisions_of(trial_id, step, verdict, model_lost=model_lost))
         if verdict.keep_best and isinstance(report, Report):
             db.execute("UPDATE trial SET best_epoch = ? WHERE id = ?", (report.epoch, trial_id))
         if not verdict.ends:
             return
-        failure = next((value for value in (report, export) if isinstance(value, Failure)), None)
         status = "failed" if failure else _ENDED[verdict.kind]
-        reason = self._redact(f"{failure.kind}: {failure.message}" if failure else verdict.reason)
         traceback = self._redact(failure.traceback) if failure else ""
         db.execute(
             "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = max(?, coalesce(started_ms, 0)) "
@@ -268,55 +296,3 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _has_model(export: Export | Failure) -> TypeGuard[Export]:
     return isinstance(export, Export) and export.weights != b""
-
-
-def _settings(trial: Trial) -> str:
-    return json.dumps(trial.settings, default=str)
-
-
-def _marks(row: Mapping[str, object]) -> str:
-    return ", ".join("?" * len(row))
-
-
-def _insert_turn(db: sqlite3.Connection, report: Report) -> None:
-    turn = report.turn
-    db.execute(
-        f"INSERT INTO turn VALUES ({', '.join('?' * 13)})",
-        (report.trial_id, report.round, report.step, report.epoch, *astuple(turn)),
-    )
-    rows = [(ROUND_PREFIX + key, report.step, value) for key, value in report.running.items()]
-    if turn.gpu_memory_mib > _highest_peak(db, report.trial_id):
-        rows.append((GPU_PEAK, report.step, turn.gpu_memory_mib))
-    _insert_metrics(db, report.trial_id, rows, int(turn.ended_s * 1000))
-
-
-def _insert_epochs_and_facts(db: sqlite3.Connection, report: Report | Failure) -> None:
-    for epoch in report.epochs:
-        rows = [(epoch_key(name), epoch.number, value) for name, value in epoch.metrics.items()]
-        _insert_metrics(db, report.trial_id, rows, int(epoch.ended_s * 1000))
-    if report.facts is not None:
-        db.execute("UPDATE trial SET facts = ? WHERE id = ?", (to_json(report.facts), report.trial_id))
-
-
-def _highest_peak(db: sqlite3.Connection, trial_id: str) -> float:
-    query = "SELECT coalesce(max(value), 0) FROM metric WHERE trial = ? AND key = ?"
-    return float(db.execute(query, (trial_id, GPU_PEAK)).fetchone()[0])
-
-
-def _insert_test_metrics(db: sqlite3.Connection, export: Export, timestamp_ms: int) -> None:
-    (epoch,) = db.execute("SELECT coalesce(max(epoch), 0) FROM turn WHERE trial = ?", (export.trial_id,)).fetchone()
-    _insert_metrics(db, export.trial_id, [(k, epoch, v) for k, v in export.test_metrics.items()], timestamp_ms)
-
-
-def _insert_metrics(
-    db: sqlite3.Connection, trial_id: str, rows: list[tuple[str, int, float]], timestamp_ms: int
-) -> None:
-    # sqlite has no NaN: it is stored as NULL and read back as NaN. Rows of a turn that a new driver repeats stand
-    # already; `turn` itself takes no turn twice.
-    db.executemany(
-        "INSERT INTO metric (trial, key, step, value, timestamp_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        [
-            (trial_id, storable(key), step, None if math.isnan(value) else value, timestamp_ms)
-            for key, step, value in rows
-        ],
-    )

@@ -1,17 +1,18 @@
-"""What a trial's reports say of its past: its verdicts and orders depend on nothing else."""
+"""A trial's past, read from its reports and the decisions that followed them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from runner.loop.schedule import next_turn
-from runner.records import Report, Trial, Verdict, Work
-from runner.search.rules import RuleState, judge
+from runner.records import USER, Decision, Report, Trial, Verdict, Work, decisions_of, verdict_of
+from runner.search.rules import RuleState, judge, remember
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Past:
+class History:
     """What a trial has been through.
 
     Args:
@@ -26,20 +27,58 @@ class Past:
 
     @property
     def next_turn(self) -> Work | None:
-        """The order that comes next; None where the trial has ended, or has not begun."""
+        """The order that comes next; None if the trial has ended, or has not begun."""
         return None if self.verdict is None else next_turn(self.orders[-1], self.verdict)
 
 
-def retrace(trial: Trial, reports: Sequence[Report]) -> Past:
-    """The verdicts and orders that followed these reports: they depend on nothing else."""
-    rules = RuleState()
+def read_history(trial: Trial, reports: Sequence[Report], decisions: Iterable[Decision]) -> History:
+    """The orders of these turns, by what was decided after each. Judges nothing.
+
+    Args:
+        trial: as it is trained from now on.
+        reports: its turns, in order.
+        decisions: about it, in the order they were made.
+
+    Raises:
+        ValueError: it has turns after the one that ended it.
+    """
+    ordered = sorted(decisions, key=lambda decision: decision.step)  # stable: those of one step keep their order
+    at_step = {step: verdict_of(group) for step, group in groupby(ordered, key=lambda decision: decision.step)}
     orders: list[Work] = []
     order: Work | None = Work(trial=trial, round=0)
     verdict = None
     for report in reports:
         if order is None:
             raise ValueError(f"trial {trial.id} has turns after the one that ended it, round {orders[-1].round}")
-        verdict, rules = judge(trial.train, rules, report)
+        verdict = at_step.get(report.step, Verdict(kind="keep"))
         orders.append(replace(order, until=report.step))
         order = next_turn(order, verdict)
-    return Past(rules=rules, orders=tuple(orders), verdict=verdict)
+    return History(rules=remember(trial.train, reports), orders=tuple(orders), verdict=verdict)
+
+
+def reopen(trial: Trial, reports: Sequence[Report], made: Sequence[Decision]) -> tuple[History, tuple[Decision, ...]]:
+    """The past of a trial that is to go on, and the decisions that revoke its end if it has ended.
+
+    A trial whose last turn would have to end it again repeats that turn, so that its model is written. Otherwise that
+    turn counts. If the trial had completed its epochs and has more now, what follows from the turn is decided under
+    the new number.
+
+    Args:
+        trial: as it is trained from now on.
+        reports: its turns, in order.
+        made: the decisions about it, in order.
+    """
+    last = made[-1] if made else None
+    if last is None or last.kind not in ("complete", "fail"):
+        return read_history(trial, reports, made), ()
+    if last.arguments.get("model_lost"):
+        return read_history(trial, reports[:-1], made), ()
+    revoked = Decision(trial_id=trial.id, step=last.step, kind="continue", by=USER, reason="more epochs")
+    if last.kind == "fail":
+        revoked = replace(revoked, reason="failed trials are retried")
+        return read_history(trial, reports, (*made, revoked)), (revoked,)
+    verdict, _ = judge(trial.train, remember(trial.train, reports[:-1]), reports[-1])
+    if verdict.ends:  # a rule would have stopped it there, had its epochs not been complete
+        return read_history(trial, reports[:-1], made), ()
+    new = (revoked, *decisions_of(trial.id, last.step, verdict))
+    return read_history(trial, reports, (*made, *new)), new

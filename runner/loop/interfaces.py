@@ -91,14 +91,26 @@ class Journal(Protocol):
         reports: Mapping[str, Report | Failure],
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
+        added: Sequence[Trial] = (),
     ) -> None:
-        """Records one barrier, all of it or nothing."""
+        """Records one barrier, all of it or nothing; `added` are trials that join the sweep there."""
 
     def note(self, incident: Incident) -> None:
         """Records that a trial has lost its worker."""
 
     def resize(self, slot: int, allocation: Allocation) -> None:
         """Records that a slot has another share from now on, and the trials that are in it."""
+
+
+class Proposer(Protocol):
+    """Adds trials to a sweep that runs."""
+
+    def propose(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> Sequence[Trial]:
+        """The trials that join at this barrier, whose reports and verdicts these are.
+
+        Called once for each barrier, before the journal has it. An answer that depends on nothing but the barriers so
+        far is the same after a crash, because a barrier that the journal lacks is repeated with equal reports.
+        """
 
 
 class Snapshots(Protocol):
@@ -116,6 +128,9 @@ class Snapshots(Protocol):
 
 class Watcher(Protocol):
     """Shows progress to a person."""
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Called after a barrier at which trials joined the sweep."""
 
     def begin(self, trial_ids: Sequence[str]) -> None:
         """Called as these trials are given their turns of a round."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from runner.errors import TooManyFailuresError
-from runner.loop.interfaces import Journal, Watcher
+from runner.loop.interfaces import Journal, Proposer, Watcher
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.records import Export, Failure, Report, Trial, Verdict, Work
+from runner.records import FAILURE, Export, Failure, Report, Trial, Verdict, Work
 from runner.search.rules import RuleState, judge
 
 Round = Mapping[int, tuple[Work, ...]]
@@ -22,6 +22,7 @@ def run(
     watcher: Watcher,
     *,
     pasts: Mapping[str, RuleState] | None = None,
+    proposer: Proposer | None = None,
     stopping: Callable[[], bool] = lambda: False,
     max_failed_trials: int | None = None,
 ) -> None:
@@ -35,6 +36,7 @@ def run(
         journal: takes every round.
         watcher: shown every round.
         pasts: what the rules remember of trials that an earlier driver has trained.
+        proposer: adds trials at barriers; None for a sweep whose trials are all known.
         stopping: true once the sweep is to stop; the round is brought to an end, its interrupted turns unreported.
         max_failed_trials: how many trials may fail; None for all.
 
@@ -54,8 +56,11 @@ def run(
         finished = _finished(work, verdicts)
         exports = recovery.export(finished)
         reports, verdicts = settle(reports, verdicts, finished, exports)
-        journal.commit(reports, verdicts, exports)
+        added = () if proposer is None else tuple(proposer.propose(reports, verdicts))
+        journal.commit(reports, verdicts, exports, added)
         schedule.apply(verdicts)
+        schedule.add(added)
+        watcher.add(added)
         watcher.show(reports, verdicts)
         recovery.keep(schedule.live())
         recovery.check_disks()
@@ -92,7 +97,7 @@ def settle(
 
 
 def _failed(failure: Failure) -> Verdict:
-    return Verdict(kind="fail", reason=f"{failure.kind}: {failure.message}")
+    return Verdict(kind="fail", reason=f"{failure.kind}: {failure.message}", by=FAILURE)
 
 
 def _finished(work: Round, verdicts: Mapping[str, Verdict]) -> Finished:

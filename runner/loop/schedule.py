@@ -37,6 +37,10 @@ class Schedule:
             (place, slot.index): None for place in range(places) for slot in slots
         }
 
+    def add(self, trials: Iterable[Trial]) -> None:
+        """Lets more trials wait, behind those that wait already."""
+        self._waiting.extend(trials)
+
     def has_work(self) -> bool:
         """True until every trial has ended."""
         return bool(self._waiting) or any(work is not None for work in self._live.values())

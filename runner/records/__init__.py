@@ -1,6 +1,7 @@
 """Frozen records that cross module borders. Plain data: a driver, a worker and a journal read them alike."""
 
 from runner.records.allocation import Allocation, Slot
+from runner.records.decision import FAILURE, TRAINING, USER, Decision, DecisionKind, decisions_of, verdict_of
 from runner.records.json_values import decode, encode
 from runner.records.python_text import decode_python, encode_python, has_python_text
 from runner.records.report import (
@@ -34,9 +35,14 @@ from runner.records.work import DIVERGED, Incident, Replay, Verdict, VerdictKind
 
 __all__ = [
     "DIVERGED",
+    "FAILURE",
+    "TRAINING",
+    "USER",
     "Allocation",
     "Aside",
     "Checked",
+    "Decision",
+    "DecisionKind",
     "EarlyStopping",
     "Epoch",
     "Export",
@@ -63,10 +69,12 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "Work",
+    "decisions_of",
     "decode",
     "decode_python",
     "encode",
     "encode_python",
     "has_python_text",
     "to_json",
+    "verdict_of",
 ]

@@ -42,7 +42,8 @@ class Verdict:
         keep_best: the epoch just ended is the best so far and its weights may be restored later.
         learning_rate: learning rate to set before the next step.
         restore_best: the trial's result is the kept best weights, not the last ones.
-        keeps_model: False where a trial that ends has no weights worth keeping.
+        keeps_model: False if a trial that ends has no weights worth keeping.
+        by: who ends the trial: a rule's name in the config, `training` or `failure`; empty if it goes on.
     """
 
     kind: VerdictKind
@@ -51,6 +52,7 @@ class Verdict:
     learning_rate: float | None = None
     restore_best: bool = False
     keeps_model: bool = True
+    by: str = ""
 
     @property
     def ends(self) -> bool:

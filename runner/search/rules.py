@@ -6,9 +6,20 @@ Source of the two rules' semantics: keras 3.15, `callbacks/early_stopping.py` an
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from runner.records import DIVERGED, EarlyStopping, Metrics, Mode, ReduceLROnPlateau, Report, TrainSettings, Verdict
+from runner.records import (
+    DIVERGED,
+    TRAINING,
+    EarlyStopping,
+    Metrics,
+    Mode,
+    ReduceLROnPlateau,
+    Report,
+    TrainSettings,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +124,9 @@ def _verdict(train: TrainSettings, earlier: RuleState, state: RuleState, report:
     restores = train.early_stopping is not None and train.early_stopping.restore_best
     keep, restore = restores and best == last, restores and best not in (None, last)
     if report.epoch >= train.epochs:
-        return Verdict(kind="complete", keep_best=keep, restore_best=restore)
+        return Verdict(kind="complete", keep_best=keep, restore_best=restore, by=TRAINING)
     if state.stopping.stop:
-        return Verdict(kind="stop", reason=_why(train.early_stopping, best), restore_best=restore)
+        return Verdict(kind="stop", reason=_why(train.early_stopping, best), restore_best=restore, by="early_stopping")
     return Verdict(kind="keep", keep_best=keep, learning_rate=state.plateau.new_rate)
 
 
@@ -124,13 +135,22 @@ def _diverged(train: TrainSettings, earlier: RuleState, report: Report) -> Verdi
     reason = f"{DIVERGED} loss is {report.running.get('loss')} after step {report.step}"
     best = earlier.stopping.best_epoch
     restores = train.early_stopping is not None and train.early_stopping.restore_best and best is not None
-    return Verdict(kind="stop", reason=reason, restore_best=restores, keeps_model=restores)
+    return Verdict(kind="stop", reason=reason, restore_best=restores, keeps_model=restores, by=TRAINING)
 
 
 def _why(rule: EarlyStopping | None, best: int | None) -> str:
     assert rule is not None
     since = "" if best is None else f" since epoch {best + 1}"
     return f"early_stopping: {rule.monitor} has not improved{since} (patience {rule.patience})"
+
+
+def remember(train: TrainSettings, reports: Iterable[Report]) -> RuleState:
+    """What the rules remember of a trial after these turns."""
+    state = RuleState()
+    for report in reports:
+        for epoch in report.epochs:
+            state = state.after(train, epoch.metrics)
+    return state
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runner.records import Failure, Report, Verdict
+from runner.records import Failure, Report, Trial, Verdict
 from runner.views.progress import Progress, Row
 
 _STYLES = {"queued": "dim", "running": "cyan", "complete": "green", "stopped": "yellow", "failed": "bold red"}
@@ -44,6 +44,10 @@ class LiveTable:
         if self._progress.begin(trial_ids):
             self._draw()
 
+    def add(self, trials: Sequence[Trial]) -> None:
+        """As `Watcher.add`."""
+        self._progress.add(trials)
+
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""
         self._progress.update(reports, verdicts)
@@ -69,6 +73,10 @@ class Lines:
     def begin(self, trial_ids: Sequence[str]) -> None:
         """As `Watcher.begin`."""
         self._progress.begin(trial_ids)
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """As `Watcher.add`."""
+        self._progress.add(trials)
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""

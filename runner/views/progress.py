@@ -68,6 +68,10 @@ class Progress:
         self._window: deque[tuple[float, int]] = deque()  # from the first barrier: before it models are built
         self._steps_done = 0
 
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Takes in trials that have joined the sweep."""
+        self.rows |= {trial.id: Row(trial=trial) for trial in trials}
+
     def begin(self, trial_ids: Sequence[str]) -> bool:
         """Takes in that these trials have their turns; whether that is news of any of them."""
         began = [row for row in map(self.rows.__getitem__, trial_ids) if row.state == "queued"]

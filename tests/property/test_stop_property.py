@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.loop.history import retrace
+from runner.loop.history import read_history
 from runner.records import EarlyStopping, Epoch, Metrics, ReduceLROnPlateau, Report, TrainSettings, Trial, Turn, Verdict
 from runner.search.rules import Better, RuleState, judge
 
@@ -24,19 +24,19 @@ def by_whole_history(train: TrainSettings, history: Sequence[Metrics], report: R
         best, _ = early_stopping(rule, history[:-1] if report.epochs else history)
         reason = f"diverged: loss is {loss} after step {report.step}"
         if rule is not None and rule.restore_best and best is not None:
-            return Verdict(kind="stop", reason=reason, restore_best=True)
-        return Verdict(kind="stop", reason=reason, keeps_model=False)
+            return Verdict(kind="stop", reason=reason, restore_best=True, by="training")
+        return Verdict(kind="stop", reason=reason, keeps_model=False, by="training")
     if not report.epochs:
         return Verdict(kind="keep")
     best, stopped = early_stopping(rule, history)
     last, restores = len(history) - 1, rule is not None and rule.restore_best
     keep, restore = restores and best == last, restores and best not in (None, last)
     if report.epoch >= train.epochs:
-        return Verdict(kind="complete", keep_best=keep, restore_best=restore)
+        return Verdict(kind="complete", keep_best=keep, restore_best=restore, by="training")
     if stopped:
         since = "" if best is None else f" since epoch {best + 1}"
         reason = f"early_stopping: {rule.monitor} has not improved{since} (patience {rule.patience})"
-        return Verdict(kind="stop", reason=reason, restore_best=restore)
+        return Verdict(kind="stop", reason=reason, restore_best=restore, by="early_stopping")
     return Verdict(kind="keep", keep_best=keep, learning_rate=reduced_rate(train.reduce_lr_on_plateau, history))
 
 
@@ -139,11 +139,12 @@ class Counted(dict):
         return super().get(key, default)
 
 
-def test_a_trial_that_is_retraced_has_each_epoch_read_once_by_each_rule(make_trial: pytest.FixtureRequest) -> None:
+def test_a_history_reads_each_epoch_once_for_each_rule(make_trial: pytest.FixtureRequest) -> None:
     rules = {"early_stopping": EarlyStopping(patience=9999), "reduce_lr_on_plateau": ReduceLROnPlateau(patience=9999)}
     trial: Trial = make_trial(epochs=3000, **rules)
     metrics = Counted(loss=1.0, val_loss=0.5, learning_rate=0.1)
     Counted.reads = 0
-    past = retrace(trial, [turn(n, [Epoch(number=n + 1, metrics=metrics, ended_s=1.0)], n + 1) for n in range(2000)])
+    turns = [turn(n, [Epoch(number=n + 1, metrics=metrics, ended_s=1.0)], n + 1) for n in range(2000)]
+    past = read_history(trial, turns, ())
     assert len(past.orders) == 2000
     assert Counted.reads == 2 * 2000

@@ -26,6 +26,7 @@ from runner.journal import (
 )
 from runner.records import (
     Allocation,
+    Decision,
     EarlyStopping,
     Epoch,
     Export,
@@ -40,6 +41,7 @@ from runner.records import (
     Turn,
     Verdict,
     Work,
+    decisions_of,
     to_json,
 )
 from runner.review.catalog import list_sweeps
@@ -520,16 +522,56 @@ def test_a_resized_slot_is_recorded_with_the_trial_that_is_in_it_and_those_that_
     assert [one.allocation["memory_mib"] for one in reader.trials()] == [900, None, 900]
 
 
-def test_a_journal_of_another_version_is_told_and_hides_no_other_sweep(tmp_path: Path):
+def test_what_is_decided_is_in_the_journal_with_the_round_it_was_decided_in(
+    journal: SqliteJournal, reader: JournalReader
+):
+    journal.assign({0: (Work(trial=trial(0), round=0),), 1: (Work(trial=trial(1), round=0),)})
+    lower = Verdict(kind="keep", keep_best=True, learning_rate=0.25)
+    failure = Failure(trial_id="001", kind="train", message="odd: \x00\udcff")
+    journal.commit({"000": report(0, 0, 1, 0, 3.0), "001": failure}, {"000": lower, "001": Verdict(kind="fail")}, {})
+    assert reader.decisions("000") == decisions_of("000", report(0, 0, 1, 0, 3.0).step, lower)
+    (fail,) = reader.decisions("001")
+    assert (fail.step, fail.kind, fail.reason) == (0, "fail", "train: odd: \x00\udcff")
+
+
+def test_a_model_that_could_not_be_written_is_told_from_a_turn_that_failed(
+    journal: SqliteJournal, reader: JournalReader
+):
+    journal.assign({0: (Work(trial=trial(0), round=0),)})
+    lost = Failure(trial_id="000", kind="worker", message="died")
+    journal.commit({"000": report(0, 0, 1, 0, 3.0)}, {"000": Verdict(kind="fail")}, {"000": lost})
+    assert [dict(one.arguments) for one in reader.decisions("000")] == [{"model_lost": True}]
+
+
+def test_trials_that_join_a_sweep_are_queued_behind_the_others(journal: SqliteJournal, reader: JournalReader):
+    before = [one.id for one in reader.trials()]
+    journal.assign({0: (Work(trial=trial(0), round=0),)})
+    journal.commit({"000": report(0, 0, 1, 0, 3.0)}, {"000": COMPLETE}, {}, (trial(7), trial(8)))
+    assert [one.id for one in reader.trials()] == [*before, "007", "008"]
+    assert [one.status for one in reader.trials()[-2:]] == ["queued", "queued"]
+    assert [(one.kind, one.by) for one in reader.decisions("008")] == [("add", "sampler")]
+
+
+def test_a_turn_that_is_repeated_is_decided_again(journal: SqliteJournal, reader: JournalReader):
+    journal.assign({0: (Work(trial=trial(0), round=0),)})
+    journal.commit({"000": report(0, 0, 1, 0, 3.0)}, {"000": Verdict(kind="keep", keep_best=True)}, {})
+    journal.commit({"000": report(0, 1, 2, 1, 3.0)}, {"000": COMPLETE}, {})
+    more = Decision(trial_id="000", step=1, kind="continue", by="user", reason="more epochs")
+    journal.reopen({"000": (trial(0), 1)}, (more,))
+    assert [one.kind for one in reader.decisions("000")] == ["keep_best", "continue"]
+
+
+def test_a_journal_of_another_format_names_the_version_that_reads_it_and_hides_no_other_sweep(tmp_path: Path):
     for name in ("old-1", "new-1"):
         (tmp_path / name).mkdir()
         with SqliteJournal(tmp_path / name, {}) as journal:
             journal.create(replace(SWEEP, id=name), (trial(0),))
     connection = connect(tmp_path / "old-1" / FILE)
-    connection.execute("ALTER TABLE projection RENAME COLUMN store TO place")
+    connection.execute("PRAGMA user_version = 0")
+    connection.execute("""UPDATE sweep SET versions = '{"lockstep-runner": "0.1.0"}'""")
     connection.close()
-    with JournalReader(tmp_path / "old-1") as old, pytest.raises(JournalError, match="another version"):
-        old.trials()
+    with pytest.raises(JournalError, match=r"by lockstep-runner 0\.1\.0 in journal format 0; .* reads format 1"):
+        JournalReader(tmp_path / "old-1")
     assert [review.sweep.id for review in list_sweeps(tmp_path)] == ["new-1"]
 
 

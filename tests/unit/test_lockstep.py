@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.loop import lockstep
-from runner.loop.interfaces import Watcher
+from runner.loop.interfaces import Proposer, Watcher
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule, live_within
 from runner.records import Allocation, EarlyStopping, Failure, Metrics, ReduceLROnPlateau, Report, Slot, Trial, Verdict
@@ -14,11 +14,16 @@ from runner.testing import FakeFleet, MemoryJournal, NullWatcher, falling_loss
 
 
 def run(
-    trials: list[Trial], slots: int = 2, curve: Any = falling_loss, watcher: Watcher | None = None
+    trials: list[Trial],
+    slots: int = 2,
+    curve: Any = falling_loss,
+    watcher: Watcher | None = None,
+    proposer: Proposer | None = None,
 ) -> tuple[FakeFleet, MemoryJournal]:
     fleet, journal = FakeFleet(range(slots), curve), MemoryJournal()
     places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
-    lockstep.run(Schedule(trials, places), Recovery(fleet, journal), journal, watcher or NullWatcher())
+    recovery = Recovery(fleet, journal)
+    lockstep.run(Schedule(trials, places), recovery, journal, watcher or NullWatcher(), proposer=proposer)
     return fleet, journal
 
 
@@ -122,7 +127,7 @@ def test_a_model_that_cannot_be_exported_fails_its_trial_and_a_worker_that_died_
     fleet, journal = Broken(range(1)), MemoryJournal()
     slots = [Slot(index=0, allocation=Allocation(num_cpus=1))]
     lockstep.run(Schedule([make_trial(epochs=1)], slots), Recovery(fleet, journal), journal, NullWatcher())
-    assert journal.commits[0][1]["000"] == Verdict(kind="fail", reason="worker: died")
+    assert journal.commits[0][1]["000"] == Verdict(kind="fail", reason="worker: died", by="failure")
     assert fleet.replaced == [0] * 4
 
 
@@ -162,3 +167,26 @@ def test_a_person_is_told_of_turns_as_they_are_given_out_and_as_they_are_recorde
 
     run([make_trial(id="000", epochs=1), make_trial(id="001", epochs=2)], watcher=Notes())
     assert told == [(what, ids) for ids in (["000", "001"], ["001"]) for what in ("begin", "show")]
+
+
+def test_trials_that_are_added_at_a_barrier_are_in_its_commit_and_trained(make_trial: Any) -> None:
+    class Doubles:
+        """Proposes another trial each time that one has completed, up to four."""
+
+        proposed = 1
+
+        def propose(self, reports: Mapping[str, Any], verdicts: Mapping[str, Any]) -> list[Trial]:
+            ended = [trial_id for trial_id, verdict in verdicts.items() if verdict.ends]
+            new = [make_trial(id=f"{self.proposed + n:03}", epochs=1) for n in range(len(ended)) if self.proposed < 4]
+            self.proposed += len(new)
+            return new
+
+    told: list[str] = []
+
+    class Notes(NullWatcher):
+        def add(self, trials: Sequence[Trial]) -> None:
+            told.extend(trial.id for trial in trials)
+
+    fleet, journal = run([make_trial(id="000", epochs=2)], watcher=Notes(), proposer=Doubles())
+    assert journal.added == told == ["001", "002", "003"]
+    assert fleet.rounds == [{0: ("000",)}, {0: ("000",)}, {0: ("001",)}, {0: ("002",)}, {0: ("003",)}]

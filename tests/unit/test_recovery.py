@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +11,14 @@ import pytest
 
 from runner.errors import ShareTakenError, StorageError, TooManyFailuresError
 from runner.loop import lockstep
-from runner.loop.history import retrace
+from runner.loop.history import read_history, reopen
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
 from runner.loop.slots import Shares
 from runner.placement import Gpu, Machine, Request, plan_slots
 from runner.records import (
     Allocation,
+    Decision,
     EarlyStopping,
     Export,
     Failure,
@@ -73,6 +74,7 @@ def run(
     live: int | None = None,
     fleet: FakeFleet | None = None,
     begun: Mapping[str, list[Report]] | None = None,
+    decided: Sequence[Decision] = (),
     stop_after: int | None = None,
     max_failed_trials: int | None = None,
     snapshots: MemorySnapshots | None = None,
@@ -86,7 +88,11 @@ def run(
 
     stopping = settings.pop("stopping", lambda: stop_after is not None and len(journal.commits) >= stop_after)
     recovery = Recovery(fleet, journal, snapshots, stopping=stopping, **settings)
-    pasts = {trial.id: retrace(trial, (begun or {})[trial.id]) for trial in trials if trial.id in (begun or {})}
+    pasts = {
+        trial.id: reopen(trial, begun[trial.id], [made for made in decided if made.trial_id == trial.id])[0]
+        for trial in trials
+        if begun is not None and trial.id in begun
+    }
     for trial_id, past in pasts.items():
         recovery.take_over(trial_id, past.orders)
     turns = {trial_id: past.next_turn for trial_id, past in pasts.items() if past.next_turn is not None}
@@ -152,7 +158,8 @@ def test_what_follows_from_the_reports_is_what_was_ordered(make_trial: Any) -> N
     sweep = run([trial], lambda _, epoch: {"loss": losses[epoch - 1]}, slots=1)
     reports = [reports["000"] for reports, _, _ in sweep.journal.commits]
     for count in range(len(reports) + 1):
-        past = retrace(trial, reports[:count])  # type: ignore[arg-type]
+        so_far = [made for made in sweep.journal.decisions if count and made.step <= reports[count - 1].step]  # type: ignore[union-attr]
+        past = read_history(trial, reports[:count], so_far)  # type: ignore[arg-type]
         ordered = zip(sweep.fleet.received, reports[:count], strict=False)
         assert list(past.orders) == [dataclasses.replace(work, until=report.step) for work, report in ordered]  # type: ignore[union-attr]
         if count:
@@ -174,7 +181,8 @@ def test_turns_of_several_epochs_are_repeated_as_they_were_by_a_trial_that_has_b
     snapshots = MemorySnapshots()
     if with_snapshot:
         snapshots.written.append(Snapshot(trial_id="000", round=2, step=12, state=b"12"))
-    sweep = run([more], slots=1, begun={"000": reports}, snapshots=snapshots)
+    decided = first.journal.decisions
+    sweep = run([more], slots=1, begun={"000": reports}, decided=decided, snapshots=snapshots)  # type: ignore[dict-item]
     later = [reports["000"] for reports, _, _ in sweep.journal.commits]
     assert [(report.round, report.step) for report in later] == [(2, 20), (3, 24)]  # type: ignore[union-attr]
     assert [[epoch.number for epoch in report.epochs] for report in later] == [[4, 5], [6]]  # type: ignore[union-attr]

@@ -1,0 +1,97 @@
+"""Rows of the journal's tables, as the driver inserts them. Each function is called inside a transaction."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
+
+from runner.journal.tables import GPU_PEAK, ROUND_PREFIX, epoch_key
+from runner.records import Decision, Export, Failure, Report, Trial, to_json
+from runner.texts.storable import storable
+
+
+def settings_of(trial: Trial) -> str:
+    """The flat settings of a trial, as JSON."""
+    return json.dumps(trial.settings, default=str)
+
+
+def insert_trials(db: sqlite3.Connection, trials: Iterable[Trial]) -> None:
+    """Adds queued trials behind those that the sweep has."""
+    (position,) = db.execute("SELECT coalesce(max(position) + 1, 0) FROM trial").fetchone()
+    for number, trial in enumerate(trials, position):
+        db.execute(
+            "INSERT INTO trial (id, position, member, settings, record) VALUES (?, ?, ?, ?, ?)",
+            (trial.id, number, trial.member, settings_of(trial), to_json(trial)),
+        )
+
+
+def insert_decisions(db: sqlite3.Connection, decisions: Iterable[Decision]) -> None:
+    """Adds decisions, in the order they were made."""
+    db.executemany(
+        "INSERT INTO decision (trial, step, kind, arguments, reason, by) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (made.trial_id, made.step, made.kind, json.dumps(dict(made.arguments)), storable(made.reason), made.by)
+            for made in decisions
+        ],
+    )
+
+
+def steps_taken(db: sqlite3.Connection, trial_id: str) -> int:
+    """Optimizer steps of the trial's turns so far."""
+    (step,) = db.execute("SELECT coalesce(max(step), 0) FROM turn WHERE trial = ?", (trial_id,)).fetchone()
+    return int(step)
+
+
+def marks(row: Mapping[str, object]) -> str:
+    """Placeholders for the values of a row."""
+    return ", ".join("?" * len(row))
+
+
+def insert_turn(db: sqlite3.Connection, report: Report) -> None:
+    """Adds a turn and the running metrics at its end."""
+    turn = report.turn
+    db.execute(
+        f"INSERT INTO turn VALUES ({', '.join('?' * 13)})",
+        (report.trial_id, report.round, report.step, report.epoch, *astuple(turn)),
+    )
+    rows = [(ROUND_PREFIX + key, report.step, value) for key, value in report.running.items()]
+    if turn.gpu_memory_mib > _highest_peak(db, report.trial_id):
+        rows.append((GPU_PEAK, report.step, turn.gpu_memory_mib))
+    _insert_metrics(db, report.trial_id, rows, int(turn.ended_s * 1000))
+
+
+def insert_epochs_and_facts(db: sqlite3.Connection, report: Report | Failure) -> None:
+    """Adds the metrics of the epochs that ended, and what is known of the built model."""
+    for epoch in report.epochs:
+        rows = [(epoch_key(name), epoch.number, value) for name, value in epoch.metrics.items()]
+        _insert_metrics(db, report.trial_id, rows, int(epoch.ended_s * 1000))
+    if report.facts is not None:
+        db.execute("UPDATE trial SET facts = ? WHERE id = ?", (to_json(report.facts), report.trial_id))
+
+
+def _highest_peak(db: sqlite3.Connection, trial_id: str) -> float:
+    query = "SELECT coalesce(max(value), 0) FROM metric WHERE trial = ? AND key = ?"
+    return float(db.execute(query, (trial_id, GPU_PEAK)).fetchone()[0])
+
+
+def insert_test_metrics(db: sqlite3.Connection, export: Export, timestamp_ms: int) -> None:
+    """Adds the finished model's metrics on the test split."""
+    (epoch,) = db.execute("SELECT coalesce(max(epoch), 0) FROM turn WHERE trial = ?", (export.trial_id,)).fetchone()
+    _insert_metrics(db, export.trial_id, [(k, epoch, v) for k, v in export.test_metrics.items()], timestamp_ms)
+
+
+def _insert_metrics(
+    db: sqlite3.Connection, trial_id: str, rows: list[tuple[str, int, float]], timestamp_ms: int
+) -> None:
+    # sqlite has no NaN: it is stored as NULL and read back as NaN. Rows of a turn that a new driver repeats stand
+    # already; `turn` itself takes no turn twice.
+    db.executemany(
+        "INSERT INTO metric (trial, key, step, value, timestamp_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [
+            (trial_id, storable(key), step, None if math.isnan(value) else value, timestamp_ms)
+            for key, step, value in rows
+        ],
+    )

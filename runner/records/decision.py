@@ -1,0 +1,84 @@
+"""Decisions about a trial at a barrier, as the journal keeps them, so that its past is read and never judged again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from runner.records.work import Verdict
+
+DecisionKind = Literal[
+    "add", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail", "clone"
+]
+Argument = str | int | float | bool | None
+USER, TRAINING, FAILURE = "user", "training", "failure"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """One decision about one trial.
+
+    Args:
+        trial_id: the trial it concerns.
+        step: optimizer steps the trial had taken when it was decided. Trials of a queue have rounds of their own, so
+            steps are what a trial's reports and decisions share.
+        kind: `add` a trial; `keep_best` weights; `restore_best` weights as its result; `set` values before the next
+            step; `stop`, `complete` or `fail` it; `continue` one that had ended.
+        arguments: what the kind needs, such as `{"learning_rate": 0.001}` for `set`.
+        reason: for a person; empty if the kind says it all.
+        by: who decided: a rule's name in the config, `training`, `failure` or `user`.
+    """
+
+    trial_id: str
+    step: int
+    kind: DecisionKind
+    by: str
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
+    reason: str = ""
+
+
+def decisions_of(trial_id: str, step: int, verdict: Verdict, *, model_lost: bool = False) -> tuple[Decision, ...]:
+    """A verdict as the journal keeps it; none for one that only lets the trial go on.
+
+    Args:
+        trial_id: whom the verdict is about.
+        step: optimizer steps that the trial has taken.
+        verdict: of the barrier.
+        model_lost: the trial fails because its model could not be written after a turn that had ended it.
+    """
+    found: list[Decision] = []
+    if verdict.keep_best:
+        found.append(Decision(trial_id=trial_id, step=step, kind="keep_best", by="early_stopping"))
+    if verdict.learning_rate is not None:
+        values = {"learning_rate": verdict.learning_rate}
+        found.append(Decision(trial_id=trial_id, step=step, kind="set", arguments=values, by="reduce_lr_on_plateau"))
+    if verdict.restore_best:
+        found.append(Decision(trial_id=trial_id, step=step, kind="restore_best", by="early_stopping"))
+    if verdict.kind != "keep":
+        arguments: dict[str, Argument] = {} if verdict.keeps_model else {"keeps_model": False}
+        if model_lost:
+            arguments["model_lost"] = True
+        end = Decision(trial_id=trial_id, step=step, kind=verdict.kind, by=verdict.by, arguments=arguments)
+        found.append(replace(end, reason=verdict.reason))
+    return tuple(found)
+
+
+def verdict_of(decisions: Iterable[Decision]) -> Verdict:
+    """What a trial's decisions at one step amount to, in their order; `continue` revokes an end before it."""
+    verdict = Verdict(kind="keep")
+    for decision in decisions:
+        if decision.kind == "keep_best":
+            verdict = replace(verdict, keep_best=True)
+        elif decision.kind == "set":
+            rate = decision.arguments["learning_rate"]
+            verdict = replace(verdict, learning_rate=None if rate is None else float(rate))
+        elif decision.kind == "restore_best":
+            verdict = replace(verdict, restore_best=True)
+        elif decision.kind == "continue":
+            verdict = Verdict(kind="keep", keep_best=verdict.keep_best, learning_rate=verdict.learning_rate)
+        elif decision.kind in ("stop", "complete", "fail"):
+            keeps = decision.arguments.get("keeps_model", True) is True
+            ended = replace(verdict, kind=decision.kind, reason=decision.reason, by=decision.by)
+            verdict = replace(ended, keeps_model=keeps)
+    return verdict
