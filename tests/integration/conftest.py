@@ -15,5 +15,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, Ended]:
 
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """A fresh folder with the project's configs and experiments."""
-    return make_folder(tmp_path_factory.mktemp("work"))
+    """A fresh folder with the project's configs and experiments; its commands start warm."""
+    return make_folder(tmp_path_factory.mktemp("work"), warm=True)
