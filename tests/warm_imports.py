@@ -1,5 +1,7 @@
 """What the fork server of `warm.py` imports: all that `python -m runner sweep` does, and nothing of it is used."""
 
+# ruff: noqa: E402, F401
+
 from __future__ import annotations
 
 import os
@@ -10,12 +12,16 @@ from runner.worker import startup
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # as the command line sets it before it imports MLflow
 startup.configure(Allocation(num_cpus=1))
 
+import hydra.core.override_parser.overrides_parser
+import mlflow.pyfunc
+import mlflow.store.tracking.sqlalchemy_store
+import sklearn.datasets  # of the digits
 
-import runner.cli  # noqa: E402
-import runner.driver.plan  # noqa: E402
-import runner.driver.resume  # noqa: E402
-import runner.driver.run  # noqa: E402
-import runner.fleet.local  # noqa: E402
-import runner.tracking.mlflow_sink  # noqa: E402
-import runner.views.results  # noqa: E402
-import runner.worker.worker  # noqa: E402, F401
+import runner.cli
+import runner.driver.plan
+import runner.driver.resume
+import runner.driver.run
+import runner.fleet.local
+import runner.tracking.mlflow_sink
+import runner.views.results
+import runner.worker.worker
