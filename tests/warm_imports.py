@@ -16,6 +16,7 @@ import hydra.core.override_parser.overrides_parser
 import mlflow.pyfunc
 import mlflow.store.tracking.sqlalchemy_store
 import sklearn.datasets  # of the digits
+from mlflow_tables import TEMPLATE, copy_tables
 
 import runner.cli
 import runner.driver.plan
@@ -25,3 +26,6 @@ import runner.fleet.local
 import runner.tracking.mlflow_sink
 import runner.views.results
 import runner.worker.worker
+
+if TEMPLATE in os.environ:
+    copy_tables()
