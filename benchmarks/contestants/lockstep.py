@@ -53,7 +53,7 @@ def train_prepared(prepared: Prepared) -> Result:
         with JournalReader(Path(folder)) as reader:
             turns, barriers = reader.turns(), reader.barriers()
             losses = epoch_losses(reader)
-    found = summarize(turns[0]["started_s"], turns, barriers)
+    found = summarize(turns[0].turn.started_s, turns, barriers)
     assert found is not None
     train = prepared.trials[0].train
     notes = {"compile": train.compile, "steps_per_round": train.steps_per_round, "rounds": len(barriers)}

@@ -40,9 +40,9 @@ def _swap_share(workload: str, epochs: int, models: int) -> float:
         with open_journal(prepared, Path(name)) as journal:
             lockstep.run(schedule, Recovery(fleet, journal), journal, NullWatcher())
         with JournalReader(Path(name)) as reader:
-            turns = [turn for turn in reader.turns() if turn["round"] > 0]  # the first also seats
-    check_swaps([turn["swap_s"] for turn in turns], models * (epochs - 1))
-    return float(sum(t["swap_s"] for t in turns) / sum(t["ended_s"] - t["started_s"] for t in turns))
+            turns = [turn for turn in reader.turns() if turn.round > 0]  # the first also seats
+    check_swaps([turn.turn.swap_s for turn in turns], models * (epochs - 1))
+    return float(sum(t.turn.swap_s for t in turns) / sum(t.turn.ended_s - t.turn.started_s for t in turns))
 
 
 def check_swaps(swaps_s: Sequence[float], expected: int) -> None:

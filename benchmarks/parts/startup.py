@@ -37,7 +37,7 @@ def _first_round_s() -> float:
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         (sweep,) = Path(folder, "sweeps").iterdir()
         with JournalReader(sweep) as reader:
-            return float(reader.barriers()[0]["reported_s"]) - began
+            return reader.barriers()[0].reported_s - began
 
 
 def _parts() -> dict[str, float]:

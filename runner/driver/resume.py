@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from rich.console import Console
 
@@ -39,7 +38,7 @@ from runner.loop.history import History, reopen
 from runner.loop.logged import LoggedFleet
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
-from runner.records import Decision, Report, Slot, Trial, has_python_text
+from runner.records import Allocation, Decision, Report, Slot, Trial, has_python_text
 from runner.texts.redaction import redact
 from runner.tracking import StoreCheck, preload
 from runner.views.progress import Progress, State
@@ -103,7 +102,7 @@ def read_standing(folder: Path, asked: Asked) -> Standing:
         sweep, records = reader.sweep(), reader.trials()
         reports = {record.id: reader.reports(record.id) for record in records}
         decisions = {record.id: reader.decisions(record.id) for record in records}
-    trials = tuple(_with_epochs(Trial.of(record.record), asked.more_epochs, sweep) for record in records)
+    trials = tuple(_with_epochs(record.trial, asked.more_epochs, sweep) for record in records)
     states: dict[str, State] = {}
     pasts: dict[str, History] = {}
     revoked: list[Decision] = []
@@ -209,7 +208,7 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
     need_mib = largest(known.of(standing.left))
     # The smallest: a slot's share has grown where a trial ran out of memory.
     given = [record.allocation for record in standing.records if record.allocation is not None]
-    had = min(given, key=lambda allocation: float(allocation["num_gpus"]), default=None)
+    had = min(given, key=lambda allocation: allocation.num_gpus, default=None)
     try:
         if had is None:
             slots = plan_on_nodes(request, machines, len(standing.left), need_mib)
@@ -219,32 +218,32 @@ def _prepare(config: Config, standing: Standing) -> Prepared:
         raise PlacementError(f"this machine cannot give the slots that the sweep was trained in: {err}") from err
     if had is not None:
         now = slots[0].allocation
-        if (now.threads, bool(now.gpus)) != (had["threads"], bool(had["gpus"])):
+        if (now.threads, bool(now.gpus)) != (had.threads, bool(had.gpus)):
             raise PlacementError(
-                f"the sweep was trained with {had['threads']} threads{' on a GPU' * bool(had['gpus'])} a trial; this "
+                f"the sweep was trained with {had.threads} threads{' on a GPU' * bool(had.gpus)} a trial; this "
                 f"machine would give {now.threads}{' on a GPU' * bool(now.gpus)}, and other numbers"
             )
     return Prepared(config=config, members=(), trials=standing.left, slots=slots, machines=machines)
 
 
 def _slots_like(
-    had: Mapping[str, Any],
+    had: Allocation,
     request: Request,
     machines: Mapping[str, Machine],
     standing: Standing,
     need_mib: float | None,
 ) -> tuple[Slot, ...]:
     """Slots with the share of this allocation: as many as the sweep had, or as fit now."""
-    share = had["num_gpus"] if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
+    share = had.num_gpus if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
     before = len({record.slot for record in standing.records if record.slot is not None})
     most = before if request.max_concurrent == "auto" else request.max_concurrent
-    request = replace(request, num_cpus=had["num_cpus"], num_gpus=share, max_concurrent="auto")
+    request = replace(request, num_cpus=had.num_cpus, num_gpus=share, max_concurrent="auto")
     room = len(plan_on_nodes(request, machines, most, need_mib))
     return plan_on_nodes(replace(request, max_concurrent=min(most, room)), machines, len(standing.left), need_mib)
 
 
 def _schedule(prepared: Prepared, standing: Standing) -> Schedule:
-    known = [record.facts["parameters"] for record in standing.records if record.facts is not None]
+    known = [record.facts.parameters for record in standing.records if record.facts is not None]
     parameters = max(known) if known else None
     turns = {trial_id: past.next_turn for trial_id, past in standing.pasts.items()}
     return make_schedule(prepared, parameters, {trial_id: turn for trial_id, turn in turns.items() if turn is not None})
@@ -254,7 +253,7 @@ def _progress(standing: Standing) -> Progress:
     sweep = standing.sweep
     progress = Progress(trials=standing.trials, metric=sweep.metric, goal=sweep.goal, clock=time.monotonic)
     for record in standing.records:
-        length = None if record.facts is None else record.facts["steps_per_epoch"]
+        length = None if record.facts is None else record.facts.steps_per_epoch
         state = standing.states.get(record.id, "queued")
         score = record.score(sweep.metric)
         progress.take_over(record.id, standing.reports[record.id], state, length, score, record.best_epoch is not None)

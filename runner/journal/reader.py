@@ -9,7 +9,7 @@ import sqlite3
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from runner.errors import JournalError, SweepNotFoundError
 from runner.journal.tables import (
@@ -19,12 +19,14 @@ from runner.journal.tables import (
     GPU_PEAK,
     ROUND_PREFIX,
     TEST_PREFIX,
+    BarrierRow,
     MetricRow,
     SweepRecord,
     TrialRecord,
+    TurnRow,
     connect,
 )
-from runner.records import Decision, Epoch, Report, Turn
+from runner.records import Allocation, Decision, Epoch, Facts, Report, Trial, Turn
 from runner.texts.storable import original
 
 PACKAGE = "lockstep-runner"
@@ -159,7 +161,7 @@ class JournalReader:
                 epoch=row["epoch"],
                 running=running.get(row["step"], {}),
                 epochs=tuple(epochs.get(n) or Epoch(number=n, metrics={}, ended_s=row["ended_s"]) for n in numbers),
-                turn=Turn(**{name: row[name] for name in Turn.__dataclass_fields__}),
+                turn=_turn(row),
             )
             reports.append(report)
             done = report.epoch
@@ -185,29 +187,46 @@ class JournalReader:
         row = self._connection.execute("SELECT count(*) FROM incident WHERE trial = ?", (trial_id,)).fetchone()
         return int(row[0])
 
-    def turns(self) -> tuple[dict[str, Any], ...]:
-        """Every turn, by its columns in `schema.SCHEMA`, with the trial's slot."""
+    def turns(self) -> tuple[TurnRow, ...]:
+        """Every turn, by its start."""
         query = "SELECT turn.*, trial.slot FROM turn JOIN trial ON trial.id = turn.trial ORDER BY started_s"
-        return tuple(dict(row) for row in self._connection.execute(query))
+        names = ("trial", "slot", "round", "step", "epoch")
+        rows = self._connection.execute(query)
+        return tuple(TurnRow(**{name: row[name] for name in names}, turn=_turn(row)) for row in rows)
 
-    def barriers(self) -> tuple[dict[str, Any], ...]:
-        """Every barrier: number, and when the round began, all had reported, and the journal had it (seconds)."""
-        return tuple(dict(row) for row in self._connection.execute("SELECT * FROM barrier ORDER BY number"))
+    def barriers(self) -> tuple[BarrierRow, ...]:
+        """Every barrier, in order."""
+        rows = self._connection.execute("SELECT * FROM barrier ORDER BY number")
+        return tuple(BarrierRow(**row) for row in map(dict, rows))
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
+def _turn(row: sqlite3.Row) -> Turn:
+    return Turn(**{name: row[name] for name in Turn.__dataclass_fields__})
+
+
 def _trial_record(row: sqlite3.Row) -> TrialRecord:
     values = dict(row)
-    for key in ("settings", "record", "allocation", "facts"):
-        values[key] = None if values[key] is None else json.loads(values[key])
+    texts = {key: values.pop(key) for key in ("settings", "record", "allocation", "facts")}
+    plain = {key: json.loads(text or "null") for key, text in texts.items()}
     values |= {key: original(values[key]) for key in ("reason", "traceback")}
-    if not _ID.fullmatch(values["id"]) or values["record"]["id"] != values["id"]:
-        raise JournalError(f"the journal names a trial {values['id']!r}, which is no id that this program gives")
-    files = [name for name, _ in values["record"]["source"]["files"]]
-    for name in filter(None, (*files, values["model"], values["weights"])):
+    try:
+        record = TrialRecord(
+            **values,
+            settings=plain["settings"],
+            trial=Trial.of(plain["record"]),
+            allocation=None if plain["allocation"] is None else Allocation.of(plain["allocation"]),
+            facts=None if plain["facts"] is None else Facts.of(plain["facts"]),
+        )
+    except (KeyError, TypeError, ValueError) as err:  # a field is missing, unknown, or of another kind
+        raise JournalError(f"trial {values['id']!r}: recorded by another version of this program: {err}") from err
+    if not _ID.fullmatch(record.id) or record.trial.id != record.id:
+        raise JournalError(f"the journal names a trial {record.id!r}, which is no id that this program gives")
+    files = [name for name, _ in record.trial.source.files]
+    for name in filter(None, (*files, record.model, record.weights)):
         if name.startswith("/") or ".." in name.split("/"):
-            raise JournalError(f"trial {values['id']}: the journal names {name!r}, which is no file of the sweep's own")
-    return TrialRecord(**values)
+            raise JournalError(f"trial {record.id}: the journal names {name!r}, which is no file of the sweep's own")
+    return record

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from runner.journal.durable_files import own_file
-from runner.records import DIVERGED, Goal
+from runner.records import DIVERGED, Allocation, Facts, Goal, Trial, Turn
 
 FILE = "journal.db"
 FORMAT = 1  # `PRAGMA user_version`; raised whenever a journal of before cannot be read as it is
@@ -102,8 +102,8 @@ class TrialRecord:
     """One trial as the journal knows it.
 
     Args:
-        settings: what distinguishes it, flat, `Trial.settings`.
-        record: the whole `Trial` as plain data.
+        settings: what distinguishes it, flat, `Trial.settings` as JSON has it: a tuple is a list.
+        trial: all of it.
         metrics: each epoch metric as the trial's model has it: that of `kept_epoch`, or the latest until it has ended.
         best_epoch: the epoch whose weights the trial's model has, where early stopping restores the best.
         epochs: that it has completed.
@@ -114,14 +114,14 @@ class TrialRecord:
     id: str
     position: int
     member: str
-    settings: Mapping[str, Any]
-    record: Mapping[str, Any]
+    settings: Mapping[str, object]
+    trial: Trial
     status: Status
     reason: str
     traceback: str
     slot: int | None
-    allocation: Mapping[str, Any] | None
-    facts: Mapping[str, Any] | None
+    allocation: Allocation | None
+    facts: Facts | None
     best_epoch: int | None
     started_ms: int | None
     ended_ms: int | None
@@ -132,13 +132,15 @@ class TrialRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def used_settings(self) -> dict[str, Any]:
+    def used_settings(self) -> dict[str, object]:
         """Its settings as its data and its model use them; as configured until it is known."""
-        facts, used = self.facts or {}, dict(self.settings)
-        if self.facts is not None and facts["rows"] is None:
+        used = dict(self.settings)
+        if self.facts is None:
+            return used
+        if self.facts.rows is None:
             used.pop("train.batch_size", None)  # a pipeline brings its own batches
-        if how := facts.get("compile"):
-            used["train.compile"] = how
+        if self.facts.compile:
+            used["train.compile"] = self.facts.compile
         return used
 
     @property
@@ -174,6 +176,50 @@ class MetricRow:
     step: int
     value: float
     timestamp_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnRow:
+    """One turn of one trial.
+
+    Args:
+        slot: the trial's.
+        step: optimizer steps done after it.
+        epoch: epochs completed after it.
+    """
+
+    trial: str
+    slot: int
+    round: int
+    step: int
+    epoch: int
+    turn: Turn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BarrierRow:
+    """One barrier. Times are seconds since the epoch.
+
+    Args:
+        began_s: when its round began.
+        reported_s: when all workers had reported.
+        committed_s: when the journal had it; None if the driver died before it wrote that down.
+    """
+
+    number: int
+    began_s: float
+    reported_s: float
+    committed_s: float | None
+
+    @property
+    def ended_s(self) -> float:
+        """When the journal had it; if that is not known, when all workers had reported."""
+        return self.reported_s if self.committed_s is None else self.committed_s
+
+    @property
+    def commit_s(self) -> float:
+        """Seconds that the commit took; 0 if they are not known."""
+        return self.ended_s - self.reported_s
 
 
 def epoch_key(name: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,11 @@ class Allocation:
     def memory_limit_mib(self) -> int | None:
         """The limit that a model may run into: of GPU memory where it has a GPU, else of host memory."""
         return self.gpu_memory_mib if self.gpus else self.memory_mib
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """The allocation whose `to_json` gave these plain values."""
+        return cls(**{**plain, "gpus": tuple(plain["gpus"])})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from runner.records.trial import Metrics
 
@@ -31,6 +32,16 @@ class Signature:
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...] | None
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """The signature whose `asdict`, read back from JSON, gave these plain values."""
+        outputs = plain["outputs"]
+        return cls(inputs=_tensors(plain["inputs"]), outputs=None if outputs is None else _tensors(outputs))
+
+
+def _tensors(plain: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(**{**each, "shape": tuple(each["shape"])}) for each in plain)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +84,13 @@ class Facts:
     state_bytes: int = 0
     compile: Literal["", "eager", "xla"] = ""
     outside: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """The facts whose `to_json` gave these plain values."""
+        signature = plain.get("signature")
+        typed = {"signature": None if signature is None else Signature.of(signature)}
+        return cls(**{**plain, **typed, "outside": tuple(plain.get("outside", ()))})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

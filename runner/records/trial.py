@@ -7,9 +7,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from runner.records.json_values import decode, encode
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Params = Mapping[str, Any]
 Metrics = Mapping[str, float]
@@ -171,19 +174,19 @@ class Trial:
         return hashlib.sha256(to_json(endless).encode()).hexdigest()
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Self:
+    def of(cls, plain: Mapping[str, Any]) -> Self:
         """The trial whose `to_json` gave these plain values."""
-        train, source = dict(record["train"]), dict(record["source"])
+        train, source = dict(plain["train"]), dict(plain["source"])
         rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
         train |= {name: None if train[name] is None else rule(**train[name]) for name, rule in rules.items()}
         source["files"] = tuple((name, text) for name, text in source["files"])
-        names = {name: tuple(record[name]) for name in ("data_params", "model_params", "searched")}
-        params = decode(record["params"])
-        return cls(**{**record, **names, "params": params, "source": Source(**source), "train": TrainSettings(**train)})
+        names = {name: tuple(plain[name]) for name in ("data_params", "model_params", "searched")}
+        params = decode(plain["params"])
+        return cls(**{**plain, **names, "params": params, "source": Source(**source), "train": TrainSettings(**train)})
 
 
-def to_json(record: Any) -> str:
-    """A record as JSON text with sorted keys; parameters as `values.encode` writes them."""
+def to_json(record: DataclassInstance) -> str:
+    """A record as JSON text with sorted keys; parameters as `json_values.encode` writes them."""
     plain = asdict(record)
     if isinstance(record, Trial):
         plain["params"] = encode(plain["params"])

@@ -147,15 +147,15 @@ def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]
         raise FileExistsError(f"{target}: not empty; name a new folder")
     target.mkdir(parents=True, exist_ok=True)
     written = [_copy(own_file(review.folder, trial.weights), target / "weights.npz")]
-    if trial.model is not None and trial.facts is not None and trial.facts["loadable"]:
+    if trial.model is not None and trial.facts is not None and trial.facts.loadable:
         written.append(_copy(own_file(review.folder, trial.model), target / "model.keras"))
-    for name, text in trial.record["source"]["files"]:
+    for name, text in trial.trial.source.files:
         path = target / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_python(text))
         written.append(path)
-    batch = (trial.facts or {}).get("batch", "")
-    written.append(_write(target / "rebuild.py", rebuild_script(trial.record, batch)))
+    batch = trial.facts.batch if trial.facts is not None else ""
+    written.append(_write(target / "rebuild.py", rebuild_script(trial.trial, batch)))
     written.append(_write(target / "trial.json", json.dumps(summary(review.sweep, trial), indent=2) + "\n"))
     return written
 
@@ -163,16 +163,17 @@ def export_model(review: Review, trial: TrialRecord, target: Path) -> list[Path]
 def in_one_line(sweep: SweepRecord, trial: TrialRecord) -> str:
     """A trial with its value and its searched settings."""
     value = trial.score(sweep.metric)
-    settings = " ".join(f"{name}={trial.settings[name]}" for name in trial.record["searched"])
+    settings = " ".join(f"{name}={trial.settings[name]}" for name in trial.trial.searched)
     shown = f"{sweep.metric} {value:.6g}" if value is not None else trial.status
     return f"{sweep.id} trial {trial.id}: {shown} {settings}".rstrip()
 
 
 def what_is_missing(trial: TrialRecord) -> Iterator[str]:
     """Code that the trial's model was built with and that no export holds."""
-    if outside := (trial.facts or {}).get("outside"):
+    if trial.facts is not None and trial.facts.outside:
+        outside = ", ".join(trial.facts.outside)
         yield (
-            f"not in source/, since it lies outside the experiment's folder: {', '.join(outside)}; keep a copy of it "
+            f"not in source/, since it lies outside the experiment's folder: {outside}; keep a copy of it "
             "as it was when the sweep ran"
         )
 
@@ -187,7 +188,7 @@ def how_to_load(target: Path) -> str:
 def table(review: Review) -> tuple[list[str], list[list[object]]]:
     """Header and rows for a person: rank, trial, status, the metric, other epoch metrics, searched settings."""
     names = _metric_names(review.sweep, review.trials)
-    searched = list(dict.fromkeys(name for trial in review.trials for name in trial.record["searched"]))
+    searched = list(dict.fromkeys(name for trial in review.trials for name in trial.trial.searched))
     members = len({trial.member for trial in review.trials}) > 1
     header = ["rank", "trial", *(["member"] if members else []), "status", *names, *searched, "reason"]
     rows: list[list[object]] = []
@@ -208,7 +209,7 @@ def full_table(review: Review) -> tuple[list[str], list[list[object]]]:
     rows: list[list[object]] = []
     for place, trial in zip(_ranks(review), review.trials, strict=True):
         identity = [place, trial.id, trial.member, trial.status, trial.score(review.sweep.metric)]
-        trained = [trial.kept_epoch, trial.epochs, trial.record["seed"]]
+        trained = [trial.kept_epoch, trial.epochs, trial.trial.seed]
         values = [trial.metrics.get(name) for name in names]
         used = trial.used_settings
         rows.append([*identity, *trained, *values, *(used.get(name) for name in settings), trial.reason])
@@ -253,7 +254,7 @@ def summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
         "settings": trial.used_settings,
         "best_epoch": trial.kept_epoch,
         "epochs": trial.epochs,
-        "seed": trial.record["seed"],
+        "seed": trial.trial.seed,
         "mlflow_run_id": trial.run_id,
     }
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import PurePosixPath
 from string import Template
-from typing import Any
 
-from runner.records import decode
+from runner.records import Trial
 
 _SCRIPT = Template('''\
 """Rebuilds the trained model from its code and weights: `python rebuild.py`, or `from rebuild import model`."""
@@ -107,19 +104,18 @@ if __name__ == "__main__":
 ''')
 
 
-def rebuild_script(record: Mapping[str, Any], batch: str) -> str:
+def rebuild_script(trial: Trial, batch: str) -> str:
     """The text of `rebuild.py`, to lie beside `weights.npz` and the folder `source`.
 
     Args:
-        record: the trial's, as the journal has it.
+        trial: whose model it is.
         batch: as `Facts.batch`.
     """
-    params = decode(record["params"])
     return _SCRIPT.substitute(
-        file=repr(PurePosixPath(record["source"]["path"]).name),
-        seed=record["seed"],
-        params={name: params[name] for name in record["model_params"]},
-        data_params={name: params[name] for name in record["data_params"]},
-        batch_size=record["train"]["batch_size"],
+        file=repr(trial.source.module),
+        seed=trial.seed,
+        params={name: trial.params[name] for name in trial.model_params},
+        data_params={name: trial.params[name] for name in trial.data_params},
+        batch_size=trial.train.batch_size,
         batch=batch or "None",
     )

@@ -198,7 +198,7 @@ class Follower:
             if has_facts and trial.facts is not None:
                 params |= labels.late_params(trial)
                 tags |= labels.facts_tags(trial.facts)
-                texts["model_summary.txt"] = trial.facts["summary"]
+                texts["model_summary.txt"] = trial.facts.summary
                 self._send_late_params(trial)
         assert run_id is not None
         seq = self._send_rows(due, run_id, params, tags, ending, {} if new else acknowledged)

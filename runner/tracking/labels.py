@@ -10,10 +10,11 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import asdict
+from typing import NamedTuple
 
 from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord
-from runner.records import decode
+from runner.records import Facts, to_json
 from runner.tracking.metric_keys import artifact_path, mlflow_key
 
 NOTE = "mlflow.note.content"  # shown as a run's description
@@ -36,7 +37,7 @@ def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
     return {mlflow_key(name): value for name, value in tags.items()}
 
 
-def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, Any]], late: bool = False) -> dict[str, str]:
+def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, object]], late: bool = False) -> dict[str, str]:
     """Params of the sweep's run and of every trial's: the sweep's own, and what all its trials have in common.
 
     Args:
@@ -65,8 +66,8 @@ def late_params(trial: TrialRecord) -> dict[str, str]:
 
 def code(trial: TrialRecord) -> Code:
     """The trial's code, for its tags."""
-    source = trial.record["source"]
-    return Code(source["path"], source["root"], tuple(name for name, _ in source["files"]))
+    source = trial.trial.source
+    return Code(source.path, source.root, tuple(name for name, _ in source.files))
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
@@ -75,12 +76,13 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
 
 
 def _place(trial: TrialRecord) -> dict[str, str]:
-    return {"slot": str(trial.slot), "allocation": json.dumps(trial.allocation, sort_keys=True)}
+    allocation = None if trial.allocation is None else asdict(trial.allocation)
+    return {"slot": str(trial.slot), "allocation": json.dumps(allocation, sort_keys=True)}
 
 
 def run_name(trial: TrialRecord) -> str:
     """A trial's id and what distinguishes it, for legends and tables."""
-    settings = [f"{name}={_brief(trial.settings.get(name))}" for name in trial.record["searched"]]
+    settings = [f"{name}={_brief(trial.settings.get(name))}" for name in trial.trial.searched]
     return " ".join([trial.id, *settings])
 
 
@@ -98,15 +100,15 @@ def trial_note(sweep: SweepRecord, trial: TrialRecord, model_uri: str | None) ->
     return f"Trial {trial.id} of sweep {sweep.id}. {load}, or `python -m runner best {sweep.id} --export DIR`."
 
 
-def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
+def facts_tags(facts: Facts) -> dict[str, str]:
     """Tags that only the built model can tell; a reason only where there is one."""
     tags = {
-        "program": facts["program"],
-        "program.reason": facts["program_reason"],
-        "exact": "false" if facts["inexact"] else "true",
-        "exact.reason": facts["inexact"],
-        "model.parameters": str(facts["parameters"]),
-        "code.outside": ", ".join(facts.get("outside", ())),
+        "program": facts.program,
+        "program.reason": facts.program_reason,
+        "exact": "false" if facts.inexact else "true",
+        "exact.reason": facts.inexact,
+        "model.parameters": str(facts.parameters),
+        "code.outside": ", ".join(facts.outside),
     }
     return {key: value for key, value in tags.items() if value}
 
@@ -155,11 +157,11 @@ def sweep_files(sweep: SweepRecord) -> dict[str, str]:
 
 def trial_files(trial: TrialRecord) -> dict[str, str]:
     """Text artifacts of a trial's run that are known when it begins, by path: its record, and its code."""
-    source = trial.record["source"]
-    names = [name for name, _ in source["files"]]
-    record = {**trial.record, "source": {**source, "files": names}}
-    files = {"trial.json": json.dumps(record, indent=2, sort_keys=True) + "\n"}
-    return files | {source_path(name): text for name, text in source["files"]}
+    files = trial.trial.source.files
+    record = json.loads(to_json(trial.trial))
+    record["source"]["files"] = [name for name, _ in files]  # each is an artifact of its own
+    texts = {"trial.json": json.dumps(record, indent=2, sort_keys=True) + "\n"}
+    return texts | {source_path(name): text for name, text in files}
 
 
 def source_path(name: str) -> str:
@@ -169,18 +171,17 @@ def source_path(name: str) -> str:
 
 def rebuild_reason(trial: TrialRecord) -> str:
     """Why a trial's model is kept as weights alone."""
-    if trial.facts is not None and trial.facts["loadable"]:
+    if trial.facts is not None and trial.facts.loadable:
         return "what Keras saves of it cannot be loaded again"
     return "it is made of classes that only its source has"
 
 
 def rebuild_note(sweep: SweepRecord, trial: TrialRecord, reason: str) -> str:
     """How to get a model back that plain Keras cannot load."""
-    params = decode(trial.record["params"])
-    arguments = {name: params[name] for name in trial.record["model_params"]}
+    arguments = {name: trial.trial.params[name] for name in trial.trial.model_params}
     return (
         f"Plain Keras cannot load this model: {reason}\n"
-        f"Rebuild it with {source_path(trial.record['source']['path'].rsplit('/', 1)[-1])}:\n\n"
+        f"Rebuild it with {source_path(trial.trial.source.module)}:\n\n"
         f"    model = build_model(**{arguments!r})\n"
         "    weights = numpy.load('weights.npz', allow_pickle=False)\n"
         "    model.set_weights([weights[name] for name in weights.files])\n\n"
@@ -195,18 +196,18 @@ def model_name(sweep: SweepRecord, trial: TrialRecord) -> str:
     return re.sub(r"[/:.%\"']", "-", f"{sweep.name}-{trial.id}")
 
 
-def _params(settings: Mapping[str, Any]) -> dict[str, str]:
+def _params(settings: Mapping[str, object]) -> dict[str, str]:
     return {mlflow_key(name): _text(value) for name, value in settings.items()}
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return json.dumps(value) if isinstance(value, list | dict | None) else str(value)
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else _text(value)
 
 
-def _has(settings: Mapping[str, Any], key: str, value: Any) -> bool:
+def _has(settings: Mapping[str, object], key: str, value: object) -> bool:
     # 1 == 1.0 == True, yet as params they differ.
     return key in settings and _text(settings[key]) == _text(value)

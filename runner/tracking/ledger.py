@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Self
+from typing import Self
 
 from runner.errors import SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, connect, ranked, transaction
@@ -93,7 +93,7 @@ class Ledger:
         self._db.close()
         self.journal.__exit__(*exc)
 
-    def settings(self) -> list[Mapping[str, Any]]:
+    def settings(self) -> list[Mapping[str, object]]:
         """The settings of all trials, in order."""
         return [json.loads(row["settings"]) for row in self._db.execute("SELECT settings FROM trial ORDER BY position")]
 

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
 
+from runner.records import Signature, Tensor
 from runner.tracking.artifact_files import MODEL_FILE
 from runner.tracking.foreign_errors import mapped
 
@@ -32,7 +32,7 @@ _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
 def model_folder(
     size_bytes: int,
     run_id: str,
-    signature: Mapping[str, Any] | None,
+    signature: Signature | None,
     versions: Mapping[str, str],
     staging: Path | None = None,
 ) -> Iterator[Path]:
@@ -41,7 +41,7 @@ def model_folder(
     Args:
         size_bytes: of the `.keras` file.
         run_id: the run that trained it.
-        signature: a `records.Signature` as plain data.
+        signature: the model's; None for one that does not say what it takes.
         versions: of the packages that it was trained with.
         staging: where the folder is made; None for the system's folder of temporary files.
 
@@ -59,10 +59,10 @@ def model_folder(
         yield folder
 
 
-def _describe(run_id: str, signature: Mapping[str, Any] | None, versions: Mapping[str, str], size_bytes: int) -> Model:
+def _describe(run_id: str, signature: Signature | None, versions: Mapping[str, str], size_bytes: int) -> Model:
     model = Model(run_id=run_id)
     if signature is not None:
-        model.signature = ModelSignature(_schema(signature["inputs"]), _schema(signature["outputs"]))
+        model.signature = ModelSignature(_schema(signature.inputs), _schema(signature.outputs))
     model.add_flavor(
         "keras",
         data="data",
@@ -77,10 +77,10 @@ def _describe(run_id: str, signature: Mapping[str, Any] | None, versions: Mappin
     return model
 
 
-def _schema(tensors: Sequence[Mapping[str, Any]] | None) -> Schema | None:
+def _schema(tensors: Sequence[Tensor] | None) -> Schema | None:
     if tensors is None:
         return None
-    return Schema([TensorSpec(np.dtype(item["dtype"]), tuple(item["shape"]), item["name"]) for item in tensors])
+    return Schema([TensorSpec(np.dtype(item.dtype), item.shape, item.name) for item in tensors])
 
 
 def _environment_files(versions: Mapping[str, str]) -> dict[str, str]:

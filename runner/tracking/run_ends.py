@@ -89,7 +89,7 @@ class Endings:
     def _send_loadable(self, trial: TrialRecord, run_id: str, file: Path) -> Ending:
         name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
         epoch = trial.kept_epoch or 0
-        signature = (trial.facts or {}).get("signature")
+        signature = None if trial.facts is None else trial.facts.signature
         with model_folder(file.stat().st_size, run_id, signature, self._sweep.versions, self._sink.staging) as folder:
             model_id = self._sink.log_model(run_id, name, folder, file, params, epoch)
         rows = self._ledger.journal.metrics(trial.id)

@@ -48,7 +48,7 @@ def _too_wide(header: Sequence[str], widths: Mapping[int, int], review: Review, 
         width: of the terminal.
     """
     first = header.index("status") + 1
-    searched = {name for trial in review.trials for name in trial.record["searched"]}
+    searched = {name for trial in review.trials for name in trial.trial.searched}
     metrics_end = len(header) - 1 - len(searched)
     reasons = [index for index in widths if header[index] == _LAST]
     least = {index: min(size, _PADDING + _READABLE) if index in reasons else size for index, size in widths.items()}

@@ -136,8 +136,8 @@ def test_an_export_evaluates_in_plain_keras_as_the_table_says(
 def test_what_may_not_come_again_is_tagged(case: str, records: dict[str, Record]) -> None:
     facts = _trial(records["local"], case).facts
     assert facts is not None
-    assert INEXACT.get(case, "") in facts["inexact"]
-    assert bool(facts["inexact"]) == (case in INEXACT)
+    assert INEXACT.get(case, "") in facts.inexact
+    assert bool(facts.inexact) == (case in INEXACT)
 
 
 def _trial(record: Record, case: str) -> Any:

@@ -79,8 +79,8 @@ def test_a_sweep_on_two_nodes_gives_the_numbers_of_this_machine_and_leaves_nothi
     folders = [make_folder(tmp_path / name) for name in ("here", "there")]
     there = train(folders[1], f"fleet.address={nodes.address}")
     assert {trial.status for trial in there.trials.values()} == {"complete"}
-    assert len({trial.allocation["node"] for trial in there.trials.values() if trial.allocation}) == 2
-    pids = {turn["pid"] for turn in there.turns}
+    assert len({trial.allocation.node for trial in there.trials.values() if trial.allocation}) == 2
+    pids = {turn.turn.pid for turn in there.turns}
     assert len(pids) == 2
     assert not any(map(is_running, pids)), "the end of workers is confirmed on their nodes"
 

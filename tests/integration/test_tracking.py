@@ -636,8 +636,8 @@ def test_mlflow_prints_nothing_to_the_terminal(tmp_path: Path):
 
 def test_an_ended_trials_tags_tell_where_its_time_went(runs: dict, swept: Path):
     with JournalReader(swept) as reader:
-        of_trial = [turn for turn in reader.turns() if turn["trial"] == "000"]
+        of_trial = [turn for turn in reader.turns() if turn.trial == "000"]
     tags = runs["000"].data.tags
-    assert float(tags["time.compute_s"]) == pytest.approx(sum(turn["compute_s"] for turn in of_trial), abs=1e-3)
+    assert float(tags["time.compute_s"]) == pytest.approx(sum(turn.turn.compute_s for turn in of_trial), abs=1e-3)
     assert {f"time.{name}_s" for name in ("compute", "evaluate", "seat", "swap", "wait", "log")} <= set(tags)
     assert float(tags["time.wait_s"]) >= 0

@@ -300,7 +300,7 @@ def test_a_setting_that_a_trial_does_not_use_is_not_said_of_it(
     review = open_review(write_sweep(tmp_path, make_trial, [0.5]))
     (trial,) = review.trials
     assert trial.facts is not None
-    known = replace(trial, facts={**trial.facts, **changed})
+    known = replace(trial, facts=replace(trial.facts, **changed))
     assert {key: known.used_settings[key] for key in UNSURE if key in known.used_settings} == wanted
     assert late_params(known) == {key: str(value) for key, value in wanted.items()}
     assert not late_params(replace(known, facts=None))

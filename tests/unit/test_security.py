@@ -17,7 +17,7 @@ from runner.config import load_config
 from runner.errors import ConfigError, JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, locked, write_durably
 from runner.journal.snapshots import SnapshotStore
-from runner.records import Allocation, Export, Failure, Snapshot, Trial, Verdict, Work
+from runner.records import Allocation, Export, Facts, Failure, Snapshot, Trial, Verdict, Work
 from runner.review.catalog import export_model, find_sweep, open_review
 from runner.search.members import resolve_members
 
@@ -218,7 +218,11 @@ def link(folder: Path, name: str) -> None:
 def test_a_model_that_is_a_link_is_not_exported(foreign: Path, name: str) -> None:
     link(foreign, name)
     review = open_review(foreign)
-    trial = replace(review.trials[0], facts={"loadable": True})
+    facts = Facts(
+        steps_per_epoch=1, rows=1, validation_rows=None, parameters=1, program="round", program_reason="", inexact="",
+        summary="", loadable=True,
+    )  # fmt: skip
+    trial = replace(review.trials[0], facts=facts)
     with pytest.raises(JournalError, match="is a link or leads through one"):
         export_model(review, trial, foreign.parents[1] / "out")
     assert not any(file.read_bytes() == b"mine" for file in (foreign.parents[1] / "out").rglob("*.*"))
