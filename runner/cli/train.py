@@ -20,7 +20,10 @@ from runner.texts.redaction import redact, secrets_of, without_credentials
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from runner.driver.context import Context
     from runner.driver.train import Outcome
+
+_SOME_FAILED = 3
 
 
 @verb
@@ -36,18 +39,13 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     """  # noqa: D301
     with Preflight() as preflight:
         config = load(arguments, config_dir, config_name)
-        from runner.driver.run import run_sweep
+        from runner.driver.run import run
         from runner.review.catalog import SWEEPS, write_timeline
 
         console = make_console()
-        secrets = secrets_of(os.environ)
-        command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets.values())
-        signals = click.get_current_context().obj
+        command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets_of(os.environ).values())
         tell_variables(config, console)
-        outcome = run_sweep(
-            config, console=console, command=command, root=SWEEPS, secrets=secrets, environment=os.environ,
-            signals=signals, preflight=preflight,
-        )  # fmt: skip
+        outcome = run(config, _context(console), root=SWEEPS, command=command, preflight=preflight)
     if profile:
         console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
     return _conclude(outcome, console, with_times=True)
@@ -59,16 +57,13 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
 @takes_sweep
 def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
     """Goes on with a sweep that has ended in any way, in the same MLflow runs; SWEEP is as for `results`."""
-    from runner.driver.resume import Asked, run_resume
+    from runner.driver.resume import resume as go_on
+    from runner.driver.resume_state import Asked
     from runner.review.catalog import find_sweep
 
-    console, signals = make_console(), click.get_current_context().obj
+    console = make_console()
     asked = Asked(retry_failed=retry_failed, more_epochs=more_epochs)
-    secrets = secrets_of(os.environ)
-    outcome = run_resume(
-        find_sweep(sweep), asked, console=console, secrets=secrets, environment=os.environ, signals=signals
-    )
-    return _conclude(outcome, console, with_times=False)
+    return _conclude(go_on(find_sweep(sweep), asked, _context(console)), console, with_times=False)
 
 
 @verb
@@ -89,6 +84,14 @@ def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as
         console = make_console()
         planning.show(made, console)
         tell_variables(config, console)
+
+
+def _context(console: Console) -> Context:
+    """This process: its terminal, its signals, its environment."""
+    from runner.driver.context import Context
+    from runner.views.watchers import Terminal
+
+    return Context(watcher=Terminal(console), stop=click.get_current_context().obj, environment=os.environ)
 
 
 def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
@@ -114,7 +117,7 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
         raise TrackingError(outcome.problem)
     if outcome.problem:
         console.print(outcome.problem, markup=False, highlight=False, soft_wrap=True)
-    return outcome.exit_code
+    return _SOME_FAILED if outcome.failed else 0
 
 
 def _ui_command(uri: str) -> str:

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.autotune.auto import steps_per_epoch, with_turns
-from runner.driver.check import check_members, choose_metric
+from runner.driver.check import check_members
 from runner.driver.disk import free_bytes, plan_disk
 from runner.driver.disk import lines as disk_lines
+from runner.driver.metric import choose_metric
 from runner.driver.prepare import Prepared, advice, open_fleet, sums
 from runner.errors import ExperimentError
 from runner.records import Checked, Facts, Failure, Trial

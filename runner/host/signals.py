@@ -22,7 +22,35 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ECHO_S = 0.2  # a terminal and `timeout` may send one signal to the group and once more to the process
 
 
-class StopSignals:
+class StopRequest:
+    """A request to stop that anybody may make, from any thread; it stops what runs inside of `deferred`."""
+
+    def __init__(self) -> None:
+        self._is_made = False
+        self._tell: Callable[[], None] | None = None
+
+    @property
+    def requested(self) -> bool:
+        """True once the request has been made."""
+        return self._is_made
+
+    def make(self) -> None:
+        """Asks the program to stop at its next step."""
+        self._is_made = True
+        if self._tell is not None:
+            self._tell()
+
+    @contextmanager
+    def deferred(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Inside, the first request calls `tell`, in its maker's thread, and the code inside asks `requested`."""
+        self._tell = tell
+        try:
+            yield
+        finally:
+            self._tell = None
+
+
+class StopSignals(StopRequest):
     """While open, SIGINT, SIGTERM and SIGHUP stop the program; not a SIGHUP that `nohup` has it ignore.
 
     The first raises `Interrupted`, a KeyboardInterrupt, in the main thread: of all exceptions that a signal may raise,
@@ -32,9 +60,9 @@ class StopSignals:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._received: signal.Signals | None = None
         self._received_s = 0.0
-        self._tell: Callable[[], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -48,23 +76,9 @@ class StopSignals:
             signal.signal(number, handler)
 
     @property
-    def requested(self) -> bool:
-        """True once a signal has come."""
-        return self._received is not None
-
-    @property
     def exit_code(self) -> int:
         """What a program ends with that such a signal stopped: 129, 130 or 143."""
         return 128 + (self._received or signal.SIGINT)
-
-    @contextmanager
-    def deferred(self, tell: Callable[[], None]) -> Iterator[None]:
-        """Inside, the first signal calls `tell`, in its handler, and whoever is inside asks `requested`."""
-        self._tell = tell
-        try:
-            yield
-        finally:
-            self._tell = None
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         now_s = time.monotonic()
@@ -75,9 +89,9 @@ class StopSignals:
                 _end_at_once(128 + number)
             return
         self._received, self._received_s = signal.Signals(number), now_s
+        self.make()
         if self._tell is None:
             raise Interrupted
-        self._tell()
 
 
 def uninterrupted(call: Callable[[], T]) -> T:

@@ -57,7 +57,6 @@ class SqliteJournal:
     Args:
         folder: the sweep's own folder; it must exist.
         allocations: what each slot's worker is given, recorded with every trial that begins there.
-        redact: takes secrets out of what the experiment's code says when it fails.
         clock: seconds since the epoch.
         models_stay: a model is there for good once it is committed; else only when all trials have ended.
     """
@@ -66,14 +65,12 @@ class SqliteJournal:
         self,
         folder: Path,
         allocations: Mapping[int, Allocation],
-        redact: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
         models_stay: bool = True,
     ) -> None:
         self._folder = folder
         self._allocations = dict(allocations)
         self._models_stay = models_stay
-        self._redact = redact
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._began_s = 0.0
@@ -195,7 +192,7 @@ class SqliteJournal:
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO incident (trial, round, kind, message, noticed_s) VALUES (?, ?, ?, ?, ?)",
-                astuple(replace(incident, message=storable(self._redact(incident.message)))),
+                astuple(replace(incident, message=storable(incident.message))),
             )
 
     def resize(self, slot: int, allocation: Allocation) -> None:
@@ -247,7 +244,7 @@ class SqliteJournal:
         step = report.step if isinstance(report, Report) else steps_taken(db, trial_id)
         model_lost = isinstance(report, Report) and isinstance(export, Failure)
         failure = next((value for value in (report, export) if isinstance(value, Failure)), None)
-        reason = self._redact(f"{failure.kind}: {failure.message}" if failure else verdict.reason)
+        reason = f"{failure.kind}: {failure.message}" if failure else verdict.reason
         verdict = replace(verdict, reason=reason)
         insert_decisions(db, decisions_of(trial_id, step, verdict, model_lost=model_lost))
         if verdict.keep_best and isinstance(report, Report):
@@ -255,7 +252,7 @@ class SqliteJournal:
         if not verdict.ends:
             return
         status = "failed" if failure else _ENDED[verdict.kind]
-        traceback = self._redact(failure.traceback) if failure else ""
+        traceback = failure.traceback if failure else ""
         db.execute(
             "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = max(?, coalesce(started_ms, 0)) "
             "WHERE id = ?",

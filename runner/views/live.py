@@ -85,11 +85,6 @@ class Lines:
             self._console.print(_line(self._progress, self._progress.rows[trial_id]), markup=False, soft_wrap=True)
 
 
-def watch(console: Console, progress: Progress) -> LiveTable | Lines:
-    """The fitting view for where the output goes."""
-    return LiveTable(console, progress) if console.is_terminal else Lines(console, progress)
-
-
 class Waiting:
     """One line that changes while a person waits; a line every so often where the output is no terminal."""
 

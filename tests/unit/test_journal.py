@@ -380,25 +380,6 @@ def test_a_rename_is_flushed_to_the_disk_with_its_folder(tmp_path: Path, monkeyp
     assert flushed == [str(tmp_path / "model.partial"), str(tmp_path)]
 
 
-def test_what_the_experiments_code_says_when_it_fails_is_recorded_without_secrets(tmp_path: Path):
-    with SqliteJournal(tmp_path, {}, lambda text: text.replace("hunter22", "***")) as journal:
-        journal.create(SWEEP, (trial(0),))
-        failure = Failure(trial_id="000", kind="data", message="no hunter22", traceback="Traceback: hunter22")
-        journal.note(Incident(trial_id="000", round=0, kind="oom", message="no hunter22", noticed_s=1.0))
-        journal.commit({"000": failure}, {"000": Verdict(kind="fail")}, {})
-    with JournalReader(tmp_path) as reader:
-        assert (reader.incidents("000"), reader.trial("000").reason) == (1, "data: no ***")
-    assert b"hunter22" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
-
-
-def test_the_reason_of_a_verdict_is_recorded_without_secrets(tmp_path: Path):
-    with SqliteJournal(tmp_path, {}, lambda text: text.replace("hunter22", "***")) as journal:
-        journal.create(SWEEP, (trial(0),))
-        journal.commit({}, {"000": Verdict(kind="stop", reason="no hunter22")}, {})
-    with JournalReader(tmp_path) as reader:
-        assert reader.trial("000").reason == "no ***"
-
-
 def test_a_file_that_is_no_journal_is_told(tmp_path: Path):
     (tmp_path / FILE).write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(JournalError, match=r"journal\.db: cannot be read"):

@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 from small_journal import facts, report, small_sweep
 
-from runner.driver.train import followed_by_mlflow
+from runner.driver.record import followed_by_mlflow
 from runner.tracking import Projection, left, projection
 from runner.tracking.ledger import HOME, Ledger
 from runner.views.live import Waiting
+from runner.views.watchers import Silent
 
 
 def waits(self: Projection) -> None:
@@ -58,11 +59,11 @@ def test_ctrl_c_while_the_rest_is_sent_waits_briefly_and_tells_what_is_missing(
     with small_sweep(tmp_path, "") as journal:
         journal.commit({"000": report(0, 0, of=facts())}, {}, {})
         journal.end("killed")
-    console, began_s = Console(record=True, width=500), time.monotonic()
-    with pytest.raises(KeyboardInterrupt), followed_by_mlflow(tmp_path, "", console) as following:
+    watcher, began_s = Silent(), time.monotonic()
+    with pytest.raises(KeyboardInterrupt), followed_by_mlflow(tmp_path, "", watcher, 9.0) as following:
         interrupt_once(following, monkeypatch)
     assert following.problem is not None
-    assert console.export_text().strip() == following.problem
+    assert watcher.said == [following.problem]
     assert "lacks 1 metric values and the end of 2 runs (not done within 0.2 s)" in following.problem
     assert following.problem.endswith("send them with: python -m runner sync tiny-1")
     assert following._thread is not None

@@ -313,7 +313,7 @@ def test_what_a_store_lacks_is_an_error_only_where_the_store_is_required(
     make_trial: Any, tmp_path: Path, required: bool
 ) -> None:
     console, folder = Console(record=True, width=200), write_sweep(tmp_path, make_trial, [0.5])
-    outcome = Outcome(folder=folder, exit_code=0, problem="lacks all", is_error=required)
+    outcome = Outcome(folder=folder, failed=0, problem="lacks all", is_error=required)
     if required:
         with pytest.raises(TrackingError, match="lacks all"):
             _conclude(outcome, console, with_times=False)

@@ -14,12 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from runner.driver.train import is_reached
 from runner.errors import ConfigError, RunnerError, TrackingError
 from runner.tracking import store_check
 from runner.tracking.store_check import StoreCheck, check_store
+from runner.views.watchers import Silent
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -175,11 +175,11 @@ def test_a_store_that_somebody_has_locked_will_do(tmp_path: Path):
 
 
 def test_a_store_that_is_not_required_is_told_and_trained_without(nowhere: str):
-    store, console = StoreCheck(f"http://{nowhere}", {}), Console(record=True, width=500)
+    store, watcher = StoreCheck(f"http://{nowhere}", {}), Silent()
     with pytest.raises(TrackingError):
-        is_reached(store, True, console)
-    assert not is_reached(store, False, console)
-    assert "warning: tracking.uri=http://127.0.0.1" in console.export_text()
+        is_reached(store, True, watcher)
+    assert not is_reached(store, False, watcher)
+    assert watcher.said[0].startswith("warning: tracking.uri=http://127.0.0.1")
 
 
 @pytest.mark.skipif(find_spec("pymysql") is not None, reason="the driver is installed")

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from runner.config import load_config
+from runner.driver import check as check_
+from runner.driver import prepare
 from runner.driver import run as sweep
-from runner.host.signals import StopSignals
+from runner.driver.context import Context
+from runner.views.watchers import Silent
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
 
@@ -53,15 +55,15 @@ def test_when_mlflow_is_imported(
         raise Enough
 
     settling = SimpleNamespace(is_known=lambda trials: known, check=None, settle=settle)
-    monkeypatch.setattr(sweep, "open_fleet", fleet)
-    monkeypatch.setattr(sweep, "make_settling", lambda *_: settling)
-    monkeypatch.setattr(sweep, "check_members", check)
-    monkeypatch.setattr(sweep, "within_memory", lambda prepared, *_: prepared)
-    monkeypatch.setattr(sweep, "preload", lambda uri: done.append("import of MLflow"))
-    monkeypatch.setattr(sweep, "choose_metric", enough)
+    monkeypatch.setattr(prepare, "open_fleet", fleet)
+    monkeypatch.setattr(check_, "make_settling", lambda *_: settling)
+    monkeypatch.setattr(check_, "check_members", check)
+    monkeypatch.setattr(check_, "within_memory", lambda prepared, *_: prepared)
+    monkeypatch.setattr(check_, "preload", lambda uri: done.append("import of MLflow"))
+    monkeypatch.setattr(check_, "choose_metric", enough)
     config = load_config(str(EXPERIMENT), [f"fleet.kind={kind}"], config_dir=None)
     with pytest.raises(Enough):
-        sweep.run_sweep(config, console=Console(), command="", root=tmp_path, secrets={}, signals=StopSignals())
+        sweep.run(config, Context(watcher=Silent()), root=tmp_path)
     assert done == order
 
 
@@ -81,12 +83,9 @@ def test_a_process_of_its_own_looks_at_new_code_while_workers_start(
     def enough(*_: Any) -> None:
         raise Enough
 
-    monkeypatch.setattr(sweep, "open_fleet", enough)
+    monkeypatch.setattr(prepare, "open_fleet", enough)
     monkeypatch.setattr(sweep, "has_passed_before", lambda prepared: passed)
     config = load_config(str(EXPERIMENT), [f"fleet.kind={kind}"], config_dir=None)
     with pytest.raises(Enough):
-        sweep.run_sweep(
-            config, console=Console(), command="", root=tmp_path, secrets={}, signals=StopSignals(),
-            preflight=preflight,  # type: ignore[arg-type]
-        )  # fmt: skip
+        sweep.run(config, Context(watcher=Silent()), root=tmp_path, preflight=preflight)  # type: ignore[arg-type]
     assert called == done
