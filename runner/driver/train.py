@@ -19,6 +19,7 @@ from runner.loop.interfaces import Fleet, Watcher
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
+from runner.loop.snapshotting import Snapshotting
 from runner.records import Failure, Report, Trial, Verdict, Work
 from runner.tracking import Projection, StoreCheck
 from runner.views.progress import Progress
@@ -87,19 +88,27 @@ class Training:
             watcher.say(f"sweep {name}: sending the rest to MLflow …", dim=True)
 
     def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:
-        settings, folder = self.config.recovery, self.records.folder
-        journal = KeptModels(self.records.journal, folder, self.config.keep.models)
+        config, folder, warn = self.config, self.records.folder, self.context.watcher.say
+        journal = KeptModels(self.records.journal, folder, config.keep.models)
+        staging = open_staging(folder)
+        snapshotting = Snapshotting(
+            fleet,
+            SnapshotStore(folder, versions(), warn),
+            keep_ended=config.keep.snapshots,
+            folder=staging,
+            every_s=config.recovery.snapshot_every_s,
+            stopping=self._is_stopping,
+            warn=warn,
+        )
         recovery = Recovery(
             fleet,
             journal,
-            SnapshotStore(folder, versions(), self.context.watcher.say),
-            keep_snapshots=self.config.keep.snapshots,
-            folder=open_staging(folder),
-            every_s=settings.snapshot_every_s,
-            max_failures=settings.max_failures,
+            snapshotting,
+            folder=staging,
+            max_failures=config.recovery.max_failures,
             shares=self.shares,
-            stopping=lambda: self.context.stop.requested,
-            tell=self.context.watcher.say,
+            stopping=self._is_stopping,
+            warn=warn,
         )
         for trial_id, past in self.pasts.items():
             recovery.take_over(trial_id, past.orders)
@@ -109,9 +118,12 @@ class Training:
             journal,
             _Notifying(self.records.projection, view),
             pasts={trial_id: past.rules for trial_id, past in self.pasts.items()},
-            stopping=lambda: self.context.stop.requested,
-            max_failed_trials=settings.max_failed_trials,
+            stopping=self._is_stopping,
+            max_failed_trials=config.recovery.max_failed_trials,
         )
+
+    def _is_stopping(self) -> bool:
+        return self.context.stop.requested
 
 
 def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:

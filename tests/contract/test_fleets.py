@@ -35,6 +35,7 @@ from runner.journal.snapshots import SnapshotStore
 from runner.loop import lockstep
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
+from runner.loop.snapshotting import Snapshotting
 from runner.placement import Machine, Request, plan_slots
 from runner.records import Checked, Failure, Metrics, ReduceLROnPlateau, Replay, Report, Slot, Snapshot, Trial, Work
 from runner.testing import NullWatcher
@@ -89,10 +90,9 @@ def run(
     )
     with SqliteJournal(folder, {slot.index: slot.allocation for slot in slots}) as journal:
         journal.create(sweep, tuple(trials))
-        recovery = Recovery(
-            fleet, journal, SnapshotStore(folder, {}, pytest.fail),
-            folder=staging_folder(folder), every_s=1e-9, shares=shares,
-        )  # fmt: skip
+        staging, store = staging_folder(folder), SnapshotStore(folder, {}, pytest.fail)
+        snapshotting = Snapshotting(fleet, store, folder=staging, every_s=1e-9)
+        recovery = Recovery(fleet, journal, snapshotting, folder=staging, shares=shares)
         lockstep.run(Schedule(trials, slots), recovery, journal, watcher or NullWatcher())
         journal.end("complete")
     with JournalReader(folder) as reader:
