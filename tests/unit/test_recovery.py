@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.errors import ShareTakenError, StorageError, TooManyFailuresError
-from runner.loop import lockstep
+from runner.loop import judge, lockstep
 from runner.loop.history import read_history, reopen
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
@@ -338,7 +338,7 @@ def test_a_stop_leaves_snapshots_of_all_live_trials_and_reports_no_interrupted_t
 def test_a_trial_whose_model_a_stop_has_prevented_has_not_ended() -> None:
     report, verdict = object(), lockstep.Verdict(kind="complete")
     finished = {0: ((type("T", (), {"id": "000"}), False),)}
-    assert lockstep.settle({"000": report}, {"000": verdict}, finished, {}) == ({}, {})  # type: ignore[arg-type,dict-item]
+    assert judge.settle({"000": report}, {"000": verdict}, finished, {}) == ({}, {})  # type: ignore[arg-type,dict-item]
 
 
 def test_too_many_failed_trials_stop_the_sweep_after_their_barrier(make_trial: Any) -> None:
