@@ -159,7 +159,7 @@ def followed_by_mlflow(folder: Path, uri: str, console: Console, reached: bool =
 
     waiting = Waiting(console)
     timeout_s = _REACHED_S if reached else _UNREACHED_S
-    projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=tell, on_left=waiting.show)
+    projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=tell, on_backlog=waiting.show)
     try:
         with waiting, projection:
             yield projection

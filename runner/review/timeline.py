@@ -1,11 +1,13 @@
-"""Where a sweep's time went: each turn's waiting, the sweep's totals, and a timeline for a trace viewer. Pure."""
+"""Where a sweep's time went: the totals, and a timeline for a trace viewer."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from runner.journal import BarrierRow, TurnRow
+from runner.journal import BarrierRow, JournalReader, TurnRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,21 @@ def summarize(created_s: float, turns: Sequence[TurnRow], barriers: Sequence[Bar
         log_s=sum(barrier.commit_s for barrier in barriers),
         utilisation=busy / (slots * (ended - began)) if ended > began else 0.0,
     )
+
+
+def overheads_of(folder: Path) -> Overheads | None:
+    """The totals of a sweep; None for one without a turn."""
+    with JournalReader(folder) as reader:
+        return summarize(reader.sweep().created_ms / 1000, reader.turns(), reader.barriers())
+
+
+def write_timeline(folder: Path) -> Path:
+    """Writes the sweep's timeline for chrome://tracing or Perfetto; returns the file."""
+    with JournalReader(folder) as reader:
+        trace = timeline(reader.turns(), reader.barriers())
+    file = folder / "timeline.json"
+    file.write_text(json.dumps(trace), encoding="utf-8")
+    return file
 
 
 def describe(found: Overheads) -> str:

@@ -27,7 +27,7 @@ from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.foreign_errors import mapped
 from runner.tracking.labels import Code
 from runner.tracking.metric_keys import ENTITIES_PER_CALL, mlflow_key
-from runner.tracking.moved_store import bring_artifacts_along
+from runner.tracking.moved_store import relocate_artifacts
 from runner.tracking.provenance import context_tags
 from runner.tracking.sqlite_store import merge_log, private_store
 
@@ -69,7 +69,7 @@ class MlflowSink:
             file = sqlite_file(self._uri)
             if file is not None:
                 opening.enter_context(private_store(file))
-                bring_artifacts_along(file)
+                relocate_artifacts(file)
             # A relative path must not follow a later change of the working directory.
             client = StrictClient(self._uri if file is None else sqlite_uri(self._uri, file))
             found = client.get_experiment_by_name(self._experiment)

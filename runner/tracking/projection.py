@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Self
 from runner.errors import TrackingError
 from runner.journal import open_staging
 from runner.texts.redaction import redact
+from runner.tracking.backlog import BacklogReporter
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.importing import wait_until_imported
 from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
-from runner.tracking.left import Left
 
 if TYPE_CHECKING:
     from runner.tracking.follower import Follower
@@ -45,7 +45,7 @@ class Projection:
         poll_s: look for news this often, if not notified.
         timeout_s: at the end, most seconds in which the store takes nothing; what is missing then is in `problem`.
         on_warning: called from the thread with the first error of an outage, and with runs that MLflow refuses.
-        on_left: called now and then, while the rest is sent, with how much that is and how fast it goes.
+        on_backlog: called now and then, while the rest is sent, with how much that is and how fast it goes.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Projection:
         poll_s: float = 1.0,
         timeout_s: float = 120.0,
         on_warning: Callable[[str], None] = _to_stderr,
-        on_left: Callable[[str], None] = lambda _: None,
+        on_backlog: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._folder = folder
         self._uri = uri
         self._poll_s = poll_s
         self._timeout_s = timeout_s
-        self._on_warning, self._on_left = on_warning, on_left
+        self._on_warning, self._on_backlog = on_warning, on_backlog
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._drained_s = float("inf")  # when to give up, whatever the store still takes
@@ -103,11 +103,11 @@ class Projection:
             self._drained_s = self._began_s + self._timeout_s
         self._closing.set()
         self._wake.set()
-        left = Left(self._folder, self._on_left)
+        backlog = BacklogReporter(self._folder, self._on_backlog)
         while self._thread.is_alive() and self._seconds_left() > -_FLUSH_S:
-            self._thread.join(max(0.01, min(left.pause_s, self._seconds_left() + _FLUSH_S)))
+            self._thread.join(max(0.01, min(backlog.pause_s, self._seconds_left() + _FLUSH_S)))
             if self._thread.is_alive() and not by_a_signal:
-                left.look()
+                backlog.report()
 
     def _seconds_left(self) -> float:
         """Until the end gives up: it waits as long as the store goes on taking things."""
