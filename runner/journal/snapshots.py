@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.journal import move_durably, own_file, sync_folder, write_durably
+from runner.journal import own_file, put_durably, sync_folder, write_durably
 from runner.records import Snapshot, Trial
 
 FOLDER = "snapshots"
@@ -45,7 +45,7 @@ class SnapshotStore:
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             partial.mkdir(parents=True, mode=0o700)
-            _put(partial / _STATE, snapshot.state)
+            put_durably(partial / _STATE, snapshot.state)
             write_durably(partial / _MANIFEST, self._manifest(trial, snapshot, partial / _STATE))
             sync_folder(partial)
             partial.rename(final)
@@ -158,11 +158,3 @@ def _sha256(path: Path) -> str:
     """Of a file, a piece at a time: it may be larger than the memory that is left."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _put(path: Path, content: bytes | Path) -> None:
-    """Gives the content its place; a file is moved there from the same file system."""
-    if isinstance(content, Path):
-        move_durably(content, path)
-    else:
-        write_durably(path, content)

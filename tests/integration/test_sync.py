@@ -206,7 +206,7 @@ def impatient_mlflow() -> Iterator[None]:
 
 @pytest.mark.usefixtures("impatient_mlflow")
 def test_a_store_locked_for_longer_than_mlflow_waits_costs_nothing_and_loses_nothing(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("runner.tracking.projection._LONGEST_PAUSE_S", 1.0)
+    monkeypatch.setattr("runner.tracking.delivery._LONGEST_PAUSE_S", 1.0)
     store, warnings = tmp_path / "mlflow.db", []
     journal = small_sweep(tmp_path / "s", f"sqlite:///{store}")
     commit(journal, 0)

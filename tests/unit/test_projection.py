@@ -20,7 +20,7 @@ from runner.views.live import Waiting
 
 def waits(self: Projection) -> None:
     """A store that never answers."""
-    while self._seconds_left() > 0:
+    while self._patience.seconds_left > 0:
         time.sleep(0.01)
 
 
