@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import socket
-from collections.abc import Callable
-from typing import Any
 
 import click
 
-from runner.cli.app import takes_sweep, verb
+from runner.cli.app import Verb, takes_sweep, verb
 from runner.texts.redaction import without_credentials
 
 
-def takes_store(function: Callable[..., Any]) -> Callable[..., Any]:
+def takes_store(function: Verb) -> Verb:
     """The option of verbs that use an MLflow store, for `store_to_use`."""
     default = "that of the latest sweep, else $MLFLOW_TRACKING_URI or sqlite:///mlflow.db"
     return click.option("--uri", help=f"MLflow tracking URI.  [default: {default}]")(function)

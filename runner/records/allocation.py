@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
+
+from runner.records.json_values import Plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +41,7 @@ class Allocation:
         return self.gpu_memory_mib if self.gpus else self.memory_mib
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Self:
+    def of(cls, plain: Plain) -> Self:
         """The allocation whose `to_json` gave these plain values."""
         return cls(**{**plain, "gpus": tuple(plain["gpus"])})
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
+from runner.records.json_values import Plain
 from runner.records.trial import Metrics
 
 ProgramKind = Literal["round", "stream", "plain"]
@@ -34,13 +35,13 @@ class Signature:
     outputs: tuple[Tensor, ...] | None
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Self:
+    def of(cls, plain: Plain) -> Self:
         """The signature whose `asdict`, read back from JSON, gave these plain values."""
         outputs = plain["outputs"]
         return cls(inputs=_tensors(plain["inputs"]), outputs=None if outputs is None else _tensors(outputs))
 
 
-def _tensors(plain: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+def _tensors(plain: Sequence[Plain]) -> tuple[Tensor, ...]:
     return tuple(Tensor(**{**each, "shape": tuple(each["shape"])}) for each in plain)
 
 
@@ -86,7 +87,7 @@ class Facts:
     outside: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Self:
+    def of(cls, plain: Plain) -> Self:
         """The facts whose `to_json` gave these plain values."""
         signature = plain.get("signature")
         typed = {"signature": None if signature is None else Signature.of(signature)}

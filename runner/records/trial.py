@@ -7,14 +7,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from runner.records.json_values import decode, encode
+from runner.records.json_values import Plain, decode, encode
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Params = Mapping[str, Any]
+Params = Mapping[str, object]
 Metrics = Mapping[str, float]
 Goal = Literal["maximize", "minimize"]
 Mode = Literal["auto", "min", "max"]
@@ -155,7 +155,7 @@ class Trial:
         return self.source.identity + json.dumps(values, sort_keys=True, default=str)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """What distinguishes this trial, flat: its parameters, and the training settings that may be searched.
 
         A parameter named seed is `params.seed` here: `seed` is the trial's own.
@@ -174,7 +174,7 @@ class Trial:
         return hashlib.sha256(to_json(endless).encode()).hexdigest()
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Self:
+    def of(cls, plain: Plain) -> Self:
         """The trial whose `to_json` gave these plain values."""
         train, source = dict(plain["train"]), dict(plain["source"])
         rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
