@@ -32,7 +32,7 @@ def encode(value: object) -> object:
 
 
 def decode(value: Any) -> Any:
-    """The value that `encode` was given."""
+    """The value that was given to `encode`."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, Mapping):
