@@ -1,6 +1,6 @@
 """The journal: one sqlite file for each sweep, committed at every barrier before anyone acts on it.
 
-MLflow, the console and `results` follow it; none of them holds anything that the journal does not.
+MLflow, the console and `results` follow it; none of them knows anything that is not in the journal.
 """
 
 from runner.journal.durable_files import (

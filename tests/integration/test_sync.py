@@ -150,7 +150,7 @@ def test_the_command_sends_a_sweep_unless_another_process_writes_it(tmp_path: Pa
     folder = ended_sweep(tmp_path / "sweeps" / "s", f"sqlite:///{tmp_path}/home.db")
     with locked(folder):
         ended = project.run("sync", "--tracking-uri", f"sqlite:///{store}", code=2)
-    assert f"sweep s is still at work in process {os.getpid()}" in ended.err
+    assert f"sweep s is in use by process {os.getpid()}" in ended.err
     assert not store.exists()
     told = project.run("sync", "latest", "--tracking-uri", f"sqlite:///{store}").out
     assert told == f"MLflow at sqlite:///{store} has all of sweep s\n"
