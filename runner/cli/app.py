@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from runner.config import Config
+
+Verb = Callable[..., int | None]
+"""What a verb does; it returns its exit code, or None for 0."""
 
 _EXIT_CODES = (
     "Exit codes: 0 done · 2 bad config or usage · 3 some trials failed · 75 stopped by infrastructure · "
@@ -76,13 +79,13 @@ def cli() -> None:
     """Trains many Keras models together on one GPU or CPU, in lockstep, and logs them to MLflow."""
 
 
-def verb(function: Callable[..., Any]) -> Callable[..., Any]:
+def verb(function: Verb) -> click.Command:
     """A verb of the command line: `--debug`, and errors as messages with an exit code."""
 
     @cli.command(cls=_Verb, name=function.__name__.removesuffix("_"))
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @functools.wraps(function)
-    def run(debug: bool, **arguments: Any) -> None:
+    def run(debug: bool, **arguments: object) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep talks to its own store and nobody else
         _print_any_text()
         with StopSignals() as signals:
@@ -117,7 +120,7 @@ def _fail(err: RunnerError, debug: bool) -> NoReturn:
     sys.exit(err.exit_code)
 
 
-def takes_config(function: Callable[..., Any]) -> Callable[..., Any]:
+def takes_config(function: Verb) -> Verb:
     """The arguments of verbs that read a config."""
     config_dir = click.Path(path_type=Path, file_okay=False)
     function = click.argument("arguments", nargs=-1, metavar="[EXPERIMENT.py] [key=value ...]")(function)
@@ -129,7 +132,7 @@ def takes_config(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def takes_sweep(function: Callable[..., Any]) -> Callable[..., Any]:
+def takes_sweep(function: Verb) -> Verb:
     """The argument of verbs that review one sweep."""
     return click.argument("sweep", default="latest")(function)
 

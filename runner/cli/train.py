@@ -1,8 +1,7 @@
-"""The verbs that train, and `plan`, which tells what they would do."""
+"""The verbs that train: `sweep` and `resume`."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -40,7 +39,8 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     with Preflight() as preflight:
         config = load(arguments, config_dir, config_name)
         from runner.driver.run import run
-        from runner.review.catalog import SWEEPS, write_timeline
+        from runner.review.catalog import SWEEPS
+        from runner.review.timeline import write_timeline
 
         console = make_console()
         command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets_of(os.environ).values())
@@ -66,26 +66,6 @@ def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
     return _conclude(go_on(find_sweep(sweep), asked, _context(console)), console, with_times=False)
 
 
-@verb
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--probe", "with_probe", is_flag=True, help="Measure the memory of each distinct model first.")
-@takes_config
-def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool, with_probe: bool) -> None:
-    """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
-    config = load(arguments, config_dir, config_name)
-    from runner.driver import plan as planning
-    from runner.driver.prepare import prepare, probe
-
-    prepared = prepare(config)
-    made = planning.make_plan(probe(prepared) if with_probe else prepared)
-    if as_json:
-        click.echo(json.dumps(planning.as_json(made), indent=2, default=str))
-    else:
-        console = make_console()
-        planning.show(made, console)
-        tell_variables(config, console)
-
-
 def _context(console: Console) -> Context:
     """This process: its terminal, its signals, its environment."""
     from runner.driver.context import Context
@@ -102,8 +82,8 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
     Raises:
         TrackingError: MLflow lacks something.
     """
-    from runner.review.catalog import open_review, overheads_of
-    from runner.review.timeline import describe
+    from runner.review.catalog import open_review
+    from runner.review.timeline import describe, overheads_of
     from runner.views.results import print_results
 
     review = open_review(outcome.folder)

@@ -173,7 +173,7 @@ def followed_by_mlflow(folder: Path, uri: str, watcher: SweepWatcher, timeout_s:
         timeout_s: most seconds at the end in which the store takes nothing.
     """
     with watcher.waiting() as show:
-        projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=watcher.say, on_left=show)
+        projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=watcher.say, on_backlog=show)
         try:
             with projection:
                 yield projection

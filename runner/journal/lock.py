@@ -1,4 +1,4 @@
-"""One writer for each sweep: the driver that trains it, or a command that goes on with what it left."""
+"""One writer per sweep: the driver that trains it, or a later command that continues its work."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ FILE = "lock"
 def locked(folder: Path) -> Iterator[None]:
     """The right to write a sweep, for one process at a time.
 
-    The kernel holds it, not the file: it ends with the process, however that ends, and a file left behind locks nothing
-    out. Processes that this one starts do not inherit it.
+    The kernel holds the lock, not the file: it always ends with the process, and a file that is left behind locks
+    nobody out. Child processes do not inherit it.
 
     Args:
         folder: the sweep's folder.
 
     Raises:
-        SweepBusyError: another process has it.
-        JournalError: the file is a link, whose target is left as it is.
+        SweepBusyError: another process holds the lock.
+        JournalError: the file is a link; its target is not touched.
     """
     file = _open(folder / FILE)
     try:
@@ -35,7 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError as err:
             owner = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
             raise SweepBusyError(
-                f"sweep {folder.name} is still at work in process {owner}; wait for its end, or stop it with Ctrl-C"
+                f"sweep {folder.name} is in use by process {owner}; wait for its end, or stop it with Ctrl-C"
             ) from err
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
@@ -50,4 +50,4 @@ def _open(path: Path) -> int:
     except OSError as err:
         if err.errno != errno.ELOOP:
             raise
-        raise JournalError(f"{path}: is a link, which this program did not make; remove it") from err
+        raise JournalError(f"{path}: is a link, and this program makes no links; remove it") from err

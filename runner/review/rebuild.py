@@ -1,4 +1,4 @@
-"""The script that goes with an exported model and builds it from its code and weights, without this program."""
+"""The script in an export that rebuilds the model from its code and weights, without this program."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Data:
 
 
 def rows_of(part):
-    """The first rows of a part of the data, as training got them."""
+    """The first rows of a part of the data, as training receives them."""
     if part is None:
         return None
     if isinstance(part, dict):
@@ -53,7 +53,7 @@ def rows_of(part):
 
 
 def first_batch():
-    """One training batch: a step that is not traced needs values."""
+    """One training batch, because a step that is not traced needs values."""
     data = Data.of(experiment.load_data(**$data_params))
     train = data.train
     if hasattr(train, "element_spec"):
@@ -67,12 +67,12 @@ def first_batch():
 
 
 def fits():
-    """Whether there is a variable for each saved weight."""
+    """Whether the model has a variable for each saved weight."""
     return [tuple(weight.shape) for weight in model.weights] == [weight.shape for weight in weights]
 
 
 def create_variables():
-    """Creates those that `build_model` leaves to the first step of training, or of validation."""
+    """Creates the variables that `build_model` leaves to the first step of training or of validation."""
     for step in (model.train_step, model.test_step):
         if fits():
             return
@@ -105,10 +105,10 @@ if __name__ == "__main__":
 
 
 def rebuild_script(trial: Trial, batch: str) -> str:
-    """The text of `rebuild.py`, to lie beside `weights.npz` and the folder `source`.
+    """The text of `rebuild.py`, which belongs beside `weights.npz` and the folder `source`.
 
     Args:
-        trial: whose model it is.
+        trial: the model's trial.
         batch: as `Facts.batch`.
     """
     return _SCRIPT.substitute(

@@ -1,25 +1,27 @@
-"""Where a sweep's time went: each turn's waiting, the sweep's totals, and a timeline for a trace viewer. Pure."""
+"""Where a sweep's time went: the totals, and a timeline for a trace viewer."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from runner.journal import BarrierRow, TurnRow
+from runner.journal import BarrierRow, JournalReader, TurnRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overheads:
-    """A sweep's totals, in seconds.
+    """A sweep's totals.
 
     Args:
-        startup_s: from the sweep's creation to the first turn.
-        training_s: from the first turn's start to the last commit.
-        seat_s: building and tracing, over all slots.
-        swap_s: putting one trial's variables in another's place, over all slots.
-        wait_s: slots that had reported and waited for the barrier, over all slots.
-        log_s: the journal's commits, while all slots wait.
-        utilisation: share of the slots' time, while training, that was spent in steps and validation.
+        startup_s: seconds from the sweep's creation to the first turn.
+        training_s: seconds from the first turn's start to the last commit.
+        seat_s: seconds of building and tracing, summed over the slots.
+        swap_s: seconds of exchanging trials' variables, summed over the slots.
+        wait_s: seconds of waiting for the barrier, summed over the slots.
+        log_s: seconds of the journal's commits, while all slots wait.
+        utilisation: share of the slots' training time that was spent in steps and validation.
     """
 
     startup_s: float
@@ -50,6 +52,21 @@ def summarize(created_s: float, turns: Sequence[TurnRow], barriers: Sequence[Bar
     )
 
 
+def overheads_of(folder: Path) -> Overheads | None:
+    """The totals of a sweep; None for one without a turn."""
+    with JournalReader(folder) as reader:
+        return summarize(reader.sweep().created_ms / 1000, reader.turns(), reader.barriers())
+
+
+def write_timeline(folder: Path) -> Path:
+    """Writes the sweep's timeline for chrome://tracing or Perfetto; returns the file."""
+    with JournalReader(folder) as reader:
+        trace = timeline(reader.turns(), reader.barriers())
+    file = folder / "timeline.json"
+    file.write_text(json.dumps(trace), encoding="utf-8")
+    return file
+
+
 def describe(found: Overheads) -> str:
     """The totals in a line for a person."""
     return (
@@ -60,9 +77,9 @@ def describe(found: Overheads) -> str:
 
 
 def waits(turns: Iterable[TurnRow], barriers: Sequence[BarrierRow]) -> list[float]:
-    """For each slot and barrier, the seconds between its last turn's end and the last report of all.
+    """For each slot and barrier, the seconds between the end of the slot's last turn and the last report.
 
-    Clocks of workers and driver are the same on one machine; on several, a skew shows as waiting, never below zero.
+    Workers and driver share a clock on one machine. On several machines a skew counts as waiting; no wait is negative.
     """
     last_ends: dict[tuple[int, int], float] = {}
     for row, number in _numbers(turns, barriers):
@@ -93,7 +110,7 @@ def _turn_events(row: TurnRow, barrier: BarrierRow) -> list[dict[str, object]]:
     turn = row.turn
     label = {"trial": row.trial, "round": row.round, "step": row.step, "epoch": row.epoch}
     phases = {"seat": turn.seat_s, "swap": turn.swap_s, "compute": turn.compute_s, "evaluate": turn.evaluate_s}
-    start = turn.started_s - turn.seat_s  # seating comes before the turn's own clock starts
+    start = turn.started_s - turn.seat_s  # building the model comes before the turn's own clock starts
     waits_s = {"wait_s": max(0.0, barrier.reported_s - turn.ended_s), "log_s": barrier.commit_s}
     costs = {f"{phase}_s": seconds for phase, seconds in phases.items()} | waits_s
     events = [_event(f"trial {row.trial}", row.slot, start, turn.ended_s, label | costs)]
@@ -110,7 +127,7 @@ def _event(name: str, tid: int, start_s: float, end_s: float, args: Mapping[str,
 
 
 def _numbers(turns: Iterable[TurnRow], barriers: Sequence[BarrierRow]) -> list[tuple[TurnRow, int]]:
-    """Each turn with the barrier it ended at: the first whose reports came after it."""
+    """Each turn with the index of the barrier that it ended at: the first one whose reports came after the turn."""
     found, number = [], 0
     for row in sorted(turns, key=lambda row: row.turn.ended_s):
         while number < len(barriers) - 1 and barriers[number].reported_s < row.turn.ended_s:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunTag
 
 from runner.texts.storable import shown
 from runner.tracking.metric_keys import MAX_KEY
@@ -28,7 +27,7 @@ _OWN_TAGS = {"mlflow.runName": _RUN_NAME, "mlflow.user": _USER}  # they are colu
 class StrictClient(MlflowClient):  # type: ignore[misc]
     """`MlflowClient`, for the calls by which the projection sends texts."""
 
-    def get_experiment_by_name(self, name: str) -> Any:
+    def get_experiment_by_name(self, name: str) -> Experiment | None:
         """As MLflow's, by the name under which `create_experiment` makes it."""
         return super().get_experiment_by_name(_name(name, _EXPERIMENT))
 
@@ -36,7 +35,7 @@ class StrictClient(MlflowClient):  # type: ignore[misc]
         """As MLflow's."""
         return str(super().create_experiment(_name(name, _EXPERIMENT), artifact_location))
 
-    def create_run(self, experiment_id: str, start_time: int, tags: Mapping[str, str], run_name: str) -> Any:
+    def create_run(self, experiment_id: str, start_time: int, tags: Mapping[str, str], run_name: str) -> Run:
         """As MLflow's."""
         return super().create_run(experiment_id, start_time, _tags(tags), clipped(run_name, _RUN_NAME))
 
@@ -55,7 +54,7 @@ class StrictClient(MlflowClient):  # type: ignore[misc]
 
     def create_logged_model(
         self, experiment_id: str, name: str, source_run_id: str, tags: Mapping[str, str], params: Mapping[str, str]
-    ) -> Any:
+    ) -> LoggedModel:
         """As MLflow's."""
         return super().create_logged_model(
             experiment_id, clipped(name, _MODEL), source_run_id, _tags(tags), _params(params)

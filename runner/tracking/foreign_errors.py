@@ -12,8 +12,7 @@ import sqlalchemy.exc
 from runner.errors import RunnerError
 from runner.texts.redaction import redact
 from runner.texts.storable import shown
-from runner.tracking.errors import StoreRefusedError, StoreUnavailableError
-from runner.tracking.packages import what_to_install
+from runner.tracking.errors import StoreRefusedError, StoreUnavailableError, what_to_install
 
 _REFUSALS = {
     "ALREADY_EXISTS",

@@ -23,7 +23,7 @@ _ADDRESSES = (
 )
 
 
-def bring_artifacts_along(file: Path) -> None:
+def relocate_artifacts(file: Path) -> None:
     """Lets a store's addresses of artifacts lead to the folder beside it, where those came along from elsewhere.
 
     So a copy never writes into the original's folder. What did not come along stays where it is: the file was moved

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 import threading
 from collections.abc import Callable
@@ -11,20 +10,20 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from runner.errors import TrackingError
 from runner.journal import open_staging
 from runner.texts.redaction import redact
+from runner.tracking.backlog import BacklogReporter
+from runner.tracking.delivery import Delivery, Patience
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.importing import wait_until_imported
 from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
-from runner.tracking.left import Left
 
 if TYPE_CHECKING:
     from runner.tracking.follower import Follower
 
 _FLUSH_S = 1.0  # at most one flush in this time, however often it is notified
 _AFTER_SIGNAL_S = 5.0  # most seconds to drain when a person waits for the end; `resume` sends the rest
-_LONGEST_PAUSE_S = 30.0
+_GRACE_S = 1.0  # for the thread to end by itself, once it gives up
 
 
 def _to_stderr(message: str) -> None:
@@ -45,7 +44,7 @@ class Projection:
         poll_s: look for news this often, if not notified.
         timeout_s: at the end, most seconds in which the store takes nothing; what is missing then is in `problem`.
         on_warning: called from the thread with the first error of an outage, and with runs that MLflow refuses.
-        on_left: called now and then, while the rest is sent, with how much that is and how fast it goes.
+        on_backlog: called now and then, while the rest is sent, with how much that is and how fast it goes.
     """
 
     def __init__(
@@ -55,18 +54,16 @@ class Projection:
         poll_s: float = 1.0,
         timeout_s: float = 120.0,
         on_warning: Callable[[str], None] = _to_stderr,
-        on_left: Callable[[str], None] = lambda _: None,
+        on_backlog: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._folder = folder
         self._uri = uri
         self._poll_s = poll_s
-        self._timeout_s = timeout_s
-        self._on_warning, self._on_left = on_warning, on_left
+        self._on_warning, self._on_backlog = on_warning, on_backlog
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._drained_s = float("inf")  # when to give up, whatever the store still takes
         self._ledger: Ledger | None = None  # the thread's
-        self._began_s = float("inf")  # the end's beginning
+        self._patience = Patience(timeout_s, lambda: 0.0 if self._ledger is None else self._ledger.acknowledged_s)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._last_problem = ""
@@ -97,22 +94,16 @@ class Projection:
     def _drain(self, by_a_signal: bool) -> None:
         """Waits until the store has everything, or has taken nothing for too long; briefly where a person waits."""
         assert self._thread is not None
-        self._began_s = monotonic()
+        self._patience.begin()
         if by_a_signal:
-            self._timeout_s = min(self._timeout_s, _AFTER_SIGNAL_S)
-            self._drained_s = self._began_s + self._timeout_s
+            self._patience.shorten(_AFTER_SIGNAL_S)
         self._closing.set()
         self._wake.set()
-        left = Left(self._folder, self._on_left)
-        while self._thread.is_alive() and self._seconds_left() > -_FLUSH_S:
-            self._thread.join(max(0.01, min(left.pause_s, self._seconds_left() + _FLUSH_S)))
+        backlog = BacklogReporter(self._folder, self._on_backlog)
+        while self._thread.is_alive() and self._patience.seconds_left > -_GRACE_S:
+            self._thread.join(max(0.01, min(backlog.pause_s, self._patience.seconds_left + _GRACE_S)))
             if self._thread.is_alive() and not by_a_signal:
-                left.look()
-
-    def _seconds_left(self) -> float:
-        """Until the end gives up: it waits as long as the store goes on taking things."""
-        taken_s = max(self._began_s, self._ledger.acknowledged_s if self._ledger is not None else 0.0)
-        return min(taken_s + self._timeout_s, self._drained_s) - monotonic()
+                backlog.report()
 
     def notify(self) -> None:
         """Something was committed: send it soon. Returns at once."""
@@ -147,45 +138,31 @@ class Projection:
                 return True
             if closing:
                 return False
-            self._pause(self._poll_s)
+            self._closing.wait(self._poll_s)
 
     def _follow(self, follower: Follower) -> None:
-        outage_passes = 0
-        retried = False
-        while True:
-            # Read before the pass: one begun after the closing sees everything.
-            closing, started_s = self._closing.is_set(), monotonic()
-            if closing and not retried:
-                follower.retry_refused()
-                retried = True
-            try:
-                follower.advance()
-                outage_passes = 0
-            except (TrackingError, sqlite3.OperationalError) as err:
-                outage_passes += 1
-                self._last_problem = str(err)
-                refused = isinstance(err, StoreRefusedError)
-                if outage_passes == 1:
-                    how = f"takes nothing: {err}" if refused else f"does not answer ({err}); trying again"
-                    self._on_warning(f"{self._where} {how}; training goes on, the journal keeps everything")
-                if closing and refused:
-                    return
-            if closing and (not outage_passes or self._seconds_left() < 0):
-                return
-            if outage_passes:
-                longest_s = _FLUSH_S if closing else _LONGEST_PAUSE_S
-                self._pause(min(2.0 ** min(outage_passes - 1, 10), longest_s, self._seconds_left()))
-            else:
+        """Sends what is new until the end, then the rest."""
+        delivery = Delivery(follower.advance, self._on_failure)
+        while not self._closing.is_set():
+            started_s = monotonic()
+            if delivery.attempt():
                 self._closing.wait(started_s + _FLUSH_S - monotonic())
                 self._wake.wait(self._poll_s)
                 self._wake.clear()
+            else:
+                self._closing.wait(delivery.pause_s)
+        follower.retry_refused()
+        delivery.finish(self._patience)
 
-    def _pause(self, seconds: float) -> None:
-        """Waits; before the closing not longer than until it."""
-        if self._closing.is_set():
-            threading.Event().wait(max(0.0, seconds))
-        else:
-            self._closing.wait(seconds)
+    def _on_failure(self, err: Exception, is_first: bool) -> None:
+        self._last_problem = str(err)
+        if is_first:
+            how = (
+                f"takes nothing: {err}"
+                if isinstance(err, StoreRefusedError)
+                else f"does not answer ({err}); trying again"
+            )
+            self._on_warning(f"{self._where} {how}; training goes on, the journal keeps everything")
 
     def _on_refused(self, message: str) -> None:
         self._last_problem = message
@@ -197,9 +174,4 @@ class Projection:
         if not is_ready(self._folder):
             return None
         with Ledger(self._folder, HOME) as ledger:
-            return describe_missing(ledger, self._where, self._last_problem or self._why_not())
-
-    def _why_not(self) -> str:
-        if self._drained_s < float("inf"):
-            return f"not done within {self._timeout_s:g} s"
-        return f"nothing more was taken within {self._timeout_s:g} s"
+            return describe_missing(ledger, self._where, self._last_problem or str(self._patience))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from runner.errors import ConfigError, RunnerError, TrackingError
 from runner.texts.redaction import redact, without_credentials
-from runner.tracking.packages import what_to_install
+from runner.tracking.errors import what_to_install
 
 _TIMEOUT_S = 3.0
 _LONGEST_S = 4.0

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from command_line import REPOSITORY, Folder, Record, environment, read_journal
 
-from runner.review.catalog import export_model, open_review
+from runner.review.catalog import open_review
+from runner.review.export import export_model
 
 pytestmark = pytest.mark.timeout(900)  # all cases are trained before the first test; two minutes on two free cores
 

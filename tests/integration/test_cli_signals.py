@@ -52,7 +52,7 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
         eventually(lambda: has_runs(folder), within_s=60.0)  # MLflow's store is new, and is being made
         family = running.descendants()
         if fleet == "local":
-            assert f"still at work in process {running.process.pid}" in folder.run("sync", code=2).err
+            assert f"in use by process {running.process.pid}" in folder.run("sync", code=2).err
         began = time.monotonic()
         send(running.process.pid, number)  # type: ignore[operator]
         ended = running.finish(128 + number)

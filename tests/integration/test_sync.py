@@ -150,7 +150,7 @@ def test_the_command_sends_a_sweep_unless_another_process_writes_it(tmp_path: Pa
     folder = ended_sweep(tmp_path / "sweeps" / "s", f"sqlite:///{tmp_path}/home.db")
     with locked(folder):
         ended = project.run("sync", "--tracking-uri", f"sqlite:///{store}", code=2)
-    assert f"sweep s is still at work in process {os.getpid()}" in ended.err
+    assert f"sweep s is in use by process {os.getpid()}" in ended.err
     assert not store.exists()
     told = project.run("sync", "latest", "--tracking-uri", f"sqlite:///{store}").out
     assert told == f"MLflow at sqlite:///{store} has all of sweep s\n"
@@ -206,7 +206,7 @@ def impatient_mlflow() -> Iterator[None]:
 
 @pytest.mark.usefixtures("impatient_mlflow")
 def test_a_store_locked_for_longer_than_mlflow_waits_costs_nothing_and_loses_nothing(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("runner.tracking.projection._LONGEST_PAUSE_S", 1.0)
+    monkeypatch.setattr("runner.tracking.delivery._LONGEST_PAUSE_S", 1.0)
     store, warnings = tmp_path / "mlflow.db", []
     journal = small_sweep(tmp_path / "s", f"sqlite:///{store}")
     commit(journal, 0)

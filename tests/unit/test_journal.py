@@ -335,7 +335,7 @@ def test_a_sweep_has_one_writer_until_that_dies(tmp_path: Path):
         assert owner.stdout is not None
         assert owner.stdout.readline() == "held\n"
         with (
-            pytest.raises(SweepBusyError, match=f"{tmp_path.name} is still at work in process {owner.pid}"),
+            pytest.raises(SweepBusyError, match=f"{tmp_path.name} is in use by process {owner.pid}"),
             locked(tmp_path),
         ):
             pass

@@ -24,7 +24,8 @@ from runner.journal import JournalReader, SqliteJournal, SweepRecord, locked, st
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.records import Allocation, Epoch, Export, Report, Snapshot, Turn, Verdict, Work
-from runner.review.catalog import export_model, open_review
+from runner.review.catalog import open_review
+from runner.review.export import export_model
 from runner.tracking.ledger import HOME, Ledger
 from runner.views.watchers import Silent
 
@@ -112,7 +113,7 @@ def test_of_none_no_model_is_ever_written_and_results_know_the_best(sweep: Sweep
     review = open_review(sweep.folder)
     (best,) = review.chosen(None)
     assert (best.id, best.metrics["test_loss"]) == ("001", 0.5)
-    with pytest.raises(SweepNotFoundError, match=r"001 of a-1 has no model: it was not kept \(keep\.models.*no trial"):
+    with pytest.raises(SweepNotFoundError, match=r"001 of a-1 has no model: it was not kept \(keep\.models.*: none"):
         export_model(review, best, sweep.folder / "out")
 
 

@@ -29,6 +29,7 @@ from runner.records import (
     Slot,
     Snapshot,
     Trial,
+    Verdict,
     Work,
 )
 from runner.testing import FakeFleet, MemoryJournal, MemorySnapshots, NullWatcher, falling_loss
@@ -336,7 +337,7 @@ def test_a_stop_leaves_snapshots_of_all_live_trials_and_reports_no_interrupted_t
 
 
 def test_a_trial_whose_model_a_stop_has_prevented_has_not_ended() -> None:
-    report, verdict = object(), lockstep.Verdict(kind="complete")
+    report, verdict = object(), Verdict(kind="complete")
     finished = {0: ((type("T", (), {"id": "000"}), False),)}
     assert judge.settle({"000": report}, {"000": verdict}, finished, {}) == ({}, {})  # type: ignore[arg-type,dict-item]
 

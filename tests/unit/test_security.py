@@ -18,7 +18,8 @@ from runner.errors import ConfigError, JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, locked, write_durably
 from runner.journal.snapshots import SnapshotStore
 from runner.records import Allocation, Export, Facts, Failure, Snapshot, Trial, Verdict, Work
-from runner.review.catalog import export_model, find_sweep, open_review
+from runner.review.catalog import find_sweep, open_review
+from runner.review.export import export_model
 from runner.search.members import resolve_members
 
 ROOT = Path(__file__).parents[2]
