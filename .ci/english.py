@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Reports phrases that read as if translated, with what to write instead: python .ci/english.py [PATH ...]"""
+"""Reports phrases that read as if translated, with what to write instead: python .ci/english.py [PATH ...]."""
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import sys
@@ -24,7 +23,10 @@ RULES = [
     (r"\bin good order\b", "cleanly"),
     (r"\bfor good\b", "permanently"),
     (r"\bNone where\b|\bTrue where\b|\bFalse where\b|\bempty where\b", "if"),
-    (r"(?<![,;:] )\bWhere (?!(time|trials|a sweep's time|snapshots|models|workers|to|it goes|files|data)\b)", "If, When"),
+    (
+        r"(?<![,;:] )\bWhere (?!(time|trials|a sweep's time|snapshots|models|workers|to|it goes|files|data)\b)",
+        "If, When",
+    ),
     (r", where (that|there|it|one|none|the|a|an) ", "if, when (or a full stop and a new sentence)"),
 ]
 

@@ -15,12 +15,19 @@ from runner.driver.prepare import Prepared, has_passed_before, logged_fleet, pre
 from runner.driver.record import check_writable, new_folder, recorded, refuse_secrets, sweep_record, write_config
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.journal import SqliteJournal, TrialLogs, locked
+from runner.loop.interfaces import Proposer
 from runner.tracking import StoreCheck
 from runner.views.progress import Progress
 
 
 def run(
-    config: Config, context: Context, *, root: Path, command: str = "", preflight: Preflight | None = None
+    config: Config,
+    context: Context,
+    *,
+    root: Path,
+    command: str = "",
+    preflight: Preflight | None = None,
+    proposer: Proposer | None = None,
 ) -> Outcome:
     """Trains every trial and records it; returns when MLflow has everything too.
 
@@ -32,6 +39,7 @@ def run(
         root: folder of all sweeps.
         command: the command line that repeats the sweep.
         preflight: looks for mistakes in the experiments' code while workers start; None to leave that to the check.
+        proposer: adds trials at barriers, with nothing left to `auto`; None for the config's trials alone.
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
@@ -64,7 +72,9 @@ def run(
                     trials=prepared.trials, metric=checked.metric, goal=checked.goal, clock=time.monotonic
                 )
                 schedule = make_schedule(prepared, max(facts.parameters for facts in checked.facts.values()))
-                training = Training(config=config, records=records, context=context, shares=make_shares(prepared))
+                training = Training(
+                    config=config, records=records, context=context, shares=make_shares(prepared), proposer=proposer
+                )
                 training.run(schedule, fleet, progress)
     return outcome(records, progress, config.tracking.required)
 

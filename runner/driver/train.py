@@ -15,7 +15,7 @@ from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop import lockstep
 from runner.loop.history import History
-from runner.loop.interfaces import Fleet, Watcher
+from runner.loop.interfaces import Fleet, Proposer, Watcher
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
@@ -53,6 +53,7 @@ class Training:
         context: who follows the sweep and who stops it.
         shares: of the slots; None if they cannot grow.
         pasts: of trials that an earlier driver has trained.
+        proposer: adds trials at barriers; None if all are known.
     """
 
     config: Config
@@ -60,6 +61,7 @@ class Training:
     context: Context
     shares: Shares | None
     pasts: Mapping[str, History] = field(default_factory=dict)
+    proposer: Proposer | None = None
 
     def run(self, schedule: Schedule, fleet: Fleet, progress: Progress) -> None:
         """Trains every trial of the schedule to its end, and closes the sweep in the journal.
@@ -118,6 +120,7 @@ class Training:
             journal,
             _Notifying(self.records.projection, view),
             pasts={trial_id: past.rules for trial_id, past in self.pasts.items()},
+            proposer=self.proposer,
             stopping=self._is_stopping,
             max_failed_trials=config.recovery.max_failed_trials,
         )
