@@ -1,4 +1,4 @@
-"""Everyone else's side of the journal."""
+"""Read-only access to a journal."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _ID = re.compile(r"[\w-]+")  # names files and folders
 
 
 class JournalReader:
-    """Everyone else's side: reads a journal that may be growing meanwhile.
+    """Reads a journal that the driver may be writing at the same time.
 
     Args:
         folder: the sweep's folder.
 
     Raises:
-        SweepNotFoundError: where there is no journal.
+        SweepNotFoundError: the folder has no journal.
         JournalError: the file is no journal, or cannot be opened.
     """
 
@@ -60,7 +60,7 @@ class JournalReader:
         """The sweep itself.
 
         Raises:
-            SweepNotFoundError: the journal was opened and nothing written to it yet.
+            SweepNotFoundError: the journal is still empty.
         """
         try:
             row = dict(self._connection.execute("SELECT * FROM sweep").fetchone())
@@ -70,14 +70,14 @@ class JournalReader:
         return SweepRecord(**{**row, "versions": json.loads(row["versions"])})
 
     def trials(self) -> tuple[TrialRecord, ...]:
-        """All trials in the order they were proposed."""
+        """All trials, in the order in which they were proposed."""
         return self._trials(None)
 
     def trial(self, trial_id: str) -> TrialRecord:
         """One trial.
 
         Raises:
-            KeyError: for an id the sweep does not have.
+            KeyError: the sweep has no trial with this id.
         """
         found = self._trials(trial_id)
         if not found:
@@ -86,7 +86,7 @@ class JournalReader:
 
     def _trials(self, trial_id: str | None) -> tuple[TrialRecord, ...]:
         where, values = ("WHERE trial.id = ?", (trial_id,)) if trial_id is not None else ("", ())
-        query = (  # `final` is named so that a journal without it is refused here, before anything acts on it
+        query = (  # names `final`, so that a journal without that column is refused before anything acts on it
             "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id, "
             "(SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs FROM trial "
             "LEFT JOIN model ON model.trial = trial.id AND model.final IS NOT NULL "
@@ -101,14 +101,14 @@ class JournalReader:
         return tuple(replace(record, metrics=self._model_metrics(record)) for record in records)
 
     def _model_metrics(self, trial: TrialRecord) -> dict[str, float]:
-        # sqlite gives the other columns of the row that has the maximum.
+        # sqlite takes the other columns from the row that has the maximum.
         rows = self._connection.execute(
             "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key <> ? "
             "AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
             (trial.id, f"{ROUND_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch),
         )
         has_model = trial.ended_well and trial.kept_epoch is not None
-        # Where validation is not in every epoch, what is known of an earlier one is nothing of the model.
+        # If not every epoch validates, the values of an earlier epoch say nothing about the model.
         return {
             original(row["key"]): _number(row["value"])
             for row in rows
@@ -116,14 +116,14 @@ class JournalReader:
         }
 
     def metrics(self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
-        """Metric rows in the order they were committed, of one trial or of all."""
+        """Metric rows of one trial or of all, in the order in which they were committed."""
         where, values = ("AND trial = ?", (trial_id,)) if trial_id is not None else ("", ())
         query = f"SELECT * FROM metric WHERE seq > ? {where} ORDER BY seq LIMIT ?"
         rows = self._connection.execute(query, (after_seq, *values, limit))
         return tuple(MetricRow(**{**row, "key": original(row["key"]), "value": _number(row["value"])}) for row in rows)
 
     def reports(self, trial_id: str) -> tuple[Report, ...]:
-        """What the trial has reported, turn by turn, as it was committed."""
+        """The trial's reports, turn by turn, as they were committed."""
         running: dict[int, dict[str, float]] = {}
         epochs: dict[int, Epoch] = {}
         for row in self.metrics(trial_id):
@@ -193,7 +193,7 @@ def _trial_record(row: sqlite3.Row) -> TrialRecord:
     except (KeyError, TypeError, ValueError) as err:  # a field is missing, unknown, or of another kind
         raise JournalError(f"trial {values['id']!r}: recorded by another version of this program: {err}") from err
     if not _ID.fullmatch(record.id) or record.trial.id != record.id:
-        raise JournalError(f"the journal names a trial {record.id!r}, which is no id that this program gives")
+        raise JournalError(f"the journal names a trial {record.id!r}, which is no id that this program makes")
     files = [name for name, _ in record.trial.source.files]
     for name in filter(None, (*files, record.model, record.weights)):
         if name.startswith("/") or ".." in name.split("/"):
