@@ -114,7 +114,7 @@ def facts_tags(facts: Facts) -> dict[str, str]:
 
 
 def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int) -> dict[str, str]:
-    """Where the trial's time went, why it ended early, and how often it has lost its worker.
+    """Tags for where the trial's time went, why it ended early, and how often it has lost its worker.
 
     Repeats its slot and its allocation, which may have changed since it began.
     """

@@ -148,7 +148,7 @@ class Ledger:
             db.execute(f"UPDATE projection SET {settings} WHERE store = ? AND trial = ?", values)
 
     def seconds(self, trial_id: str) -> dict[str, float]:
-        """Where a trial's time went, summed over its turns; `log_s` is that of the journal's commits."""
+        """How a trial's time was spent, summed over its turns; `log_s` is that of the journal's commits."""
         return dict(self._db.execute(_SECONDS, (trial_id,)).fetchone())
 
     def epoch_ended_ms(self, trial_id: str, epoch: int) -> int:

@@ -286,9 +286,7 @@ def _check_database(uri: str, scheme: str) -> None:
     except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ValueError) as err:
         raise _wrong(uri, f"no address of a database: {err}") from err
     except sqlalchemy.exc.SQLAlchemyError as err:
-        answer = getattr(
-            err, "orig", None
-        )  # None if the database was not reached, because its driver is too old, for example
+        answer = getattr(err, "orig", None)  # None if the database was not reached (its driver is too old, say)
         said = str(answer or err).strip().splitlines()[-1]
         if answer is None or any(word in str(err).lower() for word in _WRONG):
             raise _wrong(uri, f"the database cannot be used: {said}") from err
