@@ -180,9 +180,9 @@ def _turn(row: sqlite3.Row) -> Turn:
 def _trial_record(row: sqlite3.Row) -> TrialRecord:
     values = dict(row)
     texts = {key: values.pop(key) for key in ("settings", "record", "allocation", "facts")}
-    plain = {key: json.loads(text or "null") for key, text in texts.items()}
     values |= {key: original(values[key]) for key in ("reason", "traceback")}
     try:
+        plain = {key: json.loads(text or "null") for key, text in texts.items()}
         record = TrialRecord(
             **values,
             settings=plain["settings"],

@@ -157,12 +157,9 @@ class Projection:
     def _on_failure(self, err: Exception, is_first: bool) -> None:
         self._last_problem = str(err)
         if is_first:
-            how = (
-                f"takes nothing: {err}"
-                if isinstance(err, StoreRefusedError)
-                else f"does not answer ({err}); trying again"
-            )
-            self._on_warning(f"{self._where} {how}; training goes on, the journal keeps everything")
+            is_refusal = isinstance(err, StoreRefusedError)
+            problem = f"takes nothing: {err}" if is_refusal else f"does not answer ({err}); trying again"
+            self._on_warning(f"{self._where} {problem}; training goes on, the journal keeps everything")
 
     def _on_refused(self, message: str) -> None:
         self._last_problem = message
