@@ -38,7 +38,7 @@ class JournalReader:
 
     Raises:
         SweepNotFoundError: the folder has no journal.
-        JournalError: the file is no journal, or cannot be opened.
+        JournalError: the file is not a journal, or cannot be opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -193,9 +193,9 @@ def _trial_record(row: sqlite3.Row) -> TrialRecord:
     except (KeyError, TypeError, ValueError) as err:  # a field is missing, unknown, or of another kind
         raise JournalError(f"trial {values['id']!r}: recorded by another version of this program: {err}") from err
     if not _ID.fullmatch(record.id) or record.trial.id != record.id:
-        raise JournalError(f"the journal names a trial {record.id!r}, which is no id that this program makes")
+        raise JournalError(f"the journal names a trial {record.id!r}, and this program makes no such id")
     files = [name for name, _ in record.trial.source.files]
     for name in filter(None, (*files, record.model, record.weights)):
         if name.startswith("/") or ".." in name.split("/"):
-            raise JournalError(f"trial {record.id}: the journal names {name!r}, which is no file of the sweep's own")
+            raise JournalError(f"trial {record.id}: the journal names {name!r}, which is outside the sweep's folder")
     return record

@@ -27,7 +27,7 @@ def sqlite_file(uri: str) -> Path | None:
         database = make_url(uri).database
     except (ArgumentError, ValueError) as err:
         raise ConfigError(
-            f"tracking.uri={redact(uri)}: no address of a sqlite file; write sqlite:/// before its path, as in "
+            f"tracking.uri={redact(uri)}: not the address of a sqlite file; write sqlite:/// before its path, as in "
             "sqlite:///mlflow.db or sqlite:////PATH/mlflow.db"
         ) from err
     return Path(database).absolute() if database and database != ":memory:" else None

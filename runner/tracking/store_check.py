@@ -90,11 +90,11 @@ def check_address(uri: str) -> None:
         try:
             host = urllib.parse.urlsplit(uri).hostname
         except ValueError as err:
-            raise _wrong(uri, f"no address of a server: {err}; write it as in http://HOST:5000") from err
+            raise _wrong(uri, f"not the address of a server: {err}; write it as in http://HOST:5000") from err
         if not host:
-            raise _wrong(uri, "no address of a server: it names no host; write it as in http://HOST:5000")
+            raise _wrong(uri, "not the address of a server: it names no host; write it as in http://HOST:5000")
     elif scheme in _DATABASES and "://" not in uri:
-        raise _wrong(uri, f"no address of a database; write it as in {scheme}://HOST/DATABASE")
+        raise _wrong(uri, f"not the address of a database; write it as in {scheme}://HOST/DATABASE")
 
 
 def check_store(uri: str, environment: Mapping[str, str]) -> None:
@@ -116,8 +116,8 @@ def check_store(uri: str, environment: Mapping[str, str]) -> None:
         if scheme in ("", "file") and environment.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1"):
             return
         known = "sqlite:///PATH/mlflow.db, postgresql://, mysql://, mssql://, http://, https:// or databricks"
-        folder = "MLflow keeps no runs in plain folders any more; " if scheme in ("", "file") else ""
-        raise _wrong(uri, f"no address of an MLflow store; {folder}allowed: {known}")
+        folder = "MLflow no longer keeps runs in plain folders; " if scheme in ("", "file") else ""
+        raise _wrong(uri, f"not the address of an MLflow store; {folder}allowed: {known}")
 
 
 def _scheme(uri: str) -> str:
@@ -158,16 +158,16 @@ def _check_sqlite(uri: str) -> None:
         raise _wrong(uri, "a store in memory ends with the program; name a file, as in sqlite:///mlflow.db")
     folder = file.parent
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else f"does not exist; make it (mkdir -p {folder}) or name another"
+        what = "is not a folder" if folder.exists() else f"does not exist; make it (mkdir -p {folder}) or name another"
         raise _wrong(uri, f"the folder {folder} {what}")
     if file.is_dir():
         raise _wrong(uri, f"{file} is a folder; name a file in it, as in sqlite:///{file}/mlflow.db")
     # sqlite writes its log beside the file, so the folder must be writable too.
     closed = [path for path in (folder, *([file] if file.exists() else [])) if not os.access(path, os.R_OK | os.W_OK)]
     if closed:
-        raise _wrong(uri, f"no right to write {closed[0]}; change that, or name a file elsewhere")
+        raise _wrong(uri, f"no permission to write {closed[0]}; change that, or name a file elsewhere")
     if file.exists() and not _is_database(file):
-        raise _wrong(uri, f"{file} is no sqlite database; name another file")
+        raise _wrong(uri, f"{file} is not a sqlite database; name another file")
 
 
 def _is_database(file: Path) -> bool:
@@ -202,9 +202,9 @@ def _check_server(uri: str, environment: Mapping[str, str]) -> None:
     except urllib.error.HTTPError as err:
         _judge_answer(uri, err, bool(credentials), environment)
     except (ValueError, http.client.InvalidURL) as err:
-        raise _wrong(uri, f"no address of a server: {err}") from err
+        raise _wrong(uri, f"not the address of a server: {err}") from err
     except http.client.HTTPException as err:
-        raise _wrong(uri, "what answers there does not speak HTTP; check host and port") from err
+        raise _wrong(uri, "the server there does not speak HTTP; check host and port") from err
     except TimeoutError:  # the server exists, but is slow
         return
     except OSError as err:  # URLError is one
@@ -227,7 +227,7 @@ def _judge_answer(uri: str, err: urllib.error.HTTPError, given: bool, environmen
     elif err.code >= 500:
         raise _silent(uri, f"the server answers HTTP {err.code} {err.reason}") from err
     elif err.code == 404 and not _is_json(err.read(10_000)):
-        raise _wrong(uri, "what answers there is no MLflow server (HTTP 404); check host, port and path") from err
+        raise _wrong(uri, "the server there is not an MLflow server (HTTP 404); check host, port and path") from err
 
 
 def _is_json(content: bytes) -> bool:
@@ -284,7 +284,7 @@ def _check_database(uri: str, scheme: str) -> None:
     except ModuleNotFoundError as err:
         raise _wrong(uri, what_to_install(err)) from err
     except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ValueError) as err:
-        raise _wrong(uri, f"no address of a database: {err}") from err
+        raise _wrong(uri, f"not the address of a database: {err}") from err
     except sqlalchemy.exc.SQLAlchemyError as err:
         answer = getattr(err, "orig", None)  # None if the database was not reached (its driver is too old, say)
         said = str(answer or err).strip().splitlines()[-1]
