@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import load, make_console, takes_config, tell_variables, verb
+from runner.cli.app import load, make_console, print_variable_notes, takes_config, verb
 from runner.texts.redaction import without_credentials
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as
     else:
         console = make_console()
         _show(made, console)
-        tell_variables(config, console)
+        print_variable_notes(config, console)
 
 
 def _as_plain_data(plan: Plan) -> dict[str, object]:

@@ -47,7 +47,10 @@ MISTAKES = {
         ["tracking.uri=sqlite:////no/such/folder/mlflow.db"],
         ["tracking.uri=sqlite:////no/such/folder/mlflow.db: the folder /no/such/folder does not exist"],
     ),
-    "no address of a store": (["tracking.uri=mlruns"], ["tracking.uri=mlruns: no address of an MLflow store"]),
+    "no address of a store": (
+        ["tracking.uri=mlruns"],
+        ["tracking.uri=mlruns: not the address of an MLflow store"],
+    ),
     "two files": (["experiments/digits_mlp.py", "empty.py"], ["one experiment file at a time"]),
 }
 
