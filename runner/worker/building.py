@@ -11,12 +11,11 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from runner.records import Trial
-from runner.worker import private as keras_private
+from runner.worker import private
 from runner.worker.data.feeds import ArrayFeed, Feed
 from runner.worker.experiment import Experiment
 from runner.worker.oom import is_out_of_memory
 from runner.worker.programs.engine import Built
-from runner.worker.seeds import set_seeds
 from runner.worker.validation import check_model, is_plain_keras
 
 T = TypeVar("T")
@@ -30,13 +29,13 @@ def build_model(experiment: Experiment, trial: Trial, feed: Feed) -> Built:
     Raises:
         Exception: whatever the experiment's code raises, and TypeError or ValueError for what `fit` could not train.
     """
-    names = keras_private.automatic_names()
+    names = private.automatic_names()
     model = made(experiment, trial, feed.splits)
     if not isinstance(feed, ArrayFeed) or model.run_eagerly or not is_plain_keras(model):
         return Built(model, feed)
-    if keras_private.symbolic_build(model, feed.spec()):
+    if private.symbolic_build(model, feed.spec()):
         return Built(model, feed)
-    keras_private.set_automatic_names(names)  # the attempt may have left it half built; its trace says what is wrong
+    private.set_automatic_names(names)  # the attempt may have left it half built; its trace says what is wrong
     return Built(made(experiment, trial, feed.splits), feed)
 
 
@@ -58,7 +57,7 @@ def traced(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[],
 
 def _shortage(experiment: Experiment, trial: Trial, feed: Feed) -> Exception | None:
     try:
-        keras_private.symbolic_build(made(experiment, trial, feed.splits), feed.spec())
+        private.symbolic_build(made(experiment, trial, feed.splits), feed.spec())
     except Exception as err:  # whatever else is wrong, the trace has said it
         return err if is_out_of_memory(err) else None
     return None
@@ -70,7 +69,7 @@ def made(experiment: Experiment, trial: Trial, splits: Collection[str]) -> Any:
     Raises:
         Exception: as `build_model`.
     """
-    set_seeds(trial.seed)  # the model begins as if no data had been made before it
+    private.set_seeds(trial.seed)  # the model begins as if no data had been made before it
     model = experiment.build_model(trial)
     check_model(model, splits)
     return model

@@ -15,8 +15,8 @@ from typing import Any
 
 from runner.data import Data
 from runner.records import Source, Trial, encode_python, has_python_text
+from runner.worker.global_state import Globals, Settings
 from runner.worker.imports import Neighbours, free_name, outside_of
-from runner.worker.private import Globals, Settings
 from runner.worker.shared_parts import SharedParts
 
 _PRISTINE = Settings.current()

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.framework.config import is_op_determinism_enabled
+
+from runner.worker.private import is_op_determinism_enabled
 
 Tell = Callable[[str], None]
 # What TensorFlow and CUDA read when they initialise, which may be after the experiment's file was imported.

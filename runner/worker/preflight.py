@@ -44,9 +44,9 @@ def main(descriptor: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     _end_with_driver()
     connection = Connection(descriptor)
-    from runner.worker import startup as process
+    from runner.worker import startup
 
-    process.configure(Allocation(num_cpus=1))
+    startup.configure(Allocation(num_cpus=1))
     from runner.worker.printed import Descriptors, Output
     from runner.worker.worker import Worker
 

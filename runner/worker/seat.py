@@ -15,13 +15,12 @@ import keras
 import numpy as np
 
 from runner.records import Checked, Epoch, Export, Facts, Report, Snapshot, Trial, Turn, Work
-from runner.worker import memory, snapshot, variables
-from runner.worker import private as keras_private
+from runner.worker import memory, private, snapshot, variables
 from runner.worker.building import build_model, traced
 from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.experiment import Experiment
+from runner.worker.global_state import Globals, RandomState
 from runner.worker.programs.engine import Engines, State, read
-from runner.worker.seeds import set_seeds
 from runner.worker.startup import peak_memory_mib
 from runner.worker.validation import check_labels, check_text, facts_of, sizes_of
 
@@ -51,7 +50,7 @@ class Seat:
         began = time.perf_counter()
         self.trial = trial
         self._experiment, self._resident = experiment, resident
-        self._globals = keras_private.Globals(trial.seed, experiment.settings)
+        self._globals = Globals(trial.seed, experiment.settings)
         self._step, self._round = 0, 0
         self._turn_end: int | None = None  # of a turn that was interrupted
         self.epochs: list[Epoch] = []
@@ -84,7 +83,7 @@ class Seat:
             self._engine.model.reset_metrics()
             logs = self._steps(0, 1)
             trace_s = self._trace_s + time.perf_counter() - began
-            metrics = keras_private.epoch_logs(self._engine.model, logs)
+            metrics = private.epoch_logs(self._engine.model, logs)
             if "validation" in self._feed.splits:
                 metrics |= self._engine.evaluate("validation", "val_")
             if isinstance(self._feed, StreamFeed) and "test" in self._feed.splits:
@@ -186,7 +185,7 @@ class Seat:
                 turn_end=self._turn_end,
                 epochs=tuple(self.epochs),
                 arrays=arrays,
-                randomness=keras_private.RandomState.current(),
+                randomness=RandomState.current(),
             )
         snapshot.pack(state, file)
         return Snapshot(trial_id=self.trial.id, round=self._round, step=self._step, state=file)
@@ -227,7 +226,7 @@ class Seat:
         if not snapshot.fits(self._roles(), arrays):
             for split in validation:
                 self._engine.evaluate(split, "")
-        set_seeds(self.trial.seed)
+        private.set_seeds(self.trial.seed)
         self._feed = self._open_feed()
         self._engine.begin_again(self._feed)
 
@@ -292,7 +291,7 @@ class Seat:
             began = time.perf_counter()
             logs = self._call(self._turn_end)
             compute_s += time.perf_counter() - began
-            running = keras_private.epoch_logs(self._engine.model, logs)
+            running = private.epoch_logs(self._engine.model, logs)
             due = self._step >= self._turn_end
             if self._step % self._feed.steps_per_epoch == 0:
                 evaluate_s += self._end_epoch(running)

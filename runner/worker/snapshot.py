@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from runner.records import Epoch
-from runner.worker.private import RandomState
+from runner.worker.global_state import RandomState
 
 _META = "meta"
 Array = np.ndarray[Any, Any]

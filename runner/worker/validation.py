@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from runner.records import Facts, Signature, Tensor
-from runner.worker import private as keras_private
+from runner.worker import private
 from runner.worker.data.arrays import ArraySplit
 from runner.worker.data.feeds import Feed
 from runner.worker.programs.base import Program
@@ -33,7 +33,7 @@ def check_model(model: Any, splits: Collection[str]) -> None:
         raise TypeError(f"build_model returned a {type(model).__name__}; return a compiled keras.Model")
     if not model.compiled:
         raise ValueError("build_model returned a model that is not compiled; call model.compile(optimizer, loss) in it")
-    if not keras_private.is_plain_trainer(model):
+    if any(getattr(type(model), name) is not getattr(keras.Model, name) for name in ("fit", "make_train_function")):
         raise TypeError(
             f"{type(model).__name__} overrides fit() or make_train_function(), which the runner does not call; "
             "override train_step() instead"
@@ -172,7 +172,7 @@ def _tensors(tensors: Any) -> tuple[Tensor, ...] | None:
         named: list[tuple[str | None, Any]] = [(str(name), tensor) for name, tensor in tensors.items()]
     else:
         flat = list(tensors) if isinstance(tensors, list | tuple) else [tensors]
-        named = [(keras_private.tensor_name(tensor) if len(flat) > 1 else None, tensor) for tensor in flat]
+        named = [(private.tensor_name(tensor) if len(flat) > 1 else None, tensor) for tensor in flat]
     if not all(hasattr(tensor, "shape") and tensor.dtype in np.sctypeDict for _, tensor in named):
         return None
     return tuple(

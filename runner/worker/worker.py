@@ -21,10 +21,10 @@ from runner.worker.data.arrays import ArrayData, array_data, is_stream
 from runner.worker.data.feeds import DataError, Resident
 from runner.worker.determinism import advice, set_determinism
 from runner.worker.experiment import Experiment
+from runner.worker.global_state import Globals
 from runner.worker.limits import Limits, initialise
 from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.printed import Output, Streams
-from runner.worker.private import Globals
 from runner.worker.programs.engine import Engines
 from runner.worker.said import in_one_line, place_of
 from runner.worker.seat import Seat
@@ -36,7 +36,7 @@ Loaded = ArrayData | None | Failure
 
 
 class Worker:
-    """Trials' models in one process. TensorFlow must have its limits before (`process.configure`).
+    """Trials' models in one process. TensorFlow must have its limits before (`startup.configure`).
 
     Args:
         memory_mib: host memory that the process may take beyond what it had as a bare worker, MiB; None for no limit.

@@ -120,7 +120,8 @@ def engines_of(worker: Any) -> int:
 
 def key(source: str | Path, params: dict[str, Any], seed: int = 0) -> Any:
     """What tells engines apart for a model that is built and not trained; None where it shares none."""
-    from runner.worker.private import Globals, Settings, symbolic_build
+    from runner.worker.global_state import Globals, Settings
+    from runner.worker.private import symbolic_build
     from runner.worker.programs.engine import variables
     from runner.worker.programs.fingerprint import fingerprint
 
@@ -199,12 +200,12 @@ def test_what_is_changed_in_place_tells_architectures_apart(monkeypatch: pytest.
 
 
 def test_what_a_dict_gives_for_a_missing_key_is_read() -> None:
-    from runner.worker.programs.fingerprint import _Walk
+    from runner.worker.programs.object_walk import ObjectWalk
 
     def digest(factory: Any) -> str:
-        walk = _Walk([])
+        walk = ObjectWalk([])
         walk.over([collections.defaultdict(factory, {"a": 1})])
-        return walk.found().digest
+        return walk.digest()
 
     assert digest(int) == digest(int) != digest(float)
 

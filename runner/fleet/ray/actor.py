@@ -33,10 +33,10 @@ class RayWorker:
         """Makes the process a worker within its limits; returns what it then found, a `Device`."""
         if (here := os.getcwd()) not in sys.path:  # the driver's folder: last, for modules that nothing else has
             sys.path.append(here)
-        from runner.worker import startup as process
+        from runner.worker import startup
         from runner.worker.exits import tell_exits
 
-        device = process.configure(allocation)
+        device = startup.configure(allocation)
         tell_exits()
         from runner.worker.printed import Descriptors, Output
         from runner.worker.worker import Worker

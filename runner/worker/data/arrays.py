@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from runner.data import Data, is_pydataset
-from runner.worker import private as keras_private
+from runner.worker import private
 from runner.worker.data.conversion import as_array, is_list_of_values, refuse_no_array, rows_given_as_inputs
 
 _SHOWN = 6  # lengths that a message names
+_ALIGNMENT = 64  # bytes; TensorFlow's kernels rely on it, and Ray's object store gives it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,7 @@ def _class_weights(name: str, y: Any, weight: Any, class_weight: Any) -> np.ndar
         raise ValueError(f"{name} data has sample weights and class_weight; give one of them")
     if y is None or keras.tree.is_nested(y):
         raise ValueError("class_weight needs a model with a single output and its integer or one-hot targets")
-    weights = keras_private.class_weights_as_sample_weights(y, class_weight)
+    weights = private.class_weights_as_sample_weights(y, class_weight)
     return as_array(f"{name} class_weight", weights, keras.config.floatx())
 
 
@@ -112,3 +115,22 @@ def _count_rows(name: str, tensors: Any, given: dict[str, Any]) -> int:
         shown = ", ".join(map(str, lengths[:_SHOWN])) + (", …" if len(lengths) > _SHOWN else "")
         raise ValueError(f"{name} data has parts of different length: {shown} rows{advice}")
     return lengths[0]
+
+
+def as_tensor(array: np.ndarray[Any, Any]) -> Any:
+    """The array as a tensor: over the same memory on a CPU, copied to a GPU.
+
+    The caller keeps the array for as long as the tensor lives. TensorFlow does not write to a tensor, so memory that
+    workers share, and that they may only read, is safe.
+    """
+    if array.dtype.kind not in "fiu" or not _can_share(array):
+        return tf.convert_to_tensor(array)
+    # numpy exports no read-only memory by DLPack: this is the same memory without that mark.
+    address = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+    alias = np.frombuffer(memoryview(address), dtype=array.dtype).reshape(array.shape)
+    return tf.experimental.dlpack.from_dlpack(alias.__dlpack__())
+
+
+def _can_share(array: np.ndarray[Any, Any]) -> bool:
+    aligned = array.ctypes.data % _ALIGNMENT == 0 and array.flags.c_contiguous and array.nbytes > 0
+    return aligned and not tf.config.list_logical_devices("GPU")

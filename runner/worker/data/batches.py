@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from runner.worker.data.pipelines import is_seeded_by_iterators
+
+Batch: TypeAlias = Any
+"""What a step gets: `x`, `(x, y)` or `(x, y, sample_weight)`, each a tensor, or tensors in tuples and dicts."""
 
 
 class RowOrder:

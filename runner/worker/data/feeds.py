@@ -12,14 +12,14 @@ import tensorflow as tf
 
 from runner.data import Data, is_pydataset
 from runner.records import TrainSettings
-from runner.worker import private as keras_private
-from runner.worker.data.arrays import ArrayData, ArraySplit
+from runner.worker import private
+from runner.worker.data.arrays import ArrayData, ArraySplit, as_tensor
 from runner.worker.data.batches import RowOrder, Rows, Stream
 from runner.worker.data.pipelines import is_endless, is_seeded_by_iterators, is_the_same_each_pass, pipeline_inexact
 from runner.worker.data.pydataset import INEXACT as PYDATASET_INEXACT
 from runner.worker.data.pydataset import as_pipeline
-from runner.worker.data.tensors import as_tensor
-from runner.worker.programs.base import Program, StepFunction, rows_program, stream_program
+from runner.worker.programs.base import Program, StepFunction
+from runner.worker.programs.compiled import rows_program, stream_program
 from runner.worker.shared_parts import SharedParts
 
 SPLITS = ("train", "validation", "test")
@@ -141,7 +141,7 @@ class StreamFeed:
             name: self._opened(name, split, seed if train.shuffle else None) for name, split in given.items()
         }
         if data.class_weight is not None:
-            weigh = keras_private.class_weight_map(data.class_weight)
+            weigh = private.class_weight_map(data.class_weight)
             self._pipelines["train"] = self._pipelines["train"].map(weigh)
         dataset = self._pipelines["train"]
         batches = _length(dataset)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import dataset_options_pb2, graph_pb2
-from tensorflow.python.framework import op_def_registry
-from tensorflow.python.ops import gen_dataset_ops
+from tensorflow.core.framework import dataset_options_pb2
 
-from runner.worker.ops import graph_ops, stateful_random
+from runner.worker import private
+from runner.worker.determinism import graph_ops, stateful_random
 
 # Of tf.data's kinds those that pass through what they are made of once, and those that shuffle besides.
 _AS_THEY_LIE = frozenset(
@@ -112,9 +111,9 @@ def remembering(dataset: Any) -> list[tuple[str, Any]]:
     """The objects whose state decides what the next pass gives, with what they are: shuffles, and changed variables."""
     found: list[tuple[str, Any]] = []
     for part in _parts(dataset):
-        if getattr(part, "_reshuffle_each_iteration", False) is not False or getattr(part, "_rerandomize", False):
+        if private.is_random_each_pass(part):
             found.append((_name(type(part).__name__), part))
-        for function in (function.function for function in part._functions()):
+        for function in private.functions_of(part):
             if _changing(frozenset(graph_ops(function))):
                 resources = (tensor for tensor in function.captured_inputs if tensor.dtype == tf.resource)
                 found += [(f"state that {_name(type(part).__name__)} changes", tensor) for tensor in resources]
@@ -126,7 +125,7 @@ def is_endless(dataset: Any) -> bool:
     cardinality = int(dataset.cardinality())
     if cardinality != tf.data.UNKNOWN_CARDINALITY:
         return bool(cardinality == tf.data.INFINITE_CARDINALITY)
-    return type(dataset).__name__ in _AS_LONG_AS and any(is_endless(part) for part in dataset._inputs())
+    return type(dataset).__name__ in _AS_LONG_AS and any(is_endless(part) for part in private.inputs_of(dataset))
 
 
 def _kinds(dataset: Any) -> set[str]:
@@ -139,7 +138,8 @@ def _changes_state(dataset: Any) -> bool:
 
 def _changing(ops: frozenset[str]) -> list[str]:
     """Those ops that change state which outlives their call."""
-    return sorted(op for op in ops if (known := op_def_registry.get(op)) and known.is_stateful and not _is_harmless(op))
+    definitions = {op: private.op_definition(op) for op in ops if not _is_harmless(op)}
+    return sorted(op for op, definition in definitions.items() if definition and definition.is_stateful)
 
 
 def _is_harmless(op: str) -> bool:
@@ -170,15 +170,15 @@ class _Stage:
 def _parts(dataset: Any) -> list[Any]:
     parts = [dataset]
     for part in parts:
-        parts += part._inputs()
+        parts += private.inputs_of(part)
     return list({id(part): part for part in parts}.values())
 
 
 def _stages(dataset: Any) -> Iterator[_Stage]:
     for part in _parts(dataset):
-        functions = [function.function for function in part._functions()]
+        functions = private.functions_of(part)
         captured = [tensor for function in functions for tensor in function.captured_inputs]
-        parallel = type(part).__name__ in _PARALLEL and _calls(part) != 1
+        parallel = type(part).__name__ in _PARALLEL and private.parallel_calls(part) != 1
         yield _Stage(
             kind=_name(type(part).__name__),
             parallel=parallel,
@@ -190,36 +190,21 @@ def _stages(dataset: Any) -> Iterator[_Stage]:
             yield from _stages_of_graph(function.graph.as_graph_def())
         for tensor in captured:
             if tensor.dtype == tf.variant:  # a pipeline made outside of the function that reads it
-                definition = _graph_of(tensor)
+                definition = private.graph_of(tensor)
                 yield from [_Stage(kind=_UNKNOWN)] if definition is None else _stages_of_graph(definition)
 
 
-def _calls(part: Any) -> int | None:
-    """How many elements are made at a time; None where that is not known, or left to TensorFlow."""
-    calls = getattr(part, "_num_parallel_calls", getattr(part, "_num_parallel_calls_t", None))
-    return None if calls is None else int(calls)
-
-
 def _order(part: Any) -> str:
-    if hasattr(part, "_deterministic"):
-        return str(part._deterministic)
+    argument = private.argument_deterministic(part)
+    if argument is not None:
+        return argument
     if type(part).__name__ != "_ParallelInterleaveDataset":
         return "default"
     # It keeps its argument in the graph alone; what is read in such a part are names of files, seldom arrays.
-    definition = _graph_of(part._variant_tensor)
+    definition = private.graph_of(private.variant_of(part))
     nodes = [] if definition is None else definition.node
     orders = [_order_of_node(node) for node in nodes if _PARALLEL_NODE.fullmatch(node.op)]
     return "false" if "false" in orders else "default"
-
-
-def _graph_of(variant: Any) -> Any | None:
-    """The graph of a pipeline; None where TensorFlow cannot write it down, as with arrays of gigabytes."""
-    ignore = tf.data.experimental.ExternalStatePolicy.IGNORE.value
-    try:
-        text = gen_dataset_ops.dataset_to_graph_v2(variant, external_state_policy=ignore).numpy()
-        return graph_pb2.GraphDef.FromString(text)
-    except tf.errors.OpError:
-        return None
 
 
 def _stages_of_graph(definition: Any) -> Iterator[_Stage]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runner.worker import private as keras_private
+from runner.worker import private
 
 INEXACT = "a keras.utils.PyDataset is Python code, which may not give the same again"
 
@@ -39,9 +39,7 @@ def as_pipeline(name: str, dataset: Any, seed: int | None) -> Any:
     if batches == 0:
         raise ValueError(f"{name} data is empty: the {type(dataset).__name__} has no batch")
     first = [_batch(name, dataset[index]) for index in range(min(2, batches or 2))]  # as many as `fit` looks at
-    pipeline = tf.data.Dataset.from_generator(
-        _Passes(name, dataset, seed), output_signature=keras_private.batch_spec(first)
-    )
+    pipeline = tf.data.Dataset.from_generator(_Passes(name, dataset, seed), output_signature=private.batch_spec(first))
     cardinality = tf.data.INFINITE_CARDINALITY if batches is None else batches
     options = tf.data.Options()  # by default TensorFlow may add a prefetch of its own
     options.experimental_optimization.inject_prefetch = False

@@ -18,8 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from runner.records import Trial
-from runner.worker import private as keras_private
+from runner.worker import private
 from runner.worker.data.feeds import ArrayFeed, Evaluator, Feed
+from runner.worker.global_state import Settings
 from runner.worker.oom import is_out_of_memory
 from runner.worker.programs.base import StepFunction
 from runner.worker.programs.fingerprint import Fingerprint, fingerprint
@@ -68,7 +69,7 @@ class Engine:
         """Metrics over a whole split, their names prefixed."""
         evaluator = self._evaluator(split)
         self.model.reset_metrics()
-        logs = keras_private.epoch_logs(self.model, evaluator())
+        logs = private.epoch_logs(self.model, evaluator())
         return {prefix + name: value for name, value in logs.items()}
 
     def save(self, file: Path) -> bool:
@@ -120,7 +121,7 @@ class Engines:
         found = fingerprint(built.model, variables(built.model)) if isinstance(built.feed, ArrayFeed) else None
         if found is None:
             return Engine(built, xla)
-        key = trial.data_key, repr((trial.train.batch_size, xla, keras_private.Settings.current())), found
+        key = trial.data_key, repr((trial.train.batch_size, xla, Settings.current())), found
         engine = self._engines.pop(key, None) or Engine(built, xla)
         if engine.is_shareable:
             self._engines[key] = engine  # the last in order is the last used
