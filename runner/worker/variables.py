@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
+Variable: TypeAlias = keras.Variable | tf.Variable
 _OWNERS = (
     keras.Layer,
     keras.Loss,
@@ -18,7 +19,7 @@ _OWNERS = (
 )
 
 
-def by_role(model: Any, captured: Sequence[Any]) -> dict[str, list[Any]]:
+def by_role(model: keras.Model, captured: Sequence[tf.Variable]) -> dict[str, list[Variable]]:
     """Variables by role; names differ from build to build, roles and order do not.
 
     Args:
@@ -40,14 +41,14 @@ def by_role(model: Any, captured: Sequence[Any]) -> dict[str, list[Any]]:
     return {**known, "captured": others}
 
 
-def captured_by(concrete: Any) -> Sequence[Any]:
+def captured_by(concrete: tf.types.experimental.ConcreteFunction) -> Sequence[tf.Variable]:
     """The variables that a concrete function uses, in the order in which its trace first used them."""
     # `graph.variables` comes from a set of addresses: its order differs from process to process.
     place = {id(handle): index for index, handle in enumerate(concrete.graph.external_captures)}
     return sorted(concrete.graph.variables, key=lambda variable: place[id(variable.handle)])
 
 
-def _attached(node: Any, seen: set[int]) -> Iterator[Any]:
+def _attached(node: object, seen: set[int]) -> Iterator[Variable]:
     """Variables on attributes and in containers: those of a second optimizer, say, which Keras does not list."""
     if id(node) in seen:
         return
@@ -64,5 +65,5 @@ def _attached(node: Any, seen: set[int]) -> Iterator[Any]:
             yield from _attached(child, seen)
 
 
-def _identity(variable: Any) -> int:
+def _identity(variable: Variable) -> int:
     return id(variable.value if isinstance(variable, keras.Variable) else variable)

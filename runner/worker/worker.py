@@ -15,7 +15,7 @@ from typing import TypeVar
 from runner.data import Data
 from runner.errors import Interrupted
 from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
-from runner.worker import memory, oom
+from runner.worker import memory, oom, training
 from runner.worker.building import made
 from runner.worker.data.arrays import ArrayData, array_data, is_stream
 from runner.worker.data.feeds import DataError, Resident
@@ -24,6 +24,7 @@ from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals
 from runner.worker.limits import Limits, initialise
 from runner.worker.mlflow_calls import MlflowCalls
+from runner.worker.model_files import export
 from runner.worker.printed import Output, Streams
 from runner.worker.programs.engine import Engines
 from runner.worker.said import in_one_line, place_of
@@ -72,7 +73,7 @@ class Worker:
         """
         if isinstance(loaded, Failure):
             return _of_trial(trial, loaded)
-        return self._guarded("build", trial, lambda: self._rehearse(trial, loaded, until_s))
+        return self._guarded("build", trial, lambda: self._check(trial, loaded, until_s))
 
     def probe(self, trial: Trial, loaded: Loaded, until_s: float = math.inf) -> Checked | Failure:
         """As `check`, with nothing left in memory of what was here before."""
@@ -137,7 +138,7 @@ class Worker:
     def export(self, trial: Trial, best: bool, folder: Path | None = None) -> Export | Failure:
         """The seated trial's model, as files of the folder or by value; `best` asks for the kept best weights."""
         if folder is not None:
-            return self._guarded("export", trial, lambda: self._seats[trial.id].export(best, folder))
+            return self._guarded("export", trial, lambda: export(self._seats[trial.id], best, folder))
         with tempfile.TemporaryDirectory() as temporary:
             found = self.export(trial, best, Path(temporary))
             if isinstance(found, Failure):
@@ -158,10 +159,10 @@ class Worker:
         seat = self._seat(trial, loaded)
         if isinstance(seat, Failure):
             return seat
-        report = self._guarded("train", trial, lambda: seat.advance(work, lambda: self._stopping))
+        report = self._guarded("train", trial, lambda: training.advance(seat, work, lambda: self._stopping))
         if isinstance(report, Failure):
             self._seats.pop(trial.id).leave()
-            return replace(report, epochs=tuple(seat.epochs), facts=seat.facts)
+            return replace(report, epochs=tuple(seat.progress.epochs), facts=seat.facts)
         return report
 
     def _seat(self, trial: Trial, loaded: Loaded) -> Seat | Failure:
@@ -216,11 +217,11 @@ class Worker:
                 place=place,
             )
 
-    def _rehearse(self, trial: Trial, loaded: ArrayData | None, until_s: float) -> Checked:
+    def _check(self, trial: Trial, loaded: ArrayData | None, until_s: float) -> Checked:
         memory.reset_peak()  # the first that touches a GPU, which may be full
         seat = self._sit(trial, loaded)
         try:
-            return replace(seat.rehearse(until_s), memory_mib=memory.peak_mib())
+            return replace(training.check(seat, until_s), memory_mib=memory.peak_mib())
         finally:
             seat.leave()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import collections
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -301,25 +300,3 @@ def test_xla_trains_the_partial_batch_too_and_agrees_with_the_graph(tunable: Any
     xla = train(Worker(), [tunable("000", {"dropout": 0.0}, compile="xla")])[0]
     for ours, theirs in zip(xla[1], graph[1], strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
-
-
-def test_a_step_is_timed_by_the_least_of_several_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runner.worker import seat
-
-    clock, taken = (
-        [0.0],
-        iter([0.15, 0.04, 0.4]),
-    )  # reading begins; well; another process
-
-    class Program:
-        asked: ClassVar[list[int]] = []
-
-        def run(self, place: Any, step: int, count: int) -> list[float]:
-            self.asked.append(count)
-            clock[0] += next(taken)
-            return [0.0]
-
-    monkeypatch.setattr(seat, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    timed: Any = SimpleNamespace(_engine=SimpleNamespace(program=Program()), _feed=SimpleNamespace(place=None))
-    assert seat.Seat._time_step(timed) == pytest.approx(0.02)
-    assert Program.asked == [1, 2, 4]
