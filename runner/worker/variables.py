@@ -1,4 +1,4 @@
-"""Every variable that training changes, wherever it hangs, in an order that is the same in every process."""
+"""Finds every variable that training changes, in an order that is the same in every process."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _OWNERS = (
 
 
 def by_role(model: keras.Model, captured: Sequence[tf.Variable]) -> dict[str, list[Variable]]:
-    """Variables by role; names differ from build to build, roles and order do not.
+    """Variables by role. Names differ from one build to the next, roles and order do not.
 
     Args:
-        model: compiled; what a step has not created yet is not there.
-        captured: variables of the traced step, among them some that are no attribute of anything in the model.
+        model: compiled. Variables that a step has not created yet are missing.
+        captured: variables of the traced step. Some of them may be attributes of no object of the model.
     """
     known = {
         "trainable": list(model.trainable_variables),
@@ -43,13 +43,13 @@ def by_role(model: keras.Model, captured: Sequence[tf.Variable]) -> dict[str, li
 
 def captured_by(concrete: tf.types.experimental.ConcreteFunction) -> Sequence[tf.Variable]:
     """The variables that a concrete function uses, in the order in which its trace first used them."""
-    # `graph.variables` comes from a set of addresses: its order differs from process to process.
+    # `graph.variables` is made from a set of addresses, so that its order differs between processes.
     place = {id(handle): index for index, handle in enumerate(concrete.graph.external_captures)}
     return sorted(concrete.graph.variables, key=lambda variable: place[id(variable.handle)])
 
 
 def _attached(node: object, seen: set[int]) -> Iterator[Variable]:
-    """Variables on attributes and in containers: those of a second optimizer, say, which Keras does not list."""
+    """Variables in attributes and containers, such as those of a second optimizer, which Keras does not list."""
     if id(node) in seen:
         return
     seen.add(id(node))

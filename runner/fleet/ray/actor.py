@@ -34,10 +34,10 @@ class RayWorker:
         if (here := os.getcwd()) not in sys.path:  # the driver's folder: last, for modules that nothing else has
             sys.path.append(here)
         from runner.worker import startup
-        from runner.worker.exits import tell_exits
+        from runner.worker.exits import report_exits
 
         device = startup.configure(allocation)
-        tell_exits()
+        report_exits()
         from runner.worker.printed import Descriptors, Output
         from runner.worker.worker import Worker
 

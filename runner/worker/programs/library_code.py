@@ -1,4 +1,4 @@
-"""Whether a function or a class is a library's own code, as it was when the library was imported."""
+"""Whether a function or a class is a library's own code, unchanged since the library was imported."""
 
 from __future__ import annotations
 
