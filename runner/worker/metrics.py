@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,4 +24,12 @@ def as_numbers(logs: Mapping[str, ArrayLike]) -> dict[str, float]:
         if 1 < values.size <= _MAX_COMPONENTS:
             for index in np.ndindex(values.shape):
                 found["/".join([name, *map(str, index)])] = float(values[index])
+    return found
+
+
+def flat(logs: Mapping[str, Any]) -> dict[str, ArrayLike]:
+    """Logs without levels, as `History` has them, and without None."""
+    found: dict[str, ArrayLike] = {}
+    for name, value in logs.items():
+        found |= flat(value) if isinstance(value, Mapping) else {} if value is None else {name: value}
     return found

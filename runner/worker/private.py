@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import local
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ from tensorflow.python.eager import context
 from tensorflow.python.framework import config, op_def_registry, random_seed
 from tensorflow.python.ops import gen_dataset_ops
 
-from runner.worker.metrics import as_numbers
+from runner.worker import missing
+from runner.worker.metrics import as_numbers, flat
 from runner.worker.oom import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -53,8 +54,13 @@ def symbolic_build(model: keras.Model, batch: object) -> bool:
     Raises:
         Exception: memory ran out while the variables were created.
     """
+    build = missing.part(
+        model, "keras.Model", "_symbolic_build", "every trial traces its own model, which takes longer"
+    )
+    if build is None:
+        return False
     try:
-        model._symbolic_build(data_batch=batch)
+        build(data_batch=batch)
     except Exception as err:  # any layer may fail on symbolic values; only its trace shows whether it trains
         if is_out_of_memory(err):
             raise
@@ -70,20 +76,15 @@ def is_built(model: keras.Model) -> bool:
 
 def epoch_logs(model: keras.Model, logs: Any) -> dict[str, float]:
     """The values that `fit` shows after a step that returned `logs`; a vector's components beside its mean."""
-    return as_numbers(_flat(model._get_metrics_result_or_logs(logs)))
-
-
-def _flat(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """Without levels, as `History` has them, and without None."""
-    flat: dict[str, Any] = {}
-    for name, value in logs.items():
-        flat |= _flat(value) if isinstance(value, Mapping) else {} if value is None else {name: value}
-    return flat
+    return as_numbers(flat(model._get_metrics_result_or_logs(logs)))
 
 
 def tensor_name(tensor: keras.KerasTensor) -> str | None:
     """An input's name as a loaded model has it, which is its layer's; any other symbolic tensor's own name."""
-    layer = getattr(getattr(tensor, "_keras_history", None), "operation", None)
+    if not isinstance(tensor, keras.KerasTensor):
+        return getattr(tensor, "name", None)
+    effect = "a recorded signature may name inputs otherwise than the loaded model"
+    layer = getattr(missing.part(tensor, "keras.KerasTensor", "_keras_history", effect), "operation", None)
     return layer.name if isinstance(layer, keras.layers.InputLayer) else getattr(tensor, "name", None)
 
 
@@ -168,13 +169,15 @@ def set_unseeded_generator_state(state: np.ndarray) -> None:
 # model's first turn. Here kernels are discarded when such an op next asks for its seed: it starts again all the same.
 # A model of Keras' own layers has no such op, and keeps its kernels.
 
-_clear_kernels, _get_seed = pywrap_tfe.TFE_ContextClearCaches, random_seed.get_seed
+_SLOWER = "the first turn of each trial takes longer"
+_clear_kernels = missing.part(pywrap_tfe, "tensorflow.python.pywrap_tfe", "TFE_ContextClearCaches", _SLOWER)
+_get_seed = missing.part(random_seed, "tensorflow.python.framework.random_seed", "get_seed", _SLOWER)
 _is_clearing_due = False
 
 
 def set_seeds(seed: int) -> None:
     """Seeds Python, NumPy, Keras and TensorFlow as `keras.utils.set_random_seed` does, and keeps kernels if it can."""
-    with _kernels_kept():
+    with _kernels_kept() if _clear_kernels and _get_seed else nullcontext():
         keras.utils.set_random_seed(seed)
 
 
@@ -242,8 +245,21 @@ def name_of_variable(variable: tf.Variable) -> str:
 # TensorFlow: parts of a `tf.data` pipeline.
 
 
+_ARGUMENTS = {  # that a dataset of this kind keeps
+    "_MapAndBatchDataset": ("_num_parallel_calls_t",),
+    "_ParallelBatchDataset": ("_num_parallel_calls", "_deterministic"),
+    "_ParallelInterleaveDataset": ("_num_parallel_calls",),
+    "_ParallelMapDataset": ("_num_parallel_calls", "_deterministic"),
+    "_RandomDataset": ("_rerandomize",),
+    "_ShuffleDataset": ("_reshuffle_each_iteration",),
+}
+
+
 def inputs_of(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
     """The datasets that this one reads."""
+    kind = type(dataset).__name__
+    for name in _ARGUMENTS.get(kind, ()):
+        missing.part(dataset, f"tensorflow.python.data.{kind}", name, "a pipeline may count as exact that is not")
     return list(dataset._inputs())
 
 
@@ -269,13 +285,13 @@ def is_random_each_pass(dataset: tf.data.Dataset) -> bool:
     return is_reshuffled or bool(getattr(dataset, "_rerandomize", False))
 
 
-def variant_of(dataset: tf.data.Dataset) -> tf.Tensor:
-    """The tensor by which TensorFlow's ops know the dataset."""
-    return dataset._variant_tensor
+def graph_of(pipeline: tf.data.Dataset | tf.Tensor) -> graph_pb2.GraphDef | None:
+    """The graph of a pipeline; None if TensorFlow cannot serialize it, for example arrays of gigabytes.
 
-
-def graph_of(variant: tf.Tensor) -> graph_pb2.GraphDef | None:
-    """The graph of a pipeline; None if TensorFlow cannot serialize it, for example arrays of gigabytes."""
+    Args:
+        pipeline: a dataset, or the variant tensor that stands for one.
+    """
+    variant = getattr(pipeline, "_variant_tensor", pipeline)
     ignore = tf.data.experimental.ExternalStatePolicy.IGNORE.value
     try:
         text = gen_dataset_ops.dataset_to_graph_v2(variant, external_state_policy=ignore).numpy()

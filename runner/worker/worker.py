@@ -15,7 +15,7 @@ from typing import TypeVar
 from runner.data import Data
 from runner.errors import Interrupted
 from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
-from runner.worker import memory, oom, training
+from runner.worker import memory, missing, oom, training
 from runner.worker.building import made
 from runner.worker.data.arrays import ArrayData, array_data, is_stream
 from runner.worker.data.feeds import DataError, Resident
@@ -187,7 +187,8 @@ class Worker:
         with self._output.of(trial.id), self._limits.kept(), self._mlflow_calls.ignored(trial.source.identity):
             answer = self._tried(kind, trial, call)
         if isinstance(answer, Checked | Report | Export | Snapshot | Failure):
-            answer = replace(answer, aside=Aside(output=self._output.take(trial.id), warnings=tuple(self._warnings)))
+            warnings = (*self._warnings, *missing.warnings())
+            answer = replace(answer, aside=Aside(output=self._output.take(trial.id), warnings=warnings))
             self._warnings.clear()
         return answer
 

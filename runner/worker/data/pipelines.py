@@ -204,7 +204,7 @@ def _order(part: tf.data.Dataset) -> str:
     if type(part).__name__ != "_ParallelInterleaveDataset":
         return "default"
     # It keeps its argument only in the graph, which is small: such a part reads names of files, seldom arrays.
-    definition = private.graph_of(private.variant_of(part))
+    definition = private.graph_of(part)
     nodes = [] if definition is None else definition.node
     orders = [_order_of_node(node) for node in nodes if _PARALLEL_NODE.fullmatch(node.op)]
     return "false" if "false" in orders else "default"
