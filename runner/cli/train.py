@@ -78,10 +78,11 @@ def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
 def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool, with_probe: bool) -> None:
     """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
     config = load(arguments, config_dir, config_name)
-    from runner.driver import plan as planning
     from runner.driver.prepare import prepare, probe
 
     prepared = prepare(config)
+    from runner.driver import plan as planning  # imports SQLAlchemy, which a mistake in the config need not wait for
+
     made = planning.make_plan(probe(prepared) if with_probe else prepared)
     if as_json:
         click.echo(json.dumps(planning.as_json(made), indent=2, default=str))

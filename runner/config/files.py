@@ -1,28 +1,22 @@
-"""Composes the config folder's YAML files with Hydra, after reading each of them strictly."""
+"""The config folder: reads its YAML files and composes those that defaults lists and choices name."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from runner.config.origins import Layer
-from runner.config.yaml_files import read_yaml
+from runner.config.origins import Key, Layer, Values, merged, with_python_names
+from runner.config.yaml_nodes import MAX_LENGTH, FileLoader, kind, parse, plain
 from runner.errors import ConfigError, did_you_mean
 
-_GLOBAL = "# @package _global_"
-_OPTION = re.compile(r"[\w./-]+")
+GLOBAL = "# @package _global_"
+_PACKAGE = re.compile(r"(?:#.*\n|\s*\n)*?#\s*@package\s+(\S+)")
+_PATH = re.compile(r"[\w./-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,22 +36,51 @@ class Folder:
         return shown_path(self.path / f"{config}.yaml")
 
     def has_group(self, group: str) -> bool:
-        """True where the folder has configs to choose from under this name."""
+        """Whether the folder has configs to choose from under this name."""
         return (self.path / group).is_dir()
 
-    def options(self, group: str) -> list[str]:
-        """The configs of a group."""
-        return sorted(file.stem for file in (self.path / group).glob("*.yaml"))
+    def missing(self, group: str, option: str) -> str:
+        """The end of an error about a config that does not exist: what is probably meant, and what there is."""
+        available = sorted(file.stem for file in (self.path / group).glob("*.yaml"))
+        return f"{did_you_mean(option, available) or ';'} available: {', '.join(available) or 'none'}"
+
+    def option_problem(self, group: str, option: object) -> str | None:
+        """What is wrong with a choice for a group; None if nothing is."""
+        if not isinstance(option, str) or not _PATH.fullmatch(option) or option[0] == "/" or ".." in option.split("/"):
+            return f"must be one name; got {option!r}{self.missing(group, str(option))}"
+        if (self.path / group / f"{option}.yaml").is_file():
+            return None
+        return f"no such config in {shown_path(self.path / group)}{self.missing(group, option)}"
+
+
+def open_folder(config_dir: Path | None, config_name: str) -> Folder | None:
+    """Finds the config folder: `config_dir`, else `conf` here; None if nobody asks for one and `conf` has no config.
+
+    Raises:
+        ConfigError: there is no such folder, or it has no primary config of that name.
+    """
+    name = config_name.removesuffix(".yaml")
+    folder = Folder(path=(config_dir or Path("conf")).absolute(), name=name)
+    if "\0" in f"{folder.path}{name}" or name != name.strip("/") or ".." in name.split("/") or not name:
+        raise ConfigError(f"command line: --config-name: must be the name of a file in the config folder; got {name!r}")
+    if (folder.path / f"{name}.yaml").is_file():
+        return folder
+    if config_dir is None and name == "config":
+        return None
+    if not folder.path.is_dir():
+        raise ConfigError(f"command line: --config-dir: {shown_path(folder.path)} is not a folder")
+    hint = folder.missing("", name)
+    raise ConfigError(f"command line: --config-name: no {name}.yaml in {shown_path(folder.path)}{hint}")
 
 
 def shown_path(path: Path) -> str:
-    """A path relative to the current folder where it lies within it."""
+    """A path relative to the current folder if it lies within it."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 
 
-def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[dict[str, Any], tuple[Layer, ...]]:
-    """Composes the primary config and its defaults list.
+def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[Values, tuple[Layer, ...]]:
+    """Composes the primary config with the configs that its defaults list and the command line choose.
 
     Args:
         folder: where the files are.
@@ -69,150 +92,143 @@ def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[d
     Raises:
         ConfigError: naming file and line.
     """
-    reading = _Reading(folder=folder, choices=choices)
-    reading.follow(folder.name)
-    if reading.problems:
-        raise ConfigError(reading.problems)
-    overrides = []
-    for group, option in choices.items():
-        if option is not None:
-            overrides.append(f"{group}={option}" if group in reading.groups else f"+{group}={option}")
-        elif group in reading.groups:
-            overrides.append(f"~{group}")
-    values, paths = _hydra(folder, overrides)
-    layers = []
-    for config, package in paths:
-        if config not in reading.roots:
-            reading.follow(config)
-        layers.append(Layer(path=folder.shown(config), package=package, root=reading.roots.get(config)))
-    if reading.problems:
-        raise ConfigError(reading.problems)
-    return values, tuple(layers)
+    composition = _Composition(folder=folder, choices=choices)
+    composition.add(folder.name, (), folder.shown(folder.name))
+    for group in [group for group in choices if group not in composition.chosen]:
+        composition.choose(group, choices[group], tuple(group.split("/")), "command line")
+    if composition.problems:
+        raise ConfigError(composition.problems)
+    return with_python_names(composition.values), tuple(composition.layers)
 
 
-def check_option(folder: Folder, group: str, option: Any) -> str | None:
-    """What is wrong with a choice for a group; None where nothing is."""
-    available = ", ".join(folder.options(group)) or "none"
-    if not isinstance(option, str) or not _OPTION.fullmatch(option) or _leaves(option):
-        return f"must be one name; got {option!r}; available: {available}"
-    if (folder.path / group / f"{option}.yaml").is_file():
-        return None
-    hint = did_you_mean(option, folder.options(group))
-    return f"no such config in {shown_path(folder.path / group)}{hint or ';'} available: {available}"
+def read_file(path: Path, shown: str) -> tuple[str, yaml.MappingNode | None, Values]:
+    """Reads one file.
 
+    Args:
+        path: the file.
+        shown: how errors name it.
 
-def _leaves(path: str) -> bool:
-    return path.startswith("/") or ".." in path.split("/")
+    Returns:
+        Its text, its top mapping (None for an empty file), and the values.
+
+    Raises:
+        ConfigError: naming file and line of everything that is wrong.
+    """
+    try:
+        content = path.read_bytes()
+        if len(content) > MAX_LENGTH:
+            raise ConfigError(f"{shown}: {len(content)} bytes; a config has at most {MAX_LENGTH}")
+        text = content.decode("utf-8")
+        root, problems = parse(text, FileLoader)
+        values = plain(root, FileLoader) if root is not None and not problems else None
+    except OSError as err:
+        raise ConfigError(f"{shown}: cannot be read: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        line = content.count(b"\n", 0, err.start) + 1
+        raise ConfigError(f"{shown}:{line}: not UTF-8 text") from err
+    except yaml.MarkedYAMLError as err:
+        mark = err.problem_mark or err.context_mark
+        what = "a tab character; indent with spaces" if "'\\t'" in str(err.problem) else err.problem or err.context
+        raise ConfigError(f"{shown}:{mark.line + 1 if mark else 1}: not valid YAML: {what}") from err
+    except yaml.YAMLError as err:
+        raise ConfigError(f"{shown}: not valid YAML: {' '.join(str(err).split())}") from err
+    if problems:
+        raise ConfigError([f"{shown}:{line}: {what}" for line, what in problems])
+    if values is None:
+        return text, None, {}
+    if not isinstance(root, yaml.MappingNode) or not isinstance(values, dict):
+        raise ConfigError(f"{shown}:1: a config is a list of `key: value` lines; got {kind(root) if root else values}")
+    return text, root, values
 
 
 @dataclass(kw_only=True, slots=True)
-class _Reading:
-    """Follows the defaults lists as Hydra will, reading each file strictly."""
+class _Composition:
+    """Files merged so far; later ones win."""
 
     folder: Folder
     choices: Mapping[str, str | None]
-    roots: dict[str, yaml.MappingNode | None] = field(default_factory=dict)
-    groups: set[str] = field(default_factory=set)
+    values: Values = field(default_factory=dict)
+    layers: list[Layer] = field(default_factory=list)
+    chosen: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
-    def follow(self, config: str) -> None:
-        if config in self.roots:
+    def add(self, config: str, package: Key, place: str) -> None:
+        """Adds a file and, before it or at `_self_`, those that its defaults list names.
+
+        Args:
+            config: the file's path in the folder, without `.yaml`.
+            package: where its content goes, if its first line names no other package.
+            place: what names the file, for errors.
+        """
+        if config in self.named:
+            self.problems.append(f"{place}: defaults: {config}.yaml is named twice, or leads back to itself")
             return
+        self.named.add(config)
         shown = self.folder.shown(config)
-        self.roots[config] = None
         try:
-            root = self.roots[config] = read_yaml(self.folder.path / f"{config}.yaml", shown)
+            text, root, values = read_file(self.folder.path / f"{config}.yaml", shown)
         except ConfigError as err:
             self.problems.extend(err.problems)
             return
-        if config.startswith("experiment/") and _GLOBAL not in (self.folder.path / f"{config}.yaml").read_text("utf-8"):
-            self.problems.append(f"{shown}:1: an experiment's config begins with the line `{_GLOBAL}`")
-        for key, value in root.value if root is not None else ():
-            line = f"{shown}:{key.start_mark.line + 1}"
-            if key.value == "hydra":
-                self.problems.append(f"{line}: hydra: Hydra's own settings are not used here; remove them")
-            if key.value == "defaults":
-                for group, option, mark, optional in self._defaults(value, line):
-                    self._default(config, group, option, f"{shown}:{mark.line + 1}", optional)
-
-    def _defaults(self, node: yaml.Node, line: str) -> Iterator[tuple[str | None, str, yaml.Mark, bool]]:
-        if not isinstance(node, yaml.SequenceNode):
-            self.problems.append(f"{line}: defaults: must be a list, such as [_self_, experiment: digits]")
-            return
-        for item in node.value:
-            if isinstance(item, yaml.ScalarNode):
-                if item.value != "_self_":
-                    yield None, item.value, item.start_mark, False
-            elif isinstance(item, yaml.MappingNode) and len(item.value) == 1:
-                key, value = item.value[0]
-                optional = key.value.startswith("optional ")
-                group = key.value.removeprefix("optional ").removeprefix("override ").split("@")[0]
-                for option in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                    if isinstance(option, yaml.ScalarNode) and not option.tag.endswith(":null"):
-                        yield group, option.value, key.start_mark, optional
-                    else:
-                        self.groups.add(group)
+        if config.startswith("experiment/") and GLOBAL not in text:
+            self.problems.append(f"{shown}:1: an experiment's config begins with the line `{GLOBAL}`")
+        if (header := _PACKAGE.match(text)) is not None and header[1] != "_group_":
+            package = () if header[1] == "_global_" else tuple(header[1].split("."))
+        values.pop("defaults", None)
+        layer = Layer(path=shown, package=package, root=root)
+        node = next((value for key, value in root.value if key.value == "defaults"), None) if root else None
+        if node is not None and not isinstance(node, yaml.SequenceNode):
+            line = node.start_mark.line + 1
+            self.problems.append(f"{shown}:{line}: defaults: must be a list, such as [_self_, experiment: digits]")
+        entries = node.value if isinstance(node, yaml.SequenceNode) else []
+        is_merged = False
+        for entry in entries:
+            if (default := plain(entry, FileLoader)) == "_self_":
+                self._merge(layer, values)
+                is_merged = True
             else:
-                self.problems.append(f"{shown_mark(item.start_mark, line)}: defaults: not a name or `group: name`")
+                line = f"{shown}:{entry.start_mark.line + 1}"
+                self._follow(default, os.path.dirname(config), package, line)
+        if not is_merged:
+            self._merge(layer, values)
 
-    def _default(self, config: str, group: str | None, option: str, line: str, optional: bool) -> None:
-        if "${" in option:
+    def choose(self, group: str, option: object, package: Key, place: str, optional: bool = False) -> None:
+        """Adds a config of a group; None for none."""
+        if option is None:
             return
-        if (group or option).lstrip("/").split("/")[0] == "hydra":
-            self.problems.append(f"{line}: defaults: Hydra's own settings are not used here; remove them")
-            return
-        path = os.path.join(group or "", option.split("@")[0].removesuffix(".yaml"))
-        base = "" if path.startswith("/") else os.path.dirname(config)
-        path = os.path.normpath(os.path.join(base, path.lstrip("/")))
-        if group is not None:
-            name = os.path.normpath(os.path.join(base, group.lstrip("/")))
-            self.groups.add(name)
-            if name in self.choices:
-                option = self.choices[name] or ""
-                path = f"{name}/{option}"
-            if not option:
-                return
+        path = os.path.normpath(f"{group}/{option}".lstrip("/").removesuffix(".yaml"))
         if path.startswith(".."):
-            self.problems.append(f"{line}: defaults: {option}: lies outside the config folder")
+            self.problems.append(f"{place}: defaults: {option}: lies outside the config folder")
         elif (self.folder.path / f"{path}.yaml").is_file():
-            self.follow(path)
+            self.add(path, package, place)
         elif not optional:
-            folder = os.path.dirname(path)
-            available = self.folder.options(folder)
-            hint = did_you_mean(os.path.basename(path), available) or ";"
-            self.problems.append(f"{line}: defaults: no {path}.yaml{hint} available: {', '.join(available) or 'none'}")
+            hint = self.folder.missing(os.path.dirname(path), os.path.basename(path))
+            self.problems.append(f"{place}: defaults: no {path}.yaml{hint}")
 
+    def _follow(self, entry: object, base: str, package: Key, place: str) -> None:
+        """Follows an item of a defaults list; `base` is the folder of the file that has it."""
+        if isinstance(entry, str):
+            entry = {os.path.dirname(entry): os.path.basename(entry)}
+        group, chosen = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (None, None)
+        path = str(group).removeprefix("optional ")
+        options = chosen if isinstance(chosen, list) else [chosen]
+        if group is None or not all(_PATH.fullmatch(f"{path}/{option}") for option in options):
+            self.problems.append(
+                f"{place}: defaults: must be _self_, a name, or `group: name`; got {entry!r}; a file's first line "
+                "names its package (# @package NAME), and the primary config or the command line chooses for all files"
+            )
+            return
+        below = "" if path.startswith("/") else base
+        name = os.path.normpath(os.path.join(below, path.strip("/")))
+        self.chosen.add(name)
+        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+        for option in [self.choices[name]] if name in self.choices else options:
+            inner = (*(package if below == base else ()), *parts)
+            self.choose(name, option, inner, place, optional=path != group)
 
-def shown_mark(mark: yaml.Mark, line: str) -> str:
-    """The place of a node, in the file that `line` names."""
-    return f"{line.rsplit(':', 1)[0]}:{mark.line + 1}"
-
-
-def _hydra(folder: Folder, overrides: list[str]) -> tuple[dict[str, Any], list[tuple[str, tuple[str, ...]]]]:
-    try:
-        if GlobalHydra.instance().is_initialized():
-            GlobalHydra.instance().clear()
-        with initialize_config_dir(config_dir=str(folder.path), version_base="1.3"):
-            composed = compose(config_name=folder.name, overrides=overrides)
-            loader = GlobalHydra.instance().config_loader()
-            defaults = loader.compute_defaults_list(folder.name, overrides, RunMode.RUN).defaults
-        values = OmegaConf.to_container(composed, resolve=False)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, AssertionError) as err:
-        raise ConfigError(f"{folder.shown(folder.name)}: cannot be composed: {_one_line(err)}") from err
-    except (RecursionError, AttributeError, KeyError) as err:
-        raise ConfigError(f"{folder.shown(folder.name)}: cannot be composed; check its defaults list") from err
-    paths = [
-        (default.config_path, tuple(part for part in (default.package or "").split(".") if part))
-        for default in defaults
-        if default.config_path and not default.config_path.startswith("hydra/")
-    ]
-    return (values if isinstance(values, dict) else {}), paths
-
-
-def _one_line(err: Exception) -> str:
-    kept = []
-    for line in str(err).splitlines():
-        if line.startswith(("Config search path", "To append", "Set the environment variable")):
-            break
-        kept.append(line.strip())
-    return " ".join(part for part in kept if part)[:400] or type(err).__name__
+    def _merge(self, layer: Layer, values: Values) -> None:
+        self.layers.append(layer)
+        for part in reversed(layer.package):
+            values = {part: values}
+        self.values = merged(self.values, values)

@@ -1,4 +1,4 @@
-"""Where each value of a config came from, so that an error can name file and line."""
+"""Keys of a config, and where each of its values came from, so that an error can name file and line."""
 
 from __future__ import annotations
 
@@ -7,9 +7,46 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from runner.experiment.identifiers import as_python
+from runner.experiment.annotations import as_python
 
 Key = tuple[str, ...]
+Values = dict[str, object]
+
+
+def split_scope(key: Key) -> tuple[Key, Key]:
+    """Splits `members.NAME` off a key; the scope of other keys is empty."""
+    return (key[:2], key[2:]) if key[:1] == ("members",) and len(key) > 2 else ((), key)
+
+
+def is_value(key: Key) -> bool:
+    """Whether a mapping at this key is one value, such as a parameter's, and no section of the config."""
+    inner = split_scope(key)[1]
+    sections = {"params": 1, "search.space": 2, "search.points": 3}
+    return any(len(inner) > length and ".".join(inner).startswith(f"{name}.") for name, length in sections.items())
+
+
+def merged(base: Values, over: Values) -> Values:
+    """A copy of `base` with the values of `over`; mappings are merged, anything else is replaced."""
+    whole = dict(base)
+    for name, value in over.items():
+        below = base.get(name)
+        whole[name] = merged(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value
+    return whole
+
+
+def with_python_names(values: Values, key: Key = ()) -> Values:
+    """A copy whose parameters are named as Python reads the names; what a mapping holds that is a value stays."""
+
+    def renamed(node: object, key: Key) -> object:
+        if isinstance(node, dict):
+            return with_python_names(node, key)
+        return (
+            [renamed(item, (*key, str(index))) for index, item in enumerate(node)] if isinstance(node, list) else node
+        )
+
+    if is_value(key):
+        return values
+    return {as_python(name): renamed(item, (*key, name)) for name, item in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +54,7 @@ class Layer:
     """One YAML file of a composed config.
 
     Args:
-        path: the file, as shown to the user.
+        path: the file, as errors show it.
         package: where in the config its content goes; empty for the top.
         root: the file's YAML nodes; None for an empty file.
     """
@@ -27,28 +64,21 @@ class Layer:
     root: yaml.MappingNode | None
 
     def find(self, key: Key) -> tuple[int, int]:
-        """How many leading parts of `key` this file holds, and the line of the last of them."""
+        """How many leading parts of `key` this file holds, and the line of the last of them; zeros for none."""
         if self.root is None or key[: len(self.package)] != self.package:
             return 0, 0
-        node: yaml.Node = self.root
+        node: yaml.Node | None = self.root
         depth, line = len(self.package), 0
-        for part in key[len(self.package) :]:
-            entry = _entry(node, part)
-            if entry is None:
+        for part in key[depth:]:
+            entries: list[tuple[yaml.Node, yaml.Node]] = []
+            if isinstance(node, yaml.SequenceNode) and part.isdigit():
+                entries = [(item, item) for item in node.value[int(part) :]]
+            elif isinstance(node, yaml.MappingNode):
+                entries = [entry for entry in node.value if as_python(entry[0].value) == part]
+            if not entries:
                 break
-            depth, line, node = depth + 1, entry[0], entry[1]
+            depth, line, node = depth + 1, entries[0][0].start_mark.line + 1, entries[0][1]
         return (depth, line) if line else (0, 0)
-
-
-def _entry(node: yaml.Node, part: str) -> tuple[int, yaml.Node] | None:
-    if isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
-        item = node.value[int(part)]
-        return item.start_mark.line + 1, item
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if as_python(key.value) == part:
-                return key.start_mark.line + 1, value
-    return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,14 +99,10 @@ class Origins:
         """The beginning of an error about `key`: "conf/a.yaml:12: train.epochs"."""
         for length in range(len(key), 0, -1):
             if key[:length] in self.settings:
-                written = self.settings[key[:length]]
-                return f"command line: {shown((written, *key[length:]))}"
-        best = (0, 0)
-        path = self.fallback
-        for layer in self.layers:
-            found = layer.find(key)
-            if found[0] and found[0] >= best[0]:
-                best, path = found, f"{layer.path}:{found[1]}"
+                return f"command line: {shown((self.settings[key[:length]], *key[length:]))}"
+        found = [(*layer.find(key), index) for index, layer in enumerate(self.layers)]
+        depth, line, index = max(found, key=lambda item: (item[0], item[2]), default=(0, 0, 0))
+        path = f"{self.layers[index].path}:{line}" if depth else self.fallback
         return f"{path}: {shown(key)}"
 
 

@@ -3,101 +3,81 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from runner.config.origins import Key, Origins
-from runner.errors import ConfigError
+from runner.config.origins import Key, Origins, Values
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")
+_REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}", re.ASCII)
 MAX_TEXT = 10_000  # characters; references to references could otherwise grow without bound
+MAX_DEPTH = 50  # references to references
 
 
-class References:
-    """Resolves each value once.
+def resolve(values: Values, origins: Origins) -> tuple[Values, list[str]]:
+    """Replaces every reference.
 
     Args:
         values: the config as plain values.
         origins: where they came from, for errors.
+
+    Returns:
+        A copy without references, None in place of those that are wrong; and a sentence for every reference that is
+        not plain, or leads to nothing, to a section, or back to itself.
     """
+    known: dict[Key, object] = {}
+    open_keys: list[Key] = []
+    problems: dict[str, None] = {}
 
-    def __init__(self, values: Mapping[str, Any], origins: Origins) -> None:
-        self._values = values
-        self._origins = origins
-        self._known: dict[Key, Any] = {}
-        self._open: list[Key] = []
-        self._problems: dict[str, None] = {}
+    def refuse(key: Key, what: str) -> None:
+        problems[f"{origins.place(*key)}: {what}"] = None
 
-    def resolved(self) -> dict[str, Any]:
-        """All values, with no reference left.
-
-        Raises:
-            ConfigError: listing every reference that leads nowhere, to a section, or back to itself.
-        """
-        result = self._tree((), self._values)
-        if self._problems:
-            raise ConfigError(tuple(self._problems))
-        assert isinstance(result, dict)
-        return result
-
-    def value(self, *key: str) -> Any:
-        """One value resolved; None where it is missing or wrong (`resolved` then says what is)."""
-        node = self._node(key)
-        return self._text(key, node) if isinstance(node, str) else node
-
-    def _tree(self, key: Key, node: Any) -> Any:
-        if isinstance(node, Mapping):
-            return {name: self._tree((*key, str(name)), item) for name, item in node.items()}
+    def tree(key: Key, node: object) -> object:
+        if isinstance(node, dict):
+            return {name: tree((*key, name), item) for name, item in node.items()}
         if isinstance(node, list):
-            return [self._tree((*key, str(index)), item) for index, item in enumerate(node)]
-        return self._text(key, node) if isinstance(node, str) else node
+            return [tree((*key, str(index)), item) for index, item in enumerate(node)]
+        return scalar(key, node)
 
-    def _text(self, key: Key, text: str) -> Any:
-        if "${" not in text:
-            return text
-        if key not in self._known:
-            self._open.append(key)
-            whole = _REFERENCE.fullmatch(text)
-            if whole:
-                value = self._follow(key, whole[1])
+    def scalar(key: Key, value: object) -> object:
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        if key not in known:
+            known[key] = None
+            open_keys.append(key)
+            if "${" in _REFERENCE.sub("", value):
+                what = "only plain references such as ${name} or ${train.epochs} are allowed"
+                refuse(key, f"{what}; got {value[:80]!r}")
+            elif whole := _REFERENCE.fullmatch(value):
+                known[key] = target(key, whole[1])
             else:
-                value = _REFERENCE.sub(lambda match: _as_text(self._follow(key, match[1])), text)
-            if isinstance(value, str) and ("${" in value or len(value) > MAX_TEXT):
-                self._problem(key, "cannot be resolved to plain text")
-                value = None
-            self._open.pop()
-            self._known[key] = value
-        return self._known[key]
+                known[key] = _REFERENCE.sub(lambda match: _as_text(target(key, match[1])), value)
+            found = known[key]
+            if isinstance(found, str) and ("${" in found or len(found) > MAX_TEXT):
+                refuse(key, "cannot be resolved to plain text")
+                known[key] = None
+            open_keys.pop()
+        return known[key]
 
-    def _follow(self, key: Key, name: str) -> Any:
-        target = tuple(name.split("."))
-        node = self._node(target)
-        if target in self._open or len(self._open) > 50:
-            self._problem(key, f"${{{name}}} leads back to itself")
-            return None
-        if node is None and not self._exists(target):
-            self._problem(key, f"${{{name}}} refers to a key that does not exist")
-            return None
-        if isinstance(node, Mapping | list):
-            self._problem(key, f"${{{name}}} refers to a section; refer to one of its values")
-            return None
-        return self._text(target, node) if isinstance(node, str) else node
+    def target(key: Key, name: str) -> object:
+        path: Key = ()
+        node: object = values
+        for part in name.split("."):
+            if not isinstance(node, dict) or part not in node:
+                refuse(key, f"${{{name}}} refers to a key that does not exist")
+                return None
+            path, node = (*path, part), node[part]
+        if isinstance(node, dict | list):
+            refuse(key, f"${{{name}}} refers to a section; refer to one of its values")
+        elif path in open_keys or len(open_keys) > MAX_DEPTH:
+            refuse(key, f"${{{name}}} leads back to itself")
+        else:
+            return scalar(path, node)
+        return None
 
-    def _problem(self, key: Key, what: str) -> None:
-        self._problems[f"{self._origins.place(*key)}: {what}"] = None
-
-    def _exists(self, key: Key) -> bool:
-        parent = self._node(key[:-1])
-        return isinstance(parent, Mapping) and key[-1] in parent
-
-    def _node(self, key: Key) -> Any:
-        node: Any = self._values
-        for part in key:
-            node = node.get(part) if isinstance(node, Mapping) else None
-        return node
+    resolved = tree((), values)
+    assert isinstance(resolved, dict)
+    return resolved, list(problems)
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

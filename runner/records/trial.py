@@ -74,6 +74,13 @@ class TrainSettings:
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """The settings that have these plain values."""
+        rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
+        made = {name: None if values[name] is None else rule(**values[name]) for name, rule in rules.items()}
+        return cls(**{**values, **made})
+
     def steps_in_turn(self, steps_per_epoch: int, step: int) -> int:
         """Steps of the turn that starts after `step` optimizer steps: within an epoch, or to the end of one."""
         left = steps_per_epoch - step % steps_per_epoch
@@ -173,13 +180,19 @@ class Trial:
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
         """The trial whose `to_json` gave these plain values."""
-        train, source = dict(record["train"]), dict(record["source"])
-        rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
-        train |= {name: None if train[name] is None else rule(**train[name]) for name, rule in rules.items()}
+        source = dict(record["source"])
         source["files"] = tuple((name, text) for name, text in source["files"])
         names = {name: tuple(record[name]) for name in ("data_params", "model_params", "searched")}
         params = decode(record["params"])
-        return cls(**{**record, **names, "params": params, "source": Source(**source), "train": TrainSettings(**train)})
+        return cls(
+            **{
+                **record,
+                **names,
+                "params": params,
+                "source": Source(**source),
+                "train": TrainSettings.of(record["train"]),
+            }
+        )
 
 
 def to_json(record: Any) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.config.origins import Key, Origins
-from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN, dimension_of
+from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN
 from runner.config.schema import MAX_SEED, Train
-from runner.config.space import Choice, Dimension, Uniform
+from runner.config.space import Choice, Dimension, Uniform, dimension_of
 from runner.errors import did_you_mean, received
 from runner.experiment.annotations import MismatchError, converted
 from runner.experiment.signature import Parameter
@@ -97,7 +97,7 @@ class Names:
         bare = parameter_name(canonical(name))
         if bare is not None:
             return self._known(key, bare, scope)
-        if name == "seed" or name.removeprefix("train.") in SEARCHED_TRAIN:
+        if name == "seed" or name in SEARCHED_TRAIN:
             return True
         self._say(key, f"cannot be searched; only {SEARCHABLE} can")
         return False

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from runner.config.overrides import dimension_of, parse_settings
-from runner.config.space import Choice, Dimension, Uniform
+from runner.config.overrides import parse_settings
+from runner.config.space import Choice, Dimension, Uniform, dimension_of
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_written_search_is_read(written: object, dimension: Dimension) -> None
         ([], "an empty list"),
         (32, "a fixed value belongs in params"),
         ("relu", "a fixed value belongs in params"),
-        ("", "cannot be read"),
+        ("", "not a search; got ''"),
         ("choice()", "at least one value"),
         ("range(0, 1, 0.1)", "range takes whole numbers"),
         ("range(1, 5, 0)", "a step other than 0"),
