@@ -48,8 +48,7 @@ def load_config(
     """
     settings, problems = parse_settings(overrides)
     folder = open_folder(config_dir, config_name)
-    file, settings = _experiment_file(experiment, settings)
-    choices, settings, refused = _group_choices(folder, settings, file)
+    file, choices, settings, refused = _choices(experiment, settings, folder)
     problems += refused
     values: Values = {}
     layers: tuple[Layer, ...] = ()
@@ -58,11 +57,9 @@ def load_config(
             values, layers = compose_folder(folder, choices)
         except ConfigError as err:
             raise ConfigError([*problems, *err.problems]) from err
-    if file is not None:
-        values["experiment"] = file
     touched, misfits = apply_settings(values, settings)
     if file is not None:
-        touched[("experiment",)] = "experiment"
+        values["experiment"], touched[("experiment",)] = file, "experiment"
     fallback = folder.shown(folder.name) if folder is not None else "command line"
     origins = Origins(layers=layers, settings=touched, fallback=fallback)
     values = _with_defaults(values, default_values())
@@ -70,7 +67,7 @@ def load_config(
         values["name"] = _name(resolve(values, origins)[0]["experiment"], choices.get("experiment"))
     values, unresolved = resolve(values, origins)
     if unresolved:
-        raise ConfigError(unresolved)
+        raise ConfigError([*problems, *misfits, *unresolved])
     settle_tracking(values, environment)
     if folder is not None:
         _find_experiments(values, folder.path.parent)
@@ -84,48 +81,40 @@ def config_to_yaml(config: Config) -> str:
     return yaml.dump(values, Dumper=Dumper, allow_unicode=True, sort_keys=False, default_flow_style=False)
 
 
-def _experiment_file(experiment: str | None, settings: Sequence[Setting]) -> tuple[str | None, list[Setting]]:
-    """The experiment file that the command line names, and the settings that do not name it."""
+def _choices(
+    experiment: str | None, settings: Sequence[Setting], folder: Folder | None
+) -> tuple[str | None, dict[str, str | None], list[Setting], list[str]]:
+    """The command line's experiment file, its choice for each config group, other settings, and what is wrong."""
     if experiment is not None and not experiment.endswith(".py"):
         hint = f"for a config of that name write experiment={experiment}"
         raise ConfigError(f"command line: {experiment!r} is no experiment file, which ends in .py; {hint}")
-    rest, file = [], experiment
-    for setting in settings:
-        if setting.keys == ("experiment",) and isinstance(setting.value, str) and setting.value.endswith(".py"):
-            file = setting.value if experiment is None else experiment
-            if file != setting.value:
-                raise ConfigError(f"command line: two experiments, {experiment} and {setting.text}; give one")
-        else:
-            rest.append(setting)
-    return file, rest
-
-
-def _group_choices(
-    folder: Folder | None, settings: Sequence[Setting], file: str | None
-) -> tuple[dict[str, str | None], list[Setting], list[str]]:
-    """What the command line chooses of the config groups, the settings that choose nothing, and what is wrong."""
+    named = [setting for setting in settings if setting.keys == ("experiment",) and str(setting.value).endswith(".py")]
+    file = next((str(setting.value) for setting in reversed(named)), experiment)
+    if experiment not in (None, file):
+        raise ConfigError(f"command line: two experiments, {experiment} and {named[-1].text}; give one")
     choices: dict[str, str | None] = {"experiment": None} if file is not None else {}
     rest: list[Setting] = []
     problems: list[str] = []
     for setting in settings:
         group, problem = "/".join(setting.keys), None
-        chooses = setting.kind != "delete"
-        is_experiment = group == "experiment" and chooses
+        is_experiment = group == "experiment" and setting.kind != "delete"
+        if setting in named:
+            continue
         if is_experiment and file is not None:
             problem = f"does not go with the experiment file {file}; give one"
         elif is_experiment and setting.kind == "search":
             problem = "cannot be searched; list several experiments as members"
         elif is_experiment and folder is None:
             problem = "no conf folder here to choose from; give --config-dir, or an experiment file, which ends in .py"
-        elif folder is not None and folder.has_group(group) and not isinstance(setting.value, dict):
-            problem = folder.option_problem(group, setting.value) if chooses else None
-            if problem is None:
-                choices[group] = str(setting.value) if chooses else None
-        else:
+        elif folder is None or not (folder.path / group).is_dir() or isinstance(setting.value, dict):
             rest.append(setting)
+        elif setting.kind == "delete":
+            choices[group] = None
+        elif (problem := folder.option_problem(group, setting.value)) is None:
+            choices[group] = str(setting.value)
         if problem is not None:
             problems.append(f"command line: {setting.text}: {problem}")
-    return choices, rest, problems
+    return file, choices, rest, problems
 
 
 def _with_defaults(values: Values, defaults: Values) -> Values:

@@ -65,9 +65,8 @@ def _find(location: Key) -> tuple[Key, type[Section] | None, FieldInfo | None]:
 def _unknown_key(key: Key, section: type[Section] | None, parameters: Collection[str]) -> str:
     name = key[-1][:80]
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    callbacks = {known.replace("_", ""): why for known, why in hints.CALLBACKS.items()}
-    if (why := callbacks.get(snake.replace("_", ""))) is not None:
-        return why
+    if (instead := hints.for_callback(name)) is not None:
+        return instead
     fields = list(section.model_fields) if section else []
     close = difflib.get_close_matches(snake, fields, n=1, cutoff=0.8)
     known = hints.for_key(name if name in parameters else snake, parameters)

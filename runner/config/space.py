@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import yaml
 
 from runner.config import hints
-from runner.config.yaml_nodes import CANNOT_BE_READ, MAX_LENGTH, ArgumentLoader, bracket_depth, parse, plain
+from runner.config.yaml_nodes import MAX_LENGTH, bracket_depth, parse, plain
 
 MAX_VALUES = 10_000  # most values of one dimension: expanding more would only exhaust memory
 MAX_DEPTH = 20  # brackets within brackets
 FORMS = "a list such as [32, 64], choice(a, b), range(start, stop, step), interval(low, high) or loguniform(low, high)"
 _CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\((.*)\)", re.DOTALL)
+_QUOTED = re.compile(r"'[^'\n]*'|\"(?:\\.|[^\"\\\n])*\"")
+_QUOTE = """cannot be read; put quotes around a value with special characters, as in 'key="value"'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """A float between two bounds.
-
-    Args:
-        low: smallest value.
-        high: largest value, above `low`.
-        log: uniform in the logarithm; `low` is then positive.
-    """
+    """A float between `low` and `high`; with `log` uniform in the logarithm, and `low` is positive."""
 
     low: float
     high: float
@@ -52,14 +48,22 @@ def parse_value(text: str) -> object:
     """
     if len(text) > MAX_LENGTH or bracket_depth(text) > MAX_DEPTH:
         raise ValueError(f"too long or too deeply nested (at most {MAX_LENGTH} characters, {MAX_DEPTH} levels)")
-    if (call := _CALL.fullmatch(text.strip())) is not None:
-        return _called(call[1], call[2])
-    values = _items(text)
-    if len(values) > MAX_VALUES:
-        raise ValueError(f"a list of more than {MAX_VALUES} values")
-    if len(values) > 1:
-        return Choice(tuple(values))
-    return values[0] if values else ""
+    call = _CALL.fullmatch(text.strip())
+    if call is None:
+        values = _items(text)
+        return _choice(*values) if len(values) > 1 else values[0] if values else ""
+    function = FUNCTIONS.get(call[1])
+    if function is None:
+        meant = hints.table("functions").get(call[1])
+        hint = f"; did you mean {meant}?" if meant else ""
+        allowed = ", ".join(FUNCTIONS)
+        raise ValueError(f"unknown function; allowed: {allowed}; put quotes around text with brackets{hint}")
+    values = _items(call[2])
+    try:
+        inspect.signature(function).bind(*values)
+    except TypeError as err:
+        raise ValueError(f"wrong arguments: {err}") from err
+    return function(*values)
 
 
 def dimension_of(written: object) -> Dimension:
@@ -68,64 +72,51 @@ def dimension_of(written: object) -> Dimension:
     Raises:
         ValueError: with what is wrong and what is allowed.
     """
-    if isinstance(written, str):
-        parsed = parse_value(written)
-        if isinstance(parsed, Choice | Uniform):
-            return parsed
-    elif isinstance(written, list):
-        if not 0 < len(written) <= MAX_VALUES:
-            raise ValueError(
-                f"a list of more than {MAX_VALUES} values" if written else f"an empty list; allowed: {FORMS}"
-            )
-        if any(isinstance(value, float) and not math.isfinite(value) for value in written):
-            raise ValueError("a value is not a finite number")
-        return Choice(tuple(written))
-    raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")
+    if isinstance(written, list) and not written:
+        raise ValueError(f"an empty list; allowed: {FORMS}")
+    found = (
+        _choice(*written) if isinstance(written, list) else parse_value(written) if isinstance(written, str) else None
+    )
+    if not isinstance(found, Choice | Uniform):
+        raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")
+    return found
 
 
 def _items(text: str) -> list[object]:
     """The values between commas."""
-    written = text.strip()
-    start = 1
+    bare = _QUOTED.sub("", text)
+    if "${" in text and bare == text and text.lstrip()[0] not in "[{":
+        return [part.strip() for part in text.split(",")]  # for YAML a reference has brackets
+    if re.search(r"[()]", bare):
+        raise ValueError(
+            "cannot be read: a search cannot be nested in another value; put quotes around text with brackets"
+        )
     try:
-        root, problems = parse(f"[{written}\n]", ArgumentLoader)
-    except yaml.YAMLError:
-        start = 0
-        if any(written.count(pair[0]) != written.count(pair[1]) for pair in ("[]", "{}")):
-            raise ValueError(CANNOT_BE_READ) from None
-        try:  # one text may have brackets within it, as `${name}` has
-            root, problems = parse(written, ArgumentLoader)
-        except yaml.YAMLError as err:
-            raise ValueError(CANNOT_BE_READ) from err
+        root, problems = parse(f"[{text}]")
+    except yaml.YAMLError as err:
+        raise ValueError(_QUOTE) from err
+    nodes = root.value if root is not None else []
+    # What YAML takes for a comment, an anchor, a block or a mapping (`a: b`) was meant as text.
+    if not problems and (
+        re.search(r"[#&|>!\n]|,\s*$", bare)
+        or any(isinstance(node, yaml.MappingNode) and text[node.start_mark.index - 1] != "{" for node in nodes)
+    ):
+        raise ValueError(_QUOTE)
     if problems:
         raise ValueError(problems[0][1])
-    nodes: list[yaml.Node] = root.value if start and isinstance(root, yaml.SequenceNode) else [root] if root else []
-    # Text that YAML takes for a comment or for a mapping (`a: b`) would get lost or change.
-    if (nodes and nodes[-1].end_mark.index - start != len(written)) or any(
-        not isinstance(node, yaml.ScalarNode) and written[node.start_mark.index - start] not in "[{" for node in nodes
-    ):
-        raise ValueError(CANNOT_BE_READ)
-    return [plain(node, ArgumentLoader) for node in nodes]
+    return [_finite(plain(node)) for node in nodes]
 
 
-def _called(name: str, written: str) -> Dimension:
-    if name not in FUNCTIONS:
-        hint = f"; did you mean {hints.FUNCTIONS[name]}?" if name in hints.FUNCTIONS else ""
-        raise ValueError(
-            f"unknown function; allowed: {', '.join(FUNCTIONS)}; put quotes around text with brackets{hint}"
-        )
-    values = _items(written)
-    try:
-        inspect.signature(FUNCTIONS[name]).bind(*values)
-    except TypeError as err:
-        raise ValueError(f"wrong arguments: {err}") from err
-    return FUNCTIONS[name](*values)
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
 
 
 def _choice(*values: object) -> Choice:
-    if not values:
-        raise ValueError("choice() needs at least one value")
-    return Choice(values)
+    if not 0 < len(values) <= MAX_VALUES:
+        raise ValueError(f"a list of more than {MAX_VALUES} values" if values else "choice() needs at least one value")
+    return Choice(tuple(map(_finite, values)))
 
 
 def _range(start: object, stop: object = None, step: object = 1) -> Choice:
@@ -144,24 +135,21 @@ def _range(start: object, stop: object = None, step: object = 1) -> Choice:
 
 
 def _uniform(name: str, low: object, high: object, log: bool = False) -> Uniform:
-    if (
-        isinstance(low, bool)
-        or isinstance(high, bool)
-        or not isinstance(low, int | float)
-        or not isinstance(high, int | float)
-    ):
-        raise ValueError(f"{name} takes two numbers")
+    first, last = _bound(low), _bound(high)
+    if not math.isfinite(last - first):
+        raise ValueError(f"{name} takes two finite numbers")
+    if first >= last:
+        raise ValueError(f"{name} needs its low bound below its high bound; got {first:g} and {last:g}")
+    if log and first <= 0:
+        raise ValueError(f"{name} needs a low bound above 0; got {first:g}")
+    return Uniform(first, last, log)
+
+
+def _bound(value: object) -> float:
     try:
-        low, high = float(low), float(high)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:
-        raise ValueError(f"{name} takes numbers that fit a float") from None
-    if not math.isfinite(high - low):
-        raise ValueError(f"{name} takes bounds whose difference is finite")
-    if low >= high:
-        raise ValueError(f"{name} needs its low bound below its high bound; got {low:g} and {high:g}")
-    if log and low <= 0:
-        raise ValueError(f"{name} needs a low bound above 0; got {low:g}")
-    return Uniform(low, high, log)
+        return math.inf
 
 
 FUNCTIONS: dict[str, Callable[..., Dimension]] = {

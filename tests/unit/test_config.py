@@ -193,7 +193,9 @@ def test_a_wrong_setting_is_explained(empty: Path, override: str, told: str) -> 
     assert told in message
 
 
-@pytest.mark.parametrize("name", [*hints.CALLBACKS, "ModelCheckpoint", "TerminateOnNaN", "CSVLogger", "TensorBoard"])
+@pytest.mark.parametrize(
+    "name", [*hints.table("callbacks"), "ModelCheckpoint", "TerminateOnNaN", "CSVLogger", "TensorBoard"]
+)
 def test_keras_callbacks_are_refused_by_name_with_the_alternative(empty: Path, name: str) -> None:
     message = problems(f"train.{name}=true", experiment="a.py")
     assert "is not needed: " in message or "is not supported: " in message

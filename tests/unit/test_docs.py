@@ -139,7 +139,7 @@ def test_a_sweeps_resolved_config_runs_again_as_documented(tmp_path: Path) -> No
 
 def test_every_refused_callback_has_its_row() -> None:
     named = " ".join(row[0] for row in rows(EXPERIMENTS, 2)).lower()
-    for name in hints.CALLBACKS:
+    for name in hints.table("callbacks"):
         assert name.replace("_", "") in named, name
 
 

@@ -41,7 +41,7 @@ def test_a_written_search_is_read(written: object, dimension: Dimension) -> None
         ("range(1, 5, 0)", "a step other than 0"),
         ("range(5, 1)", "empty"),
         ("interval(1, 1)", "low bound below its high bound"),
-        ("interval(0, x)", "takes two numbers"),
+        ("interval(0, x)", "takes two finite numbers"),
         ("interval(0, inf)", "finite"),
         ("loguniform(0, 1)", "above 0"),
         ("loguniform(1)", "wrong arguments"),
