@@ -6,14 +6,17 @@ its bounds, and each field's description follows from its type.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from runner import records
 from runner.config.origins import Origins, Values
+from runner.errors import received
 
 MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
@@ -226,6 +229,34 @@ class Config(Section):
 def default_values() -> Values:
     """Every key's default as plain values, as `conf/config.yaml` lists them."""
     return Config().model_dump()
+
+
+def checked_setting(name: str, value: object) -> object:
+    """A value of `seed` or of a setting such as `train.epochs`.
+
+    Raises:
+        ValueError: the setting does not allow it.
+    """
+    try:
+        return _adapter(name).validate_python(value, strict=True)
+    except ValidationError as err:
+        raise ValueError(f"must be {allowed_setting(name)}; got {received(value)}") from err
+
+
+def allowed_setting(name: str) -> str:
+    """What `seed` or a setting such as `train.epochs` must be."""
+    return str(_setting(name).description)
+
+
+def _setting(name: str) -> FieldInfo:
+    return (Train if name.startswith("train.") else Config).model_fields[name.removeprefix("train.")]
+
+
+@functools.cache
+def _adapter(name: str) -> TypeAdapter[object]:
+    field = _setting(name)
+    form: Any = Annotated[field.annotation, *field.metadata]
+    return TypeAdapter(form)
 
 
 def section_of(annotation: object) -> type[Section] | None:
