@@ -10,9 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from runner.config.origins import Key, Layer, Values, merged, with_python_names
+from runner.config.origins import Key, Values, is_value, merged
 from runner.config.yaml_nodes import MAX_LENGTH, kind, parse, plain
 from runner.errors import ConfigError, did_you_mean
+from runner.experiment.annotations import as_python
 
 GLOBAL = "# @package _global_"
 _PACKAGE = re.compile(r"#\s*@package\s+(\S+)")
@@ -70,7 +71,7 @@ def shown_path(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[Values, tuple[Layer, ...]]:
+def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[Values, dict[Key, str]]:
     """Composes the primary config with the configs that its defaults list and the command line choose.
 
     Args:
@@ -78,7 +79,7 @@ def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[V
         choices: the command line's choice for config groups; None leaves a group out.
 
     Returns:
-        The values, references not yet resolved, and the files they came from in the order they were merged.
+        The values, references not yet resolved, and file and line of each key.
 
     Raises:
         ConfigError: naming file and line.
@@ -89,11 +90,11 @@ def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[V
         composition.choose("", {group: choices[group]}, (), "command line")
     if composition.problems:
         raise ConfigError(composition.problems)
-    return with_python_names(composition.values), tuple(composition.layers)
+    return composition.values, composition.places
 
 
-def _read(path: Path, shown: str) -> tuple[str, yaml.MappingNode | None, Values]:
-    """Reads one file: its text, its top mapping (None for an empty file), and the values."""
+def _read(path: Path, shown: str) -> tuple[str, yaml.MappingNode | None]:
+    """Reads one file: its text and its top mapping, whose merge keys are merged; None for an empty file."""
     try:
         content = path.read_bytes()
         if len(content) > MAX_LENGTH:
@@ -114,10 +115,24 @@ def _read(path: Path, shown: str) -> tuple[str, yaml.MappingNode | None, Values]
     if problems:
         raise ConfigError([f"{shown}:{line}: {what}" for line, what in problems])
     if root is None or values is None:
-        return text, None, {}
-    if not isinstance(root, yaml.MappingNode) or not isinstance(values, dict):
+        return text, None
+    if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{shown}:1: a config is a list of `key: value` lines; got {kind(root)}")
-    return text, root, values
+    return text, root
+
+
+def _located(node: yaml.Node, key: Key, shown: str, places: dict[Key, str]) -> object:
+    """The value of a node at `key`, with names of parameters as Python reads them; `places` gets the lines."""
+    if isinstance(node, yaml.ScalarNode):
+        return plain(node)
+    pairs = [(str(index), item, item) for index, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(name.value if is_value(key) else as_python(name.value), name, item) for name, item in node.value]
+    values = {}
+    for name, written, item in pairs:
+        places[(*key, name)] = f"{shown}:{written.start_mark.line + 1}"
+        values[name] = _located(item, (*key, name), shown, places)
+    return values if isinstance(node, yaml.MappingNode) else list(values.values())
 
 
 @dataclass(kw_only=True, slots=True)
@@ -127,7 +142,7 @@ class _Composition:
     folder: Folder
     choices: Mapping[str, str | None]
     values: Values = field(default_factory=dict)
-    layers: list[Layer] = field(default_factory=list)
+    places: dict[Key, str] = field(default_factory=dict)
     chosen: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
@@ -146,7 +161,7 @@ class _Composition:
             return
         self.named.add(config)
         try:
-            text, root, values = _read(self.folder.path / f"{config}.yaml", shown)
+            text, root = _read(self.folder.path / f"{config}.yaml", shown)
         except ConfigError as err:
             self.problems.extend(err.problems)
             return
@@ -154,21 +169,22 @@ class _Composition:
             self.problems.append(f"{shown}:1: an experiment's config begins with the line `{GLOBAL}`")
         if header := _PACKAGE.match(text):
             package = () if header[1] == "_global_" else tuple(header[1].split("."))
-        values.pop("defaults", None)
+        places: dict[Key, str] = {}
+        found = _located(root, package, shown, places) if root else {}
+        values: Values = found if isinstance(found, dict) else {}
+        defaults = values.pop("defaults", None) or []
+        if not isinstance(defaults, list):
+            line = places[(*package, "defaults")]
+            self.problems.append(f"{line}: defaults: must be a list, such as [_self_, experiment: digits]")
+            return
         for part in reversed(package):
             values = {part: values}
-        items = next((value for key, value in root.value if key.value == "defaults"), None) if root else None
-        if items is not None and not isinstance(items, yaml.SequenceNode):
-            line = items.start_mark.line + 1
-            self.problems.append(f"{shown}:{line}: defaults: must be a list, such as [_self_, experiment: digits]")
-            return
-        chosen = [(f"{shown}:{node.start_mark.line + 1}", plain(node)) for node in (items.value if items else ())]
-        for line, item in chosen if "_self_" in [item for _, item in chosen] else [*chosen, (shown, "_self_")]:
+        for index, item in enumerate(defaults if "_self_" in defaults else [*defaults, "_self_"]):
             if item == "_self_":
-                self.layers.append(Layer(path=shown, package=package, root=root))
+                self.places |= places
                 self.values = merged(self.values, values)
             else:
-                self.choose(os.path.dirname(config), item, package, line)
+                self.choose(os.path.dirname(config), item, package, places[(*package, "defaults", str(index))])
 
     def choose(self, base: str, item: object, package: Key, place: str) -> None:
         """Adds what an item of a defaults list names; `base` and `package` are those of the file that has the list."""

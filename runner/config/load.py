@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from runner.config.files import Folder, compose_folder, open_folder, shown_path
 from runner.config.messages import explain
 from runner.config.mlflow_variables import settle_tracking
-from runner.config.origins import Layer, Origins, Values
+from runner.config.origins import Key, Origins, Values, merged
 from runner.config.overrides import Setting, apply_settings, parse_settings
 from runner.config.references import resolve
 from runner.config.schema import Config, default_values
@@ -51,18 +51,18 @@ def load_config(
     file, choices, settings, refused = _choices(experiment, settings, folder)
     problems += refused
     values: Values = {}
-    layers: tuple[Layer, ...] = ()
+    places: Mapping[Key, str] = {}
     if folder is not None:
         try:
-            values, layers = compose_folder(folder, choices)
+            values, places = compose_folder(folder, choices)
         except ConfigError as err:
             raise ConfigError([*problems, *err.problems]) from err
     touched, misfits = apply_settings(values, settings)
     if file is not None:
         values["experiment"], touched[("experiment",)] = file, "experiment"
     fallback = folder.shown(folder.name) if folder is not None else "command line"
-    origins = Origins(layers=layers, settings=touched, fallback=fallback)
-    values = _with_defaults(values, default_values())
+    origins = Origins(places=places, settings=touched, fallback=fallback)
+    values = merged(default_values(), values, keeps_sections=True)
     if values["name"] in (None, "auto"):
         values["name"] = _name(resolve(values, origins)[0]["experiment"], choices.get("experiment"))
     values, unresolved = resolve(values, origins)
@@ -115,18 +115,6 @@ def _choices(
         if problem is not None:
             problems.append(f"command line: {setting.text}: {problem}")
     return file, choices, rest, problems
-
-
-def _with_defaults(values: Values, defaults: Values) -> Values:
-    """Fills in defaults; a section left empty in YAML (null) counts as not given."""
-    whole = dict(defaults)
-    for key, value in values.items():
-        default = defaults.get(key)
-        if isinstance(default, dict) and isinstance(value, dict):
-            whole[key] = _with_defaults(value, default)
-        elif value is not None or not isinstance(default, dict | list):
-            whole[key] = value
-    return whole
 
 
 def _name(experiment: object, choice: str | None) -> str:

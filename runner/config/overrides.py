@@ -12,6 +12,7 @@ from runner.config.space import Choice, Uniform, parse_value
 from runner.config.yaml_nodes import NO_TARGET
 from runner.experiment.annotations import as_python
 
+Kind = Literal["set", "search", "delete"]
 SEARCHED_TRAIN = ("train.epochs", "train.batch_size", "train.steps_per_epoch")
 SEARCHABLE = "params.*, train.batch_size, train.epochs, train.steps_per_epoch and seed"
 _SPACE = ("search", "space")
@@ -32,7 +33,7 @@ class Setting:
     text: str
     keys: Key
     value: object
-    kind: Literal["set", "search", "delete"]
+    kind: Kind
 
 
 def parse_settings(arguments: Sequence[str]) -> tuple[list[Setting], list[str]]:
@@ -69,11 +70,8 @@ def apply_settings(values: Values, settings: Sequence[Setting]) -> tuple[dict[Ke
         try:
             if setting.kind == "delete":
                 _delete(values, setting.keys)
-            elif setting.kind == "search":
-                touched[_put(values, _search_key(setting.keys), setting.value)] = ".".join(setting.keys)
-            else:
-                for key, value in _leaves(setting.keys, setting.value):
-                    touched[_put(values, key, value)] = ".".join(key)
+            for key, value in _leaves(setting.keys, setting.value) if setting.kind != "delete" else ():
+                touched[_put(values, key, value, searches=setting.kind == "search")] = ".".join(key)
         except ValueError as err:
             problems.append(f"command line: {'.'.join(setting.keys)}: {err}")
     return touched, problems
@@ -82,36 +80,29 @@ def apply_settings(values: Values, settings: Sequence[Setting]) -> tuple[dict[Ke
 def _setting(text: str) -> Setting:
     written, separator, value = text.partition("=")
     deletes = written.startswith("~")
+    name = written.lstrip("+~")
     if not separator and not deletes:
         raise ValueError("not of the form key=value" + ("; an experiment file ends in .py" if text else ""))
-    name = written.lstrip("+~")
-    # A path may hold characters that the grammar does not know.
-    if name == "experiment" and value.strip("'\"").endswith(".py"):
+    if name == "experiment" and value.strip("'\"").endswith(".py"):  # a path may hold any character
         return Setting(text=text, keys=(name,), value=value.strip("'\""), kind="set")
     if not _KEY.fullmatch(name):
         raise ValueError("not a key; write names with dots between them, such as train.epochs=5")
-    keys = tuple(as_python(part) for part in re.split("[./]", name))
-    if "_target_" in keys:
+    scope, inner = split_scope(tuple(as_python(part) for part in re.split("[./]", name)))
+    if inner[:2] == _SPACE and len(inner) > 2:  # in a space a dotted name is one key
+        inner = (*_SPACE, ".".join(inner[2:]))
+    if "_target_" in inner:
         raise ValueError(NO_TARGET)
     parsed = None if deletes else parse_value(value)
+    searches = isinstance(parsed, Choice | Uniform)
     if isinstance(parsed, Choice) and not value.rstrip().endswith(")"):
-        return Setting(text=text, keys=keys, value=list(parsed.values), kind="search")
-    if isinstance(parsed, Choice | Uniform):
-        return Setting(text=text, keys=keys, value=value.strip(), kind="search")
-    return Setting(text=text, keys=keys, value=parsed, kind="delete" if deletes else "set")
-
-
-def _search_key(key: Key) -> Key:
-    """Where a search over `key` belongs."""
-    scope, inner = split_scope(key)
-    name = ".".join(inner)
-    if len(inner) == 2 and inner[0] == "params":
-        return (*scope, *_SPACE, name if inner[1] == "seed" else inner[1])
-    if name in SEARCHED_TRAIN or (name == "seed" and not scope):
-        return (*scope, *_SPACE, name)
-    if inner[:2] == _SPACE and len(inner) > 2:
-        return key
-    raise ValueError(f"cannot be searched; only {SEARCHABLE} can; a list as one value is written [a,b]")
+        parsed = list(parsed.values)
+    kind: Kind = "delete" if deletes else "search" if searches else "set"
+    return Setting(
+        text=text,
+        keys=(*scope, *inner),
+        value=value.strip() if isinstance(parsed, Choice | Uniform) else parsed,
+        kind=kind,
+    )
 
 
 def _leaves(key: Key, value: object) -> Iterator[tuple[Key, object]]:
@@ -122,23 +113,28 @@ def _leaves(key: Key, value: object) -> Iterator[tuple[Key, object]]:
         yield from _leaves((*key, name), item)
 
 
-def _put(values: Values, key: Key, value: object) -> Key:
+def _put(values: Values, key: Key, value: object, *, searches: bool) -> Key:
     """Sets one value, and removes all others of the same name; returns where it is now."""
-    scope, inner = split_scope(_with_dotted_name(key))
-    names = _same_name(inner)
-    if inner[:2] == _SPACE:  # the key keeps its spelling, and so its place in the order
+    scope, inner = split_scope(key)
+    fixed, *searched = _same_name(inner)
+    if searches and (not searched or (scope and fixed == ("seed",))):
+        raise ValueError(f"cannot be searched; only {SEARCHABLE} can; a list as one value is written [a,b]")
+    searches = searches or inner in searched
+    if searches:  # the key keeps its spelling, and so its place in the order
         space = _find(values, (*scope, *_SPACE)) or {}
-        inner = next((place for place in names if place[:2] == _SPACE and place[2] in space), inner)
+        written = inner if inner in searched else searched[0]
+        inner = next((place for place in searched if place[2] in space), written)
     key = (*scope, *inner)
     members = values.get("members")
     scopes = [("members", name) for name in members] if not scope and isinstance(members, dict) else []
     for where in (scope, *scopes):
-        for place in ((*where, *name) for name in names):
+        for place in ((*where, *name) for name in (fixed, *searched)):
             parent = _find(values, place[:-1]) if key[: len(place)] != place else None
             if parent is not None:
                 parent.pop(place[-1], None)
-        if inner[:2] != _SPACE:
-            _forget_points(_find(values, (*where, "search")), {name[2] for name in names if name[:2] == _SPACE})
+        search = _find(values, (*where, "search"))
+        if search is not None and not searches:
+            _forget_points(search, {place[2] for place in searched})
     node = values
     for length, part in enumerate(key[:-1], start=1):
         below = {} if node.get(part) is None else node[part]
@@ -150,46 +146,31 @@ def _put(values: Values, key: Key, value: object) -> Key:
 
 
 def _same_name(inner: Key) -> list[Key]:
-    """Every place within a scope that gives a value to the same name: fixed, or searched in any spelling."""
-    name = inner[2] if inner[:2] == _SPACE and len(inner) > 2 else ".".join(inner[:2])
+    """Every place within a scope that gives the same name a value: where it is fixed, then where it is searched."""
+    in_space = inner[:2] == _SPACE and len(inner) > 2
+    name = inner[2] if in_space else ".".join(inner[:2])
     if name == "seed" or name in SEARCHED_TRAIN:
         return [tuple(name.split(".")), (*_SPACE, name)]
-    if (inner[0] != "params" and inner[:2] != _SPACE) or len(inner) < 2 or inner == _SPACE:
+    if not in_space and (inner[0] != "params" or len(inner) < 2):
         return [inner]
     bare = name.removeprefix("params.")
     spellings = [f"params.{bare}"] if bare == "seed" else [bare, f"params.{bare}"]
     return [("params", bare), *((*_SPACE, spelling) for spelling in spellings)]
 
 
-def _forget_points(search: Values | None, names: set[str]) -> None:
-    points = search.get("points") if search is not None else None
-    if (
-        search is None
-        or not names
-        or not isinstance(points, list)
-        or not all(isinstance(point, dict) for point in points)
-    ):
-        return
-    kept: list[Values] = []
-    for point in points:
-        rest = {name: value for name, value in point.items() if name not in names}
-        if rest not in kept:
-            kept.append(rest)
-    search["points"] = kept if kept != [{}] else []
+def _forget_points(search: Values, names: set[str]) -> None:
+    points = search.get("points")
+    if names and isinstance(points, list) and all(isinstance(point, dict) for point in points):
+        kept = [{name: value for name, value in point.items() if name not in names} for point in points]
+        kept = [point for index, point in enumerate(kept) if point not in kept[:index]]
+        search["points"] = kept if kept != [{}] else []
 
 
 def _delete(values: Values, key: Key) -> None:
-    key = _with_dotted_name(key)
     parent = _find(values, key[:-1])
     if parent is None or key[-1] not in parent:
         raise ValueError("cannot be removed: the config does not have it")
     del parent[key[-1]]
-
-
-def _with_dotted_name(key: Key) -> Key:
-    """In a space a dotted name is one key."""
-    scope, inner = split_scope(key)
-    return (*scope, *_SPACE, ".".join(inner[2:])) if inner[:2] == _SPACE and inner[2:] else key
 
 
 def _find(values: Values, key: Key) -> Values | None:
