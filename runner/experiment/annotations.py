@@ -17,12 +17,7 @@ class MismatchError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """What values a parameter takes.
-
-    Args:
-        text: how errors name it.
-        form: the type as pydantic checks it.
-    """
+    """What values a parameter takes: in words for errors, and as pydantic checks it."""
 
     text: str
     form: Any
@@ -51,6 +46,7 @@ def as_python(name: str) -> str:
 
 def type_of_annotation(node: ast.expr) -> Type:
     """Reads an annotation; what it does not know allows anything."""
+    name = _name(node)
     match node:
         case ast.Constant(value=None):
             return _NONE
@@ -61,10 +57,10 @@ def type_of_annotation(node: ast.expr) -> Type:
                 return ANY
         case ast.BinOp(op=ast.BitOr()):
             return _union(node.left, node.right)
-        case ast.Subscript():
-            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        case ast.Subscript(slice=ast.Tuple(elts=parts)):
             return _subscript(_name(node.value), parts)
-    name = _name(node)
+        case ast.Subscript():
+            return _subscript(_name(node.value), [node.slice])
     if name in _CONTAINERS:
         return Type(_CONTAINERS[name].__name__, _CONTAINERS[name])
     return Type(name, _SIMPLE[name]) if name in _SIMPLE else ANY
@@ -93,28 +89,24 @@ def _adapter(allowed: Type) -> TypeAdapter[object]:
 
 
 def _subscript(name: str, parts: list[ast.expr]) -> Type:
-    if name == "Literal" and all(isinstance(part, ast.Constant) for part in parts):
-        values = tuple(part.value for part in parts if isinstance(part, ast.Constant))
-        check = AfterValidator(functools.partial(_one_of, values))
-        return Type(f"one of {', '.join(map(repr, values))}", Annotated[Any, check])
-    if name == "Optional":
-        return _union(parts[0], ast.Constant(None))
-    if name == "Union":
-        return _union(*parts)
-    if name in ("Annotated", "Final"):
+    constants = [part.value for part in parts if isinstance(part, ast.Constant)]
+    if name == "Literal" and 0 < len(constants) == len(parts):
+        check = AfterValidator(functools.partial(_one_of, tuple(constants)))
+        return Type(f"one of {', '.join(map(repr, constants))}", Annotated[Any, check])
+    if name in ("Optional", "Union") and parts:
+        return _union(*parts, *([ast.Constant(None)] if name == "Optional" else []))
+    if name in ("Annotated", "Final") and parts:
         return type_of_annotation(parts[0])
-    if name not in _CONTAINERS:
-        return ANY
-    container = _CONTAINERS[name]
-    # `tuple[int, ...]` holds any number of ints, and so may `tuple[int]`.
+    container: Any = _CONTAINERS.get(name)
     held = [type_of_annotation(part) for part in parts if not (isinstance(part, ast.Constant) and part.value is ...)]
-    form: Any = container
-    if container is tuple:
-        form = tuple.__class_getitem__((held[0].form, ...) if len(held) == 1 else tuple(part.form for part in held))
-    elif container is list:
-        form = list.__class_getitem__(held[0].form)
-    elif len(held) == 2:
-        form = dict.__class_getitem__((Any, held[1].form))
+    if container is None or not held:
+        return ANY
+    forms = [part.form for part in held]
+    if container is tuple:  # `tuple[int, ...]` holds any number of ints, and so may `tuple[int]`
+        forms = [*forms, ...] if len(forms) == 1 else forms
+    elif container is dict:  # keys are not checked
+        forms = [Any, forms[1] if len(forms) == 2 else Any]
+    form = container[tuple(forms)] if container is not list else container[forms[0]]
     return Type(f"{container.__name__}[{', '.join(map(str, held))}]", form)
 
 
