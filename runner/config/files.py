@@ -94,27 +94,21 @@ def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[V
 
 
 def _read(path: Path, shown: str) -> tuple[str, yaml.MappingNode | None]:
-    """Reads one file: its text and its top mapping, whose merge keys are merged; None for an empty file."""
+    """Reads one file: its text and its top mapping; None for an empty file."""
     try:
         content = path.read_bytes()
         if len(content) > MAX_LENGTH:
             raise ConfigError(f"{shown}: {len(content)} bytes; a config has at most {MAX_LENGTH}")
         text = content.decode("utf-8")
-        root, problems = parse(text)
-        values = plain(root) if root is not None and not problems else None
     except OSError as err:
         raise ConfigError(f"{shown}: cannot be read: {err.strerror}") from err
     except UnicodeDecodeError as err:
         line = content.count(b"\n", 0, err.start) + 1
         raise ConfigError(f"{shown}:{line}: not UTF-8 text") from err
-    except yaml.YAMLError as err:
-        mark = getattr(err, "problem_mark", None) or getattr(err, "context_mark", None)
-        what = " ".join((getattr(err, "problem", None) or str(err)).split())
-        what = "a tab character; indent with spaces" if "'\\t'" in what else what
-        raise ConfigError(f"{shown}:{mark.line + 1 if mark else 1}: not valid YAML: {what}") from err
+    root, problems = parse(text)
     if problems:
         raise ConfigError([f"{shown}:{line}: {what}" for line, what in problems])
-    if root is None or values is None:
+    if root is None or plain(root) is None:
         return text, None
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{shown}:1: a config is a list of `key: value` lines; got {kind(root)}")

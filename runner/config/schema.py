@@ -9,14 +9,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from runner import records
 from runner.config.origins import Origins, Values
-from runner.errors import received
+from runner.experiment.annotations import Type
 
 MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
@@ -49,7 +48,7 @@ def _allowed(annotation: object, notes: Sequence[object]) -> str:
 
 
 Auto = Literal["auto"]
-Count = Annotated[int, Field(gt=0, le=2**31), "a whole number above 0"]
+Count = Annotated[int, Field(gt=0, le=2**31, strict=True), "a whole number above 0"]
 Mebibytes = Annotated[Count, "a whole number above 0 (MiB)"]
 Natural = Annotated[int, Field(ge=0, le=2**31), "a whole number, 0 or above"]
 Amount = Annotated[float, Field(ge=0), "a number, 0 or above"]
@@ -210,7 +209,7 @@ class Config(Section):
     recovery: Recovery = Recovery()
     keep: Keep = Keep()
     schedule: Literal["queue", "rotate"] = "queue"
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED), f"a whole number from 0 to {MAX_SEED}"] = 0
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED, strict=True), f"a whole number from 0 to {MAX_SEED}"] = 0
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
 
@@ -231,32 +230,11 @@ def default_values() -> Values:
     return Config().model_dump()
 
 
-def checked_setting(name: str, value: object) -> object:
-    """A value of `seed` or of a setting such as `train.epochs`.
-
-    Raises:
-        ValueError: the setting does not allow it.
-    """
-    try:
-        return _adapter(name).validate_python(value, strict=True)
-    except ValidationError as err:
-        raise ValueError(f"must be {allowed_setting(name)}; got {received(value)}") from err
-
-
-def allowed_setting(name: str) -> str:
-    """What `seed` or a setting such as `train.epochs` must be."""
-    return str(_setting(name).description)
-
-
-def _setting(name: str) -> FieldInfo:
-    return (Train if name.startswith("train.") else Config).model_fields[name.removeprefix("train.")]
-
-
 @functools.cache
-def _adapter(name: str) -> TypeAdapter[object]:
-    field = _setting(name)
-    form: Any = Annotated[field.annotation, *field.metadata]
-    return TypeAdapter(form)
+def setting_type(name: str) -> Type:
+    """What `seed` or a setting such as `train.epochs` may be."""
+    field = (Train if name.startswith("train.") else Config).model_fields[name.removeprefix("train.")]
+    return Type(str(field.description), Annotated[field.annotation, *field.metadata])
 
 
 def section_of(annotation: object) -> type[Section] | None:

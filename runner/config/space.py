@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import yaml
 
 from runner.config import hints
-from runner.config.yaml_nodes import MAX_LENGTH, bracket_depth, parse, plain
+from runner.config.yaml_nodes import MAX_LENGTH, NOT_YAML, bracket_depth, parse, plain
 
 MAX_VALUES = 10_000  # most values of one dimension: expanding more would only exhaust memory
 MAX_DEPTH = 20  # brackets within brackets
@@ -91,19 +91,17 @@ def _items(text: str) -> list[object]:
         raise ValueError(
             "cannot be read: a search cannot be nested in another value; put quotes around text with brackets"
         )
-    try:
-        root, problems = parse(f"[{text}]")
-    except yaml.YAMLError as err:
-        raise ValueError(_QUOTE) from err
+    root, problems = parse(f"[{text}]")
+    if problems and not problems[0][1].startswith(NOT_YAML):
+        raise ValueError(problems[0][1])
     nodes = root.value if root is not None else []
     # What YAML takes for a comment, an anchor, a block or a mapping (`a: b`) was meant as text.
-    if not problems and (
-        re.search(r"[#&|>!\n]|,\s*$", bare)
+    if (
+        problems
+        or re.search(r"[#&|>!\n]|,\s*$", bare)
         or any(isinstance(node, yaml.MappingNode) and text[node.start_mark.index - 1] != "{" for node in nodes)
     ):
         raise ValueError(_QUOTE)
-    if problems:
-        raise ValueError(problems[0][1])
     return [_finite(plain(node)) for node in nodes]
 
 

@@ -12,6 +12,7 @@ from runner.experiment.annotations import as_python
 MAX_LENGTH = 65_536  # bytes of a file, characters of an argument
 MAX_BRACKETS = 100  # open at once; the YAML parser's time grows with their square
 MAX_NODES = 20_000  # after aliases are expanded: a few nested aliases can otherwise stand for billions of values
+NOT_YAML = "not valid YAML"
 NO_TARGET = "_target_ is not supported: nothing named in a config is imported but the experiment file"
 
 _TAG = "tag:yaml.org,2002:"
@@ -47,30 +48,31 @@ def parse(text: str) -> tuple[yaml.Node | None, list[tuple[int, str]]]:
     """Parses one YAML document.
 
     Returns:
-        Its nodes, None for an empty document; and everything in it that a config may not hold, with its line.
-
-    Raises:
-        yaml.YAMLError: it is not YAML.
+        Its nodes, with merge keys (`<<`) merged, None for an empty document; and everything in it that a config may not
+        hold, with its line.
     """
+    if bracket_depth(text) > MAX_BRACKETS:
+        return None, [(1, f"nested too deeply (at most {MAX_BRACKETS} levels)")]
     try:
-        root = yaml.compose(text, Loader=Loader) if bracket_depth(text) <= MAX_BRACKETS else None
+        root = yaml.compose(text, Loader=Loader)
         sizes: dict[int, int] = {}
         problems = list(_problems(root, sizes, set())) if root is not None else []
+        if root is not None and sizes[id(root)] > MAX_NODES:
+            problems.append((1, f"{sizes[id(root)]} values, aliases expanded; a config has at most {MAX_NODES}"))
+        if root is not None and not problems:
+            plain(root)
     except RecursionError:
         return None, [(1, "nested too deeply")]
-    if root is None and bracket_depth(text) > MAX_BRACKETS:
-        return None, [(1, f"nested too deeply (at most {MAX_BRACKETS} levels)")]
-    if root is not None and sizes[id(root)] > MAX_NODES:
-        problems.append((1, f"{sizes[id(root)]} values, aliases expanded; a config has at most {MAX_NODES}"))
+    except yaml.YAMLError as err:
+        mark = getattr(err, "problem_mark", None) or getattr(err, "context_mark", None)
+        what = " ".join((getattr(err, "problem", None) or str(err)).split())
+        what = "a tab character; indent with spaces" if "'\\t'" in what else what
+        return None, [(mark.line + 1 if mark else 1, f"{NOT_YAML}: {what}")]
     return root, problems
 
 
 def plain(node: yaml.Node) -> object:
-    """The value of a node in which `parse` found no problem.
-
-    Raises:
-        yaml.YAMLError: a merge key (`<<`) has a value that is not a mapping.
-    """
+    """The value of a node in which `parse` found no problem."""
     return Loader("").construct_document(node)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from runner.config.origins import Key, Origins, Values
 from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN
-from runner.config.schema import Train, allowed_setting, checked_setting
+from runner.config.schema import Train, setting_type
 from runner.config.space import Choice, Dimension, Uniform, dimension_of
 from runner.errors import did_you_mean, received
-from runner.experiment.annotations import MismatchError, converted
+from runner.experiment.annotations import MismatchError, Type, converted
 from runner.experiment.signature import Parameter
 
 
@@ -122,8 +122,9 @@ class Names:
                     return dimension
             except ValueError:
                 pass
-            wanted = self._allowed(name)
-            raise ValueError(f"must be {wanted}, but this search draws floats; use a list or range(start, stop)")
+            raise ValueError(
+                f"must be {self._type(name)}, but this search draws floats; use a list or range(start, stop)"
+            )
         values: Values = {}
         for value in dimension.values:
             item = self._converted(name, value)
@@ -134,19 +135,17 @@ class Names:
         return Choice(tuple(values.values()))
 
     def _converted(self, name: str, value: object) -> object:
-        bare = parameter_name(name)
-        if bare is None:
-            return checked_setting(name, value)
+        allowed, bare = self._type(name), parameter_name(name)
         try:
-            return converted(value, self.parameters[bare].type)
+            return converted(value, allowed)
         except MismatchError:
-            several = f"{bare}={','.join(map(str, value))}" if isinstance(value, list) and value else ""
+            several = f"{bare}={','.join(map(str, value))}" if bare and isinstance(value, list) and value else ""
             hint = f"; to search several values write params.{several}" if 0 < len(several) <= 80 else ""
-            raise ValueError(f"must be {self._allowed(name)}; got {received(value)}{hint}") from None
+            raise ValueError(f"must be {allowed}; got {received(value)}{hint}") from None
 
-    def _allowed(self, name: str) -> str:
+    def _type(self, name: str) -> Type:
         bare = parameter_name(name)
-        return allowed_setting(name) if bare is None else str(self.parameters[bare].type)
+        return setting_type(name) if bare is None else self.parameters[bare].type
 
 
 def listed(names: Iterable[str]) -> str:
