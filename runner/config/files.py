@@ -11,12 +11,13 @@ from pathlib import Path
 import yaml
 
 from runner.config.origins import Key, Values, is_value, merged
-from runner.config.yaml_nodes import MAX_LENGTH, kind, parse, plain
+from runner.config.yaml_nodes import kind, parse, plain
 from runner.errors import ConfigError, did_you_mean
 from runner.experiment.annotations import as_python
 
 GLOBAL = "# @package _global_"
 _PACKAGE = re.compile(r"#\s*@package\s+(\S+)")
+Choice = tuple[object, str]  # the option of a group, None for none; and who chooses it, for errors
 _NAME = re.compile(r"[\w./-]+")
 
 
@@ -35,14 +36,6 @@ class Folder:
         """The end of an error about a config that does not exist: what is probably meant, and what there is."""
         available = sorted(file.stem for file in (self.path / group).glob("*.yaml"))
         return f"{did_you_mean(option, available) or ';'} available: {', '.join(available) or 'none'}"
-
-    def option_problem(self, group: str, option: object) -> str | None:
-        """What is wrong with a choice for a group; None if nothing is."""
-        if not isinstance(option, str) or not _NAME.fullmatch(option) or option[0] == "/" or ".." in option.split("/"):
-            return f"must be one name; got {option!r}{self.missing(group, str(option))}"
-        if (self.path / group / f"{option}.yaml").is_file():
-            return None
-        return f"no such config in {shown_path(self.path / group)}{self.missing(group, option)}"
 
 
 def open_folder(config_dir: Path | None, config_name: str) -> Folder | None:
@@ -71,12 +64,12 @@ def shown_path(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[Values, dict[Key, str]]:
+def compose_folder(folder: Folder, choices: Mapping[str, Choice]) -> tuple[Values, dict[Key, str]]:
     """Composes the primary config with the configs that its defaults list and the command line choose.
 
     Args:
         folder: where the files are.
-        choices: the command line's choice for config groups; None leaves a group out.
+        choices: the command line's choice for config groups.
 
     Returns:
         The values, references not yet resolved, and file and line of each key.
@@ -87,7 +80,7 @@ def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[V
     composition = _Composition(folder=folder, choices=choices)
     composition.add(folder.name, (), folder.shown(folder.name))
     for group in [group for group in choices if group not in composition.chosen]:
-        composition.choose("", {group: choices[group]}, (), "command line")
+        composition.choose("", {group: None}, (), "")
     if composition.problems:
         raise ConfigError(composition.problems)
     return composition.values, composition.places
@@ -96,14 +89,11 @@ def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[V
 def _read(path: Path, shown: str) -> tuple[str, yaml.MappingNode | None]:
     """Reads one file: its text and its top mapping; None for an empty file."""
     try:
-        content = path.read_bytes()
-        if len(content) > MAX_LENGTH:
-            raise ConfigError(f"{shown}: {len(content)} bytes; a config has at most {MAX_LENGTH}")
-        text = content.decode("utf-8")
+        text = path.read_bytes().decode("utf-8")
     except OSError as err:
         raise ConfigError(f"{shown}: cannot be read: {err.strerror}") from err
     except UnicodeDecodeError as err:
-        line = content.count(b"\n", 0, err.start) + 1
+        line = err.object.count(b"\n", 0, err.start) + 1
         raise ConfigError(f"{shown}:{line}: not UTF-8 text") from err
     root, problems = parse(text)
     if problems:
@@ -134,7 +124,7 @@ class _Composition:
     """Files merged so far; later ones win."""
 
     folder: Folder
-    choices: Mapping[str, str | None]
+    choices: Mapping[str, Choice]
     values: Values = field(default_factory=dict)
     places: dict[Key, str] = field(default_factory=dict)
     chosen: set[str] = field(default_factory=set)
@@ -151,7 +141,7 @@ class _Composition:
         """
         shown = self.folder.shown(config)
         if config in self.named:
-            self.problems.append(f"{place}: defaults: {config}.yaml is named twice, or leads back to itself")
+            self.problems.append(f"{place}: {config}.yaml is named twice, or leads back to itself")
             return
         self.named.add(config)
         try:
@@ -184,24 +174,24 @@ class _Composition:
         """Adds what an item of a defaults list names; `base` and `package` are those of the file that has the list."""
         if isinstance(item, str):
             item = {os.path.dirname(item): os.path.basename(item)}
-        group, chosen = next(iter(item.items())) if isinstance(item, dict) and len(item) == 1 else ("@", None)
+        group, chosen = next(iter(item.items())) if isinstance(item, dict) and len(item) == 1 else ("@", item)
         path = group.removeprefix("optional ")
-        options = chosen if isinstance(chosen, list) else [chosen]
-        if not all(_NAME.fullmatch(f"{path}/{option}") for option in options):
-            self.problems.append(
-                f"{place}: defaults: must be _self_, a name, or `group: name`; got {item!r}; `# @package NAME` in a "
-                "file names its package, and the primary config or the command line chooses for all files"
-            )
-            return
         name = os.path.normpath(os.path.join(base, path)).lstrip("/")
-        inner = (*(() if path.startswith("/") else package), *re.findall(r"[\w-][\w.-]*", path))
         self.chosen.add(name)
-        for option in [self.choices[name]] if name in self.choices else options:
+        inner = (*(() if path.startswith("/") else package), *re.findall(r"[\w-][\w.-]*", path))
+        chosen, place = self.choices.get(name, (chosen, f"{place}: defaults"))
+        for option in chosen if isinstance(chosen, list) else [chosen]:
             config = os.path.normpath(f"{name}/{option}".removesuffix(".yaml")).lstrip("/")
-            if option is not None and config.startswith(".."):
-                self.problems.append(f"{place}: defaults: {option}: lies outside the config folder")
-            elif option is not None and (self.folder.path / f"{config}.yaml").is_file():
+            is_name = _NAME.fullmatch(f"{path}.{option}") and option != "" and ".." not in str(option).split("/")
+            if option is None and _NAME.fullmatch(path):
+                continue
+            if not is_name or str(option).startswith("/") or config.startswith(".."):
+                self.problems.append(
+                    f"{place}: must be one name in the config folder; got {option!r}; a defaults list has _self_, names "
+                    "and `group: name`; the first line `# @package NAME` of a file names its package"
+                )
+            elif (self.folder.path / f"{config}.yaml").is_file():
                 self.add(config, inner, place)
-            elif option is not None and path == group:
+            elif path == group:
                 hint = self.folder.missing(*os.path.split(config))
-                self.problems.append(f"{place}: defaults: no {config}.yaml{hint}")
+                self.problems.append(f"{place}: no {self.folder.shown(config)}{hint}")

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import yaml
 from pydantic import ValidationError
 
-from runner.config.files import Folder, compose_folder, open_folder, shown_path
+from runner.config.files import Choice, Folder, compose_folder, open_folder, shown_path
 from runner.config.messages import explain
 from runner.config.mlflow_variables import settle_tracking
 from runner.config.origins import Key, Origins, Values, merged
@@ -64,7 +64,7 @@ def load_config(
     origins = Origins(places=places, settings=touched, fallback=fallback)
     values = merged(default_values(), values, keeps_sections=True)
     if values["name"] in (None, "auto"):
-        values["name"] = _name(resolve(values, origins)[0]["experiment"], choices.get("experiment"))
+        values["name"] = _name(resolve(values, origins)[0]["experiment"], choices.get("experiment", (None,))[0])
     values, unresolved = resolve(values, origins)
     if unresolved:
         raise ConfigError([*problems, *misfits, *unresolved])
@@ -83,7 +83,7 @@ def config_to_yaml(config: Config) -> str:
 
 def _choices(
     experiment: str | None, settings: Sequence[Setting], folder: Folder | None
-) -> tuple[str | None, dict[str, str | None], list[Setting], list[str]]:
+) -> tuple[str | None, dict[str, Choice], list[Setting], list[str]]:
     """The command line's experiment file, its choice for each config group, other settings, and what is wrong."""
     if experiment is not None and not experiment.endswith(".py"):
         hint = f"for a config of that name write experiment={experiment}"
@@ -92,7 +92,7 @@ def _choices(
     file = next((str(setting.value) for setting in reversed(named)), experiment)
     if experiment not in (None, file):
         raise ConfigError(f"command line: two experiments, {experiment} and {named[-1].text}; give one")
-    choices: dict[str, str | None] = {"experiment": None} if file is not None else {}
+    choices: dict[str, Choice] = {"experiment": (None, "command line")} if file is not None else {}
     rest: list[Setting] = []
     problems: list[str] = []
     for setting in settings:
@@ -108,17 +108,15 @@ def _choices(
             problem = "no conf folder here to choose from; give --config-dir, or an experiment file, which ends in .py"
         elif folder is None or not (folder.path / group).is_dir() or isinstance(setting.value, dict):
             rest.append(setting)
-        elif setting.kind == "delete":
-            choices[group] = None
-        elif (problem := folder.option_problem(group, setting.value)) is None:
-            choices[group] = str(setting.value)
+        else:
+            choices[group] = (setting.value, f"command line: {setting.text}")
         if problem is not None:
             problems.append(f"command line: {setting.text}: {problem}")
     return file, choices, rest, problems
 
 
-def _name(experiment: object, choice: str | None) -> str:
-    written = Path(experiment).stem if isinstance(experiment, str) else (choice or "sweep").rsplit("/", 1)[-1]
+def _name(experiment: object, choice: object) -> str:
+    written = Path(experiment if isinstance(experiment, str) else str(choice or "sweep")).stem
     return re.sub(r"[^\w.-]", "_", written).lstrip(".-")[:80] or "sweep"
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import yaml
 
 from runner.config import hints
-from runner.config.yaml_nodes import MAX_LENGTH, NOT_YAML, bracket_depth, parse, plain
+from runner.config.yaml_nodes import NOT_YAML, parse, plain
 
 MAX_VALUES = 10_000  # most values of one dimension: expanding more would only exhaust memory
-MAX_DEPTH = 20  # brackets within brackets
 FORMS = "a list such as [32, 64], choice(a, b), range(start, stop, step), interval(low, high) or loguniform(low, high)"
 _CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\((.*)\)", re.DOTALL)
 _QUOTED = re.compile(r"'[^'\n]*'|\"(?:\\.|[^\"\\\n])*\"")
@@ -46,8 +45,6 @@ def parse_value(text: str) -> object:
     Raises:
         ValueError: the text does not follow the grammar.
     """
-    if len(text) > MAX_LENGTH or bracket_depth(text) > MAX_DEPTH:
-        raise ValueError(f"too long or too deeply nested (at most {MAX_LENGTH} characters, {MAX_DEPTH} levels)")
     call = _CALL.fullmatch(text.strip())
     if call is None:
         values = _items(text)

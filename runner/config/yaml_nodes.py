@@ -9,7 +9,7 @@ import yaml
 
 from runner.experiment.annotations import as_python
 
-MAX_LENGTH = 65_536  # bytes of a file, characters of an argument
+MAX_LENGTH = 65_536  # characters of a file or an argument
 MAX_BRACKETS = 100  # open at once; the YAML parser's time grows with their square
 MAX_NODES = 20_000  # after aliases are expanded: a few nested aliases can otherwise stand for billions of values
 NOT_YAML = "not valid YAML"
@@ -51,8 +51,9 @@ def parse(text: str) -> tuple[yaml.Node | None, list[tuple[int, str]]]:
         Its nodes, with merge keys (`<<`) merged, None for an empty document; and everything in it that a config may not
         hold, with its line.
     """
-    if bracket_depth(text) > MAX_BRACKETS:
-        return None, [(1, f"nested too deeply (at most {MAX_BRACKETS} levels)")]
+    if len(text) > MAX_LENGTH or _bracket_depth(text) > MAX_BRACKETS:
+        limits = f"at most {MAX_LENGTH} characters, {MAX_BRACKETS} levels"
+        return None, [(1, f"{'too long' if len(text) > MAX_LENGTH else 'nested too deeply'} ({limits})")]
     try:
         root = yaml.compose(text, Loader=Loader)
         sizes: dict[int, int] = {}
@@ -76,7 +77,7 @@ def plain(node: yaml.Node) -> object:
     return Loader("").construct_document(node)
 
 
-def bracket_depth(text: str) -> int:
+def _bracket_depth(text: str) -> int:
     """Most brackets that are open at once."""
     depth = deepest = 0
     for bracket in re.findall(r"[][(){}]", text):

@@ -103,7 +103,7 @@ def test_without_folder_and_experiment_the_error_says_what_to_give(empty: Path) 
 
 def test_an_unknown_experiment_suggests_and_lists(project: Path) -> None:
     assert problems("experiment=smal").endswith(
-        "experiment=smal: no such config in conf/experiment; did you mean small? available: small"
+        "experiment=smal: no conf/experiment/smal.yaml; did you mean small? available: small"
     )
 
 
@@ -221,7 +221,7 @@ def test_all_problems_are_listed_at_once(empty: Path) -> None:
         ("seed: 010\n", "small.yaml:1: YAML reads 010 in base 8 or 60"),
         ("params: {no: 1}\n", "small.yaml:1: the key 'no' is read as bool"),
         ("hydra: {run: 1}\n", "conf/experiment/small.yaml:1: hydra: unknown key; Hydra's own settings"),
-        ("defaults: [nowhere]\n", "small.yaml:1: defaults: no experiment/nowhere.yaml"),
+        ("defaults: [nowhere]\n", "small.yaml:1: defaults: no conf/experiment/nowhere.yaml"),
         ("search:\n  points: [{}, 3]\n", "conf/experiment/small.yaml:2: search.points[1]: must be a list of mappings"),
         (b"name: \xff\n", "small.yaml:1: not UTF-8 text"),
         ("params: " + "[" * 3000, "small.yaml:1: nested too deeply"),
@@ -310,7 +310,7 @@ def test_a_written_mixed_config_keeps_what_members_leave_out(project: Path) -> N
 
 
 def test_the_shipped_config_lists_every_default() -> None:
-    values, _ = compose_folder(Folder(path=ROOT / "conf", name="config"), {"experiment": None})
+    values, _ = compose_folder(Folder(path=ROOT / "conf", name="config"), {"experiment": (None, "")})
     assert values == default_values()
 
 

@@ -48,7 +48,8 @@ def test_a_written_search_is_read(written: object, dimension: Dimension) -> None
         ("uniform(0, 1)", "unknown function; allowed: choice, range, interval, loguniform"),
         ("choice(1, range(2))", "cannot be nested"),
         ([float("nan")], "not a finite number"),
-        ("choice(" * 30 + ")" * 30, "too deeply nested"),
+        ("choice(" + "[" * 200 + "]" * 200 + ")", "nested too deeply"),
+        ("choice(" + "a, " * 40_000 + "b)", "too long"),
         ("loguniform(1, 2", "cannot be read"),
     ],
 )
