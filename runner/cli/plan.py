@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool, with_probe: bool) -> None:
     """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
     config = load(arguments, config_dir, config_name)
-    from runner.driver.plan import make_plan
     from runner.driver.prepare import prepare, probe
 
     prepared = prepare(config)
+    from runner.driver.plan import make_plan  # imports SQLAlchemy, for which a mistake in the config need not wait
+
     made = make_plan(probe(prepared) if with_probe else prepared)
     if as_json:
         click.echo(json.dumps(_as_plain_data(made), indent=2, default=str))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from runner.texts.redaction import without_credentials
 
@@ -13,7 +12,7 @@ _URI, _EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 _UNUSED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
 
 
-def settle_tracking(values: dict[str, Any], environment: Mapping[str, str]) -> None:
+def settle_tracking(values: dict[str, object], environment: Mapping[str, str]) -> None:
     """Puts in place of `auto` what the environment says, or else the defaults. Changes `values` in place."""
     tracking = values.get("tracking")
     if isinstance(tracking, dict):

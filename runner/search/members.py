@@ -44,7 +44,7 @@ class Member:
 
     name: str
     source: Source
-    params: Mapping[str, Any]
+    params: Mapping[str, object]
     data_params: tuple[str, ...]
     model_params: tuple[str, ...]
     space: Mapping[str, Dimension]
@@ -181,9 +181,9 @@ def _check_once(config: Config, draft: _Draft, names: Names) -> None:
 
 
 def _params(
-    draft: _Draft, fixed: Mapping[str, Any], space: Mapping[str, Dimension], points: Sequence[Point], names: Names
-) -> dict[str, Any]:
-    params: dict[str, Any] = {}
+    draft: _Draft, fixed: Mapping[str, object], space: Mapping[str, Dimension], points: Sequence[Point], names: Names
+) -> dict[str, object]:
+    params: dict[str, object] = {}
     searched = {parameter_name(name) for name in space}
     given = [{parameter_name(name) for name in point} for point in points]
     for name, parameter in draft.signature.parameters.items():
@@ -203,7 +203,7 @@ def _params(
 def _refuse_secrets(
     config: Config,
     draft: _Draft,
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     space: Mapping[str, Dimension],
     points: Sequence[Point],
     problems: list[str],

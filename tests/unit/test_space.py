@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from runner.config.overrides import dimension_of, parse_settings
-from runner.config.space import Choice, Dimension, Uniform
+from runner.config.overrides import parse_settings
+from runner.config.space import Choice, Dimension, Uniform, dimension_of
 
 
 @pytest.mark.parametrize(
@@ -35,20 +35,21 @@ def test_a_written_search_is_read(written: object, dimension: Dimension) -> None
         ([], "an empty list"),
         (32, "a fixed value belongs in params"),
         ("relu", "a fixed value belongs in params"),
-        ("", "cannot be read"),
+        ("", "not a search; got ''"),
         ("choice()", "at least one value"),
         ("range(0, 1, 0.1)", "range takes whole numbers"),
         ("range(1, 5, 0)", "a step other than 0"),
         ("range(5, 1)", "empty"),
         ("interval(1, 1)", "low bound below its high bound"),
-        ("interval(0, x)", "takes two numbers"),
+        ("interval(0, x)", "takes two finite numbers"),
         ("interval(0, inf)", "finite"),
         ("loguniform(0, 1)", "above 0"),
         ("loguniform(1)", "wrong arguments"),
         ("uniform(0, 1)", "unknown function; allowed: choice, range, interval, loguniform"),
         ("choice(1, range(2))", "cannot be nested"),
         ([float("nan")], "not a finite number"),
-        ("choice(" * 30 + ")" * 30, "too deeply nested"),
+        ("choice(" + "[" * 200 + "]" * 200 + ")", "nested too deeply"),
+        ("choice(" + "a, " * 40_000 + "b)", "too long"),
         ("loguniform(1, 2", "cannot be read"),
     ],
 )
