@@ -147,7 +147,7 @@ def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
     """A sweep as `sweep` plans it, from a command line and a machine."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(ray_fleet, "RaySession", JoinedSession)
-    monkeypatch.setattr(preparation, "NEEDS", tmp_path / "needs.json")
+    monkeypatch.setattr(preparation, "NEEDS_FILE", tmp_path / "needs.json")
 
     def plan(*free_mib: int, mps: bool = False, **resources: Any) -> preparation.Prepared:
         gpus = [
