@@ -13,7 +13,7 @@ import numpy as np
 
 from runner.records import Epoch, Snapshot, Trial
 from runner.worker import private, snapshot, variables
-from runner.worker.building import build_model, traced
+from runner.worker.building import build_model, trace_model
 from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals, RandomState
@@ -75,7 +75,7 @@ class Seat:
             if resident is not None:
                 check_text(built.model, resident.data.train)
             tracing = time.perf_counter()
-            self.engine = traced(experiment, trial, self.feed, lambda: engines.fitting(built, trial))
+            self.engine = trace_model(experiment, trial, self.feed, lambda: engines.engine_for(built, trial))
             self.trace_s = time.perf_counter() - tracing
             self._state: State | None = read(built.model)
             self._examine(built.model)
