@@ -25,7 +25,7 @@ from runner.search.members import resolve_members
 from runner.search.proposals import propose_trials
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 README, CONFIGURATION, EXPERIMENTS, ARCHITECTURE = (
     (ROOT / name).read_text(encoding="utf-8")
     for name in ("README.md", "docs/configuration.md", "docs/experiments.md", "docs/architecture.md")
