@@ -95,7 +95,8 @@ def _items(text: str) -> list[object]:
     # What YAML takes for a comment, an anchor, a block or a mapping (`a: b`) was meant as text.
     if (
         problems
-        or re.search(r"[#&|>!\n]|,\s*$", bare)
+        or re.search(r"[#&|>!\n]", bare)
+        or text.rstrip().endswith(",")
         or any(isinstance(node, yaml.MappingNode) and text[node.start_mark.index - 1] != "{" for node in nodes)
     ):
         raise ValueError(_QUOTE)
