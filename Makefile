@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui test test-gpu faults bench bench-quick lint format lock clean
+.PHONY: help setup sweep ui check test test-slow test-gpu faults bench bench-quick lint format lock clean
 PYTHON ?= python3
 ARGS ?=
 
@@ -14,8 +14,16 @@ sweep: .venv/.ready  ## Run a sweep, the digits demo by default: make sweep ARGS
 ui: .venv/.ready  ## Review sweeps in the MLflow UI on 127.0.0.1
 	.venv/bin/python -m runner ui $(ARGS)
 
-test: .venv/.ready  ## Run the tests: make test ARGS=tests/unit
-	.venv/bin/python -m pytest $(ARGS)
+check: .venv/.ready  ## Check style, types and the fast tests, in about a minute
+	.venv/bin/ruff check && .venv/bin/ruff format --check
+	.venv/bin/mypy & types=$$!; .venv/bin/python -m pytest tests/unit tests/property --hypothesis-profile few; \
+		tests=$$?; wait $$types && exit $$tests
+
+test: .venv/.ready  ## Run the tests, without those of test-slow and test-gpu: make test ARGS=tests/unit
+	.venv/bin/python -m pytest -m "not slow and not gpu" $(ARGS)
+
+test-slow: .venv/.ready  ## Run the tests that repeat at length what shorter ones guard
+	.venv/bin/python -m pytest -m "slow and not gpu" $(ARGS)
 
 test-gpu: .venv/.ready  ## Run the tests that need an NVIDIA GPU; skips them with the reason elsewhere
 	.venv/bin/python -m pytest tests/gpu -m gpu -n 0 -rs $(ARGS)

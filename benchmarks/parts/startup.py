@@ -86,10 +86,10 @@ def _worker() -> None:
     from runner.config import load_config
     from runner.driver.prepare import prepare
     from runner.records import Allocation, Work
-    from runner.worker import startup as process
+    from runner.worker import startup
 
     began = time.perf_counter()
-    process.configure(Allocation(num_cpus=1))
+    startup.configure(Allocation(num_cpus=1))
     from runner.worker.worker import Worker
 
     print("tensorflow_import_s", time.perf_counter() - began)

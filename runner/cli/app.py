@@ -1,4 +1,4 @@
-"""What all verbs share: the group, errors as messages with an exit code, common arguments, the console."""
+"""The parts that all verbs share: the group, errors as messages with an exit code, common arguments, the console."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EXIT_CODES = (
 
 
 class _Verbs(click.Group):
-    """The verbs; one of another tool gets the hint which is meant."""
+    """The verbs; an unknown verb that other tools have gets a hint."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -48,7 +48,7 @@ class _Verbs(click.Group):
 
 
 class _Verb(click.Command):
-    """A verb; settings that are written as options get the hint how they are written."""
+    """A verb; a setting that is written as an option gets a hint."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As `click.Command.parse_args`."""
@@ -80,13 +80,13 @@ def cli() -> None:
 
 
 def verb(function: Verb) -> click.Command:
-    """A verb of the command line: `--debug`, and errors as messages with an exit code."""
+    """Adds a verb to the command line, with `--debug` and with errors as messages and exit codes."""
 
     @cli.command(cls=_Verb, name=function.__name__.removesuffix("_"))
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @functools.wraps(function)
     def run(debug: bool, **arguments: object) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep talks to its own store and nobody else
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep connects to its own store only
         _print_any_text()
         with StopSignals() as signals:
             click.get_current_context().obj = signals
@@ -102,7 +102,7 @@ def verb(function: Verb) -> click.Command:
 
 
 def _print_any_text() -> None:
-    """A message may quote what is in no encoding, as a file's name may be; standard error prints codes by itself."""
+    """Makes stdout escape what it cannot encode, such as a file's name in a message; stderr does so by itself."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -121,7 +121,7 @@ def _fail(err: RunnerError, debug: bool) -> NoReturn:
 
 
 def takes_config(function: Verb) -> Verb:
-    """The arguments of verbs that read a config."""
+    """Adds the arguments of verbs that read a config."""
     config_dir = click.Path(path_type=Path, file_okay=False)
     function = click.argument("arguments", nargs=-1, metavar="[EXPERIMENT.py] [key=value ...]")(function)
     function = click.option("--config-name", default="config", show_default=True, help="A YAML file of that folder.")(
@@ -133,7 +133,7 @@ def takes_config(function: Verb) -> Verb:
 
 
 def takes_sweep(function: Verb) -> Verb:
-    """The argument of verbs that review one sweep."""
+    """Adds the argument of verbs that work on one sweep."""
     return click.argument("sweep", default="latest")(function)
 
 
@@ -141,7 +141,7 @@ def load(arguments: Sequence[str], config_dir: Path | None, config_name: str) ->
     """Reads the config that the arguments of `takes_config` ask for.
 
     Raises:
-        ConfigError: what is wrong with it, all at once.
+        ConfigError: lists everything that is wrong with it.
         UsageError: more than one experiment file.
     """
     from runner.config import load_config
@@ -157,8 +157,8 @@ def load(arguments: Sequence[str], config_dir: Path | None, config_name: str) ->
     return config
 
 
-def tell_variables(config: Config, console: Console) -> None:
-    """Tells which of MLflow's variables in the environment are used, and which are not."""
+def print_variable_notes(config: Config, console: Console) -> None:
+    """Prints which of MLflow's environment variables are used, and which are not."""
     from runner.config.mlflow_variables import notes
 
     for text in notes(config.tracking.uri, config.tracking.mlflow_experiment, os.environ):
@@ -166,8 +166,8 @@ def tell_variables(config: Config, console: Console) -> None:
 
 
 def make_console() -> Console:
-    """Where a person reads, a file or another program."""
+    """The console for standard output: a terminal, a file or a pipe."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # a pipe has no edge to wrap at
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # a pipe has no width to wrap at
     return Console(width=width, highlight=False)

@@ -15,7 +15,7 @@ from runner.cli.tracking import store_to_use, takes_store
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @takes_store
 def doctor(as_json: bool, uri: str | None) -> int:
-    """Looks at GPUs, TensorFlow, MPS, Ray, MLflow's store and disks, and says what to do; exit code 2 if one fails."""
+    """Checks GPUs, TensorFlow, MPS, Ray, MLflow's store and disks, with advice; exit code 2 if a check fails."""
     from runner.driver.doctor import examine, exit_code
     from runner.review.catalog import SWEEPS
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import load, make_console, takes_config, tell_variables, verb
+from runner.cli.app import load, make_console, print_variable_notes, takes_config, verb
 from runner.texts.redaction import without_credentials
 
 if TYPE_CHECKING:
@@ -28,17 +28,18 @@ if TYPE_CHECKING:
 def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool, with_probe: bool) -> None:
     """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
     config = load(arguments, config_dir, config_name)
-    from runner.driver.plan import make_plan
     from runner.driver.prepare import prepare, probe
 
     prepared = prepare(config)
+    from runner.driver.plan import make_plan  # imports SQLAlchemy, for which a mistake in the config need not wait
+
     made = make_plan(probe(prepared) if with_probe else prepared)
     if as_json:
         click.echo(json.dumps(_as_plain_data(made), indent=2, default=str))
     else:
         console = make_console()
         _show(made, console)
-        tell_variables(config, console)
+        print_variable_notes(config, console)
 
 
 def _as_plain_data(plan: Plan) -> dict[str, object]:

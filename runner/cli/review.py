@@ -1,4 +1,4 @@
-"""The verbs that read journals: `list`, `results` and `best`; and `clean`, which removes what they can do without."""
+"""The verbs that read journals, `list`, `results` and `best`; and `clean`, which removes files they do not need."""
 
 from __future__ import annotations
 
@@ -109,12 +109,12 @@ def _export(review: Review, trial: TrialRecord, target: Path, to_stderr: bool) -
     metavar="N",
     help="Remove the models of all but each member's best N trials too.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @click.argument("sweep")
 def clean(sweep: str, models: int | None, dry_run: bool) -> None:
-    """Removes an ended sweep's snapshots, and what an interrupted one has left; SWEEP is as for `results`.
+    """Removes an ended sweep's snapshots, and the leftovers of an interrupted one; SWEEP is as for `results`.
 
-    Nothing of the journal is removed, and nothing that MLflow has.
+    Removes nothing from the journal or from MLflow.
     """
     from runner.driver import clean as cleaning
     from runner.review.catalog import find_sweep

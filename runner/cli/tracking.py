@@ -13,7 +13,7 @@ from runner.texts.redaction import without_credentials
 
 
 def takes_store(function: Verb) -> Verb:
-    """The option of verbs that use an MLflow store, for `store_to_use`."""
+    """Adds the option of verbs that use an MLflow store, for `store_to_use`."""
     default = "that of the latest sweep, else $MLFLOW_TRACKING_URI or sqlite:///mlflow.db"
     return click.option("--uri", help=f"MLflow tracking URI.  [default: {default}]")(function)
 
@@ -22,7 +22,7 @@ def takes_store(function: Verb) -> Verb:
 @click.option("--tracking-uri", metavar="URI", help="Another MLflow store.  [default: that of the sweep's config]")
 @takes_sweep
 def sync(sweep: str, tracking_uri: str | None) -> None:
-    """Sends what MLflow lacks of a sweep, from its journal; may be repeated."""
+    """Sends to MLflow what it lacks of a sweep's journal; may be repeated."""
     from runner.config.mlflow_variables import with_credentials
     from runner.journal import JournalReader, locked
     from runner.review.catalog import find_sweep
@@ -57,10 +57,10 @@ def ui(port: int, uri: str | None) -> int:
 
 
 def store_to_use(uri: str | None) -> str:
-    """The store that is asked for, else that of the latest sweep, else the environment's, else the default.
+    """The given store, else that of the latest sweep, else the environment's, else the default.
 
     Raises:
-        ConfigError: its address cannot be read.
+        ConfigError: its address cannot be parsed.
     """
     from runner.config.mlflow_variables import DEFAULT_URI, with_credentials
     from runner.review.catalog import list_sweeps
@@ -75,7 +75,7 @@ def store_to_use(uri: str | None) -> str:
 
 
 def _relocate_artifacts(store: str) -> None:
-    """A sqlite store that was moved or copied together with its artifacts shows those that came with it."""
+    """Makes a sqlite store that was moved or copied with its artifacts show those beside it."""
     from runner.tracking.addresses import ARTIFACTS, sqlite_file
     from runner.tracking.moved_store import relocate_artifacts
 

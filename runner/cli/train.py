@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import load, make_console, takes_config, takes_sweep, tell_variables, verb
+from runner.cli.app import load, make_console, print_variable_notes, takes_config, takes_sweep, verb
 from runner.driver.preflight import Preflight
 from runner.errors import TrackingError
 from runner.texts.redaction import redact, secrets_of, without_credentials
@@ -29,7 +29,7 @@ _SOME_FAILED = 3
 @click.option("--profile", is_flag=True, help="Write a timeline for chrome://tracing or Perfetto.")
 @takes_config
 def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, profile: bool) -> int:
-    """Trains every trial of a sweep; with no arguments the digits demo.
+    """Trains every trial of a sweep; without arguments the digits demo.
 
     \b
     python -m runner sweep
@@ -44,7 +44,7 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
 
         console = make_console()
         command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets_of(os.environ).values())
-        tell_variables(config, console)
+        print_variable_notes(config, console)
         outcome = run(config, _context(console), root=SWEEPS, command=command, preflight=preflight)
     if profile:
         console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
@@ -52,11 +52,11 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
 
 
 @verb
-@click.option("--retry-failed", is_flag=True, help="Trials that have failed go on where they failed.")
+@click.option("--retry-failed", is_flag=True, help="Continue failed trials where they failed.")
 @click.option("--more-epochs", type=click.IntRange(0), default=0, help="Train every trial this many epochs longer.")
 @takes_sweep
 def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
-    """Goes on with a sweep that has ended in any way, in the same MLflow runs; SWEEP is as for `results`."""
+    """Continues a sweep, however it has ended, in the same MLflow runs; SWEEP is as for `results`."""
     from runner.driver.resume import resume as go_on
     from runner.driver.resume_state import Asked
     from runner.review.catalog import find_sweep
@@ -75,9 +75,12 @@ def _context(console: Console) -> Context:
 
 
 def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
-    """Prints the results and how to look at them; returns the exit code.
+    """Prints the results, and the command that shows them in a browser; returns the exit code.
 
-    Where time went is left out of a sweep that was interrupted: the pauses would be counted too.
+    Args:
+        outcome: how the sweep ended.
+        console: to print to.
+        with_times: also print how the time was spent; for a resumed sweep it would include the pauses.
 
     Raises:
         TrackingError: MLflow lacks something.

@@ -13,7 +13,7 @@ from runner.config import Config
 from runner.config.schema import Train
 from runner.driver.metric import choose_metric
 from runner.driver.preflight import Preflight
-from runner.driver.prepare import Prepared, make_settling, request_of
+from runner.driver.prepare import Prepared, auto_settings, request_of
 from runner.errors import ExperimentError, FleetError, StorageError
 from runner.loop.interfaces import Fleet
 from runner.loop.logged import with_last_lines
@@ -49,14 +49,14 @@ def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Pr
         ExperimentError: a member cannot be trained.
         ConfigError: a metric or monitor that is asked for is never produced.
     """
-    settling = make_settling(prepared, fleet.check)
-    with _importing_mlflow(prepared.config, at_once=settling.is_known(prepared.trials)):
-        checked = check_members(prepared, settling.check)
+    auto = auto_settings(prepared, fleet.check)
+    with _importing_mlflow(prepared.config, at_once=auto.is_known(prepared.trials)):
+        checked = check_members(prepared, auto.check)
         preflight.end()  # it has nothing more to find, and steps are timed now
         fitting = within_memory(prepared, checked, fleet)
         if len(fitting.slots) < len(prepared.slots):
             watcher.say(f"the free memory holds {len(fitting.slots)} of these at a time")
-        prepared = replace(fitting, trials=settling.settle(fitting.trials, checked, len(fitting.slots)))
+        prepared = replace(fitting, trials=auto.decide(fitting.trials, checked, len(fitting.slots)))
     for text in (*unrecorded(checked), *unused_settings(prepared, checked)):
         watcher.say(text)
     metric, goal = choose_metric(prepared, checked)

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.autotune.auto import CACHE, Check, Settling
-from runner.autotune.cache import MeasurementsFile
-from runner.autotune.memory import CACHE as NEEDS
-from runner.autotune.memory import Need, Needs, is_complete, largest
-from runner.autotune.timings import TimingsFile
+from runner.autotune.auto import CACHE, AutoSettings, Check
+from runner.autotune.cache import MeasurementsFile, TimingsFile
+from runner.autotune.memory import NEEDS_FILE, Need, Needs, is_complete, largest
 from runner.config import Config
 from runner.driver.context import Context
 from runner.driver.machines import import_ray, machines_of
@@ -130,7 +128,7 @@ def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[st
     device = ", ".join(sorted({gpu.name for gpu in gpus})) if gpus and request.num_gpus != 0 else "cpu"
     if any(machine.mps for machine in machines.values()):  # a process takes less of a GPU through it
         device += ", MPS"
-    known = Needs(MeasurementsFile(NEEDS.expanduser()), device, versions())
+    known = Needs(MeasurementsFile(NEEDS_FILE.expanduser()), device, versions())
     return {
         node: replace(machine, gpu_overhead_mib=known.overhead_mib or machine.gpu_overhead_mib)
         for node, machine in machines.items()
@@ -184,14 +182,14 @@ def logged_fleet(
     return LoggedFleet(fleet, logs.write, context.watcher.say, context.masked)
 
 
-def make_settling(prepared: Prepared, check: Check, timings: Path = CACHE) -> Settling:
+def auto_settings(prepared: Prepared, check: Check, timings: Path = CACHE) -> AutoSettings:
     """Decides what the config leaves to `auto`, from what this machine has measured and keeps in a file."""
-    return Settling(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), check)
+    return AutoSettings(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), check)
 
 
 def has_passed_before(prepared: Prepared) -> bool:
-    """As `Settling.has_checked`, of all of the sweep's trials."""
-    return make_settling(prepared, lambda _: {}).has_checked(prepared.trials)
+    """As `AutoSettings.has_checked`, of all of the sweep's trials."""
+    return auto_settings(prepared, lambda _: {}).has_checked(prepared.trials)
 
 
 def sums(prepared: Prepared) -> tuple[str, ...]:

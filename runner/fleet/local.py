@@ -31,9 +31,9 @@ class LocalFleet:
         self._loaded: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        from runner.worker import startup as process
+        from runner.worker import startup
 
-        process.configure(_together(self._slots))
+        startup.configure(_together(self._slots))
         from runner.worker.worker import Worker
 
         self._worker = Worker()

@@ -1,4 +1,4 @@
-"""Python's search for garbage, left out where what is made is to stay."""
+"""Switches Python's garbage collection off during large imports."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """No thread of the process searches for garbage meanwhile.
+    """Switches garbage collection off in all threads inside of it.
 
-    For large imports: their modules stay, and Python searches all of them time and again as they become more. That is a
-    sixth of the time that TensorFlow and MLflow take.
+    For large imports: their objects stay, and the collector would scan them again and again as they grow, which is a
+    sixth of the import time of TensorFlow and MLflow.
     """
     collects = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first ends the program in good order, the second at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first signal ends the program cleanly, the second at once."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from runner.host.processes import descendants
 
 T = TypeVar("T")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_ECHO_S = 0.2  # a terminal and `timeout` may send one signal to the group and once more to the process
+_ECHO_S = 0.2  # a terminal and `timeout` may signal the group and then the process
 
 
 class StopRequest:
-    """A request to stop that anybody may make, from any thread; it stops what runs inside of `deferred`."""
+    """A request to stop, which any thread may make; code inside of `deferred` obeys it."""
 
     def __init__(self) -> None:
         self._is_made = False
@@ -51,12 +51,12 @@ class StopRequest:
 
 
 class StopSignals(StopRequest):
-    """While open, SIGINT, SIGTERM and SIGHUP stop the program; not a SIGHUP that `nohup` has it ignore.
+    """While open, SIGINT, SIGTERM and SIGHUP stop the program, except a SIGHUP that `nohup` ignores.
 
-    The first raises `Interrupted`, a KeyboardInterrupt, in the main thread: of all exceptions that a signal may raise,
-    Ray's blocking calls pass on this one alone. Inside of `deferred` it is told instead. The second kills every process
-    below this one and ends it, without a word to anybody: what is on the disk is whole at any moment. A SIGHUP is never
-    that second one: a terminal that closes tells it more than once, and does not mean haste.
+    The first signal raises `Interrupted`, a KeyboardInterrupt, in the main thread, because it is the only exception
+    that Ray's blocking calls pass on. Inside of `deferred` it makes the request instead. The second signal kills all
+    descendants of this process and ends it at once, which is safe because the files on disk are complete at any moment.
+    A SIGHUP never counts as the second, because a terminal that closes sends several.
     """
 
     def __init__(self) -> None:
@@ -77,13 +77,13 @@ class StopSignals(StopRequest):
 
     @property
     def exit_code(self) -> int:
-        """What a program ends with that such a signal stopped: 129, 130 or 143."""
+        """The exit code of a program that such a signal stopped: 129, 130 or 143."""
         return 128 + (self._received or signal.SIGINT)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         now_s = time.monotonic()
         if number == signal.SIGHUP:
-            _silence_where_nobody_is()
+            _silence_closed_terminal()
         if self._received is not None:
             if number != signal.SIGHUP and now_s - self._received_s > _ECHO_S:
                 _end_at_once(128 + number)
@@ -95,13 +95,13 @@ class StopSignals(StopRequest):
 
 
 def uninterrupted(call: Callable[[], T]) -> T:
-    """Calls it where no signal raises, in a thread of its own; what one raises here meanwhile waits for its end."""
+    """Runs the call in a thread of its own, so that no signal interrupts it; signals raise after its end."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(call).result()
 
 
-def _silence_where_nobody_is() -> None:
-    """What is printed from now on goes nowhere where the terminal is gone: writing to that is an error."""
+def _silence_closed_terminal() -> None:
+    """Redirects output to /dev/null if its terminal is gone, because writing to it would be an error."""
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
@@ -109,7 +109,7 @@ def _silence_where_nobody_is() -> None:
 
 
 def _end_at_once(exit_code: int) -> None:
-    """Ends every process below this one, parents first so that they start no other, and then this one."""
+    """Kills all descendants, parents first so that they start no others, and ends this process."""
     for pid in descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)

@@ -18,8 +18,8 @@ FILE = "lock"
 def locked(folder: Path) -> Iterator[None]:
     """The right to write a sweep, for one process at a time.
 
-    The kernel holds the lock, not the file: it always ends with the process, and a file that is left behind locks
-    nobody out. Child processes do not inherit it.
+    The kernel holds the lock, not the file: it always ends with the process, and a file that is left behind locks no
+    other process out. Child processes do not inherit it.
 
     Args:
         folder: the sweep's folder.

@@ -1,4 +1,4 @@
-"""Everyone else's side of the journal."""
+"""Read-only access to a journal."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _ID = re.compile(r"[\w-]+")  # names files and folders
 
 
 class JournalReader:
-    """Everyone else's side: reads a journal that may be growing meanwhile.
+    """Reads a journal that the driver may be writing at the same time.
 
     Args:
         folder: the sweep's folder.
 
     Raises:
-        SweepNotFoundError: where there is no journal.
-        JournalError: the file is no journal, has the format of another version, or cannot be opened.
+        SweepNotFoundError: the folder has no journal.
+        JournalError: the file is not a journal, has the format of another version, or cannot be opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,7 +79,7 @@ class JournalReader:
         """The sweep itself.
 
         Raises:
-            SweepNotFoundError: the journal was opened and nothing written to it yet.
+            SweepNotFoundError: the journal is still empty.
         """
         try:
             row = dict(self._connection.execute("SELECT * FROM sweep").fetchone())
@@ -89,14 +89,14 @@ class JournalReader:
         return SweepRecord(**{**row, "versions": json.loads(row["versions"])})
 
     def trials(self) -> tuple[TrialRecord, ...]:
-        """All trials in the order they were proposed."""
+        """All trials, in the order in which they were proposed."""
         return self._trials(None)
 
     def trial(self, trial_id: str) -> TrialRecord:
         """One trial.
 
         Raises:
-            KeyError: for an id the sweep does not have.
+            KeyError: the sweep has no trial with this id.
         """
         found = self._trials(trial_id)
         if not found:
@@ -117,14 +117,14 @@ class JournalReader:
         return tuple(replace(record, metrics=self._model_metrics(record)) for record in records)
 
     def _model_metrics(self, trial: TrialRecord) -> dict[str, float]:
-        # sqlite gives the other columns of the row that has the maximum.
+        # sqlite takes the other columns from the row that has the maximum.
         rows = self._connection.execute(
             "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key <> ? "
             "AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
             (trial.id, f"{ROUND_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch),
         )
         has_model = trial.ended_well and trial.kept_epoch is not None
-        # Where validation is not in every epoch, what is known of an earlier one is nothing of the model.
+        # If not every epoch validates, the values of an earlier epoch say nothing about the model.
         return {
             original(row["key"]): _number(row["value"])
             for row in rows
@@ -132,14 +132,14 @@ class JournalReader:
         }
 
     def metrics(self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
-        """Metric rows in the order they were committed, of one trial or of all."""
+        """Metric rows of one trial or of all, in the order in which they were committed."""
         where, values = ("AND trial = ?", (trial_id,)) if trial_id is not None else ("", ())
         query = f"SELECT * FROM metric WHERE seq > ? {where} ORDER BY seq LIMIT ?"
         rows = self._connection.execute(query, (after_seq, *values, limit))
         return tuple(MetricRow(**{**row, "key": original(row["key"]), "value": _number(row["value"])}) for row in rows)
 
     def reports(self, trial_id: str) -> tuple[Report, ...]:
-        """What the trial has reported, turn by turn, as it was committed."""
+        """The trial's reports, turn by turn, as they were committed."""
         running: dict[int, dict[str, float]] = {}
         epochs: dict[int, Epoch] = {}
         for row in self.metrics(trial_id):
@@ -211,9 +211,9 @@ def _turn(row: sqlite3.Row) -> Turn:
 def _trial_record(row: sqlite3.Row) -> TrialRecord:
     values = dict(row)
     texts = {key: values.pop(key) for key in ("settings", "record", "allocation", "facts")}
-    plain = {key: json.loads(text or "null") for key, text in texts.items()}
     values |= {key: original(values[key]) for key in ("reason", "traceback")}
     try:
+        plain = {key: json.loads(text or "null") for key, text in texts.items()}
         record = TrialRecord(
             **values,
             settings=plain["settings"],
@@ -224,9 +224,9 @@ def _trial_record(row: sqlite3.Row) -> TrialRecord:
     except (KeyError, TypeError, ValueError) as err:  # a field is missing, unknown, or of another kind
         raise JournalError(f"trial {values['id']!r}: recorded by another version of this program: {err}") from err
     if not _ID.fullmatch(record.id) or record.trial.id != record.id:
-        raise JournalError(f"the journal names a trial {record.id!r}, which is no id that this program gives")
+        raise JournalError(f"the journal names a trial {record.id!r}, and this program makes no such id")
     files = [name for name, _ in record.trial.source.files]
     for name in filter(None, (*files, record.model, record.weights)):
         if name.startswith("/") or ".." in name.split("/"):
-            raise JournalError(f"trial {record.id}: the journal names {name!r}, which is no file of the sweep's own")
+            raise JournalError(f"trial {record.id}: the journal names {name!r}, which is outside the sweep's folder")
     return record

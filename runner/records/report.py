@@ -129,7 +129,7 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """Where and when a turn ran. Times are seconds since the Unix epoch, on the worker's clock.
+    """When a turn ran, where, and at what cost. Times are seconds since the Unix epoch, on the worker's clock.
 
     Args:
         compute_s: seconds in training steps.

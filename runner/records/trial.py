@@ -77,6 +77,13 @@ class TrainSettings:
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None
 
+    @classmethod
+    def of(cls, values: Plain) -> Self:
+        """The settings that have these plain values."""
+        rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
+        made = {name: None if values[name] is None else rule(**values[name]) for name, rule in rules.items()}
+        return cls(**{**values, **made})
+
     def steps_in_turn(self, steps_per_epoch: int, step: int) -> int:
         """Steps of the turn that starts after `step` optimizer steps; it ends within an epoch or at the end of one."""
         left = steps_per_epoch - step % steps_per_epoch
@@ -176,13 +183,15 @@ class Trial:
     @classmethod
     def of(cls, plain: Plain) -> Self:
         """The trial whose `to_json` gave these plain values."""
-        train, source = dict(plain["train"]), dict(plain["source"])
-        rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
-        train |= {name: None if train[name] is None else rule(**train[name]) for name, rule in rules.items()}
+        source = dict(plain["source"])
         source["files"] = tuple((name, text) for name, text in source["files"])
         names = {name: tuple(plain[name]) for name in ("data_params", "model_params", "searched")}
-        params = decode(plain["params"])
-        return cls(**{**plain, **names, "params": params, "source": Source(**source), "train": TrainSettings(**train)})
+        made = {
+            "params": decode(plain["params"]),
+            "source": Source(**source),
+            "train": TrainSettings.of(plain["train"]),
+        }
+        return cls(**{**plain, **names, **made})
 
 
 def to_json(record: DataclassInstance) -> str:

@@ -11,7 +11,7 @@ from time import monotonic
 from runner.tracking.ledger import HOME, Ledger, is_ready
 
 _PAUSE_S = 1.0
-_LOOK_SHARE = 20  # a look takes at most one part in so many of the time
+_LOOK_SHARE = 20  # a look takes at most a twentieth of the time
 
 
 class BacklogReporter:

@@ -1,4 +1,4 @@
-"""The thread that lets MLflow follow the journal."""
+"""The thread that keeps MLflow up to date with the journal."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
 if TYPE_CHECKING:
     from runner.tracking.follower import Follower
 
-_FLUSH_S = 1.0  # at most one flush in this time, however often it is notified
-_AFTER_SIGNAL_S = 5.0  # most seconds to drain when a person waits for the end; `resume` sends the rest
-_GRACE_S = 1.0  # for the thread to end by itself, once it gives up
+_FLUSH_S = 1.0  # at most one pass in this time, however often it is notified
+_AFTER_SIGNAL_S = 5.0  # most seconds to send the rest after a signal; `resume` or `sync` sends what is missing
+_GRACE_S = 1.0  # for the thread to end after it has given up
 
 
 def _to_stderr(message: str) -> None:
@@ -31,20 +31,20 @@ def _to_stderr(message: str) -> None:
 
 
 class Projection:
-    """Sends what is committed to the journal of `folder` to MLflow, in one background thread, once.
+    """Sends to MLflow, once and in a background thread, everything that is committed to the journal of `folder`.
 
-    The thread imports MLflow, waits for the sweep to be in the journal, and follows it. A store that is down or locked
-    is tried again until it takes everything. Leaving the context drains the journal: leave it after
-    `SqliteJournal.end`. An unexpected error in the thread stops the projection and is raised on leaving the context. A
-    KeyboardInterrupt on leaving shortens the wait, and goes on when it is over.
+    The thread imports MLflow, waits until the journal has its sweep, and follows it. It tries a store that is down or
+    locked until that takes everything. The end of the context sends the rest, so end it after `SqliteJournal.end`. An
+    unexpected error stops the thread and is raised at the end of the context. A KeyboardInterrupt during that end
+    shortens the wait, and is raised after it.
 
     Args:
         folder: the sweep's folder.
-        uri: the store's address with its credentials; None for the one that the journal has, which is without.
-        poll_s: look for news this often, if not notified.
-        timeout_s: at the end, most seconds in which the store takes nothing; what is missing then is in `problem`.
+        uri: the store's address with its credentials; None for the journal's, which has none.
+        poll_s: how often to look for news without a notification.
+        timeout_s: at the end, most seconds in which the store takes nothing; `problem` then names what is missing.
         on_warning: called from the thread with the first error of an outage, and with runs that MLflow refuses.
-        on_backlog: called now and then, while the rest is sent, with how much that is and how fast it goes.
+        on_backlog: called from time to time while the rest is sent, with its size and speed.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Projection:
         self._warned: set[str] = set()
         self._where = "MLflow"
         self.problem: str | None = None
-        """After the end: what MLflow lacks and the journal keeps; None where nothing is missing."""
+        """After the end: what MLflow lacks and the journal keeps; None if nothing is missing."""
 
     def __enter__(self) -> Self:
-        # A daemon: should the store never answer, the program still ends.
+        # A daemon, so that the program ends even if the store never answers.
         self._thread = threading.Thread(target=self._run, name="mlflow-projection", daemon=True)
         self._thread.start()
         return self
@@ -81,7 +81,7 @@ class Projection:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self._drain(by_a_signal=isinstance(error, KeyboardInterrupt))
-        except KeyboardInterrupt:  # whoever waited for the rest waits no longer
+        except KeyboardInterrupt:  # a person does not want to wait for the rest
             self._drain(by_a_signal=True)
             raise
         finally:
@@ -92,7 +92,7 @@ class Projection:
             error.add_note(f"The MLflow projection had failed too: {self._error!r}")
 
     def _drain(self, by_a_signal: bool) -> None:
-        """Waits until the store has everything, or has taken nothing for too long; briefly where a person waits."""
+        """Waits until the store has everything, or has taken nothing for too long; only briefly after a signal."""
         assert self._thread is not None
         self._patience.begin()
         if by_a_signal:
@@ -106,7 +106,7 @@ class Projection:
                 backlog.report()
 
     def notify(self) -> None:
-        """Something was committed: send it soon. Returns at once."""
+        """Informs the thread that something was committed; returns at once."""
         self._wake.set()
 
     def _run(self) -> None:
@@ -125,7 +125,7 @@ class Projection:
                     self._where = f"MLflow at {sink.where}"
                     with closing(sink):
                         self._follow(follower.Follower(self._folder, ledger, sink, self._on_refused))
-        except BaseException as err:  # raised again where the context is left
+        except BaseException as err:  # raised again at the end of the context
             self._error, self._last_problem = err, redact(repr(err))
             self._on_warning(
                 f"{self._where} is no longer followed ({self._last_problem}); the journal keeps everything"
@@ -157,12 +157,9 @@ class Projection:
     def _on_failure(self, err: Exception, is_first: bool) -> None:
         self._last_problem = str(err)
         if is_first:
-            how = (
-                f"takes nothing: {err}"
-                if isinstance(err, StoreRefusedError)
-                else f"does not answer ({err}); trying again"
-            )
-            self._on_warning(f"{self._where} {how}; training goes on, the journal keeps everything")
+            is_refusal = isinstance(err, StoreRefusedError)
+            problem = f"takes nothing: {err}" if is_refusal else f"does not answer ({err}); trying again"
+            self._on_warning(f"{self._where} {problem}; training goes on, the journal keeps everything")
 
     def _on_refused(self, message: str) -> None:
         self._last_problem = message

@@ -1,4 +1,4 @@
-"""Sends a journal to a store after its sweep: to the config's own, where that was down, or to another one."""
+"""Sends a journal to a store after its sweep: to the config's store if that was down, or to another one."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _PATIENCE_S = 60.0
 
 
 def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patience_s: float = _PATIENCE_S) -> str:
-    """Sends what the journal holds and a store lacks. Whoever calls holds the sweep's lock.
+    """Sends what a store lacks of a journal. The caller holds the sweep's lock.
 
     Args:
         folder: the sweep's folder.
         uri: the store's address; None for that of the sweep's config.
-        on_warning: called with an outage, and with each trial whose run MLflow refuses.
-        patience_s: how long a store that takes nothing is tried again.
+        on_warning: called with each outage, and with each trial whose run MLflow refuses.
+        patience_s: how long a store that takes nothing is tried.
 
     Returns:
         The store's address as it may be shown.
 
     Raises:
-        TrackingError: with what is still missing.
+        TrackingError: the store still lacks something, which the message names.
         SweepNotFoundError: there is no journal.
         JournalError: a file of the sweep's is a link.
     """

@@ -293,16 +293,16 @@ def test_what_a_trial_prints_comes_with_its_answers(make_trial: Any, fleet: Any,
 def test_what_an_interrupted_turn_prints_comes_with_its_snapshot(
     make_trial: Any, local_fleet: LocalFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runner.worker.seat import Seat
+    from runner.worker import training
 
-    call = Seat._call
+    call = training._call
 
-    def call_and_stop(seat: Seat, turn_end: int) -> Any:
+    def call_and_stop(seat: Any, turn_end: int) -> Any:
         print("a step")
         local_fleet.stop()
         return call(seat, turn_end)
 
-    monkeypatch.setattr(Seat, "_call", call_and_stop)
+    monkeypatch.setattr(training, "_call", call_and_stop)
     (tmp_path / "prints.py").write_text(PRINTS)
     args = {"path": tmp_path / "prints.py", "data_params": (), "model_params": ("units",), "epochs": 1}
     trial = make_trial(params={"units": 1}, **args)

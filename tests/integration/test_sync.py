@@ -309,7 +309,7 @@ def test_a_model_whose_file_is_gone_is_reported_and_holds_up_no_other_trial(tmp_
         sync(folder, None, warnings.append)
     assert len(warnings) == 2
     for number, (text, file) in enumerate(zip(warnings, gone, strict=True)):
-        assert text.startswith(f"MLflow does not take trial 00{number}: the model's file {file} is not in the sweep's ")
+        assert text.startswith(f"MLflow does not take trial 00{number}: the model's file {file} is missing; ")
     assert ask(store, "SELECT status FROM runs ORDER BY start_time, status")[0] == ("FINISHED",)
     for file in gone:
         file.with_suffix(".away").rename(file)

@@ -445,7 +445,7 @@ def test_a_record_that_this_program_did_not_write_is_an_error(tmp_path: Path, ch
     record = json.dumps(json.loads(to_json(trial(0))) | change)
     connection.execute("UPDATE trial SET record = ?", (record,))
     connection.close()
-    with JournalReader(tmp_path) as reader, pytest.raises(JournalError, match=r"another version|no id that"):
+    with JournalReader(tmp_path) as reader, pytest.raises(JournalError, match=r"another version|no such id"):
         reader.trials()
 
 

@@ -165,7 +165,7 @@ def test_a_foreign_journal_cannot_name_files_outside_its_folder(tmp_path: Path, 
     with database:
         database.execute(statement)
     database.close()
-    with pytest.raises(JournalError, match="no file of the sweep's own"), JournalReader(tmp_path) as reader:
+    with pytest.raises(JournalError, match="outside the sweep's folder"), JournalReader(tmp_path) as reader:
         reader.trials()
 
 
@@ -179,7 +179,7 @@ def test_a_foreign_journals_ids_of_trials_are_no_paths(foreign: Path, trial_id: 
         else:
             database.execute("UPDATE trial SET id = ?", (trial_id,))
     database.close()
-    with pytest.raises(JournalError, match="no id that this program gives"), JournalReader(foreign) as reader:
+    with pytest.raises(JournalError, match="this program makes no such id"), JournalReader(foreign) as reader:
         reader.trials()
 
 

@@ -27,9 +27,9 @@ class Enough(Exception):  # noqa: N818
 @pytest.mark.parametrize(
     ("kind", "known", "order"),
     [
-        ("ray", True, ["workers", "import of MLflow", "check", "settled"]),
-        ("ray", False, ["workers", "check", "settled", "import of MLflow"]),
-        ("local", True, ["workers", "check", "settled"]),
+        ("ray", True, ["workers", "import of MLflow", "check", "decided"]),
+        ("ray", False, ["workers", "check", "decided", "import of MLflow"]),
+        ("local", True, ["workers", "check", "decided"]),
     ],
     ids=["beside a check that times nothing", "after a check that times steps", "not where models are in this process"],
 )
@@ -47,16 +47,16 @@ def test_when_mlflow_is_imported(
         done.append("check")
         return {}
 
-    def settle(trials: Any, *_: Any) -> Any:
-        done.append("settled")
+    def decide(trials: Any, *_: Any) -> Any:
+        done.append("decided")
         return trials
 
     def enough(*_: Any) -> None:
         raise Enough
 
-    settling = SimpleNamespace(is_known=lambda trials: known, check=None, settle=settle)
+    auto = SimpleNamespace(is_known=lambda trials: known, check=None, decide=decide)
     monkeypatch.setattr(prepare, "open_fleet", fleet)
-    monkeypatch.setattr(check_, "make_settling", lambda *_: settling)
+    monkeypatch.setattr(check_, "auto_settings", lambda *_: auto)
     monkeypatch.setattr(check_, "check_members", check)
     monkeypatch.setattr(check_, "within_memory", lambda prepared, *_: prepared)
     monkeypatch.setattr(check_, "preload", lambda uri: done.append("import of MLflow"))

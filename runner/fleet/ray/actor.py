@@ -33,11 +33,11 @@ class RayWorker:
         """Makes the process a worker within its limits; returns what it then found, a `Device`."""
         if (here := os.getcwd()) not in sys.path:  # the driver's folder: last, for modules that nothing else has
             sys.path.append(here)
-        from runner.worker import startup as process
-        from runner.worker.exits import tell_exits
+        from runner.worker import startup
+        from runner.worker.exits import report_exits
 
-        device = process.configure(allocation)
-        tell_exits()
+        device = startup.configure(allocation)
+        report_exits()
         from runner.worker.printed import Descriptors, Output
         from runner.worker.worker import Worker
 
