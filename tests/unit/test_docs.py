@@ -200,6 +200,13 @@ def anchors(file: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_every_module_that_a_page_names_is_there() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`((?:\w+/)+\w+\.py)`", page.read_text(encoding="utf-8")):
+            is_there = any((folder / name).is_file() for folder in (ROOT, ROOT / "runner"))
+            assert is_there or name == "best/rebuild.py", f"{page.name}: {name}"
+
+
 def test_the_loop_is_quoted_as_it_is() -> None:
     source = inspect.getsource(lockstep.run)
     (loop,) = blocks(ARCHITECTURE, "python")
