@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from runner.errors import Interrupted
 from runner.host.output import silence
-from runner.host.processes import descendants
+from runner.host.processes import below, kill
 
 T = TypeVar("T")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -96,8 +96,6 @@ def _silence_where_nobody_is() -> None:
 
 def _end_at_once(exit_code: int) -> None:
     """Ends every process below this one, parents first so that they start no other, and then this one."""
-    for pid in descendants(os.getpid()):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    kill(below(os.getpid()))
     os.write(2, b"stopped at once by a second signal\n")
     os._exit(exit_code)

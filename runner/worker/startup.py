@@ -12,8 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from runner.errors import FleetError
-from runner.host.collecting import without_collecting
-from runner.host.processes import start_of
+from runner.host.processes import start_of, without_collecting
 from runner.records import Allocation
 from runner.worker.lean import Deferral
 

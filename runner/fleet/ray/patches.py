@@ -18,8 +18,7 @@ from ray._private.node import Node
 from ray.job_config import JobConfig
 
 from runner.fleet.ray import agent
-from runner.host.endings import send
-from runner.host.processes import descendants, start_of
+from runner.host.processes import below, kill
 
 _UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
 _AGENTS_PYTHON = "_build_python_executable_command_memory_profileable"
@@ -131,14 +130,12 @@ def _wait_until_known(gcs_address: str, node_id: str) -> None:
 
 def _kill(node: Node, **_: Any) -> None:
     """Kills the processes that were started for this node, and what they have started."""
-    own = [info.process.pid for infos in node.all_processes.values() for info in infos]
-    for pid in own:
-        send(pid, signal.SIGSTOP)  # so that they start nothing while what they have started is looked for
-    below = {pid: start_of(pid) for started in own for pid in descendants(started)}
+    own = [info.process for infos in node.all_processes.values() for info in infos]
+    for process in own:
+        process.send_signal(signal.SIGSTOP)  # so that they start nothing while their children are listed
+    started = [child for process in own for child in below(process.pid)]
     _KILL_ALL(node, check_alive=False)
-    for pid, start in below.items():
-        if start is not None and start_of(pid) == start:
-            send(pid, signal.SIGKILL)
+    kill(started)
 
 
 @contextmanager
