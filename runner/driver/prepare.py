@@ -159,8 +159,20 @@ def within_memory(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fle
     return replace(prepared, slots=tuple(kept))
 
 
-def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[], None] = lambda: None) -> Fleet:
-    """The configured fleet for these slots, not yet started; `meanwhile` is called while it waits for Ray."""
+def open_fleet(
+    prepared: Prepared,
+    slots: Sequence[Slot],
+    meanwhile: Callable[[], None] = lambda: None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Fleet:
+    """The configured fleet for these slots, not yet started.
+
+    Args:
+        prepared: the sweep.
+        slots: of the fleet.
+        meanwhile: called while it waits for Ray.
+        warn: shows a warning, if Ray is not a version that the tests run with.
+    """
     fleet = prepared.config.fleet
     if fleet.kind == "local":
         from runner.fleet.local import LocalFleet
@@ -169,8 +181,11 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[]
     from runner.fleet.deadlines import Patience
 
     import_ray()
+    from runner.fleet.ray import patches
     from runner.fleet.ray.fleet import RayFleet
 
+    if (problem := patches.warning()) is not None:
+        warn(problem)
     patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())
     return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience, nice=fleet.nice, meanwhile=meanwhile)

@@ -155,7 +155,8 @@ def run_resume(
         else:
             logs = TrialLogs(masked)
             logs.open(folder)
-            with LoggedFleet(open_fleet(prepared, prepared.slots), logs.write, told_by(console, masked)) as fleet:
+            warn = told_by(console, masked)
+            with LoggedFleet(open_fleet(prepared, prepared.slots, warn=warn), logs.write, warn) as fleet:
                 if config.fleet.kind == "ray":
                     preload(uri)
                 journal.reopen(standing.going_on)

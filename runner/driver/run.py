@@ -80,7 +80,7 @@ def run_sweep(
     _look(preflight, prepared)
     prepared = _with_slots(prepared, console, preflight.check)
     with ExitStack() as records:
-        workers = open_fleet(prepared, prepared.slots, preflight.check)
+        workers = open_fleet(prepared, prepared.slots, preflight.check, told_by(console, masked))
         with LoggedFleet(workers, logs.write, told_by(console, masked)) as fleet:
             prepared, checked = _check(prepared, fleet, console, preflight)
             metric, goal = choose_metric(prepared, checked)

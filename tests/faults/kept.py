@@ -89,7 +89,7 @@ class Kept:
 def main() -> None:
     fleet: list[KeptFleet] = []
 
-    def open_fleet(prepared: Any, slots: Any) -> KeptFleet:
+    def open_fleet(prepared: Any, slots: Any, *_: Any) -> KeptFleet:
         if not fleet:
             with mock.patch("runner.fleet.ray.fleet.RayFleet", KeptFleet):
                 fleet.append(preparation.open_fleet(prepared, slots))
