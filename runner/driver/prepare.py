@@ -135,8 +135,20 @@ def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[st
     }, known
 
 
-def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[], None] = lambda: None) -> Fleet:
-    """The configured fleet for these slots, not yet started; `meanwhile` is called while it waits for Ray."""
+def open_fleet(
+    prepared: Prepared,
+    slots: Sequence[Slot],
+    meanwhile: Callable[[], None] = lambda: None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Fleet:
+    """The configured fleet for these slots, not yet started.
+
+    Args:
+        prepared: the sweep.
+        slots: of the fleet.
+        meanwhile: called while it waits for Ray.
+        warn: shows a warning if Ray lacks a private part that is replaced in the tested versions.
+    """
     fleet = prepared.config.fleet
     if fleet.kind == "local":
         from runner.fleet.local import LocalFleet
@@ -145,7 +157,11 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[]
     from runner.fleet.deadlines import Patience
 
     import_ray()
+    from runner.fleet.ray import patches
     from runner.fleet.ray.fleet import RayFleet
+
+    if (problem := patches.warning()) is not None:
+        warn(problem)
 
     patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())
@@ -178,7 +194,7 @@ def logged_fleet(
     prepared: Prepared, logs: TrialLogs, context: Context, meanwhile: Callable[[], None] = lambda: None
 ) -> LoggedFleet:
     """The configured fleet, not yet started; its trials' output goes to `logs`, and secrets leave its answers."""
-    fleet = open_fleet(prepared, prepared.slots, meanwhile)
+    fleet = open_fleet(prepared, prepared.slots, meanwhile, context.watcher.say)
     return LoggedFleet(fleet, logs.write, context.watcher.say, context.masked)
 
 

@@ -18,7 +18,7 @@ from runner.errors import FleetError
 from runner.fleet.ray import cluster as fleet_cluster
 from runner.fleet.ray.auth import private_cluster
 from runner.fleet.ray.patches import lean
-from runner.host.endings import is_running
+from runner.host.processes import is_running
 
 EXPERIMENT = """
 import keras, numpy as np

@@ -6,6 +6,7 @@ A program of its own: `python agent.py SCRIPT ARGUMENTS...`, in place of `python
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import runpy
 import signal
@@ -13,6 +14,8 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+DASHBOARD_MODULES = "ray.dashboard.utils:get_all_modules"
+"""A private part of Ray, which the agent runs without."""
 
 
 def main(command: list[str]) -> None:
@@ -37,10 +40,10 @@ def _end_with_parent() -> None:
 
 def _leave_out_modules() -> None:
     """The dashboard agent imports all modules of the dashboard and then runs those whose packages are installed."""
-    import ray.dashboard.utils as utils
-
-    if hasattr(utils, "get_all_modules"):
-        utils.get_all_modules = lambda _: []
+    module, _, name = DASHBOARD_MODULES.partition(":")
+    utils = importlib.import_module(module)
+    if hasattr(utils, name):
+        setattr(utils, name, lambda _: [])
 
 
 if __name__ == "__main__":

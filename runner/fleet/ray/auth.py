@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import secrets
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from ray._common.utils import get_default_system_temp_dir
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # not in its type stub
+
+from runner.locks import FOLDER, lock
 
 # Names are short: sockets' paths, which have 107 characters at most, begin with them.
 _PREFIX, _MARK, _RAYS = "lsr-", "made-by", "r"
@@ -98,20 +99,19 @@ def _machine() -> bytes:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Locks a folder of this user's until this process has left or ended; false where that cannot be.
+    """Locks a folder of this user's.
 
-    It is another user's, another process has it, or it has been removed.
+    Yields:
+        False if it is another user's, another process has locked it, or it has been removed.
     """
     with ExitStack() as held:
         try:
-            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            held.callback(os.close, number)
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = held.enter_context(lock(folder, FOLDER | os.O_NOFOLLOW))
         except OSError:
-            locked = False
+            is_ours = False
         else:
-            locked = os.fstat(number).st_uid == os.getuid()
-        yield locked
+            is_ours = os.fstat(descriptor).st_uid == os.getuid()
+        yield is_ours
 
 
 def _reload() -> None:

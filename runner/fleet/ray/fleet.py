@@ -18,8 +18,7 @@ from runner.fleet.ray.postmortem import Death, KernelKills, explain
 from runner.fleet.ray.session import RaySession
 from runner.fleet.ray.transfers import fetched, sent
 from runner.fleet.ray.workers import Workers
-from runner.host.endings import send
-from runner.host.processes import start_of
+from runner.host.processes import send
 from runner.placement import gpus_used
 from runner.records import (
     Allocation,
@@ -185,8 +184,7 @@ class RayFleet:
         self._stopped_s = time.monotonic()
         if self._address is None:
             for device in list(self._workers.devices.values()):
-                if start_of(device.pid) == device.started:
-                    send(device.pid, STOP)
+                send(device.pid, device.started, STOP)
 
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
         """As `Fleet.replace`."""

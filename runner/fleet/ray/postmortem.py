@@ -7,10 +7,10 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayError
 
 from runner.errors import DISK_ERRNOS
+from runner.fleet.ray.patches import session_folder
 from runner.texts.excerpt import beginning_and_end
 from runner.worker.exits import EXIT
 
@@ -110,19 +110,14 @@ def _full(err: RayError, here: bool) -> str | None:
         return "Ray's object store has no room"
     if isinstance(cause := getattr(err, "cause", None), OSError) and cause.errno in DISK_ERRNOS:
         return "a disk of its machine takes no more"
-    for folder in (_SHARED_MEMORY, _session_folder()) if here else ():
+    for folder in (_SHARED_MEMORY, session_folder()) if here else ():
         if folder is not None and folder.is_dir() and shutil.disk_usage(folder).free < _NO_ROOM:
             return f"nothing is free in {folder}, where Ray keeps its objects and logs"
     return None
 
 
-def _session_folder() -> Path | None:
-    node = ray._private.worker._global_node
-    return None if node is None else Path(node.get_session_dir_path())
-
-
 def _output(pid: int) -> str:
     """What a worker of this machine's own Ray has written to its standard error since it last answered."""
-    session = _session_folder()
+    session = session_folder()
     found = [] if session is None else sorted((session / "logs").glob(f"worker-*-{pid}.err"))
     return beginning_and_end(found[-1]).decode(errors="backslashreplace") if found else ""

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from subprocess import Popen
 from typing import Any, Self
 
 import ray
@@ -17,8 +18,8 @@ from runner.fleet.ray.patches import (
     control_process,
     kill_all,
     lean,
+    network_address,
     quiet,
-    reachable,
     shut_down,
     without_drivers_folders,
 )
@@ -45,7 +46,7 @@ class RaySession:
     ) -> None:
         self._gpus, self._nice, self._options = gpus, nice, options
         self._meanwhile = meanwhile
-        self._control: Any | None = None
+        self._control: Popen[bytes] | None = None
         self._started, self._closing = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ray-session", daemon=True)
@@ -110,7 +111,7 @@ class RaySession:
                         starting.enter_context(without_drivers_folders())
                     starting.enter_context(quiet())
                     starting.enter_context(_only(self._gpus))
-                    starting.enter_context(reachable(_is_elsewhere(options["address"])))
+                    starting.enter_context(network_address(_is_elsewhere(options["address"])))
                     ray.init(**options)
                 self._control = control_process()
             except BaseException as err:  # raised again in the thread that waits
