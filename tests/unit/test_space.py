@@ -92,6 +92,7 @@ def test_a_value_is_read_as_yaml(text: str, value: object) -> None:
         ("a\nb", "put quotes around a value with special characters"),
         ("[1", "put quotes around a value with special characters"),
         ("1]", "put quotes around a value with special characters"),
+        (r"a\, b", "put quotes around a value with special characters"),
         ("1,", "put quotes around a value with special characters"),
         ("%x", "put quotes around a value with special characters"),
         ("f(x", "put quotes around text with brackets"),
