@@ -47,6 +47,10 @@ class WarmProcess:
         """The exit code; None before the end."""
         return self._process.exitcode
 
+    def poll(self) -> int | None:
+        """The same, looked at now."""
+        return self._process.exitcode
+
     def kill(self) -> None:
         """Kills it."""
         self._process.kill()

@@ -61,7 +61,7 @@ def local_fleet() -> Iterator[LocalFleet]:
         yield fleet
 
 
-@pytest.fixture(params=["ray", "local"])
+@pytest.fixture(params=[pytest.param("ray", marks=pytest.mark.ray), "local"])
 def fleet(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(f"{request.param}_fleet")
 

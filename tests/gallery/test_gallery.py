@@ -72,10 +72,10 @@ def cases(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory, cases: tuple[str, ...]) -> Gallery:
+def gallery(tmp_path_factory: pytest.TempPathFactory, cases: tuple[str, ...], tables: None) -> Gallery:
     """Trains the cases three times, side by side, and loads the exports of one of them."""
     folder, exports = tmp_path_factory.mktemp("fit"), tmp_path_factory.mktemp("exports")
-    places = {kind: Folder(tmp_path_factory.mktemp(kind)) for kind in ("local", "ray")}
+    places = {kind: Folder(tmp_path_factory.mktemp(kind), warm=True) for kind in ("local", "ray")}
     with (
         _python("fit.py", folder, *cases) as plain,
         places["local"].start("sweep", *_arguments("local", cases)) as local,
