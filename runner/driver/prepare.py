@@ -142,14 +142,14 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[]
         from runner.fleet.local import LocalFleet
 
         return LocalFleet(slots, fleet.first_turn_timeout_s)
-    from runner.fleet.deadlines import Patience
+    from runner.fleet.deadlines import Deadlines
 
     import_ray()
     from runner.fleet.ray.fleet import RayFleet
 
-    patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
+    deadlines = Deadlines(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())
-    return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience, nice=fleet.nice, meanwhile=meanwhile)
+    return RayFleet(slots, address=fleet.address, cpus=cpus, deadlines=deadlines, nice=fleet.nice, meanwhile=meanwhile)
 
 
 def with_slots(prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[], None]) -> Prepared:

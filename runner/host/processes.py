@@ -1,8 +1,10 @@
-"""Processes of this machine, read from Linux's /proc: their identity and their descendants."""
+"""Identity and descendants of processes, read from Linux's /proc; garbage collection of this process."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -32,3 +34,19 @@ def descendants(pid: int) -> list[int]:
     for child in found:
         found += children.get(child, [])
     return found
+
+
+@contextlib.contextmanager
+def without_collecting() -> Iterator[None]:
+    """Switches garbage collection off in all threads inside of it.
+
+    For large imports: their objects stay, and the collector would scan them again and again as they grow, which is a
+    sixth of the import time of TensorFlow and MLflow.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

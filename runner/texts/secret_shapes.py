@@ -52,7 +52,7 @@ _BREAK = r"(?:\s|\\[rn]){1,8}+"
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:[^-]{0,20000}+(?:-(?!----)[^-]{0,20000}+){0,20}+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-    rf"|(?:{_BREAK}[A-Za-z0-9+/=]{{40,}}+)++(?:{_BREAK}[A-Za-z0-9+/=]{{1,39}}+(?![\w ]))?)"  # a key whose end was cut off
+    rf"|(?:{_BREAK}[A-Za-z0-9+/=]{{40,}}+)++(?:{_BREAK}[A-Za-z0-9+/=]{{1,39}}+(?![\w ]))?)"  # cut within the key
 )
 
 TOKENS = (

@@ -6,7 +6,7 @@ import importlib
 import threading
 from contextlib import suppress
 
-from runner.host.collecting import without_collecting
+from runner.host.processes import without_collecting
 
 _THREAD = "mlflow-import"
 _PIECES = (

@@ -11,8 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from runner.errors import FleetError
-from runner.host.collecting import without_collecting
-from runner.host.processes import start_of
+from runner.host.processes import start_of, without_collecting
 from runner.records import Allocation
 from runner.worker.lean import Deferral
 

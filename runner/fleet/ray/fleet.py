@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from ray.exceptions import RayError
 
-from runner.fleet.deadlines import Patience, answer_by_s
+from runner.fleet.deadlines import Deadlines, answer_by_s
 from runner.fleet.ray.actor import STOP
 from runner.fleet.ray.calls import Call, Lost, gather
 from runner.fleet.ray.postmortem import Death, KernelKills, explain
@@ -44,7 +44,7 @@ class RayFleet:
         slots: one actor each.
         address: of a running Ray cluster; None starts one on this machine, for this sweep alone.
         cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
-        patience: how long a worker may take.
+        deadlines: how long a worker may take.
         nice: added to this process' niceness for that of the workers of a cluster started here.
         meanwhile: called at every poll while Ray or workers are awaited; what it raises ends the waiting.
     """
@@ -55,7 +55,7 @@ class RayFleet:
         *,
         address: str | None,
         cpus: int,
-        patience: Patience | None = None,
+        deadlines: Deadlines | None = None,
         nice: int = 0,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
@@ -65,7 +65,7 @@ class RayFleet:
         self._workers = Workers(slots, stopped=lambda: self._asked_to_stop() is not None)
         self._loaded: dict[str, Any] = {}
         self._proven: set[str] = set()  # data that a trial has trained on: it is in the object store
-        self._patience = patience or Patience()
+        self._deadlines = deadlines or Deadlines()
         self._stopped_s: float | None = None
         self._kernel = KernelKills()
         self._busy: set[int] = set()  # slots that had not answered when a stop ended the waiting
@@ -95,7 +95,7 @@ class RayFleet:
         slots = list(self._workers.actors)
         for index, slot in enumerate(slots[len(trials) :]):
             trial = trials[index % len(trials)]
-            limit_s = self._patience.first_s
+            limit_s = self._deadlines.first_s
             self._call(slot, "check", trial, answer_by_s(limit_s), load=[trial], limit_s=limit_s)
         return self._tried(trials, calls)
 
@@ -114,15 +114,15 @@ class RayFleet:
         calls = {}
         for slot, items in work.items():
             trials = [item.trial for item in items]
-            loading_s = self._patience.first_s * any(trial.data_key not in self._loaded for trial in trials)
-            limit_s = self._patience.limit_s(trials) + loading_s
+            loading_s = self._deadlines.first_s * any(trial.data_key not in self._loaded for trial in trials)
+            limit_s = self._deadlines.limit_s(trials) + loading_s
             calls[slot] = self._call(slot, "advance", items, load=trials, limit_s=limit_s)
         reports: dict[str, Report | Failure] = {}
         for slot, answer in self._gather(calls).items():
             found = {i.trial.id: answer.of(i.trial) for i in work[slot]} if isinstance(answer, Lost) else answer
             reports |= found
             self._proven |= {i.trial.data_key for i in work[slot] if isinstance(found.get(i.trial.id), Report)}
-        self._patience.learn_all(reports.values())
+        self._deadlines.learn_all(reports.values())
         return reports
 
     def export(
@@ -133,7 +133,7 @@ class RayFleet:
         for slot, chosen in work.items():
             for place, (trial, best) in enumerate(chosen, start=1):
                 trials[trial.id] = trial
-                limit_s, there = self._patience.first_s * place, self._seen_from(slot, folder)
+                limit_s, there = self._deadlines.first_s * place, self._seen_from(slot, folder)
                 calls[trial.id] = self._call(slot, "export", trial, best, there, limit_s=limit_s)
         found = {}
         for trial_id, answer in self._gather(calls).items():
@@ -147,7 +147,7 @@ class RayFleet:
     ) -> Mapping[str, Snapshot | Failure]:
         """As `Fleet.snapshot`; what a worker on another machine has written is fetched from there."""
         calls = {
-            slot: self._call(slot, "snapshot", trials, self._seen_from(slot, folder), limit_s=self._patience.first_s)
+            slot: self._call(slot, "snapshot", trials, self._seen_from(slot, folder), limit_s=self._deadlines.first_s)
             for slot, trials in work.items()
         }
         found: dict[str, Snapshot | Failure] = {}
@@ -167,8 +167,8 @@ class RayFleet:
             for replay in replays:
                 trial, queued_s = replay.trial, limit_s
                 trials[trial.id] = trial
-                limit_s += self._patience.first_s + len(replay.orders) * self._patience.limit_s([trial])
-                self._patience.forget(trial)
+                limit_s += self._deadlines.first_s + len(replay.orders) * self._deadlines.limit_s([trial])
+                self._deadlines.forget(trial)
                 elsewhere = bool(self._workers.slots[slot].allocation.node)
                 there = sent(replay, partial(self._ask, slot, after_s=queued_s)) if elsewhere else replay
                 if isinstance(there, Replay):
@@ -177,7 +177,7 @@ class RayFleet:
                     lost[trial.id] = there
         answers = {**lost, **self._gather(calls)}
         reports = {trial_id: _value(trials[trial_id], answer) for trial_id, answer in answers.items()}
-        self._patience.learn_all(reports.values())
+        self._deadlines.learn_all(reports.values())
         return reports
 
     def stop(self) -> None:
@@ -221,7 +221,7 @@ class RayFleet:
 
         `after_s` is the time for the calls that it has not answered yet, which come first.
         """
-        call = self._call(slot, name, *arguments, limit_s=after_s + self._patience.first_s)
+        call = self._call(slot, name, *arguments, limit_s=after_s + self._deadlines.first_s)
         return self._gather({slot: call}).get(slot)
 
     def _spread(self, name: str, trials: Sequence[Trial]) -> dict[str, Call]:
@@ -229,7 +229,7 @@ class RayFleet:
         slots, calls = list(self._workers.actors), {}
         for index, trial in enumerate(trials):
             slot, place = slots[index % len(slots)], 1 + index // len(slots)
-            limit_s = self._patience.first_s * place
+            limit_s = self._deadlines.first_s * place
             calls[trial.id] = self._call(slot, name, trial, answer_by_s(limit_s), load=[trial], limit_s=limit_s)
         return calls
 
