@@ -135,8 +135,20 @@ def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[st
     }, known
 
 
-def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[], None] = lambda: None) -> Fleet:
-    """The configured fleet for these slots, not yet started; `meanwhile` is called while it waits for Ray."""
+def open_fleet(
+    prepared: Prepared,
+    slots: Sequence[Slot],
+    meanwhile: Callable[[], None] = lambda: None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Fleet:
+    """The configured fleet for these slots, not yet started.
+
+    Args:
+        prepared: the sweep.
+        slots: the fleet's slots.
+        meanwhile: called while the fleet waits for Ray.
+        warn: shows the user a warning.
+    """
     fleet = prepared.config.fleet
     if fleet.kind == "local":
         from runner.fleet.local import LocalFleet
@@ -149,7 +161,15 @@ def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[]
 
     deadlines = Deadlines(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())
-    return RayFleet(slots, address=fleet.address, cpus=cpus, deadlines=deadlines, nice=fleet.nice, meanwhile=meanwhile)
+    return RayFleet(
+        slots,
+        address=fleet.address,
+        cpus=cpus,
+        deadlines=deadlines,
+        nice=fleet.nice,
+        meanwhile=meanwhile,
+        warn=warn,
+    )
 
 
 def with_slots(prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[], None]) -> Prepared:
@@ -178,7 +198,7 @@ def logged_fleet(
     prepared: Prepared, logs: TrialLogs, context: Context, meanwhile: Callable[[], None] = lambda: None
 ) -> LoggedFleet:
     """The configured fleet, not yet started; its trials' output goes to `logs`, and secrets leave its answers."""
-    fleet = open_fleet(prepared, prepared.slots, meanwhile)
+    fleet = open_fleet(prepared, prepared.slots, meanwhile, context.watcher.say)
     return LoggedFleet(fleet, logs.write, context.watcher.say, context.masked)
 
 

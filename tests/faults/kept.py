@@ -90,7 +90,7 @@ def main() -> None:
     fleet: list[KeptFleet] = []
     really_open = preparation.open_fleet
 
-    def open_fleet(prepared: Any, slots: Any, _: Any) -> KeptFleet:
+    def open_fleet(prepared: Any, slots: Any, *_: Any) -> KeptFleet:
         if not fleet:
             with mock.patch("runner.fleet.ray.fleet.RayFleet", KeptFleet):
                 fleet.append(really_open(prepared, slots))

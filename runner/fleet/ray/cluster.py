@@ -42,7 +42,7 @@ def survey(address: str, ask: Callable[[], T]) -> tuple[Node[T], ...]:
     Raises:
         FleetError: the cluster cannot be reached, or a node cannot run this program.
     """
-    with RaySession((), address=address, log_to_driver=False, logging_level="ERROR"):
+    with RaySession((), address=address):
         alive = [node for node in ray.nodes() if node["Alive"]]
         calls = [(node, call_on(node["NodeID"], ask)) for node in alive]
         return tuple(_node(node, call) for node, call in calls)

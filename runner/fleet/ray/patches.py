@@ -1,15 +1,20 @@
-"""What is changed in Ray's own code while it starts and ends, in one place: no option of Ray's does any of it.
+"""Replaces private parts of Ray while it starts and ends, because Ray has no options for these changes.
 
-Source: ray 2.60, `ray/_private/node.py` and `ray/_private/services.py`; tests watch each change.
+Each change is a context manager that yields the names of the parts that this version of Ray does not have; those are
+left out.
+
+Source: ray 2.60, `ray/_private/node.py` and `ray/_private/services.py`; tests check each change.
 """
 
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ray
@@ -21,99 +26,110 @@ from runner.fleet.ray import agent
 from runner.host.endings import send
 from runner.host.processes import descendants, start_of
 
+TESTED_RAY = ">=2.52,<2.61"
+"""Versions of Ray that have all of these parts, as in `pyproject.toml`."""
+Missing = tuple[str, ...]
+"""Full names of the parts that this version of Ray does not have."""
 _UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
 _AGENTS_PYTHON = "_build_python_executable_command_memory_profileable"
 _KILL_ALL: Any = getattr(Node, "kill_all_processes", None)
 _GET_NODE: Any = getattr(services, "get_node", None)
 _LOOK_AGAIN_S = 0.02
-_LOOK_AT_MOST_S = 5.0  # then Ray looks by itself, and tells what is wrong
+_LOOK_AT_MOST_S = 5.0  # then Ray looks itself and reports the error
 _ANSWER_S = 1.0
 
 
 @contextmanager
-def lean() -> Iterator[None]:
-    """A Ray that starts meanwhile is there sooner, and its agents do not outlive it.
+def lean() -> Iterator[Missing]:
+    """Makes a Ray that starts inside of it start faster, and its agents end with their raylet.
 
-    - What only an autoscaler, a stream of the workers' logs and a dashboard need is left out, a Python process each; so
-      are the dashboard's parts of the agent that Ray cannot do without.
-    - Its agents end with their raylet.
-    - Its raylet is noticed when it is there. By itself Ray looks once a second.
+    - Leaves out the autoscaler, the log monitor and the dashboard, each a Python process, and the dashboard's modules
+      in the agent, which Ray needs otherwise.
+    - Starts the agents through `agent`, which ends them with their raylet.
+    - Polls for the raylet at short intervals. Ray polls once a second.
+
+    Also yields the part that `shut_down` replaces if it is missing.
     """
     build = getattr(services, _AGENTS_PYTHON, None)
     program = str(Path(agent.__file__))
-    changes: list[tuple[object, str, Callable[..., Any]]] = [
+    changes: list[tuple[type | ModuleType, str, Callable[..., object]]] = [
         *((Node, name, lambda *_, **__: None) for name in _UNUSED_PROCESSES),
         (services, _AGENTS_PYTHON, lambda *of, **options: [*build(*of, **options), program]),  # type: ignore[misc]
         (utils, "get_dashboard_dependency_error", lambda: ImportError("a sweep's Ray has no dashboard")),
         (services, "get_node", _get_node),
     ]
     with ExitStack() as changed:
-        for owner, name, function in changes:
-            changed.enter_context(_replaced(owner, name, function))
-        yield
+        missing = [part for change in changes for part in changed.enter_context(_replaced(*change))]
+        yield (*missing, *_missing(Node, "kill_all_processes"))
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """A driver that connects meanwhile does not print what raylets report, a paragraph on each death of a worker.
+def quiet() -> AbstractContextManager[Missing]:
+    """Keeps a driver that connects inside of it from printing raylets' reports, a paragraph for each worker's death.
 
-    The fleet says what has become of a worker. Ray has no option for it: `log_to_driver` is about other texts.
+    The fleet reports deaths itself. Ray's option `log_to_driver` does not affect these reports.
     """
-    with _replaced(worker, "listen_error_messages", lambda *_: None):
-        yield
+    return _replaced(worker, "listen_error_messages", lambda *_: None)
 
 
-@contextmanager
-def reachable(by_others: bool) -> Iterator[None]:
-    """Meanwhile Ray takes this machine's address in the network for its own, not loopback: a cluster's nodes call back.
+def reachable(by_others: bool) -> AbstractContextManager[Missing]:
+    """Makes Ray use this machine's network address instead of loopback, because a cluster's nodes call back.
 
-    A cluster that is itself on loopback is not found there.
+    Args:
+        by_others: whether to do so; a cluster that listens on loopback is not found at the network address.
 
     Source: `get_node_ip_address` in Ray's `_private/services.py`.
     """
-    with _replaced(ray_constants, "ENABLE_RAY_CLUSTER", True) if by_others else nullcontext():
-        yield
+    return _replaced(ray_constants, "ENABLE_RAY_CLUSTER", True) if by_others else nullcontext(())
 
 
-def control_process() -> Any | None:
-    """The process that holds the state of a Ray which was started here (GCS); None for another's cluster."""
+def warning_about(missing: Missing) -> str:
+    """Warns of parts that this version of Ray does not have."""
+    return (
+        f"warning: ray {ray.__version__} has no {', '.join(missing)}, which this program replaces; Ray may "
+        "therefore start slowly, print reports, leave processes behind or import modules from the current folder; use a "
+        f"tested version: pip install 'ray{TESTED_RAY}'"
+    )
+
+
+def control_process() -> subprocess.Popen[bytes] | None:
+    """Ray's control process (GCS), which has the state of the cluster; None if Ray was not started here."""
     node = ray._private.worker._global_node
     found = node.all_processes.get(ray_constants.PROCESS_TYPE_GCS_SERVER, []) if node is not None else []
     return found[0].process if found else None
 
 
 def kill_all() -> None:
-    """Kills all processes of a Ray that was started here."""
+    """Kills all processes of a Ray that was started by this process."""
     node = ray._private.worker._global_node
     if node is not None:
         _kill(node)
 
 
-def without_drivers_folders() -> AbstractContextManager[None]:
-    """Workers of a Ray that is connected to meanwhile import nothing from the driver's current and script's folders.
+def without_drivers_folders() -> AbstractContextManager[Missing]:
+    """Keeps Ray from adding the driver's current folder and script folder to its workers' `sys.path`.
 
-    Ray would put both before Python's own library, where a `json.py` or `runner.py` breaks every worker. In a clone
-    whose package is installed nowhere it is left to do so, as its workers would not find this program otherwise.
+    Ray puts both before Python's standard library, so that a `json.py` or `runner.py` there breaks every worker. If
+    the current folder is a clone of this program, nothing changes, because workers find the program there.
 
-    Source: `connect` in Ray's `_private/worker.py`, which leaves them out for jobs with a folder of their own.
+    Source: `connect` in Ray's `_private/worker.py`, which omits the folders for jobs with a working directory.
     """
     if Path(__file__).parents[3] == Path.cwd():
-        return nullcontext()
+        return nullcontext(())
     return _replaced(JobConfig, "_runtime_env_has_working_dir", lambda _: True)
 
 
 def shut_down() -> None:
-    """Ends Ray, and with a Ray that was started here all of its processes.
+    """Disconnects from Ray, and kills all processes of a Ray that was started by this process.
 
-    Ray would ask its processes by SIGTERM, which they do not hear, and give each a second for the answer. What its
-    raylet had started would notice some time after it.
+    Ray sends its processes SIGTERM, which they ignore, and waits a second for each. The children of its raylet end some
+    time after it.
     """
     with _replaced(Node, "kill_all_processes", _kill):
         ray.shutdown()
 
 
-def _get_node(gcs_address: str, node_id: str) -> Any:
-    with suppress(Exception):  # of another version of Ray: it then waits by itself
+def _get_node(gcs_address: str, node_id: str) -> object:
+    with suppress(Exception):  # in another version of Ray, which then polls itself
         _wait_until_known(gcs_address, node_id)
     return _GET_NODE(gcs_address, node_id)
 
@@ -129,11 +145,11 @@ def _wait_until_known(gcs_address: str, node_id: str) -> None:
         time.sleep(_LOOK_AGAIN_S)
 
 
-def _kill(node: Node, **_: Any) -> None:
-    """Kills the processes that were started for this node, and what they have started."""
+def _kill(node: Node, **_: object) -> None:
+    """Kills the processes that were started for this node, and their descendants."""
     own = [info.process.pid for infos in node.all_processes.values() for info in infos]
     for pid in own:
-        send(pid, signal.SIGSTOP)  # so that they start nothing while what they have started is looked for
+        send(pid, signal.SIGSTOP)  # so that they start no processes while their descendants are listed
     below = {pid: start_of(pid) for started in own for pid in descendants(started)}
     _KILL_ALL(node, check_alive=False)
     for pid, start in below.items():
@@ -142,14 +158,22 @@ def _kill(node: Node, **_: Any) -> None:
 
 
 @contextmanager
-def _replaced(owner: object, name: str, value: Any) -> Iterator[None]:
-    """Meanwhile Ray has this value under the name; what a version of Ray lacks is left out."""
-    if not hasattr(owner, name):
-        yield
+def _replaced(owner: type | ModuleType, name: str, value: object) -> Iterator[Missing]:
+    """Replaces an attribute of Ray inside of it; changes nothing if this version of Ray does not have it."""
+    if missing := _missing(owner, name):
+        yield missing
         return
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
-        yield
+        yield ()
     finally:
         setattr(owner, name, before)
+
+
+def _missing(owner: type | ModuleType, name: str) -> Missing:
+    """The full name of an attribute that this version of Ray does not have; empty if it has it."""
+    if hasattr(owner, name):
+        return ()
+    prefix = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+    return (f"{prefix}.{name}",)
