@@ -63,11 +63,10 @@ def _parts() -> dict[str, float]:
 
 def _ray() -> None:
     """Ray's start, and then a bare actor's."""
-    from runner.fleet.ray import fleet as ray_fleet
     from runner.fleet.ray.session import RaySession
 
     began = time.perf_counter()
-    with RaySession((), **ray_fleet._options(None, 2, 0)):
+    with RaySession((), address="local", num_cpus=2, num_gpus=0):
         print("ray_start_s", time.perf_counter() - began)
         import ray
 

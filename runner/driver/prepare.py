@@ -154,7 +154,7 @@ def open_fleet(
         from runner.fleet.local import LocalFleet
 
         return LocalFleet(slots, fleet.first_turn_timeout_s)
-    from runner.fleet.deadlines import Patience
+    from runner.fleet.deadlines import Deadlines
 
     import_ray()
     from runner.fleet.ray import patches
@@ -165,7 +165,15 @@ def open_fleet(
 
     patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())
-    return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience, nice=fleet.nice, meanwhile=meanwhile)
+    return RayFleet(
+        slots,
+        address=fleet.address,
+        cpus=cpus,
+        deadlines=deadlines,
+        nice=fleet.nice,
+        meanwhile=meanwhile,
+        warn=warn,
+    )
 
 
 def with_slots(prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[], None]) -> Prepared:

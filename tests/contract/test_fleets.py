@@ -22,7 +22,7 @@ import psutil
 import pytest
 from command_line import ask_each
 
-from runner.fleet.deadlines import Patience
+from runner.fleet.deadlines import Deadlines
 from runner.fleet.local import LocalFleet
 from runner.fleet.ray import transfers
 from runner.fleet.ray.calls import Call, Lost, gather
@@ -524,7 +524,7 @@ def test_a_worker_that_dies_or_hangs_in_its_turn_changes_no_number_of_any_trial(
         return [of_trial(found, trial.id) for trial in trials]
 
     expected = results("undisturbed", 1)
-    monkeypatch.setattr(ray_fleet, "_patience", Patience(first_s=60.0, later_s=1.0))
+    monkeypatch.setattr(ray_fleet, "_deadlines", Deadlines(first_s=60.0, later_s=1.0))
     for run_number, number in enumerate((signal.SIGKILL, signal.SIGSTOP), start=2):
         killer = Killer(ray_fleet, number, after_round=1)
         assert results(number.name, run_number, killer) == expected

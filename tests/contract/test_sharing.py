@@ -134,7 +134,7 @@ class JoinedSession:
     """The module's Ray in place of a fleet's own: to start one for each sweep would take minutes."""
 
     def __init__(self, gpus: Any, **options: Any) -> None:
-        self.gpus, self.options = gpus, options
+        self.gpus, self.options, self.missing = gpus, options, ()
 
     def __enter__(self) -> None: ...
 

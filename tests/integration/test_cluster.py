@@ -15,8 +15,8 @@ import runner.fleet.ray.fleet  # noqa: F401  sets Ray's environment, so it comes
 from ray.cluster_utils import Cluster  # isort: skip
 
 from runner.errors import FleetError
-from runner.fleet.ray import cluster as fleet_cluster
 from runner.fleet.ray.auth import private_cluster
+from runner.fleet.ray.cluster import survey
 from runner.fleet.ray.patches import lean
 from runner.host.processes import is_running
 
@@ -100,7 +100,7 @@ def test_a_node_that_cannot_run_this_program_is_named(nodes: Nodes) -> None:
         raise ModuleNotFoundError("No module named 'runner'")
 
     with pytest.raises(FleetError, match=r"node 127\.0\.0\.1 \(\w{8}\) cannot run this program .*docs/cluster\.md"):
-        fleet_cluster.survey(nodes.address, ask)
+        survey(nodes.address, ask)
 
 
 def test_more_models_than_the_nodes_hold_are_refused(nodes: Nodes, folder: Folder) -> None:

@@ -6,6 +6,7 @@ Source: ray 2.60, `ray/_private/node.py` and `ray/_private/services.py`; tests w
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -128,7 +129,7 @@ def without_drivers_folders() -> AbstractContextManager[None]:
     Ray would put both before Python's own library, where a `json.py` or `runner.py` breaks every worker. In a clone
     whose package is installed nowhere Ray still does so, because its workers would not find this program otherwise.
 
-    Source: `connect` in Ray's `_private/worker.py`, which leaves them out for jobs with a folder of their own.
+    Source: `connect` in Ray's `_private/worker.py`, which omits the folders for jobs with a working directory.
     """
     if Path(__file__).parents[3] == Path.cwd():
         return nullcontext()
@@ -136,7 +137,7 @@ def without_drivers_folders() -> AbstractContextManager[None]:
 
 
 def shut_down() -> None:
-    """Ends Ray, and with a Ray that was started here all of its processes.
+    """Disconnects from Ray, and kills all processes of a Ray that was started by this process.
 
     Unchanged, Ray would send its processes SIGTERM, which they ignore, and wait a second for each. The children of its
     raylet would end some time after it.
@@ -187,7 +188,7 @@ def _replaced(part: str, value: object) -> Iterator[None]:
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
-        yield
+        yield ()
     finally:
         setattr(owner, name, before)
 
