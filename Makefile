@@ -51,7 +51,7 @@ clean:  ## Remove caches and builds; .venv, sweeps/ and mlflow.db stay
 	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-# The stamp is written last, by renaming the mark of an unfinished set-up: where that mark is found, start afresh.
+# The stamp is written last, by renaming the mark of an unfinished set-up: if that mark is found, start again.
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit("Python 3.11 or later is needed, $(PYTHON) is %d.%d; try make setup PYTHON=python3.12" % v if v < (3, 11) else 0)'
 	@if test -e .venv/.unfinished; then rm -rf .venv; fi; mkdir -p .venv && touch .venv/.unfinished

@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.workloads import ROOT, WORKLOADS
 from runner.host.inventory import driver_version, gpus_of
 from runner.host.mps import CONTROL
-from runner.journal import JournalReader
+from runner.journal import JournalReader, TurnRow
 
 _TIMEOUT_S = 1800
 Row = dict[str, Any]
@@ -127,14 +127,14 @@ def _environment(of_mps: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **of_mps}
 
 
-def _figures(turns: Sequence[Mapping[str, Any]]) -> Row:
+def _figures(turns: Sequence[TurnRow]) -> Row:
     """Steps a second of all models together, from the journal; first turns, which build and trace, are left out."""
-    later = [turn for turn in turns if turn["round"] > 0]
-    first = {turn["trial"]: turn["step"] for turn in turns if turn["round"] == 0}
-    last = {turn["trial"]: max(t["step"] for t in turns if t["trial"] == turn["trial"]) for turn in later}
+    later = [turn for turn in turns if turn.round > 0]
+    first = {turn.trial: turn.step for turn in turns if turn.round == 0}
+    last = {turn.trial: max(t.step for t in turns if t.trial == turn.trial) for turn in later}
     steps = sum(last[trial] - first[trial] for trial in last)
-    seconds = sum(_covered([(turn["started_s"], turn["ended_s"]) for turn in later]))
-    return {"steps_per_s": round(steps / seconds, 1), "gpu_peak_mib": max(turn["gpu_memory_mib"] for turn in turns)}
+    seconds = sum(_covered([(turn.turn.started_s, turn.turn.ended_s) for turn in later]))
+    return {"steps_per_s": round(steps / seconds, 1), "gpu_peak_mib": max(turn.turn.gpu_memory_mib for turn in turns)}
 
 
 def _covered(spans: Sequence[tuple[float, float]]) -> Iterator[float]:

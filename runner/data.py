@@ -1,4 +1,4 @@
-"""`Data`: what an experiment's `load_data` may return when two tuples of arrays are not enough."""
+"""`Data`: what an experiment's `load_data` may return if two tuples of arrays are not enough."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Data:
         train: arrays `(x, y)` or `(x, y, sample_weight)`, every leaf `[rows, ...]` (x and y may be dicts or tuples of
             arrays, y may be None for models that need no target), or a `tf.data.Dataset` or `keras.utils.PyDataset`
             that yields such batches.
-        validation: the same, evaluated whole at the end of an epoch; None for no validation.
-        test: the same, evaluated once when the trial has ended; None for no test.
-        class_weight: weight of each integer class, for models with a single output. Not together with sample weights
-            (as in `keras.Model.fit`).
+        validation: the same kind, evaluated whole at the end of an epoch; None for no validation.
+        test: the same kind, evaluated once when the trial has ended; None for no test.
+        class_weight: weight of each integer class, for models with a single output. It excludes sample weights, as in
+            `keras.Model.fit`.
     """
 
     train: Any
@@ -29,11 +29,11 @@ class Data:
     class_weight: Mapping[int, float] | None = None
 
     @classmethod
-    def of(cls, value: Any) -> Data:
-        """Accepts what `load_data` returned: a `Data`, or two splits, such as `((x, y), (x_val, y_val))`.
+    def of(cls, value: object) -> Data:
+        """Accepts what `load_data` returned: a `Data`, or two splits such as `((x, y), (x_val, y_val))`.
 
         Raises:
-            TypeError: for anything else, naming the type received.
+            TypeError: it is anything else; the message names the type received.
         """
         if isinstance(value, cls):
             return value
@@ -45,18 +45,18 @@ class Data:
         )
 
 
-def is_pydataset(split: Any) -> bool:
-    """True for a `keras.utils.PyDataset`; Keras is not imported for that."""
+def is_pydataset(split: object) -> bool:
+    """Whether a split is a `keras.utils.PyDataset`. Does not import Keras."""
     return any(kind.__name__ == "PyDataset" and kind.__module__.startswith("keras.") for kind in type(split).__mro__)
 
 
-def _is_split(part: Any) -> bool:
-    # A generator and PyTorch's DataLoader are meant as splits: they are refused where it is said what to give instead.
+def _is_split(part: object) -> bool:
+    # A generator and PyTorch's DataLoader are meant as splits. A later check refuses them and says what to give.
     meant = hasattr(part, "__next__") or hasattr(part, "batch_sampler")
     return isinstance(part, tuple) or hasattr(part, "element_spec") or is_pydataset(part) or meant
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, (tuple, list)) and 0 < len(value) <= _SHOWN:
         return f"a {type(value).__name__} of {len(value)} ({', '.join(type(part).__name__ for part in value)})"
     return f"a {type(value).__name__}{f' of {len(value)}' if isinstance(value, (tuple, list)) else ''}"

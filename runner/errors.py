@@ -1,4 +1,4 @@
-"""The one exception tree. Every error says what, where, what was received, what is allowed, what to do."""
+"""The exceptions of this program. Each message says what, where, what was received, what is allowed, what to do."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""Of an `OSError` where a disk takes no more, whoever wrote."""
+"""The `OSError.errno` of a write to a disk that is full, over quota or read-only."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asks the program to stop. An experiment's own code may raise KeyboardInterrupt, but not this."""
+    """A signal asked the program to stop. An experiment's own code may raise KeyboardInterrupt, but not this."""
 
 
 class RunnerError(Exception):
-    """Base of every error this program raises on purpose; `exit_code` is what the command line returns."""
+    """Base class of all errors that this program raises itself; the command line exits with `exit_code`."""
 
     exit_code = 1
 
 
 class ConfigError(RunnerError):
-    """Config, experiment file or signature are wrong; all problems found are listed, one a line.
+    """The config, the experiment file or its signature is invalid; the message lists all problems, one a line.
 
     Args:
         problems: complete sentences, each "where: key: what is wrong; what is allowed".
@@ -36,7 +36,7 @@ class ConfigError(RunnerError):
 
 
 class ExperimentError(RunnerError):
-    """The experiment's model or data cannot be trained as configured (found in a worker, before any MLflow run)."""
+    """The experiment's model or data cannot be trained as configured; found in a worker, before any MLflow run."""
 
     exit_code = 2
 
@@ -46,11 +46,11 @@ class ExperimentError(RunnerError):
 
 
 class PlacementError(RunnerError):
-    """The requested slots do not fit the machine; the message has the sum and the nearest request that fits.
+    """The requested slots do not fit the machine; the message has the sum and the nearest requests that fit.
 
     Args:
-        message: complete.
-        nearest: changes of `resources`, each of which makes the request fit.
+        message: the complete message.
+        nearest: changes to `resources`; each of them makes the request fit.
     """
 
     exit_code = 2
@@ -61,13 +61,13 @@ class PlacementError(RunnerError):
 
 
 class SweepNotFoundError(RunnerError):
-    """No sweep of that name in the sweeps folder."""
+    """The sweeps folder has no sweep of that name."""
 
     exit_code = 2
 
 
 class SweepBusyError(RunnerError):
-    """Another process writes to the sweep."""
+    """Another process is writing to the sweep."""
 
     exit_code = 2
 
@@ -79,40 +79,40 @@ class FleetError(RunnerError):
 
 
 class ShareTakenError(FleetError):
-    """Others have taken the GPU memory that a worker was to have."""
+    """Other processes use the GPU memory that was planned for a worker."""
 
 
 class JournalError(RunnerError):
-    """The journal cannot be written or read; what it has accepted before is safe."""
+    """The journal cannot be written or read; what it committed before is safe."""
 
     exit_code = 75
 
 
 class StorageError(RunnerError):
-    """A disk takes no more, wherever it was written to; no trial is to blame, and the sweep can be resumed."""
+    """A disk is full, over quota or read-only. No trial caused it, and the sweep can be resumed."""
 
     exit_code = 75
 
 
 class TooManyFailuresError(RunnerError):
-    """More trials have failed than the config allows; the sweep was stopped and can be resumed."""
+    """More trials failed than the config allows; the sweep was stopped and can be resumed."""
 
     exit_code = 3
 
 
 class TrackingError(RunnerError):
-    """The tracking store did not take what the journal holds; the journal keeps it."""
+    """The tracking store did not accept records of the journal; the journal keeps them."""
 
     exit_code = 75
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The hint `; did you mean x?` for the closest of the names; empty where none is close."""
+    """The hint `; did you mean x?` with the closest of the names; empty if none is close."""
     close = difflib.get_close_matches(name[:80], list(names), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def received(value: Any) -> str:
-    """A value for an error message, at most 80 characters."""
+    """A value as an error message shows it, in at most 80 characters."""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import psutil
 from warm import WarmProcess
 
-from runner.journal import JournalReader, SweepRecord, TrialRecord
+from runner.journal import JournalReader, SweepRecord, TrialRecord, TurnRow
 
 Answer = TypeVar("Answer")
 
@@ -183,7 +183,7 @@ class Record:
 
     sweep: SweepRecord
     trials: dict[str, TrialRecord]
-    turns: tuple[dict[str, Any], ...]
+    turns: tuple[TurnRow, ...]
     rows: dict[tuple[str, str, int], float]
 
 

@@ -107,9 +107,9 @@ def _make_trial(
 @pytest.fixture(scope="session")
 def tensorflow() -> Any:
     """TensorFlow in this process with one thread, as a worker with one CPU has it."""
-    from runner.worker import startup as process
+    from runner.worker import startup
 
-    process.configure(Allocation(num_cpus=1))
+    startup.configure(Allocation(num_cpus=1))
     import tensorflow
 
     return tensorflow

@@ -12,7 +12,7 @@ from benchmarks.contestants import Result, Task
 from benchmarks.journals import epoch_losses, open_journal
 from runner.config import load_config
 from runner.driver.check import check_members
-from runner.driver.prepare import Prepared, make_settling, open_fleet, prepare
+from runner.driver.prepare import Prepared, auto_settings, open_fleet, prepare
 from runner.journal import JournalReader
 from runner.loop import lockstep
 from runner.loop.interfaces import Fleet
@@ -40,12 +40,12 @@ def prepare_task(task: Task, overrides: Sequence[str] = ()) -> Prepared:
 def train_prepared(prepared: Prepared) -> Result:
     """Trains every trial of a sweep and tells where the time went.
 
-    Checking, loading and settling are timed too; graph and XLA are compared by the first run on a machine only.
+    Checking, loading and auto are timed too; graph and XLA are compared by the first run on a machine only.
     """
     opened = time.perf_counter()
     with open_fleet(prepared, prepared.slots) as fleet, tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        prepared = settled(prepared, fleet)
+        prepared = decided(prepared, fleet)
         with open_journal(prepared, Path(folder)) as journal:
             checked = time.perf_counter()
             lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, NullWatcher())
@@ -53,7 +53,7 @@ def train_prepared(prepared: Prepared) -> Result:
         with JournalReader(Path(folder)) as reader:
             turns, barriers = reader.turns(), reader.barriers()
             losses = epoch_losses(reader)
-    found = summarize(turns[0]["started_s"], turns, barriers)
+    found = summarize(turns[0].turn.started_s, turns, barriers)
     assert found is not None
     train = prepared.trials[0].train
     notes = {"compile": train.compile, "steps_per_round": train.steps_per_round, "rounds": len(barriers)}
@@ -61,8 +61,8 @@ def train_prepared(prepared: Prepared) -> Result:
     return Result(seconds=seconds, total_s=began - opened + seconds, losses=losses, notes=notes | times)
 
 
-def settled(prepared: Prepared, fleet: Fleet) -> Prepared:
+def decided(prepared: Prepared, fleet: Fleet) -> Prepared:
     """The sweep with nothing left to `auto`."""
-    settling = make_settling(prepared, fleet.check, TIMINGS)
-    checked = check_members(prepared, settling.check)
-    return replace(prepared, trials=settling.settle(prepared.trials, checked, len(prepared.slots)))
+    auto = auto_settings(prepared, fleet.check, TIMINGS)
+    checked = check_members(prepared, auto.check)
+    return replace(prepared, trials=auto.settle(prepared.trials, checked, len(prepared.slots)))

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.contestants import Task
-from benchmarks.contestants.lockstep import prepare_task, settled
+from benchmarks.contestants.lockstep import decided, prepare_task
 from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
@@ -34,7 +34,7 @@ def measure(size: Size) -> dict[str, float]:
     prepared = prepare_task(task, [f"train.steps_per_round={task.workload.steps_per_epoch}"])
     together, apart = [], []
     with open_fleet(prepared, prepared.slots) as fleet:
-        prepared = settled(prepared, fleet)
+        prepared = decided(prepared, fleet)
         _train(prepared, fleet, [(prepared.trials, prepared.slots)])  # everything is traced before the clock starts
         for _ in range({"full": 9, "quick": 2, "short": 1}[size]):
             together.append(_train(prepared, fleet, [(prepared.trials, prepared.slots)]))

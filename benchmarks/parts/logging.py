@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks.contestants import Task
-from benchmarks.contestants.lockstep import prepare_task, settled
+from benchmarks.contestants.lockstep import decided, prepare_task
 from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
@@ -37,7 +37,7 @@ def measure(size: Size) -> dict[str, float]:
     task = Task(workload=WORKLOADS["W2"], models=2, epochs={"full": 8, "quick": 4, "short": 1}[size])
     prepared = prepare_task(task)
     with open_fleet(prepared, prepared.slots) as fleet:
-        prepared = settled(prepared, fleet)
+        prepared = decided(prepared, fleet)
         with tempfile.TemporaryDirectory() as folder:
             uri = f"sqlite:///{folder}/mlflow.db"
             plain_s, _ = _train(prepared, fleet, None)

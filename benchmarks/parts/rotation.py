@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.contestants import Task
-from benchmarks.contestants.lockstep import prepare_task, settled
+from benchmarks.contestants.lockstep import decided, prepare_task
 from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
@@ -35,14 +35,14 @@ def _swap_share(workload: str, epochs: int, models: int) -> float:
     task = Task(workload=WORKLOADS[workload], models=models, epochs=epochs)
     prepared = prepare_task(task, [f"train.steps_per_round={task.workload.steps_per_epoch}"])
     with open_fleet(prepared, prepared.slots) as fleet, tempfile.TemporaryDirectory() as name:
-        prepared = settled(prepared, fleet)
+        prepared = decided(prepared, fleet)
         schedule = Schedule(prepared.trials, prepared.slots, live=models)
         with open_journal(prepared, Path(name)) as journal:
             lockstep.run(schedule, Recovery(fleet, journal), journal, NullWatcher())
         with JournalReader(Path(name)) as reader:
-            turns = [turn for turn in reader.turns() if turn["round"] > 0]  # the first also seats
-    check_swaps([turn["swap_s"] for turn in turns], models * (epochs - 1))
-    return float(sum(t["swap_s"] for t in turns) / sum(t["ended_s"] - t["started_s"] for t in turns))
+            turns = [turn for turn in reader.turns() if turn.round > 0]  # the first also seats
+    check_swaps([turn.turn.swap_s for turn in turns], models * (epochs - 1))
+    return float(sum(t.turn.swap_s for t in turns) / sum(t.turn.ended_s - t.turn.started_s for t in turns))
 
 
 def check_swaps(swaps_s: Sequence[float], expected: int) -> None:

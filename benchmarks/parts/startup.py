@@ -37,7 +37,7 @@ def _first_round_s() -> float:
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         (sweep,) = Path(folder, "sweeps").iterdir()
         with JournalReader(sweep) as reader:
-            return float(reader.barriers()[0]["reported_s"]) - began
+            return reader.barriers()[0].reported_s - began
 
 
 def _parts() -> dict[str, float]:
@@ -63,11 +63,10 @@ def _parts() -> dict[str, float]:
 
 def _ray() -> None:
     """Ray's start, and then a bare actor's."""
-    from runner.fleet.ray import fleet as ray_fleet
     from runner.fleet.ray.session import RaySession
 
     began = time.perf_counter()
-    with RaySession((), **ray_fleet._options(None, 2, 0)):
+    with RaySession((), address="local", num_cpus=2, num_gpus=0):
         print("ray_start_s", time.perf_counter() - began)
         import ray
 
@@ -86,10 +85,10 @@ def _worker() -> None:
     from runner.config import load_config
     from runner.driver.prepare import prepare
     from runner.records import Allocation, Work
-    from runner.worker import startup as process
+    from runner.worker import startup
 
     began = time.perf_counter()
-    process.configure(Allocation(num_cpus=1))
+    startup.configure(Allocation(num_cpus=1))
     from runner.worker.worker import Worker
 
     print("tensorflow_import_s", time.perf_counter() - began)

@@ -1,7 +1,7 @@
-"""Settles what `auto` leaves open, before the first step: how steps are compiled, and how many make a turn.
+"""Decides what `auto` means before the first step: how steps are compiled, and how many steps make a turn.
 
-Both are decided from the seconds of a step, measured once for an experiment and a machine and kept in a file, so that
-the same sweep is settled alike the next time.
+Both decisions follow from the seconds of a step. They are measured once for an experiment and a machine and kept in a
+file, so that the same sweep is decided alike the next time.
 """
 
 from __future__ import annotations
@@ -12,41 +12,41 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from runner.autotune.cache import TimingsFile, timings_key
 from runner.autotune.compilation import Compile, Timings, choose, is_worth_measuring
-from runner.autotune.timings import TimingsFile, timings_key
 from runner.records import Allocation, Checked, Facts, Failure, FailureKind, TrainSettings, Trial
 
 CACHE = Path("~/.cache/lockstep-runner/timings.json")
-TURN_S = 1.0  # long enough that control is noise, short enough to be watched
+TURN_S = 1.0  # long enough to make control negligible, short enough to show progress
 Check = Callable[[Sequence[Trial]], Mapping[str, Checked | Failure]]
 
 
-class Settling:
-    """Decides from what this machine has measured before or measures now.
+class AutoSettings:
+    """Decides from step times that this machine has measured before or measures now.
 
     Args:
-        file: where measurements are kept.
-        allocation: the share of the machine that they are for.
-        versions: of the packages that change measurements.
+        file: keeps the measurements.
+        allocation: the slot's share of the machine, on which they depend.
+        versions: of the packages on which they depend.
         check: tries trials in the fleet, `Fleet.check`.
     """
 
     def __init__(self, file: TimingsFile, allocation: Allocation, versions: Mapping[str, str], check: Check) -> None:
         self._file, self._allocation = file, allocation
         self._versions, self._check = dict(versions), check
-        self._refused: dict[str, FailureKind] = {}  # XLA, by the key of what it has failed for since
+        self._refused: dict[str, FailureKind] = {}  # why XLA failed in this sweep, by key
 
     def is_known(self, trials: Sequence[Trial]) -> bool:
-        """Whether this machine has timed every member's first trial before, so that their checks need not."""
+        """Whether every member's first trial was timed on this machine before, so that the check need not time it."""
         known = self._known(trials)
         return all(of and (of.xla_s is not None or trial.train.compile != "auto") for trial, of in known)
 
     def has_checked(self, trials: Sequence[Trial]) -> bool:
-        """Whether every member's first trial has passed a check on this machine, with the same code and settings."""
+        """Whether every member's first trial passed a check on this machine with the same code and settings."""
         return all(of is not None for _, of in self._known(trials))
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
-        """As `Fleet.check`, compiled as the last sweep's trials were: what a check traces is not traced again."""
+        """As `Fleet.check`, but compiled as in the last sweep, because training reuses what the check has traced."""
         likely = [self._as_last_time(trial) for trial in trials]
         found = dict(self._check(likely))
         again = {}
@@ -56,8 +56,8 @@ class Settling:
                 again[trial.id], self._refused[self._key(trial)] = trial, answer.kind
         return {**found, **(self._check(list(again.values())) if again else {})}
 
-    def settle(self, trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int) -> tuple[Trial, ...]:
-        """The trials with nothing left to `auto`.
+    def decide(self, trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int) -> tuple[Trial, ...]:
+        """The trials with every `auto` decided.
 
         Args:
             trials: of the whole sweep.
@@ -69,7 +69,7 @@ class Settling:
         most = {member: max(steps[_alike(t)] for t in trials if t.member == member) for member in tried}
         timings = {member: self._timings(tried[member], checked[member], most[member]) for member in tried}
         return tuple(
-            _settled(trial, checked[trial.member].facts, timings[trial.member], steps[_alike(trial)])
+            _decided(trial, checked[trial.member].facts, timings[trial.member], steps[_alike(trial)])
             for trial in trials
         )
 
@@ -87,7 +87,7 @@ class Settling:
         return timings_key(trial, self._allocation, self._versions)
 
     def _timings(self, trial: Trial, check: Checked, steps: float) -> Timings:
-        if trial.train.compile == "xla":  # asked for: its check has timed it so
+        if trial.train.compile == "xla":  # asked for by the config: the check timed it this way
             return Timings(graph_s=check.step_s)
         key = self._key(trial)
         known = self._file.get(key) or Timings(graph_s=check.step_s)
@@ -96,29 +96,31 @@ class Settling:
             known = self._with_xla(trial, known)
         known = replace(known, steps=steps)
         refused, without = self._refused.get(key), replace(known, xla_s=math.inf)
-        self._file.put(key, without if refused == "build" else known)  # memory may be free another time
+        self._file.put(
+            key, without if refused == "build" else known
+        )  # out of memory is not kept: there may be more memory next time
         return without if refused else known
 
     def _with_xla(self, trial: Trial, known: Timings) -> Timings:
         found = self._check([_compiled(trial, "xla")])[trial.id]
-        if isinstance(found, Failure):  # not every operation can be compiled
+        if isinstance(found, Failure):  # XLA cannot compile every operation
             return replace(known, xla_s=math.inf)
         return replace(known, xla_s=found.step_s, xla_compile_s=found.trace_s)
 
 
 def steps_per_epoch(trial: Trial, facts: Facts) -> int:
-    """A trial's steps an epoch, from the facts of another trial on the same data."""
+    """A trial's steps per epoch, from the facts of another trial on the same data."""
     if trial.train.steps_per_epoch is not None:
         return trial.train.steps_per_epoch
     return facts.steps_per_epoch if facts.rows is None else math.ceil(facts.rows / trial.train.batch_size)
 
 
 def with_turns(trial: Trial, facts: Facts, step_s: float) -> TrainSettings:
-    """The trial's settings with its turns decided: equal ones of about `TURN_S` at most.
+    """The trial's settings with the length of its turns decided: equal turns of about `TURN_S` at most.
 
-    All of its epochs are halved until they are short enough, and then one epoch is: measurements that differ a little
-    decide alike. A turn has one epoch at most where a rule decides after each, and of pipelines, of which nothing
-    foretells how long they validate.
+    Halves all epochs of the trial until a part is short enough, and then one epoch, so that measurements that differ a
+    little decide alike. A turn has at most one epoch if a rule decides after each epoch, and for pipelines, because
+    nothing predicts how long their validation takes.
 
     Args:
         trial: whose settings.
@@ -136,7 +138,7 @@ def with_turns(trial: Trial, facts: Facts, step_s: float) -> TrainSettings:
 
 
 def _parts(seconds: float, count: int) -> int:
-    """Into how many parts so many things are halved that take so many seconds each, so that a part is short enough."""
+    """Smallest power of two that keeps each part of `count` units of `seconds` under `TURN_S`; `count` at most."""
     parts = 1
     while parts < count and seconds * count > TURN_S * parts:
         parts *= 2
@@ -144,18 +146,18 @@ def _parts(seconds: float, count: int) -> int:
 
 
 def _validation_steps(trial: Trial, facts: Facts) -> float:
-    """Most that validation takes of an epoch's time, as training steps."""
+    """Upper bound of an epoch's validation time, in training steps."""
     return (facts.validation_rows or 0) / trial.train.batch_size / trial.train.validate_every
 
 
-def _settled(trial: Trial, facts: Facts, timings: Timings, steps: float) -> Trial:
+def _decided(trial: Trial, facts: Facts, timings: Timings, steps: float) -> Trial:
     how = choose(timings, steps) if trial.train.compile == "auto" else trial.train.compile
-    settled = _compiled(trial, how)
-    return replace(settled, train=with_turns(settled, facts, timings.step_s(how)))
+    compiled = _compiled(trial, how)
+    return replace(compiled, train=with_turns(compiled, facts, timings.step_s(how)))
 
 
 def _steps_in_a_slot(trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int) -> dict[object, float]:
-    """Steps that one slot takes of each group of like trials: a worker compiles once for all of them."""
+    """Steps of one slot in each group of alike trials, for all of which a worker compiles once."""
     totals: dict[object, list[int]] = defaultdict(list)
     for trial in trials:
         length = steps_per_epoch(trial, checked[trial.member].facts)
@@ -164,7 +166,7 @@ def _steps_in_a_slot(trials: Sequence[Trial], checked: Mapping[str, Checked], sl
 
 
 def _alike(trial: Trial) -> object:
-    """Equal for trials that probably share one compiled program: only rates, which are floats, and seeds differ."""
+    """A value that is equal for trials that probably share a compiled program: only seeds and rates, floats, differ."""
     settings = trial.settings
     shape = [(name, settings[name]) for name in trial.searched if name != "seed" and name in settings]
     return trial.member, repr([(name, value) for name, value in shape if not isinstance(value, float)])

@@ -1,4 +1,4 @@
-"""What was measured on this machine, kept between sweeps so that it is measured once and decides alike each time."""
+"""Measurements of this machine, kept between sweeps so that equal sweeps decide alike."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ import os
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from runner.records import Trial
+from runner.autotune.compilation import Timings
+from runner.records import Allocation, Trial
 
 
 class MeasurementsFile:
-    """A JSON file of measurements by key. One that cannot be read is an empty one: it is measured again."""
+    """A JSON file of measurements by key. A file that cannot be read counts as empty."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def get(self, key: str) -> Any:
-        """What was kept under the key; None for nothing."""
+        """The values kept under the key; None if there are none."""
         return self._read().get(key)
 
     def put(self, key: str, values: Mapping[str, Any]) -> None:
-        """Keeps a measurement; where that is impossible it is measured again the next time."""
+        """Keeps a measurement. If the file cannot be written, the next sweep measures again."""
         partial = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,21 +42,44 @@ class MeasurementsFile:
         return found if isinstance(found, dict) else {}
 
 
+class TimingsFile:
+    """A file of step times by key."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = MeasurementsFile(path)
+
+    def get(self, key: str) -> Timings | None:
+        """The measured step times; None if there are none that can be read."""
+        try:
+            return Timings.of(self._file.get(key))
+        except (AttributeError, TypeError, ValueError):
+            return None
+
+    def put(self, key: str, timings: Timings) -> None:
+        """Keeps a measurement."""
+        self._file.put(key, asdict(timings))
+
+
 def model_key(trial: Trial, share: object, versions: Mapping[str, str]) -> str:
-    """Equal where measurements of two trials are comparable: the same model but for its rates, on the same machine.
+    """A key that is equal if measurements are comparable: the same model except for its rates, on the same machine.
 
     Args:
-        trial: parameters of its model that are floats are taken for rates, which cost no time and no memory.
-        share: the part of the machine that matters.
-        versions: of the packages that matter.
+        trial: float parameters of its model count as rates, which cost neither time nor memory.
+        share: the part of the machine that the measurement depends on.
+        versions: of the packages that it depends on.
     """
     model = {name: trial.params[name] for name in trial.model_params if not isinstance(trial.params[name], float)}
     train = (trial.train.batch_size, trial.train.compile, trial.train.deterministic)
     return _digest(trial.data_key, repr(model), *train, repr(share), *_machine(), sorted(versions.items()))
 
 
+def timings_key(trial: Trial, allocation: Allocation, versions: Mapping[str, str]) -> str:
+    """A key that is equal if step times are comparable. They do not depend on which GPU it is or on its free memory."""
+    return model_key(trial, (allocation.num_cpus, allocation.num_gpus, allocation.threads), versions)
+
+
 def machine_key(share: object, versions: Mapping[str, str]) -> str:
-    """Equal for the same part of the same machine."""
+    """A key that is equal for the same part of the same machine."""
     return _digest(repr(share), *_machine(), sorted(versions.items()))
 
 

@@ -1,4 +1,4 @@
-"""What models take in memory, measured by building and training them for some steps, and kept for the next time."""
+"""Memory of models, measured by building and training them for some steps, and kept between sweeps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from runner.autotune.cache import MeasurementsFile, machine_key, model_key
 from runner.placement import Machine
 from runner.records import Checked, Failure, Slot, Trial
 
-CACHE = Path("~/.cache/lockstep-runner/needs.json")
-_PLAUSIBLE_OVERHEAD_MIB = range(50, 3_000)  # outside of it somebody else's memory came or went meanwhile
+NEEDS_FILE = Path("~/.cache/lockstep-runner/needs.json")
+_PLAUSIBLE_OVERHEAD_MIB = range(50, 3_000)  # beyond it, another process took or freed memory during the measurement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,9 +21,9 @@ class Need:
     Args:
         trial: the first that has it.
         trials: how many have it.
-        memory_mib: its measured peak, MiB; None where it was not measured.
-        weights_bytes: of its weights; None where it was not measured.
-        state_bytes: of all that training changes; None where it was not measured.
+        memory_mib: measured peak, MiB; None if it was not measured.
+        weights_bytes: size of its weights; None if it was not measured.
+        state_bytes: size of all that training changes; None if it was not measured.
     """
 
     trial: Trial
@@ -34,19 +34,19 @@ class Need:
 
 
 class Needs:
-    """What this machine has measured.
+    """Measured memory of models on one device.
 
     Args:
-        file: where it is kept.
-        device: what it was measured on: a GPU's name, or "cpu".
-        versions: of the packages that matter.
+        file: keeps the measurements.
+        device: the GPU's name, or "cpu".
+        versions: of the packages on which they depend.
     """
 
     def __init__(self, file: MeasurementsFile, device: str, versions: Mapping[str, str]) -> None:
         self._file, self._device, self._versions = file, device, versions
 
     def of(self, trials: Iterable[Trial]) -> tuple[Need, ...]:
-        """Each distinct model, in the order of the trials."""
+        """Each distinct model of the trials, in their order."""
         alike: dict[str, list[Trial]] = {}
         for trial in trials:
             alike.setdefault(self._key(trial), []).append(trial)
@@ -62,21 +62,21 @@ class Needs:
         )
 
     def keep(self, trial: Trial, found: Checked | Failure) -> None:
-        """Remembers a measurement; a model that failed has none."""
+        """Keeps a measurement; a model that failed has none."""
         if isinstance(found, Checked) and found.memory_mib > 0:
             sizes = {"weights_bytes": found.facts.weights_bytes, "state_bytes": found.facts.state_bytes}
             self._file.put(self._key(trial), {"memory_mib": found.memory_mib, **sizes})
 
     @property
     def overhead_mib(self) -> int | None:
-        """What a process takes on the GPU beyond its limit; None where it was not measured."""
+        """Memory that a process takes on the GPU beyond its limit, MiB; None if it was not measured."""
         known = self._known(machine_key(self._device, self._versions), "overhead_mib")
         return None if known is None else round(known)
 
     def keep_overhead(self, before: Machine, during: Machine, slot: Slot) -> None:
-        """Remembers the overhead: what is gone from the GPU while the slot's worker holds its limit, and not that.
+        """Keeps the overhead: the memory that the GPU lost while a worker ran in the slot, minus the worker's limit.
 
-        TensorFlow takes all of a limit with its first tensor.
+        TensorFlow takes its whole limit with the first tensor.
         """
         free = {gpu.id: gpu.free_mib for gpu in before.gpus}
         for gpu in during.gpus:
@@ -99,7 +99,7 @@ class Needs:
 
 
 def largest(needs: Sequence[Need]) -> float | None:
-    """The largest measured need; None where nothing was measured."""
+    """The largest measured peak, MiB; None if nothing was measured."""
     return max((need.memory_mib for need in needs if need.memory_mib is not None), default=None)
 
 

@@ -1,9 +1,9 @@
 """The command line: parses, calls, prints, and turns every outcome into an exit code.
 
-Heavy imports happen inside the verbs, so that mistakes are told within a second or two.
+Heavy imports happen inside the verbs, so that mistakes are reported within a second or two.
 """
 
-from runner.cli import review, stores, train
+from runner.cli import doctor, plan, review, tracking, train
 from runner.cli.app import cli
 
-__all__ = ["cli", "review", "stores", "train"]
+__all__ = ["cli", "doctor", "plan", "review", "tracking", "train"]

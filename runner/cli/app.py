@@ -1,4 +1,4 @@
-"""What all verbs share: the group, errors as messages with an exit code, common arguments, the console."""
+"""The parts that all verbs share: the group, errors as messages with an exit code, common arguments, the console."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from runner.config import Config
 
+Verb = Callable[..., int | None]
+"""What a verb does; it returns its exit code, or None for 0."""
+
 _EXIT_CODES = (
     "Exit codes: 0 done · 2 bad config or usage · 3 some trials failed · 75 stopped by infrastructure · "
     "129 closed terminal · 130 Ctrl-C · 143 SIGTERM."
@@ -29,7 +32,7 @@ _EXIT_CODES = (
 
 
 class _Verbs(click.Group):
-    """The verbs; one of another tool gets the hint which is meant."""
+    """The verbs; an unknown verb that other tools have gets a hint."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -45,7 +48,7 @@ class _Verbs(click.Group):
 
 
 class _Verb(click.Command):
-    """A verb; settings that are written as options get the hint how they are written."""
+    """A verb; a setting that is written as an option gets a hint."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As `click.Command.parse_args`."""
@@ -76,14 +79,14 @@ def cli() -> None:
     """Trains many Keras models together on one GPU or CPU, in lockstep, and logs them to MLflow."""
 
 
-def verb(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A verb of the command line: `--debug`, and errors as messages with an exit code."""
+def verb(function: Verb) -> click.Command:
+    """Adds a verb to the command line, with `--debug` and with errors as messages and exit codes."""
 
     @cli.command(cls=_Verb, name=function.__name__.removesuffix("_"))
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @functools.wraps(function)
-    def run(debug: bool, **arguments: Any) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep talks to its own store and nobody else
+    def run(debug: bool, **arguments: object) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a sweep connects to its own store only
         _print_any_text()
         with StopSignals() as signals:
             click.get_current_context().obj = signals
@@ -99,7 +102,7 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _print_any_text() -> None:
-    """A message may quote what is in no encoding, as a file's name may be; standard error prints codes by itself."""
+    """Makes stdout escape what it cannot encode, such as a file's name in a message; stderr does so by itself."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -117,8 +120,8 @@ def _fail(err: RunnerError, debug: bool) -> NoReturn:
     sys.exit(err.exit_code)
 
 
-def takes_config(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The arguments of verbs that read a config."""
+def takes_config(function: Verb) -> Verb:
+    """Adds the arguments of verbs that read a config."""
     config_dir = click.Path(path_type=Path, file_okay=False)
     function = click.argument("arguments", nargs=-1, metavar="[EXPERIMENT.py] [key=value ...]")(function)
     function = click.option("--config-name", default="config", show_default=True, help="A YAML file of that folder.")(
@@ -129,8 +132,8 @@ def takes_config(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def takes_sweep(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument of verbs that review one sweep."""
+def takes_sweep(function: Verb) -> Verb:
+    """Adds the argument of verbs that work on one sweep."""
     return click.argument("sweep", default="latest")(function)
 
 
@@ -138,7 +141,7 @@ def load(arguments: Sequence[str], config_dir: Path | None, config_name: str) ->
     """Reads the config that the arguments of `takes_config` ask for.
 
     Raises:
-        ConfigError: what is wrong with it, all at once.
+        ConfigError: lists everything that is wrong with it.
         UsageError: more than one experiment file.
     """
     from runner.config import load_config
@@ -154,8 +157,8 @@ def load(arguments: Sequence[str], config_dir: Path | None, config_name: str) ->
     return config
 
 
-def tell_variables(config: Config, console: Console) -> None:
-    """Tells which of MLflow's variables in the environment are used, and which are not."""
+def print_variable_notes(config: Config, console: Console) -> None:
+    """Prints which of MLflow's environment variables are used, and which are not."""
     from runner.config.mlflow_variables import notes
 
     for text in notes(config.tracking.uri, config.tracking.mlflow_experiment, os.environ):
@@ -163,8 +166,8 @@ def tell_variables(config: Config, console: Console) -> None:
 
 
 def make_console() -> Console:
-    """Where a person reads, a file or another program."""
+    """The console for standard output: a terminal, a file or a pipe."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # a pipe has no edge to wrap at
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # a pipe has no width to wrap at
     return Console(width=width, highlight=False)

@@ -1,4 +1,4 @@
-"""The verbs that read journals: `list`, `results` and `best`; and `clean`, which removes what they can do without."""
+"""The verbs that read journals, `list`, `results` and `best`; and `clean`, which removes files they do not need."""
 
 from __future__ import annotations
 
@@ -6,36 +6,32 @@ import csv
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.app import make_console, takes_sweep, verb
+
+if TYPE_CHECKING:
+    from runner.journal import TrialRecord
+    from runner.review.catalog import Review
 
 
 @verb
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
     """Lists the sweeps of this folder, newest first."""
-    from rich.table import Table
-
     from runner.review.catalog import list_sweeps
+    from runner.review.summaries import sweep_summary
+    from runner.views.results import print_sweeps
 
     reviews = list_sweeps()
     if as_json:
-        from runner.review.catalog import as_json as review_json
-
-        click.echo(json.dumps([review_json(review) for review in reviews], indent=2))
-        return
-    table = Table(box=None, header_style="bold", padding=(0, 1))
-    for name in ("sweep", "status", "trials", "metric", "best"):
-        table.add_column(name, no_wrap=True)
-    for review in reviews:
-        value = (
-            ", ".join(f"{trial.score(review.sweep.metric):.4g} (trial {trial.id})" for trial in review.leaders) or "–"
-        )
-        sweep_record = review.sweep
-        table.add_row(sweep_record.id, sweep_record.status, str(len(review.trials)), sweep_record.metric, value)
-    make_console().print(table if reviews else "no sweeps here yet; `python -m runner sweep` makes one")
+        click.echo(json.dumps([sweep_summary(review) for review in reviews], indent=2))
+    elif reviews:
+        print_sweeps(reviews, make_console())
+    else:
+        click.echo("there is no sweep here yet; `python -m runner sweep` makes one")
 
 
 @verb
@@ -44,13 +40,14 @@ def list_(as_json: bool) -> None:
 @takes_sweep
 def results(sweep: str, as_json: bool, as_csv: bool) -> None:
     """Prints a sweep's trials, best first; SWEEP is an id, its beginning, or "latest"."""
-    from runner.review import catalog as reviewing
+    from runner.review.catalog import find_sweep, open_review
+    from runner.review.summaries import full_table, sweep_summary
 
-    review = reviewing.open_review(reviewing.find_sweep(sweep))
+    review = open_review(find_sweep(sweep))
     if as_json:
-        click.echo(json.dumps(reviewing.as_json(review), indent=2))
+        click.echo(json.dumps(sweep_summary(review), indent=2))
     elif as_csv:
-        header, rows = reviewing.full_table(review)
+        header, rows = full_table(review)
         csv.writer(sys.stdout).writerows([header, *rows])
     else:
         from runner.views.results import print_results
@@ -67,28 +64,42 @@ def results(sweep: str, as_json: bool, as_csv: bool) -> None:
 @takes_sweep
 def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -> None:
     """Prints a sweep's best trial (of a mixed sweep, each member's); with --export writes its model for plain Keras."""
-    from runner.errors import ConfigError
-    from runner.review import catalog as reviewing
+    from runner.review.catalog import find_sweep, open_review
+    from runner.review.summaries import trial_summary
+    from runner.views.results import trial_in_one_line
 
-    review = reviewing.open_review(reviewing.find_sweep(sweep))
+    review = open_review(find_sweep(sweep))
     trials = review.chosen(trial_id)
     if as_json:
-        click.echo(json.dumps([reviewing.summary(review.sweep, trial) for trial in trials], indent=2))
+        click.echo(json.dumps([trial_summary(review.sweep, trial) for trial in trials], indent=2))
     else:
         for trial in trials:
-            click.echo(reviewing.in_one_line(review.sweep, trial))
+            click.echo(trial_in_one_line(review, trial))
     if target is None:
         return
     if len(trials) > 1:
         raise click.UsageError(f"one model at a time; add --trial {' or --trial '.join(trial.id for trial in trials)}")
+    _export(review, trials[0], target, to_stderr=as_json)
+
+
+def _export(review: Review, trial: TrialRecord, target: Path, to_stderr: bool) -> None:
+    """Writes a trial's model to a folder, and says what was written and how to load it.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    from runner.errors import ConfigError
+    from runner.review.export import code_outside, export_model, how_to_load
+
     try:
-        written = reviewing.export_model(review, trials[0], target)
+        written = export_model(review, trial, target)
     except OSError as err:
-        raise ConfigError(f"--export {target}: {err}") from err
-    click.echo(f"wrote {', '.join(str(path.relative_to(target)) for path in written)} to {target}", err=as_json)
-    for text in reviewing.what_is_missing(trials[0]):
-        click.echo(text, err=True)
-    click.echo(reviewing.how_to_load(target), err=as_json)
+        where = "" if err.filename in (None, str(target)) else f"{err.filename}: "
+        raise ConfigError(f"--export {target}: {where}{err.strerror or err}") from err
+    click.echo(f"wrote {', '.join(str(path.relative_to(target)) for path in written)} to {target}", err=to_stderr)
+    if warning := code_outside(trial):
+        click.echo(warning, err=True)
+    click.echo(how_to_load(target), err=to_stderr)
 
 
 @verb
@@ -98,12 +109,12 @@ def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -
     metavar="N",
     help="Remove the models of all but each member's best N trials too.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @click.argument("sweep")
 def clean(sweep: str, models: int | None, dry_run: bool) -> None:
-    """Removes an ended sweep's snapshots, and what an interrupted one has left; SWEEP is as for `results`.
+    """Removes an ended sweep's snapshots, and the leftovers of an interrupted one; SWEEP is as for `results`.
 
-    Nothing of the journal is removed, and nothing that MLflow has.
+    Removes nothing from the journal or from MLflow.
     """
     from runner.driver import clean as cleaning
     from runner.review.catalog import find_sweep

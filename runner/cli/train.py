@@ -1,8 +1,7 @@
-"""The verbs that train, and `plan`, which tells what they would do."""
+"""The verbs that train: `sweep` and `resume`."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import load, make_console, takes_config, takes_sweep, tell_variables, verb
+from runner.cli.app import load, make_console, print_variable_notes, takes_config, takes_sweep, verb
 from runner.driver.preflight import Preflight
 from runner.errors import TrackingError
 from runner.texts.redaction import redact, secrets_of, without_credentials
@@ -20,14 +19,17 @@ from runner.texts.redaction import redact, secrets_of, without_credentials
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from runner.driver.context import Context
     from runner.driver.train import Outcome
+
+_SOME_FAILED = 3
 
 
 @verb
 @click.option("--profile", is_flag=True, help="Write a timeline for chrome://tracing or Perfetto.")
 @takes_config
 def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, profile: bool) -> int:
-    """Trains every trial of a sweep; with no arguments the digits demo.
+    """Trains every trial of a sweep; without arguments the digits demo.
 
     \b
     python -m runner sweep
@@ -36,71 +38,55 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     """  # noqa: D301
     with Preflight() as preflight:
         config = load(arguments, config_dir, config_name)
-        from runner.driver.run import run_sweep
-        from runner.review.catalog import SWEEPS, write_timeline
+        from runner.driver.run import run
+        from runner.review.catalog import SWEEPS
+        from runner.review.timeline import write_timeline
 
         console = make_console()
-        secrets = secrets_of(os.environ)
-        command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets.values())
-        signals = click.get_current_context().obj
-        tell_variables(config, console)
-        outcome = run_sweep(
-            config, console=console, command=command, root=SWEEPS, secrets=secrets, environment=os.environ,
-            signals=signals, preflight=preflight,
-        )  # fmt: skip
+        command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets_of(os.environ).values())
+        print_variable_notes(config, console)
+        outcome = run(config, _context(console), root=SWEEPS, command=command, preflight=preflight)
     if profile:
         console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
     return _conclude(outcome, console, with_times=True)
 
 
 @verb
-@click.option("--retry-failed", is_flag=True, help="Trials that have failed go on where they failed.")
+@click.option("--retry-failed", is_flag=True, help="Continue failed trials where they failed.")
 @click.option("--more-epochs", type=click.IntRange(0), default=0, help="Train every trial this many epochs longer.")
 @takes_sweep
 def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
-    """Goes on with a sweep that has ended in any way, in the same MLflow runs; SWEEP is as for `results`."""
-    from runner.driver.resume import Asked, run_resume
+    """Continues a sweep, however it has ended, in the same MLflow runs; SWEEP is as for `results`."""
+    from runner.driver.resume import resume as go_on
+    from runner.driver.resume_state import Asked
     from runner.review.catalog import find_sweep
 
-    console, signals = make_console(), click.get_current_context().obj
+    console = make_console()
     asked = Asked(retry_failed=retry_failed, more_epochs=more_epochs)
-    secrets = secrets_of(os.environ)
-    outcome = run_resume(
-        find_sweep(sweep), asked, console=console, secrets=secrets, environment=os.environ, signals=signals
-    )
-    return _conclude(outcome, console, with_times=False)
+    return _conclude(go_on(find_sweep(sweep), asked, _context(console)), console, with_times=False)
 
 
-@verb
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--probe", "with_probe", is_flag=True, help="Measure the memory of each distinct model first.")
-@takes_config
-def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool, with_probe: bool) -> None:
-    """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
-    config = load(arguments, config_dir, config_name)
-    from runner.driver import plan as planning
-    from runner.driver.prepare import prepare, probe
+def _context(console: Console) -> Context:
+    """This process: its terminal, its signals, its environment."""
+    from runner.driver.context import Context
+    from runner.views.watchers import Terminal
 
-    prepared = prepare(config)
-    made = planning.make_plan(probe(prepared) if with_probe else prepared)
-    if as_json:
-        click.echo(json.dumps(planning.as_json(made), indent=2, default=str))
-    else:
-        console = make_console()
-        planning.show(made, console)
-        tell_variables(config, console)
+    return Context(watcher=Terminal(console), stop=click.get_current_context().obj, environment=os.environ)
 
 
 def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
-    """Prints the results and how to look at them; returns the exit code.
+    """Prints the results, and the command that shows them in a browser; returns the exit code.
 
-    Where time went is left out of a sweep that was interrupted: the pauses would be counted too.
+    Args:
+        outcome: how the sweep ended.
+        console: to print to.
+        with_times: also print how the time was spent; for a resumed sweep it would include the pauses.
 
     Raises:
         TrackingError: MLflow lacks something.
     """
-    from runner.review.catalog import open_review, overheads_of
-    from runner.review.timeline import describe
+    from runner.review.catalog import open_review
+    from runner.review.timeline import describe, overheads_of
     from runner.views.results import print_results
 
     review = open_review(outcome.folder)
@@ -114,7 +100,7 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
         raise TrackingError(outcome.problem)
     if outcome.problem:
         console.print(outcome.problem, markup=False, highlight=False, soft_wrap=True)
-    return outcome.exit_code
+    return _SOME_FAILED if outcome.failed else 0
 
 
 def _ui_command(uri: str) -> str:

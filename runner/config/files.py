@@ -1,38 +1,29 @@
-"""Composes the config folder's YAML files with Hydra, after reading each of them strictly."""
+"""The config folder: reads its YAML files and composes those that defaults lists and the command line choose."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from runner.config.origins import Layer
-from runner.config.yaml_files import read_yaml
+from runner.config.origins import Key, Values, is_value, merged
+from runner.config.yaml_nodes import kind, parse, plain
 from runner.errors import ConfigError, did_you_mean
+from runner.experiment.annotations import as_python
 
-_GLOBAL = "# @package _global_"
-_OPTION = re.compile(r"[\w./-]+")
+GLOBAL = "# @package _global_"
+_PACKAGE = re.compile(r"#\s*@package\s+(\S+)")
+Choice = tuple[object, str]  # the option of a group, None for none; and who chooses it, for errors
+_NAME = re.compile(r"[\w./-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Folder:
-    """A config folder.
-
-    Args:
-        path: absolute path.
-        name: the primary config's name, without `.yaml`.
-    """
+    """A config folder: its absolute path, and its primary config's name without `.yaml`."""
 
     path: Path
     name: str
@@ -41,178 +32,166 @@ class Folder:
         """How errors name one of its files."""
         return shown_path(self.path / f"{config}.yaml")
 
-    def has_group(self, group: str) -> bool:
-        """True where the folder has configs to choose from under this name."""
-        return (self.path / group).is_dir()
+    def missing(self, group: str, option: str) -> str:
+        """The end of an error about a config that does not exist: what is probably meant, and what there is."""
+        available = sorted(file.stem for file in (self.path / group).glob("*.yaml"))
+        return f"{did_you_mean(option, available) or ';'} available: {', '.join(available) or 'none'}"
 
-    def options(self, group: str) -> list[str]:
-        """The configs of a group."""
-        return sorted(file.stem for file in (self.path / group).glob("*.yaml"))
+
+def open_folder(config_dir: Path | None, config_name: str) -> Folder | None:
+    """Finds the config folder: `config_dir`, else `conf` here; None if nobody asks for one and `conf` has no config.
+
+    Raises:
+        ConfigError: there is no such folder, or it has no primary config of that name.
+    """
+    name = config_name.removesuffix(".yaml")
+    folder = Folder(path=(config_dir or Path("conf")).absolute(), name=name)
+    if "\0" in f"{folder.path}{name}" or name != name.strip("/") or ".." in name.split("/") or not name:
+        raise ConfigError(f"command line: --config-name: must be the name of a file in the config folder; got {name!r}")
+    if (folder.path / f"{name}.yaml").is_file():
+        return folder
+    if config_dir is None and name == "config":
+        return None
+    shown = shown_path(folder.path)
+    if not folder.path.is_dir():
+        raise ConfigError(f"command line: --config-dir: {shown} is not a folder")
+    raise ConfigError(f"command line: --config-name: no {name}.yaml in {shown}{folder.missing('', name)}")
 
 
 def shown_path(path: Path) -> str:
-    """A path relative to the current folder where it lies within it."""
+    """A path relative to the current folder if it lies within it."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 
 
-def compose_folder(folder: Folder, choices: Mapping[str, str | None]) -> tuple[dict[str, Any], tuple[Layer, ...]]:
-    """Composes the primary config and its defaults list.
+def compose_folder(folder: Folder, choices: Mapping[str, Choice]) -> tuple[Values, dict[Key, str]]:
+    """Composes the primary config with the configs that its defaults list and the command line choose.
 
     Args:
         folder: where the files are.
-        choices: the command line's choice for config groups; None leaves a group out.
+        choices: the command line's choice for config groups.
 
     Returns:
-        The values, references not yet resolved, and the files they came from in the order they were merged.
+        The values, references not yet resolved, and file and line of each key.
 
     Raises:
         ConfigError: naming file and line.
     """
-    reading = _Reading(folder=folder, choices=choices)
-    reading.follow(folder.name)
-    if reading.problems:
-        raise ConfigError(reading.problems)
-    overrides = []
-    for group, option in choices.items():
-        if option is not None:
-            overrides.append(f"{group}={option}" if group in reading.groups else f"+{group}={option}")
-        elif group in reading.groups:
-            overrides.append(f"~{group}")
-    values, paths = _hydra(folder, overrides)
-    layers = []
-    for config, package in paths:
-        if config not in reading.roots:
-            reading.follow(config)
-        layers.append(Layer(path=folder.shown(config), package=package, root=reading.roots.get(config)))
-    if reading.problems:
-        raise ConfigError(reading.problems)
-    return values, tuple(layers)
+    composition = _Composition(folder=folder, choices=choices)
+    composition.add(folder.name, (), folder.shown(folder.name))
+    for group in [group for group in choices if group not in composition.chosen]:
+        composition.choose("", {group: None}, (), "")
+    if composition.problems:
+        raise ConfigError(composition.problems)
+    return composition.values, composition.places
 
 
-def check_option(folder: Folder, group: str, option: Any) -> str | None:
-    """What is wrong with a choice for a group; None where nothing is."""
-    available = ", ".join(folder.options(group)) or "none"
-    if not isinstance(option, str) or not _OPTION.fullmatch(option) or _leaves(option):
-        return f"must be one name; got {option!r}; available: {available}"
-    if (folder.path / group / f"{option}.yaml").is_file():
-        return None
-    hint = did_you_mean(option, folder.options(group))
-    return f"no such config in {shown_path(folder.path / group)}{hint or ';'} available: {available}"
+def _read(path: Path, shown: str) -> tuple[str, yaml.MappingNode | None]:
+    """Reads one file: its text and its top mapping; None for an empty file."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as err:
+        raise ConfigError(f"{shown}: cannot be read: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        line = err.object.count(b"\n", 0, err.start) + 1
+        raise ConfigError(f"{shown}:{line}: not UTF-8 text") from err
+    root, problems = parse(text)
+    if problems:
+        raise ConfigError([f"{shown}:{line}: {what}" for line, what in problems])
+    if root is None or plain(root) is None:
+        return text, None
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(f"{shown}:1: a config is a list of `key: value` lines; got {kind(root)}")
+    return text, root
 
 
-def _leaves(path: str) -> bool:
-    return path.startswith("/") or ".." in path.split("/")
+def _located(node: yaml.Node, key: Key, shown: str, places: dict[Key, str]) -> object:
+    """The value of a node at `key`, with names of parameters as Python reads them; `places` gets the lines."""
+    if isinstance(node, yaml.ScalarNode):
+        return plain(node)
+    pairs = [(str(index), item, item) for index, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(name.value if is_value(key) else as_python(name.value), name, item) for name, item in node.value]
+    values = {}
+    for name, written, item in pairs:
+        places[(*key, name)] = f"{shown}:{written.start_mark.line + 1}"
+        values[name] = _located(item, (*key, name), shown, places)
+    return values if isinstance(node, yaml.MappingNode) else list(values.values())
 
 
 @dataclass(kw_only=True, slots=True)
-class _Reading:
-    """Follows the defaults lists as Hydra will, reading each file strictly."""
+class _Composition:
+    """Files merged so far; later ones win."""
 
     folder: Folder
-    choices: Mapping[str, str | None]
-    roots: dict[str, yaml.MappingNode | None] = field(default_factory=dict)
-    groups: set[str] = field(default_factory=set)
+    choices: Mapping[str, Choice]
+    values: Values = field(default_factory=dict)
+    places: dict[Key, str] = field(default_factory=dict)
+    chosen: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
-    def follow(self, config: str) -> None:
-        if config in self.roots:
-            return
+    def add(self, config: str, package: Key, place: str) -> None:
+        """Adds a file and, around it, those that its defaults list names.
+
+        Args:
+            config: the file's path in the folder, without `.yaml`.
+            package: where its content goes, unless a comment of its own (`# @package NAME`) says that.
+            place: what names the file, for errors.
+        """
         shown = self.folder.shown(config)
-        self.roots[config] = None
+        if config in self.named:
+            self.problems.append(f"{place}: {config}.yaml is named twice, or leads back to itself")
+            return
+        self.named.add(config)
         try:
-            root = self.roots[config] = read_yaml(self.folder.path / f"{config}.yaml", shown)
+            text, root = _read(self.folder.path / f"{config}.yaml", shown)
         except ConfigError as err:
             self.problems.extend(err.problems)
             return
-        if config.startswith("experiment/") and _GLOBAL not in (self.folder.path / f"{config}.yaml").read_text("utf-8"):
-            self.problems.append(f"{shown}:1: an experiment's config begins with the line `{_GLOBAL}`")
-        for key, value in root.value if root is not None else ():
-            line = f"{shown}:{key.start_mark.line + 1}"
-            if key.value == "hydra":
-                self.problems.append(f"{line}: hydra: Hydra's own settings are not used here; remove them")
-            if key.value == "defaults":
-                for group, option, mark, optional in self._defaults(value, line):
-                    self._default(config, group, option, f"{shown}:{mark.line + 1}", optional)
-
-    def _defaults(self, node: yaml.Node, line: str) -> Iterator[tuple[str | None, str, yaml.Mark, bool]]:
-        if not isinstance(node, yaml.SequenceNode):
+        if config.startswith("experiment/") and GLOBAL not in text:
+            self.problems.append(f"{shown}:1: an experiment's config begins with the line `{GLOBAL}`")
+        if header := _PACKAGE.match(text):
+            package = () if header[1] == "_global_" else tuple(header[1].split("."))
+        places: dict[Key, str] = {}
+        found = _located(root, package, shown, places) if root else {}
+        values: Values = found if isinstance(found, dict) else {}
+        defaults = values.pop("defaults", None) or []
+        if not isinstance(defaults, list):
+            line = places[(*package, "defaults")]
             self.problems.append(f"{line}: defaults: must be a list, such as [_self_, experiment: digits]")
             return
-        for item in node.value:
-            if isinstance(item, yaml.ScalarNode):
-                if item.value != "_self_":
-                    yield None, item.value, item.start_mark, False
-            elif isinstance(item, yaml.MappingNode) and len(item.value) == 1:
-                key, value = item.value[0]
-                optional = key.value.startswith("optional ")
-                group = key.value.removeprefix("optional ").removeprefix("override ").split("@")[0]
-                for option in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                    if isinstance(option, yaml.ScalarNode) and not option.tag.endswith(":null"):
-                        yield group, option.value, key.start_mark, optional
-                    else:
-                        self.groups.add(group)
+        for part in reversed(package):
+            values = {part: values}
+        for index, item in enumerate(defaults if "_self_" in defaults else [*defaults, "_self_"]):
+            if item == "_self_":
+                self.places |= places
+                self.values = merged(self.values, values)
             else:
-                self.problems.append(f"{shown_mark(item.start_mark, line)}: defaults: not a name or `group: name`")
+                self.choose(os.path.dirname(config), item, package, places[(*package, "defaults", str(index))])
 
-    def _default(self, config: str, group: str | None, option: str, line: str, optional: bool) -> None:
-        if "${" in option:
-            return
-        if (group or option).lstrip("/").split("/")[0] == "hydra":
-            self.problems.append(f"{line}: defaults: Hydra's own settings are not used here; remove them")
-            return
-        path = os.path.join(group or "", option.split("@")[0].removesuffix(".yaml"))
-        base = "" if path.startswith("/") else os.path.dirname(config)
-        path = os.path.normpath(os.path.join(base, path.lstrip("/")))
-        if group is not None:
-            name = os.path.normpath(os.path.join(base, group.lstrip("/")))
-            self.groups.add(name)
-            if name in self.choices:
-                option = self.choices[name] or ""
-                path = f"{name}/{option}"
-            if not option:
-                return
-        if path.startswith(".."):
-            self.problems.append(f"{line}: defaults: {option}: lies outside the config folder")
-        elif (self.folder.path / f"{path}.yaml").is_file():
-            self.follow(path)
-        elif not optional:
-            folder = os.path.dirname(path)
-            available = self.folder.options(folder)
-            hint = did_you_mean(os.path.basename(path), available) or ";"
-            self.problems.append(f"{line}: defaults: no {path}.yaml{hint} available: {', '.join(available) or 'none'}")
-
-
-def shown_mark(mark: yaml.Mark, line: str) -> str:
-    """The place of a node, in the file that `line` names."""
-    return f"{line.rsplit(':', 1)[0]}:{mark.line + 1}"
-
-
-def _hydra(folder: Folder, overrides: list[str]) -> tuple[dict[str, Any], list[tuple[str, tuple[str, ...]]]]:
-    try:
-        if GlobalHydra.instance().is_initialized():
-            GlobalHydra.instance().clear()
-        with initialize_config_dir(config_dir=str(folder.path), version_base="1.3"):
-            composed = compose(config_name=folder.name, overrides=overrides)
-            loader = GlobalHydra.instance().config_loader()
-            defaults = loader.compute_defaults_list(folder.name, overrides, RunMode.RUN).defaults
-        values = OmegaConf.to_container(composed, resolve=False)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, AssertionError) as err:
-        raise ConfigError(f"{folder.shown(folder.name)}: cannot be composed: {_one_line(err)}") from err
-    except (RecursionError, AttributeError, KeyError) as err:
-        raise ConfigError(f"{folder.shown(folder.name)}: cannot be composed; check its defaults list") from err
-    paths = [
-        (default.config_path, tuple(part for part in (default.package or "").split(".") if part))
-        for default in defaults
-        if default.config_path and not default.config_path.startswith("hydra/")
-    ]
-    return (values if isinstance(values, dict) else {}), paths
-
-
-def _one_line(err: Exception) -> str:
-    kept = []
-    for line in str(err).splitlines():
-        if line.startswith(("Config search path", "To append", "Set the environment variable")):
-            break
-        kept.append(line.strip())
-    return " ".join(part for part in kept if part)[:400] or type(err).__name__
+    def choose(self, base: str, item: object, package: Key, place: str) -> None:
+        """Adds what an item of a defaults list names; `base` and `package` are those of the file that has the list."""
+        if isinstance(item, str):
+            item = {os.path.dirname(item): os.path.basename(item)}
+        group, chosen = next(iter(item.items())) if isinstance(item, dict) and len(item) == 1 else ("@", item)
+        path = group.removeprefix("optional ")
+        name = os.path.normpath(os.path.join(base, path)).lstrip("/")
+        self.chosen.add(name)
+        inner = (*(() if path.startswith("/") else package), *re.findall(r"[\w-][\w.-]*", path))
+        chosen, place = self.choices.get(name, (chosen, f"{place}: defaults"))
+        for option in chosen if isinstance(chosen, list) else [chosen]:
+            config = os.path.normpath(f"{name}/{option}".removesuffix(".yaml")).lstrip("/")
+            is_name = _NAME.fullmatch(f"{path}.{option}") and option != "" and ".." not in str(option).split("/")
+            if option is None and _NAME.fullmatch(path):
+                continue
+            if not is_name or str(option).startswith("/") or config.startswith(".."):
+                self.problems.append(
+                    f"{place}: must be one name in the config folder; got {option!r}; a defaults list has names, "
+                    "_self_ and `group: name`; the first line `# @package NAME` of a file names its package"
+                )
+            elif (self.folder.path / f"{config}.yaml").is_file():
+                self.add(config, inner, place)
+            elif path == group:
+                hint = self.folder.missing(*os.path.split(config))
+                self.problems.append(f"{place}: no {self.folder.shown(config)}{hint}")

@@ -1,54 +1,43 @@
-"""Where each value of a config came from, so that an error can name file and line."""
+"""Keys of a config, and where each of its values came from, so that an error can name file and line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import yaml
-
-from runner.experiment.identifiers import as_python
-
 Key = tuple[str, ...]
+Values = dict[str, object]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
-    """One YAML file of a composed config.
+def split_scope(key: Key) -> tuple[Key, Key]:
+    """Splits `members.NAME` off a key; the scope of other keys is empty."""
+    return (key[:2], key[2:]) if key[:1] == ("members",) and len(key) > 2 else ((), key)
+
+
+def is_value(key: Key) -> bool:
+    """Whether a mapping at this key is one value, such as a parameter's, and no section of the config."""
+    inner = split_scope(key)[1]
+    sections = {"params": 1, "search.space": 2, "search.points": 3}
+    return any(len(inner) > length and ".".join(inner).startswith(f"{name}.") for name, length in sections.items())
+
+
+def merged(base: Values, over: Values, *, keeps_sections: bool = False) -> Values:
+    """A copy of `base` with the values of `over`; mappings are merged, anything else is replaced.
 
     Args:
-        path: the file, as shown to the user.
-        package: where in the config its content goes; empty for the top.
-        root: the file's YAML nodes; None for an empty file.
+        base: below.
+        over: above.
+        keeps_sections: null in place of a mapping or a list changes nothing.
     """
-
-    path: str
-    package: Key
-    root: yaml.MappingNode | None
-
-    def find(self, key: Key) -> tuple[int, int]:
-        """How many leading parts of `key` this file holds, and the line of the last of them."""
-        if self.root is None or key[: len(self.package)] != self.package:
-            return 0, 0
-        node: yaml.Node = self.root
-        depth, line = len(self.package), 0
-        for part in key[len(self.package) :]:
-            entry = _entry(node, part)
-            if entry is None:
-                break
-            depth, line, node = depth + 1, entry[0], entry[1]
-        return (depth, line) if line else (0, 0)
-
-
-def _entry(node: yaml.Node, part: str) -> tuple[int, yaml.Node] | None:
-    if isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
-        item = node.value[int(part)]
-        return item.start_mark.line + 1, item
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if as_python(key.value) == part:
-                return key.start_mark.line + 1, value
-    return None
+    whole = dict(base)
+    for name, value in over.items():
+        below = base.get(name)
+        if isinstance(value, dict):
+            under = below if isinstance(below, dict) else {}
+            whole[name] = merged(under, value, keeps_sections=keeps_sections)
+        elif value is not None or not keeps_sections or not isinstance(below, dict | list):
+            whole[name] = value
+    return whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,33 +45,25 @@ class Origins:
     """Origin of every key. Any two are equal: where a value came from is no part of what a config says.
 
     Args:
-        layers: the composed files, the last overriding the earlier ones.
+        places: file and line of each key in the YAML files.
         settings: each key set on the command line, with the key as written there.
         fallback: where to point for keys that nobody wrote.
     """
 
-    layers: tuple[Layer, ...] = field(default=(), compare=False)
+    places: Mapping[Key, str] = field(default_factory=dict, compare=False)
     settings: Mapping[Key, str] = field(default_factory=dict, compare=False)
     fallback: str = field(default="command line", compare=False)
 
     def place(self, *key: str) -> str:
         """The beginning of an error about `key`: "conf/a.yaml:12: train.epochs"."""
-        for length in range(len(key), 0, -1):
-            if key[:length] in self.settings:
-                written = self.settings[key[:length]]
-                return f"command line: {shown((written, *key[length:]))}"
-        best = (0, 0)
-        path = self.fallback
-        for layer in self.layers:
-            found = layer.find(key)
-            if found[0] and found[0] >= best[0]:
-                best, path = found, f"{layer.path}:{found[1]}"
+        prefixes = [key[:length] for length in range(len(key), 0, -1)]
+        for prefix in prefixes:
+            if prefix in self.settings:
+                return f"command line: {shown((self.settings[prefix], *key[len(prefix) :]))}"
+        path = next((self.places[prefix] for prefix in prefixes if prefix in self.places), self.fallback)
         return f"{path}: {shown(key)}"
 
 
 def shown(key: Key) -> str:
     """A key as users write it: `search.points[1].units`."""
-    text = ""
-    for part in key:
-        text += f"[{part}]" if part.isdigit() else f".{part}" if text else part
-    return text
+    return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in key).removeprefix(".")

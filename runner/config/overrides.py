@@ -1,26 +1,22 @@
-"""The command line's `key=value` arguments: read by Hydra's own grammar, before Hydra composes."""
+"""The command line's `key=value` arguments, and what they change in a composed config."""
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import ChoiceSweep, Override
-from hydra.errors import HydraException
+from runner.config.origins import Key, Values, is_value, split_scope
+from runner.config.space import Choice, Uniform, parse_value
+from runner.config.yaml_nodes import NO_TARGET
+from runner.experiment.annotations import as_python
 
-from runner.config import hints
-from runner.config.space import FORMS, FUNCTIONS, MAX_VALUES, Choice, Dimension, Uniform, plain
-from runner.config.yaml_files import bracket_depth
-from runner.experiment.identifiers import as_python
-
-MAX_LENGTH = 20_000  # characters of one argument; the grammar's parser is slow and recursive
-MAX_DEPTH = 20  # brackets within brackets
-SEARCHED_TRAIN = ("epochs", "batch_size", "steps_per_epoch")
+Kind = Literal["set", "search", "delete"]
+SEARCHED_TRAIN = ("train.epochs", "train.batch_size", "train.steps_per_epoch")
 SEARCHABLE = "params.*, train.batch_size, train.epochs, train.steps_per_epoch and seed"
+_SPACE = ("search", "space")
+_KEY = re.compile(r"[\w-]+([./][\w-]+)*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,14 +28,12 @@ class Setting:
         keys: the key's parts, such as ("train", "epochs").
         value: the plain value; for a search what `search.space` would hold.
         kind: `set` a fixed value, `search` over values, or `delete` the key.
-        group: the key as a config group would be named (`experiment`, `data/small`).
     """
 
     text: str
-    keys: tuple[str, ...]
-    value: Any
-    kind: str
-    group: str
+    keys: Key
+    value: object
+    kind: Kind
 
 
 def parse_settings(arguments: Sequence[str]) -> tuple[list[Setting], list[str]]:
@@ -54,140 +48,133 @@ def parse_settings(arguments: Sequence[str]) -> tuple[list[Setting], list[str]]:
         try:
             settings.append(_setting(text))
         except ValueError as err:
-            problems.append(f"command line: {_short(text)}: {err}")
+            shown = text if len(text) <= 80 else text[:77] + "..."
+            problems.append(f"command line: {shown}: {err}")
     return settings, problems
 
 
-def parse_value(text: str) -> Any:
-    """Reads one value; a search becomes a `Choice` or a `Uniform`.
+def apply_settings(values: Values, settings: Sequence[Setting]) -> tuple[dict[Key, str], list[str]]:
+    """Changes `values` in place: the command line has the last word.
 
-    Raises:
-        ValueError: where the text does not follow the grammar.
+    A fixed value removes a search of the same name and a search removes a fixed value, so that each name has one
+    place. A setting at the top also removes what members have of that name: it would otherwise not reach them.
+
+    Returns:
+        Each key that was set with the key as written on the command line, and a sentence for every setting that
+        does not fit.
     """
-    parsed = _guarded(text, lambda: _parser().parse_rule(text, "value"))
-    if isinstance(parsed, ChoiceSweep):
-        return _choice(parsed)
-    return parsed if isinstance(parsed, Choice | Uniform) else plain(parsed)
-
-
-def dimension_of(written: Any) -> Dimension:
-    """Reads a value of `search.space`: a list, or a string in the command line's grammar.
-
-    Raises:
-        ValueError: with what is wrong and what is allowed.
-    """
-    if isinstance(written, str):
-        parsed = parse_value(written)
-        if isinstance(parsed, Choice | Uniform):
-            return parsed
-        raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")
-    if isinstance(written, Sequence):
-        if not written:
-            raise ValueError(f"an empty list; allowed: {FORMS}")
-        if len(written) > MAX_VALUES:
-            raise ValueError(f"a list of more than {MAX_VALUES} values")
-        return Choice(tuple(plain(value) for value in written))
-    raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")
+    touched: dict[Key, str] = {}
+    problems: list[str] = []
+    # Settings of one member come last: they are more specific than those for all.
+    for setting in sorted(settings, key=lambda item: item.keys[0] == "members"):
+        try:
+            if setting.kind == "delete":
+                _delete(values, setting.keys)
+            for key, value in _leaves(setting.keys, setting.value) if setting.kind != "delete" else ():
+                touched[_put(values, key, value, searches=setting.kind == "search")] = ".".join(key)
+        except ValueError as err:
+            problems.append(f"command line: {'.'.join(setting.keys)}: {err}")
+    return touched, problems
 
 
 def _setting(text: str) -> Setting:
-    key, separator, value = text.partition("=")
-    # A path may hold characters that the grammar does not know, such as "~" or "é".
-    if separator and key == "experiment" and value.strip("'\"").endswith(".py"):
-        path = value.strip("'\"")
-        plain(path)
-        return Setting(text=text, keys=("experiment",), value=path, kind="set", group="experiment")
-    if not separator and not text.startswith("~"):
+    written, separator, value = text.partition("=")
+    deletes = written.startswith("~")
+    name = written.lstrip("+~")
+    if not separator and not deletes:
         raise ValueError("not of the form key=value" + ("; an experiment file ends in .py" if text else ""))
-    readable, names = _with_ascii_key(text)
-    parsed: Override = _guarded(text, lambda: _parser().parse_override(readable))
-    if parsed.package is not None:
-        raise ValueError("a package (@) is not supported here")
-    keys = tuple(names.get(part, part) for part in parsed.key_or_group.replace("/", ".").split("."))
-    common = {"text": text, "keys": keys, "group": parsed.key_or_group}
-    if "_target_" in keys:
-        raise ValueError("_target_ is not supported: nothing named in a config is imported but the experiment file")
-    if parsed.is_delete():
-        return Setting(value=None, kind="delete", **common)
-    raw = parsed._value
-    if isinstance(raw, ChoiceSweep):
-        return Setting(value=list(_choice(raw).values), kind="search", **common)
-    if isinstance(raw, Choice | Uniform):
-        return Setting(value=value.strip(), kind="search", **common)
-    return Setting(value=plain(raw), kind="set", **common)
+    if name == "experiment" and value.strip("'\"").endswith(".py"):  # a path may hold any character
+        return Setting(text=text, keys=(name,), value=value.strip("'\""), kind="set")
+    if not _KEY.fullmatch(name):
+        raise ValueError("not a key; write names with dots between them, such as train.epochs=5")
+    scope, inner = split_scope(tuple(as_python(part) for part in re.split("[./]", name)))
+    if inner[:2] == _SPACE and len(inner) > 2:  # in a space a dotted name is one key
+        inner = (*_SPACE, ".".join(inner[2:]))
+    if "_target_" in inner:
+        raise ValueError(NO_TARGET)
+    parsed = None if deletes else parse_value(value)
+    searches = isinstance(parsed, Choice | Uniform)
+    if isinstance(parsed, Choice) and not value.rstrip().endswith(")"):
+        parsed = list(parsed.values)
+    kind: Kind = "delete" if deletes else "search" if searches else "set"
+    return Setting(
+        text=text,
+        keys=(*scope, *inner),
+        value=value.strip() if isinstance(parsed, Choice | Uniform) else parsed,
+        kind=kind,
+    )
 
 
-def _with_ascii_key(text: str) -> tuple[str, dict[str, str]]:
-    """The argument as Hydra's grammar can read it, whose keys have ASCII letters only, and what stands for what.
-
-    A parameter's name may be an identifier of any script.
-    """
-    key, separator, value = text.partition("=")
-    if key.isascii():
-        return text, {}
-    names: dict[str, str] = {}
-
-    def stand_in(match: re.Match[str]) -> str:
-        if match[0].isascii() or not match[0].isidentifier():
-            return match[0]
-        name = f"parameter_{len(names)}"
-        names[name] = as_python(match[0])
-        return name
-
-    return re.sub(r"[^./~]+", stand_in, key) + separator + value, names
+def _leaves(key: Key, value: object) -> Iterator[tuple[Key, object]]:
+    if not isinstance(value, dict) or not value or is_value(key):
+        yield key, value
+        return
+    for name, item in value.items():
+        yield from _leaves((*key, name), item)
 
 
-def _choice(sweep: ChoiceSweep) -> Choice:
-    if len(sweep.list) > MAX_VALUES:
-        raise ValueError(f"a list of more than {MAX_VALUES} values")
-    return Choice(tuple(plain(value) for value in sweep.list))
+def _put(values: Values, key: Key, value: object, *, searches: bool) -> Key:
+    """Sets one value, and removes all others of the same name; returns where it is now."""
+    scope, inner = split_scope(key)
+    fixed, *searched = _same_name(inner)
+    if searches and (not searched or (scope and fixed == ("seed",))):
+        raise ValueError(f"cannot be searched; only {SEARCHABLE} can; a list as one value is written [a,b]")
+    searches = searches or inner in searched
+    if searches:  # the key keeps its spelling, and so its place in the order
+        space = _find(values, (*scope, *_SPACE)) or {}
+        written = inner if inner in searched else searched[0]
+        inner = next((place for place in searched if place[2] in space), written)
+    key = (*scope, *inner)
+    members = values.get("members")
+    scopes = [("members", name) for name in members] if not scope and isinstance(members, dict) else []
+    for where in (scope, *scopes):
+        for place in ((*where, *name) for name in (fixed, *searched)):
+            parent = _find(values, place[:-1]) if key[: len(place)] != place else None
+            if parent is not None:
+                parent.pop(place[-1], None)
+        search = _find(values, (*where, "search"))
+        if search is not None and not searches:
+            _forget_points(search, {place[2] for place in searched})
+    node = values
+    for length, part in enumerate(key[:-1], start=1):
+        below = {} if node.get(part) is None else node[part]
+        if not isinstance(below, dict):
+            raise ValueError(f"{'.'.join(key[:length])} is not a section; got {below!r}")
+        node[part] = node = below
+    node[key[-1]] = value
+    return key
 
 
-def _parser() -> OverridesParser:
-    functions = create_functions()
-    # Hydra's own functions (sort, shuffle, glob, casts ...) would make values that YAML could not repeat.
-    functions.definitions.clear()
-    functions.functions.clear()
-    for name, function in FUNCTIONS.items():
-        functions.register(name, function)
-        # Hydra cannot check annotations that are text; the functions check their arguments themselves.
-        parameters = inspect.signature(function).parameters.values()
-        unannotated = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in parameters]
-        functions.definitions[name] = inspect.Signature(unannotated)
-    return OverridesParser(functions)
+def _same_name(inner: Key) -> list[Key]:
+    """Every place within a scope that gives the same name a value: where it is fixed, then where it is searched."""
+    in_space = inner[:2] == _SPACE and len(inner) > 2
+    name = inner[2] if in_space else ".".join(inner[:2])
+    if name == "seed" or name in SEARCHED_TRAIN:
+        return [tuple(name.split(".")), (*_SPACE, name)]
+    if not in_space and (inner[0] != "params" or len(inner) < 2):
+        return [inner]
+    bare = name.removeprefix("params.")
+    spellings = [f"params.{bare}"] if bare == "seed" else [bare, f"params.{bare}"]
+    return [("params", bare), *((*_SPACE, spelling) for spelling in spellings)]
 
 
-def _guarded(text: str, parse: Callable[[], Any]) -> Any:
-    """Runs the grammar's parser and gives its complaints in this program's words."""
-    if len(text) > MAX_LENGTH or bracket_depth(text) > MAX_DEPTH:
-        raise ValueError(f"too long or too deeply nested (at most {MAX_LENGTH} characters, {MAX_DEPTH} levels)")
-    try:
-        return parse()
-    except HydraException as err:
-        raise ValueError(_reworded(err)) from err
-    except (RecursionError, AssertionError, StopIteration, AttributeError, IndexError) as err:
-        raise ValueError("cannot be read; quote the value") from err
-    except ValueError as err:
-        raise ValueError(f"cannot be read: {str(err).split(';')[0]}") from err
+def _forget_points(search: Values, names: set[str]) -> None:
+    points = search.get("points")
+    if names and isinstance(points, list) and all(isinstance(point, dict) for point in points):
+        kept = [{name: value for name, value in point.items() if name not in names} for point in points]
+        kept = [point for index, point in enumerate(kept) if point not in kept[:index]]
+        search["points"] = kept if kept != [{}] else []
 
 
-def _reworded(err: HydraException) -> str:
-    message = str(err)
-    cause = err.__cause__
-    if isinstance(cause, ValueError):
-        return str(cause)
-    if "Unknown function" in message:
-        named = re.search(r"Unknown function '([^']*)'", message)
-        meant = hints.FUNCTIONS.get(named[1]) if named else None
-        hint = f"; did you mean {meant}?" if meant else ""
-        return f"unknown function; allowed: {', '.join(FUNCTIONS)}; put quotes around text with brackets{hint}"
-    if isinstance(cause, TypeError):
-        return f"wrong arguments: {cause}"
-    if "token recognition error" in message:
-        character = message.partition("at: ")[2].strip().splitlines()[0] if "at: " in message else "?"
-        return f"cannot read {character}; put quotes around the value, as in 'key=\"value\"'"
-    return "cannot be read; put quotes around a value with special characters, as in 'key=\"value\"'"
+def _delete(values: Values, key: Key) -> None:
+    parent = _find(values, key[:-1])
+    if parent is None or key[-1] not in parent:
+        raise ValueError("cannot be removed: the config does not have it")
+    del parent[key[-1]]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
+def _find(values: Values, key: Key) -> Values | None:
+    node: object = values
+    for part in key:
+        node = node.get(part) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else None

@@ -4,100 +4,75 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
-from runner.config.origins import Key, Origins
-from runner.errors import ConfigError
+from runner.config.origins import Key, Origins, Values
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.]*)\}")
+_REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}", re.ASCII)
+_WORDS = {None: "null", True: "true", False: "false"}
 MAX_TEXT = 10_000  # characters; references to references could otherwise grow without bound
+MAX_DEPTH = 50  # references to references
 
 
-class References:
-    """Resolves each value once.
+def resolve(values: Values, origins: Origins) -> tuple[Values, list[str]]:
+    """Replaces every reference.
 
     Args:
         values: the config as plain values.
         origins: where they came from, for errors.
+
+    Returns:
+        A copy without references, None in place of those that are wrong; and a sentence for every reference that is
+        not plain, or leads to nothing, to a section, or back to itself.
     """
+    known: dict[Key, object] = {}
+    problems: dict[str, None] = {}
 
-    def __init__(self, values: Mapping[str, Any], origins: Origins) -> None:
-        self._values = values
-        self._origins = origins
-        self._known: dict[Key, Any] = {}
-        self._open: list[Key] = []
-        self._problems: dict[str, None] = {}
-
-    def resolved(self) -> dict[str, Any]:
-        """All values, with no reference left.
-
-        Raises:
-            ConfigError: listing every reference that leads nowhere, to a section, or back to itself.
-        """
-        result = self._tree((), self._values)
-        if self._problems:
-            raise ConfigError(tuple(self._problems))
-        assert isinstance(result, dict)
-        return result
-
-    def value(self, *key: str) -> Any:
-        """One value resolved; None where it is missing or wrong (`resolved` then says what is)."""
-        node = self._node(key)
-        return self._text(key, node) if isinstance(node, str) else node
-
-    def _tree(self, key: Key, node: Any) -> Any:
-        if isinstance(node, Mapping):
-            return {name: self._tree((*key, str(name)), item) for name, item in node.items()}
+    def tree(key: Key, node: object) -> object:
+        if isinstance(node, dict):
+            return {name: tree((*key, name), item) for name, item in node.items()}
         if isinstance(node, list):
-            return [self._tree((*key, str(index)), item) for index, item in enumerate(node)]
-        return self._text(key, node) if isinstance(node, str) else node
-
-    def _text(self, key: Key, text: str) -> Any:
-        if "${" not in text:
-            return text
-        if key not in self._known:
-            self._open.append(key)
-            whole = _REFERENCE.fullmatch(text)
-            if whole:
-                value = self._follow(key, whole[1])
-            else:
-                value = _REFERENCE.sub(lambda match: _as_text(self._follow(key, match[1])), text)
-            if isinstance(value, str) and ("${" in value or len(value) > MAX_TEXT):
-                self._problem(key, "cannot be resolved to plain text")
-                value = None
-            self._open.pop()
-            self._known[key] = value
-        return self._known[key]
-
-    def _follow(self, key: Key, name: str) -> Any:
-        target = tuple(name.split("."))
-        node = self._node(target)
-        if target in self._open or len(self._open) > 50:
-            self._problem(key, f"${{{name}}} leads back to itself")
+            return [tree((*key, str(index)), item) for index, item in enumerate(node)]
+        try:
+            return text(key, node, ())
+        except ValueError as err:
+            problems[f"{origins.place(*key)}: {err}"] = None
             return None
-        if node is None and not self._exists(target):
-            self._problem(key, f"${{{name}}} refers to a key that does not exist")
-            return None
-        if isinstance(node, Mapping | list):
-            self._problem(key, f"${{{name}}} refers to a section; refer to one of its values")
-            return None
-        return self._text(target, node) if isinstance(node, str) else node
 
-    def _problem(self, key: Key, what: str) -> None:
-        self._problems[f"{self._origins.place(*key)}: {what}"] = None
+    def text(key: Key, value: object, above: tuple[Key, ...]) -> object:
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        if key in known:
+            return known[key]
+        if "${" in _REFERENCE.sub("", value):
+            what = "only plain references such as ${name} or ${train.epochs} are allowed"
+            raise ValueError(f"{what}; got {value[:80]!r}")
 
-    def _exists(self, key: Key) -> bool:
-        parent = self._node(key[:-1])
-        return isinstance(parent, Mapping) and key[-1] in parent
+        def follow(match: re.Match[str]) -> object:
+            path = tuple(match[1].split("."))
+            if path in (*above, key) or len(above) > MAX_DEPTH:
+                raise ValueError(f"{match[0]} leads back to itself")
+            return text(path, _target(values, path), (*above, key))
 
-    def _node(self, key: Key) -> Any:
-        node: Any = self._values
-        for part in key:
-            node = node.get(part) if isinstance(node, Mapping) else None
-        return node
+        whole = _REFERENCE.fullmatch(value)
+        found = follow(whole) if whole else _REFERENCE.sub(lambda match: _as_text(follow(match)), value)
+        if isinstance(found, str) and ("${" in found or len(found) > MAX_TEXT):
+            raise ValueError("cannot be resolved to plain text")
+        known[key] = found
+        return found
+
+    return {name: tree((name,), item) for name, item in values.items()}, list(problems)
 
 
-def _as_text(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
+def _target(values: Values, path: Key) -> object:
+    node: object = values
+    for part in path:
+        if not isinstance(node, Mapping) or part not in node:
+            raise ValueError(f"${{{'.'.join(path)}}} refers to a key that does not exist")
+        node = node[part]
+    if isinstance(node, dict | list):
+        raise ValueError(f"${{{'.'.join(path)}}} refers to a section; refer to one of its values")
+    return node
+
+
+def _as_text(value: object) -> str:
+    return _WORDS[value] if value is None or isinstance(value, bool) else str(value)

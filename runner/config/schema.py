@@ -1,16 +1,21 @@
-"""The config's schema: every key with its default, and what is allowed. Defaults live here and nowhere else.
+"""The config's schema: every key with its default, and what is allowed. Defaults live here and in `records` only.
 
-A field's description completes the sentence "must be ...": errors and documentation use it.
+What is allowed completes the sentence "must be ...", in errors and in the documentation. A type says it in words beside
+its bounds, and each field's description follows from its type.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import functools
+from collections.abc import Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from runner import records
-from runner.config.origins import Origins
+from runner.config.origins import Origins, Values
+from runner.experiment.annotations import Type
 
 MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
@@ -20,12 +25,6 @@ _STOPPING = records.EarlyStopping()
 _PLATEAU = records.ReduceLROnPlateau()
 _TRAIN = records.TrainSettings()
 
-MODE = "auto (by the metric's name), min or max"
-METRIC = "the name of an epoch metric, such as val_loss"
-COUNT = "a whole number above 0"
-NATURAL = "a whole number, 0 or above"
-SECONDS = "a number above 0 (seconds)"
-
 
 def _gpu_share(value: float) -> float:
     if value > 1 and value != int(value):
@@ -33,11 +32,33 @@ def _gpu_share(value: float) -> float:
     return value
 
 
-Count = Annotated[int, Field(gt=0, le=2**31)]
-Natural = Annotated[int, Field(ge=0, le=2**31)]
-Seconds = Annotated[float, Field(gt=0, le=1e9)]
-GpuShare = Annotated[float, Field(ge=0, le=1024), AfterValidator(_gpu_share)]
+def _allowed(annotation: object, notes: Sequence[object]) -> str:
+    words = [note for note in notes if isinstance(note, str)]
+    kind, inner = get_origin(annotation), get_args(annotation)
+    if words:
+        return str(words[-1])
+    if kind is Annotated:
+        return _allowed(inner[0], inner[1:])
+    if kind is Literal:
+        return " or ".join(filter(None, (", ".join(inner[:-1]), inner[-1])))
+    if kind in (Union, UnionType):
+        parts = [_allowed(part, ()) for part in inner if part is not NoneType]
+        return " or ".join(parts) + (", or null" if NoneType in inner else "")
+    return "true or false" if annotation is bool else "a number" if annotation is float else "a section"
+
+
+Auto = Literal["auto"]
+Count = Annotated[int, Field(gt=0, le=2**31, strict=True), "a whole number above 0"]
+Mebibytes = Annotated[Count, "a whole number above 0 (MiB)"]
+Natural = Annotated[int, Field(ge=0, le=2**31), "a whole number, 0 or above"]
+Amount = Annotated[float, Field(ge=0), "a number, 0 or above"]
+Seconds = Annotated[float, Field(gt=0, le=1e9), "a number above 0 (seconds)"]
+Share = Annotated[float, Field(ge=0, le=1024), AfterValidator(_gpu_share)]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
+File = Annotated[Text, "the path of an experiment file"]
+Metric = Annotated[Text, "the name of an epoch metric, such as val_loss"]
+Mode = Annotated[records.Mode, "auto (by the metric's name), min or max"]
+Params = Annotated[Values, "a mapping of parameter names to values"]
 Sampler = Literal["auto", "grid", "random", "points"]
 
 
@@ -46,164 +67,149 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Describes every field by its type."""
+        for field in cls.model_fields.values():
+            field.description = _allowed(field.annotation, field.metadata)
+
 
 class EarlyStopping(Section):
     """Stops a trial whose monitored metric no longer improves, as `keras.callbacks.EarlyStopping`."""
 
-    monitor: Text = Field(default=_STOPPING.monitor, description=METRIC)
-    min_delta: float = Field(default=_STOPPING.min_delta, ge=0, description="a number, 0 or above")
-    patience: Natural = Field(default=_STOPPING.patience, description=NATURAL)
-    mode: records.Mode = Field(default=_STOPPING.mode, description=MODE)
-    baseline: float | None = Field(default=_STOPPING.baseline, description="a number or null")
-    start_from_epoch: Natural = Field(default=_STOPPING.start_from_epoch, description=NATURAL)
-    restore_best: bool = Field(default=_STOPPING.restore_best, description="true or false")
+    monitor: Metric = _STOPPING.monitor
+    min_delta: Amount = _STOPPING.min_delta
+    patience: Natural = _STOPPING.patience
+    mode: Mode = _STOPPING.mode
+    baseline: float | None = _STOPPING.baseline
+    start_from_epoch: Natural = _STOPPING.start_from_epoch
+    restore_best: bool = _STOPPING.restore_best
 
 
 class ReduceLROnPlateau(Section):
     """Lowers the learning rate on a plateau, as `keras.callbacks.ReduceLROnPlateau`."""
 
-    monitor: Text = Field(default=_PLATEAU.monitor, description=METRIC)
-    factor: float = Field(default=_PLATEAU.factor, gt=0, lt=1, description="a number between 0 and 1")
-    patience: Natural = Field(default=_PLATEAU.patience, description=NATURAL)
-    min_delta: float = Field(default=_PLATEAU.min_delta, ge=0, description="a number, 0 or above")
-    mode: records.Mode = Field(default=_PLATEAU.mode, description=MODE)
-    cooldown: Natural = Field(default=_PLATEAU.cooldown, description=NATURAL)
-    min_lr: float = Field(default=_PLATEAU.min_lr, ge=0, description="a number, 0 or above")
+    monitor: Metric = _PLATEAU.monitor
+    factor: Annotated[float, Field(gt=0, lt=1), "a number between 0 and 1"] = _PLATEAU.factor
+    patience: Natural = _PLATEAU.patience
+    min_delta: Amount = _PLATEAU.min_delta
+    mode: Mode = _PLATEAU.mode
+    cooldown: Natural = _PLATEAU.cooldown
+    min_lr: Amount = _PLATEAU.min_lr
 
 
 class Train(Section):
     """How trials are trained."""
 
-    epochs: Count = Field(default=_TRAIN.epochs, description=COUNT)
-    steps_per_epoch: Count | None = Field(
-        default=_TRAIN.steps_per_epoch, description=f"{COUNT}, or null for all of the data"
-    )
-    batch_size: Count = Field(default=_TRAIN.batch_size, description=COUNT)
-    steps_per_round: Count | Literal["auto"] = Field(default="auto", description=f"{COUNT}, or auto")
-    shuffle: bool = Field(default=_TRAIN.shuffle, description="true or false")
-    validate_every: Count = Field(default=_TRAIN.validate_every, description=f"{COUNT} (epochs)")
-    compile: Literal["auto", "graph", "xla"] = Field(default="auto", description="auto, graph or xla")
-    deterministic: bool = Field(default=_TRAIN.deterministic, description="true or false")
-    early_stopping: EarlyStopping | None = Field(default=None, description="a section or null")
-    reduce_lr_on_plateau: ReduceLROnPlateau | None = Field(default=None, description="a section or null")
-
-
-Space = dict[str, Any]
-Points = Annotated[list[dict[str, Any]], Field(max_length=MAX_TRIALS)]
-SPACE = "a mapping of names to lists or search strings"
-POINTS = "a list of mappings, one for each trial"
-PARAMS = "a mapping of parameter names to values"
-METRIC_OR_NULL = f"{METRIC}, or null"
-GOAL = "maximize, minimize, or null where the metric's name tells it"
-SAMPLER = "auto, grid, random or points"
-TRIALS = f"a whole number from 1 to {MAX_TRIALS}, or null"
-
-
-class Search(Section):
-    """What is searched, and how."""
-
-    sampler: Sampler = Field(default="auto", description=SAMPLER)
-    metric: Text | None = Field(default=None, description=METRIC_OR_NULL)
-    goal: records.Goal | None = Field(default=None, description=GOAL)
-    max_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = Field(default=None, description=TRIALS)
-    space: Space = Field(default_factory=dict, description=SPACE)
-    points: Points = Field(default_factory=list, description=POINTS)
+    epochs: Count = _TRAIN.epochs
+    steps_per_epoch: Annotated[Count | None, "a whole number above 0, or null for all of the data"] = None
+    batch_size: Count = _TRAIN.batch_size
+    steps_per_round: Auto | Count = "auto"
+    shuffle: bool = _TRAIN.shuffle
+    validate_every: Annotated[Count, "a whole number above 0 (epochs)"] = _TRAIN.validate_every
+    compile: Literal["auto", "graph", "xla"] = "auto"
+    deterministic: bool = _TRAIN.deterministic
+    early_stopping: EarlyStopping | None = None
+    reduce_lr_on_plateau: ReduceLROnPlateau | None = None
 
 
 class MemberSearch(Section):
     """A member's own search; what it leaves out is as in `search`."""
 
-    sampler: Sampler | None = Field(default=None, description=SAMPLER)
-    metric: Text | None = Field(default=None, description=METRIC_OR_NULL)
-    goal: records.Goal | None = Field(default=None, description=GOAL)
-    max_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = Field(default=None, description=TRIALS)
-    space: Space = Field(default_factory=dict, description=SPACE)
-    points: Points = Field(default_factory=list, description=POINTS)
+    sampler: Sampler | None = None
+    metric: Metric | None = None
+    goal: Annotated[records.Goal | None, "maximize, minimize, or null where the metric's name tells it"] = None
+    max_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS), f"a whole number from 1 to {MAX_TRIALS}"] | None = None
+    space: Annotated[Values, "a mapping of names to lists or search strings"] = {}
+    points: Annotated[list[Values], Field(max_length=MAX_TRIALS), "a list of mappings, one for each trial"] = []
+
+
+class Search(MemberSearch):
+    """What is searched, and how."""
+
+    sampler: Sampler = "auto"
 
 
 class MemberConfig(Section):
     """One experiment of a mixed sweep; what it leaves out is as at the top."""
 
-    experiment: Text = Field(description="the path of an experiment file")
-    params: dict[str, Any] = Field(default_factory=dict, description=PARAMS)
-    search: MemberSearch = Field(default_factory=lambda: MemberSearch(), description="a section")
-    train: Train = Field(default_factory=lambda: Train(), description="a section")
+    experiment: File
+    params: Params = {}
+    search: MemberSearch = MemberSearch()
+    train: Train = Train()
 
 
 class Resources(Section):
     """What one slot gets; `auto` is decided for the machine at hand."""
 
-    num_gpus: Literal["auto"] | GpuShare = Field(
-        default="auto", description="auto, a fraction of a GPU up to 1 (such as 0.33), or a whole number of GPUs"
+    num_gpus: Annotated[Auto | Share, "auto, a fraction of a GPU up to 1 (such as 0.33), or a whole number of GPUs"] = (
+        "auto"
     )
-    num_cpus: Literal["auto"] | Annotated[float, Field(gt=0, le=4096)] = Field(
-        default="auto", description="auto or a number above 0"
-    )
-    gpu_memory_mib: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT} (MiB)")
-    gpu_overhead_mib: Literal["auto"] | Natural = Field(default="auto", description=f"auto or {NATURAL} (MiB)")
-    memory_mib: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT} (MiB)")
-    max_concurrent: Literal["auto"] | Count = Field(default="auto", description=f"auto or {COUNT}")
+    num_cpus: Auto | Annotated[float, Field(gt=0, le=4096), "a number above 0"] = "auto"
+    gpu_memory_mib: Auto | Mebibytes = "auto"
+    gpu_overhead_mib: Auto | Annotated[Natural, "a whole number, 0 or above (MiB)"] = "auto"
+    memory_mib: Auto | Mebibytes = "auto"
+    max_concurrent: Auto | Count = "auto"
 
 
 class Tracking(Section):
     """Where MLflow stores runs."""
 
-    uri: Text = Field(default="auto", description="auto or an MLflow tracking URI")
-    mlflow_experiment: Text = Field(default="auto", description="auto or text")
-    required: bool = Field(default=True, description="true or false")
+    uri: Annotated[Text, "auto or an MLflow tracking URI"] = "auto"
+    mlflow_experiment: Annotated[Text, "auto or text"] = "auto"
+    required: bool = True
 
 
 class Fleet(Section):
     """Where workers run."""
 
-    kind: Literal["ray", "local"] = Field(default="ray", description="ray or local")
-    address: Text | None = Field(default=None, description="a Ray address, or null for this machine")
-    first_turn_timeout_s: Seconds = Field(default=600.0, description=SECONDS)
-    turn_timeout_s: Seconds = Field(default=30.0, description=SECONDS)
-    nice: Annotated[int, Field(ge=0, le=19)] = Field(default=0, description="a whole number from 0 to 19")
+    kind: Literal["ray", "local"] = "ray"
+    address: Annotated[Text | None, "a Ray address, or null for this machine"] = None
+    first_turn_timeout_s: Seconds = 600.0
+    turn_timeout_s: Seconds = 30.0
+    nice: Annotated[int, Field(ge=0, le=19), "a whole number from 0 to 19"] = 0
 
 
 class Recovery(Section):
-    """What becomes of trials that lose their worker, or their sweep."""
+    """What happens to trials that lose their worker, or their sweep."""
 
-    snapshot_every_s: Seconds | None = Field(default=60.0, description=f"{SECONDS}, or null")
-    max_failures: Natural = Field(default=3, description=NATURAL)
-    max_failed_trials: Natural | None = Field(default=None, description=f"{NATURAL}, or null")
+    snapshot_every_s: Seconds | None = 60.0
+    max_failures: Natural = 3
+    max_failed_trials: Natural | None = None
 
 
 class Keep(Section):
     """What of trials that have ended stays on the disk."""
 
-    models: Literal["all", "none"] | Count = Field(
-        default="all", description="all, none, or a whole number above 0 (the best of each member)"
-    )
-    snapshots: bool = Field(default=False, description="true or false")
+    models: Annotated[
+        Literal["all", "none"] | Count, "all, none, or a whole number above 0 (the best of each member)"
+    ] = "all"
+    snapshots: bool = False
 
 
 class Config(Section):
     """One sweep, resolved. `search` and `members` are as written; `resolve_members` reads them."""
 
-    name: str = Field(
-        default="auto",
-        pattern=r"^\w[\w.-]{0,79}$",
-        description="auto (the experiment file's name), or letters, digits, '_', '.' and '-'",
-    )
-    experiment: Text | None = Field(default=None, description="the path of an experiment file, or null")
-    members: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], MemberConfig] = Field(
-        default_factory=dict, description="a mapping of names (letters, digits, '_', '-') to members"
-    )
-    params: dict[str, Any] = Field(default_factory=dict, description=PARAMS)
-    search: Search = Field(default_factory=lambda: Search(), description="a section")
-    train: Train = Field(default_factory=lambda: Train(), description="a section")
-    resources: Resources = Field(default_factory=lambda: Resources(), description="a section")
-    tracking: Tracking = Field(default_factory=lambda: Tracking(), description="a section")
-    fleet: Fleet = Field(default_factory=lambda: Fleet(), description="a section")
-    recovery: Recovery = Field(default_factory=lambda: Recovery(), description="a section")
-    keep: Keep = Field(default_factory=lambda: Keep(), description="a section")
-    schedule: Literal["queue", "rotate"] = Field(default="queue", description="queue or rotate")
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
-        default=0, description=f"a whole number from 0 to {MAX_SEED}"
-    )
+    name: Annotated[
+        str,
+        Field(pattern=r"^\w[\w.-]{0,79}$"),
+        "auto (the experiment file's name), or letters, digits, '_', '.' and '-'",
+    ] = "auto"
+    experiment: File | None = None
+    members: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], MemberConfig],
+        "a mapping of names (letters, digits, '_', '-') to members",
+    ] = {}
+    params: Params = {}
+    search: Search = Search()
+    train: Train = Train()
+    resources: Resources = Resources()
+    tracking: Tracking = Tracking()
+    fleet: Fleet = Fleet()
+    recovery: Recovery = Recovery()
+    keep: Keep = Keep()
+    schedule: Literal["queue", "rotate"] = "queue"
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED, strict=True), f"a whole number from 0 to {MAX_SEED}"] = 0
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
 
@@ -219,6 +225,20 @@ class Config(Section):
         return copy
 
 
-def default_values() -> dict[str, Any]:
+def default_values() -> Values:
     """Every key's default as plain values, as `conf/config.yaml` lists them."""
     return Config().model_dump()
+
+
+@functools.cache
+def setting_type(name: str) -> Type:
+    """What `seed` or a setting such as `train.epochs` may be."""
+    field = (Train if name.startswith("train.") else Config).model_fields[name.removeprefix("train.")]
+    return Type(str(field.description), Annotated[field.annotation, *field.metadata])
+
+
+def section_of(annotation: object) -> type[Section] | None:
+    """The section that a field holds, or whose mapping it is; None for a plain value."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(section_of, get_args(annotation))), None)

@@ -1,38 +1,35 @@
-"""Search spaces: what a searched value may be, and the parser that reads it on the command line and in YAML alike."""
+"""Search spaces, and the grammar of values that the command line and `search.space` share."""
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from runner.config.yaml_files import text_problem
+import yaml
+
+from runner.config import hints
+from runner.config.yaml_nodes import NOT_YAML, parse, plain
 
 MAX_VALUES = 10_000  # most values of one dimension: expanding more would only exhaust memory
 FORMS = "a list such as [32, 64], choice(a, b), range(start, stop, step), interval(low, high) or loguniform(low, high)"
+_CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\((.*)\)", re.DOTALL)
+_QUOTED = re.compile(r"'[^'\n]*'|\"(?:\\.|[^\"\\\n])*\"")
+_QUOTE = """cannot be read; put quotes around a value with special characters, as in 'key="value"'"""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Finitely many values, in the order written.
+    """Finitely many values, at least one, in the order written."""
 
-    Args:
-        values: the values; at least one.
-    """
-
-    values: tuple[Any, ...]
+    values: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """A float between two bounds.
-
-    Args:
-        low: smallest value.
-        high: largest value, above `low`.
-        log: uniform in the logarithm; `low` is then positive.
-    """
+    """A float between `low` and `high`; with `log` uniform in the logarithm, and `low` is positive."""
 
     low: float
     high: float
@@ -42,90 +39,118 @@ class Uniform:
 Dimension = Choice | Uniform
 
 
-def choice(*values: Any) -> Choice:
-    """`choice(a, b, ...)`: one of the values."""
-    if not values:
-        raise ValueError("choice() needs at least one value")
-    return Choice(tuple(plain(value) for value in values))
+def parse_value(text: str) -> object:
+    """Reads one value: YAML in which `a, b` and the functions below are searches, a `Choice` or a `Uniform`.
+
+    Raises:
+        ValueError: the text does not follow the grammar.
+    """
+    call = _CALL.fullmatch(text.strip())
+    if call is None:
+        values = _items(text)
+        return _choice(*values) if len(values) > 1 else values[0] if values else ""
+    function = FUNCTIONS.get(call[1])
+    if function is None:
+        meant = hints.table("functions").get(call[1])
+        hint = f"; did you mean {meant}?" if meant else ""
+        allowed = ", ".join(FUNCTIONS)
+        raise ValueError(f"unknown function; allowed: {allowed}; put quotes around text with brackets{hint}")
+    values = _items(call[2])
+    try:
+        inspect.signature(function).bind(*values)
+    except TypeError as err:
+        raise ValueError(f"wrong arguments: {err}") from err
+    return function(*values)
 
 
-def integer_range(start: Any, stop: Any = None, step: Any = 1) -> Choice:
-    """`range(start, stop[, step])`: whole numbers, `stop` excluded, as in Python."""
+def dimension_of(written: object) -> Dimension:
+    """Reads a value of `search.space`: a list, or a string in the grammar of `parse_value`.
+
+    Raises:
+        ValueError: with what is wrong and what is allowed.
+    """
+    if isinstance(written, list) and not written:
+        raise ValueError(f"an empty list; allowed: {FORMS}")
+    found = (
+        _choice(*written) if isinstance(written, list) else parse_value(written) if isinstance(written, str) else None
+    )
+    if not isinstance(found, Choice | Uniform):
+        raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")
+    return found
+
+
+def _items(text: str) -> list[object]:
+    """The values between commas."""
+    bare = _QUOTED.sub("", text)
+    if "${" in text and bare == text and text.lstrip()[0] not in "[{":
+        return [part.strip() for part in text.split(",")]  # for YAML a reference has brackets
+    if re.search(r"[()]", bare):
+        raise ValueError(
+            "cannot be read: a search cannot be nested in another value; put quotes around text with brackets"
+        )
+    root, problems = parse(f"[{text}]")
+    if problems and not problems[0][1].startswith(NOT_YAML):
+        raise ValueError(problems[0][1])
+    nodes = root.value if root is not None else []
+    # What YAML takes for a comment, an anchor, a block or a mapping (`a: b`) was meant as text, `\,` as a comma.
+    if (
+        problems
+        or re.search(r"[#&|>!\n]|\\\W", bare)
+        or text.rstrip().endswith(",")
+        or any(isinstance(node, yaml.MappingNode) and text[node.start_mark.index - 1] != "{" for node in nodes)
+    ):
+        raise ValueError(_QUOTE)
+    return [_finite(plain(node)) for node in nodes]
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
+
+
+def _choice(*values: object) -> Choice:
+    if not 0 < len(values) <= MAX_VALUES:
+        raise ValueError(f"a list of more than {MAX_VALUES} values" if values else "choice() needs at least one value")
+    return Choice(tuple(map(_finite, values)))
+
+
+def _range(start: object, stop: object = None, step: object = 1) -> Choice:
     start, stop = (0, start) if stop is None else (start, stop)
-    if any(isinstance(bound, bool) or not isinstance(bound, int) for bound in (start, stop, step)):
+    if type(start) is not int or type(stop) is not int or type(step) is not int:
         raise ValueError("range takes whole numbers; for fractions write a list or interval(low, high)")
     if step == 0:
         raise ValueError("range needs a step other than 0")
     numbers = range(start, stop, step)
     if not numbers:
         raise ValueError("the range is empty; its stop is excluded")
-    # A slice, not `len`, because `len` overflows for the very ranges this refuses.
+    # A slice, because `len` overflows for the very ranges that this refuses.
     if numbers[MAX_VALUES:]:
         raise ValueError(f"the range has more than {MAX_VALUES} values")
     return Choice(tuple(numbers))
 
 
-def interval(low: Any, high: Any) -> Uniform:
-    """`interval(low, high)`: a float, uniform between the bounds."""
-    return Uniform(*_bounds("interval", low, high))
+def _uniform(name: str, low: object, high: object, log: bool = False) -> Uniform:
+    first, last = _bound(low), _bound(high)
+    if not math.isfinite(last - first):
+        raise ValueError(f"{name} takes two finite numbers")
+    if first >= last:
+        raise ValueError(f"{name} needs its low bound below its high bound; got {first:g} and {last:g}")
+    if log and first <= 0:
+        raise ValueError(f"{name} needs a low bound above 0; got {first:g}")
+    return Uniform(first, last, log)
 
 
-def loguniform(low: Any, high: Any) -> Uniform:
-    """`loguniform(low, high)`: a float, uniform in its logarithm."""
-    low, high = _bounds("loguniform", low, high)
-    if low <= 0:
-        raise ValueError(f"loguniform needs a low bound above 0; got {low:g}")
-    return Uniform(low, high, log=True)
-
-
-def _bounds(name: str, low: Any, high: Any) -> tuple[float, float]:
-    if any(isinstance(bound, bool) or not isinstance(bound, int | float) for bound in (low, high)):
-        raise ValueError(f"{name} takes two numbers")
+def _bound(value: object) -> float:
     try:
-        low, high = float(low), float(high)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:
-        raise ValueError(f"{name} takes numbers that fit a float") from None
-    if not (math.isfinite(low) and math.isfinite(high) and math.isfinite(high - low)):
-        raise ValueError(f"{name} takes finite numbers")
-    if low >= high:
-        raise ValueError(f"{name} needs its low bound below its high bound; got {low:g} and {high:g}")
-    return low, high
+        return math.inf
 
 
 FUNCTIONS: dict[str, Callable[..., Dimension]] = {
-    "choice": choice,
-    "range": integer_range,
-    "interval": interval,
-    "loguniform": loguniform,
+    "choice": _choice,
+    "range": _range,
+    "interval": lambda low, high: _uniform("interval", low, high),
+    "loguniform": lambda low, high: _uniform("loguniform", low, high, log=True),
 }
-
-
-def plain(value: Any) -> Any:
-    """A parsed value as plain Python: quotes removed, no search within it, no number that is not finite.
-
-    Raises:
-        ValueError: for anything a config cannot hold.
-    """
-    from hydra.core.override_parser.types import QuotedString, Sweep
-
-    if isinstance(value, QuotedString):
-        value = value.text
-    if isinstance(value, Choice | Uniform | Sweep):
-        raise ValueError("a search cannot be nested in another value")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is not a finite number")
-    if isinstance(value, str) and (problem := text_problem(value)):
-        raise ValueError(problem)
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {_key(plain(key)): plain(item) for key, item in value.items()}
-    return value
-
-
-def _key(key: Any) -> str:
-    if not isinstance(key, str):
-        raise ValueError(f"the key {key!r} is not text; quote it")
-    if key == "_target_":
-        raise ValueError("_target_ is not supported: nothing named in a config is imported but the experiment file")
-    return key

@@ -1,21 +1,81 @@
-"""Whether members can be trained, and what ranks their trials: asked of real models before the first round."""
+"""Whether members can be trained: asked of real models before the first round."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from runner.autotune.auto import Check
-from runner.config import hints
+from runner.config import Config
 from runner.config.schema import Train
-from runner.driver.prepare import Prepared
-from runner.errors import ConfigError, ExperimentError, FleetError, StorageError
+from runner.driver.metric import choose_metric
+from runner.driver.preflight import Preflight
+from runner.driver.prepare import Prepared, auto_settings, request_of
+from runner.errors import ExperimentError, FleetError, StorageError
+from runner.loop.interfaces import Fleet
 from runner.loop.logged import with_last_lines
-from runner.records import Checked, Failure, Goal, Trial
-from runner.search.members import Member
-from runner.search.metric_names import infer_goal
+from runner.placement import plan_on_nodes
+from runner.records import Checked, Facts, Failure, Goal, Trial
+from runner.tracking import preload
+from runner.views.watchers import SweepWatcher
 
 A = TypeVar("A")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedSweep:
+    """A sweep whose members have been tried.
+
+    Args:
+        prepared: the sweep with nothing left to `auto`, on the workers that memory holds.
+        metric: ranks the trials.
+        goal: whether more of it is better.
+        facts: of each member's first trial, by member.
+    """
+
+    prepared: Prepared
+    metric: str
+    goal: Goal
+    facts: Mapping[str, Facts]
+
+
+def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Preflight) -> CheckedSweep:
+    """Tries each member in the fleet, and decides what the config leaves to `auto`.
+
+    Raises:
+        ExperimentError: a member cannot be trained.
+        ConfigError: a metric or monitor that is asked for is never produced.
+    """
+    auto = auto_settings(prepared, fleet.check)
+    with _importing_mlflow(prepared.config, at_once=auto.is_known(prepared.trials)):
+        checked = check_members(prepared, auto.check)
+        preflight.end()  # it has nothing more to find, and steps are timed now
+        fitting = within_memory(prepared, checked, fleet)
+        if len(fitting.slots) < len(prepared.slots):
+            watcher.say(f"the free memory holds {len(fitting.slots)} of these at a time")
+        prepared = replace(fitting, trials=auto.decide(fitting.trials, checked, len(fitting.slots)))
+    for text in (*unrecorded(checked), *unused_settings(prepared, checked)):
+        watcher.say(text)
+    metric, goal = choose_metric(prepared, checked)
+    facts = {member: found.facts for member, found in checked.items()}
+    return CheckedSweep(prepared=prepared, metric=metric, goal=goal, facts=facts)
+
+
+@contextmanager
+def _importing_mlflow(config: Config, at_once: bool) -> Iterator[None]:
+    """MLflow's import begins: at once, as a core is idle while data is loaded; else afterwards, since steps are timed.
+
+    Not while Ray starts, which it would slow by more than it takes itself.
+    """
+    in_workers = config.fleet.kind == "ray"
+    if in_workers and at_once:
+        preload(config.tracking.uri)
+    yield
+    if in_workers and not at_once:
+        preload(config.tracking.uri)
 
 
 def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
@@ -97,6 +157,28 @@ def _may_pass_with_another(trials: Sequence[Trial], answer: object) -> bool:
     return answer.kind != "data" or trials[0].data_key != trials[-1].data_key
 
 
+def within_memory(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> Prepared:
+    """The sweep on no more workers than the host's memory holds, by what the check has just measured.
+
+    Only where there is no GPU and `max_concurrent` is left open. Workers that are too many are ended.
+    """
+    request, slots = request_of(prepared.config), prepared.slots
+    if slots[0].allocation.gpus or request.max_concurrent != "auto":
+        return prepared
+    need = max(check.memory_mib for check in checked.values())
+    room = Counter(
+        slot.allocation.node for slot in plan_on_nodes(request, prepared.machines, len(prepared.trials), need or None)
+    )
+    kept = []
+    for slot in slots:
+        if room[slot.allocation.node]:
+            room[slot.allocation.node] -= 1
+            kept.append(slot)
+        else:
+            fleet.retire(slot.index)
+    return replace(prepared, slots=tuple(kept))
+
+
 def unrecorded(checked: Mapping[str, Checked]) -> Iterator[str]:
     """What a person should know of code that a sweep uses and does not record."""
     for member, check in checked.items():
@@ -119,57 +201,6 @@ def unused_settings(prepared: Prepared, checked: Mapping[str, Checked]) -> Itera
                 "which makes its batches itself; let load_data take batch_size as a parameter, and set "
                 "params.batch_size"
             )
-
-
-def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[str, Goal]:
-    """The metric that ranks the trials, once it is known what they produce.
-
-    Raises:
-        ConfigError: a metric or monitor that is asked for is never produced.
-    """
-    problems = []
-    for member in prepared.members:
-        produced = checked[member.name].metrics
-        for key, name in _metrics_asked_for(member):
-            if name.startswith("val_") and member.train.epochs % member.train.validate_every:
-                problems.append(
-                    f"{key}: {name!r} is not known of the last epoch, whose weights the model has; "
-                    f"train.validate_every={member.train.validate_every} must divide train.epochs={member.train.epochs}"
-                )
-            if name not in produced:
-                meant = hints.for_metric(name, produced)
-                hint = f"; did you mean {meant}?" if meant else ""
-                problems.append(
-                    f"{key}: {name!r} is never produced by {member.source.path}; it has {', '.join(produced)}{hint}"
-                )
-    first = prepared.members[0]
-    metric, goal = first.metric, first.goal
-    if metric is None:
-        everywhere = all("val_loss" in check.metrics for check in checked.values())
-        metric = "val_loss" if everywhere else "loss"
-        goal = infer_goal(metric) or "minimize"
-    problems += [problem for member in prepared.members for problem in _unknown_scores(member, metric)]
-    if problems:
-        raise ConfigError(problems)
-    return metric, goal
-
-
-def _unknown_scores(member: Member, metric: str) -> Iterator[str]:
-    """A trial may end, or keep its weights, after an epoch without validation: its model would have no score."""
-    rule, every = member.train.early_stopping, member.train.validate_every
-    if rule is not None and every > 1 and metric.startswith("val_") and not rule.monitor.startswith("val_"):
-        yield (
-            f"train.early_stopping.monitor: {rule.monitor!r} may end a trial after an epoch of which {metric!r}, which "
-            f"ranks the trials, is not known, as train.validate_every={every}; monitor a val_ metric, or set "
-            "train.validate_every=1"
-        )
-
-
-def _metrics_asked_for(member: Member) -> list[tuple[str, str]]:
-    train = member.train
-    rules = {"early_stopping": train.early_stopping, "reduce_lr_on_plateau": train.reduce_lr_on_plateau}
-    asked = [(f"train.{key}.monitor", rule.monitor) for key, rule in rules.items() if rule is not None]
-    return asked + ([("search.metric", member.metric)] if member.metric is not None else [])
 
 
 def _describe(trial: Trial, failure: Failure) -> str:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.autotune.auto import CACHE, Check, Settling
-from runner.autotune.cache import MeasurementsFile
-from runner.autotune.memory import CACHE as NEEDS
-from runner.autotune.memory import Need, Needs, is_complete, largest
-from runner.autotune.timings import TimingsFile
+from runner.autotune.auto import CACHE, AutoSettings, Check
+from runner.autotune.cache import MeasurementsFile, TimingsFile
+from runner.autotune.memory import NEEDS_FILE, Need, Needs, is_complete, largest
 from runner.config import Config
+from runner.driver.context import Context
 from runner.driver.machines import import_ray, machines_of
 from runner.driver.record import versions
 from runner.host.inventory import driver_problem, this_machine
+from runner.journal import TrialLogs
 from runner.loop.interfaces import Fleet
-from runner.loop.schedule import Schedule, live_within
-from runner.loop.slots import Shares
+from runner.loop.logged import LoggedFleet
 from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
-from runner.records import Checked, Failure, Slot, Trial, Work
+from runner.records import Checked, Failure, Slot, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
-
-_STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
+from runner.views.watchers import SweepWatcher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +57,7 @@ def prepare(config: Config) -> Prepared:
         FleetError: the cluster of `fleet.address` cannot be used.
     """
     members = resolve_members(config)
-    trials, request = propose_trials(members, config), _request(config)
+    trials, request = propose_trials(members, config), request_of(config)
     machines, known = measured(machines_of(config), request)
     needs, packs = known.of(trials), config.fleet.kind == "ray"  # one process for all models has nothing to pack
     open_ = packs and any(needs_a_probe(request, machine) for machine in machines.values())
@@ -78,7 +75,7 @@ def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> P
 
     On GPUs one worker has a whole one; without, as many workers as there are slots.
     """
-    request = _request(prepared.config)
+    request = request_of(prepared.config)
     _, known = measured(prepared.machines, request)
     unknown = [need.trial for need in prepared.needs if need.memory_mib is None]
     if not unknown:
@@ -120,7 +117,8 @@ def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Chec
         yield trial, fleet.probe([trial])[trial.id] if lost and len(trials) > 1 else answer
 
 
-def _request(config: Config) -> Request:
+def request_of(config: Config) -> Request:
+    """What the config asks of the machine for each slot."""
     return Request(**config.resources.model_dump())
 
 
@@ -130,80 +128,92 @@ def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[st
     device = ", ".join(sorted({gpu.name for gpu in gpus})) if gpus and request.num_gpus != 0 else "cpu"
     if any(machine.mps for machine in machines.values()):  # a process takes less of a GPU through it
         device += ", MPS"
-    known = Needs(MeasurementsFile(NEEDS.expanduser()), device, versions())
+    known = Needs(MeasurementsFile(NEEDS_FILE.expanduser()), device, versions())
     return {
         node: replace(machine, gpu_overhead_mib=known.overhead_mib or machine.gpu_overhead_mib)
         for node, machine in machines.items()
     }, known
 
 
-def within_memory(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> Prepared:
-    """The sweep on no more workers than the host's memory holds, by what the check has just measured.
+def open_fleet(
+    prepared: Prepared,
+    slots: Sequence[Slot],
+    meanwhile: Callable[[], None] = lambda: None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Fleet:
+    """The configured fleet for these slots, not yet started.
 
-    Only where there is no GPU and `max_concurrent` is left open. Workers that are too many are ended.
+    Args:
+        prepared: the sweep.
+        slots: of the fleet.
+        meanwhile: called while it waits for Ray.
+        warn: shows a warning if Ray lacks a private part that is replaced in the tested versions.
     """
-    request, slots = _request(prepared.config), prepared.slots
-    if slots[0].allocation.gpus or request.max_concurrent != "auto":
-        return prepared
-    need = max(check.memory_mib for check in checked.values())
-    room = Counter(
-        slot.allocation.node for slot in plan_on_nodes(request, prepared.machines, len(prepared.trials), need or None)
-    )
-    kept = []
-    for slot in slots:
-        if room[slot.allocation.node]:
-            room[slot.allocation.node] -= 1
-            kept.append(slot)
-        else:
-            fleet.retire(slot.index)
-    return replace(prepared, slots=tuple(kept))
-
-
-def open_fleet(prepared: Prepared, slots: Sequence[Slot], meanwhile: Callable[[], None] = lambda: None) -> Fleet:
-    """The configured fleet for these slots, not yet started; `meanwhile` is called while it waits for Ray."""
     fleet = prepared.config.fleet
     if fleet.kind == "local":
         from runner.fleet.local import LocalFleet
 
         return LocalFleet(slots, fleet.first_turn_timeout_s)
-    from runner.fleet.deadlines import Patience
+    from runner.fleet.deadlines import Deadlines
 
     import_ray()
+    from runner.fleet.ray import patches
     from runner.fleet.ray.fleet import RayFleet
+
+    if (problem := patches.warning()) is not None:
+        warn(problem)
 
     patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())
-    return RayFleet(slots, address=fleet.address, cpus=cpus, patience=patience, nice=fleet.nice, meanwhile=meanwhile)
+    return RayFleet(
+        slots,
+        address=fleet.address,
+        cpus=cpus,
+        deadlines=deadlines,
+        nice=fleet.nice,
+        meanwhile=meanwhile,
+        warn=warn,
+    )
 
 
-def make_settling(prepared: Prepared, check: Check, timings: Path = CACHE) -> Settling:
+def with_slots(prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[], None]) -> Prepared:
+    """The sweep with its slots planned, its models measured first if the slots follow from that."""
+    if prepared.to_probe:
+        watcher.say(f"measuring the memory of {len(prepared.needs)} models …", dim=True)
+        prepared = probe(prepared, meanwhile)
+        for text in unmeasured(prepared):
+            watcher.say(text)
+    for text in (_headline(prepared), *advice(prepared)):
+        watcher.say(text)
+    return prepared
+
+
+def _headline(prepared: Prepared) -> str:
+    slot = prepared.slots[0].allocation
+    gpu = f", {slot.num_gpus:g} GPU ({slot.gpu_memory_mib} MiB)" if slot.num_gpus else ""
+    trials, slots = len(prepared.trials), len(prepared.slots)
+    return (
+        f"{prepared.config.name}: {trials} trial{'s' * (trials > 1)}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} "
+        "each; starting workers …"
+    )
+
+
+def logged_fleet(
+    prepared: Prepared, logs: TrialLogs, context: Context, meanwhile: Callable[[], None] = lambda: None
+) -> LoggedFleet:
+    """The configured fleet, not yet started; its trials' output goes to `logs`, and secrets leave its answers."""
+    fleet = open_fleet(prepared, prepared.slots, meanwhile, context.watcher.say)
+    return LoggedFleet(fleet, logs.write, context.watcher.say, context.masked)
+
+
+def auto_settings(prepared: Prepared, check: Check, timings: Path = CACHE) -> AutoSettings:
     """Decides what the config leaves to `auto`, from what this machine has measured and keeps in a file."""
-    return Settling(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), check)
+    return AutoSettings(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), check)
 
 
 def has_passed_before(prepared: Prepared) -> bool:
-    """As `Settling.has_checked`, of all of the sweep's trials."""
-    return make_settling(prepared, lambda _: {}).has_checked(prepared.trials)
-
-
-def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:
-    """Trials queue or rotate, as the config says.
-
-    Args:
-        prepared: the sweep.
-        parameters: weights of its largest model; None where none is known: then as many live as there are slots.
-        begun: the next turns of trials that an earlier driver has trained.
-    """
-    live = None
-    if prepared.config.schedule == "rotate" and parameters is not None:
-        memory_mib = sum(machine.memory_mib for machine in prepared.machines.values())
-        live = live_within(memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
-    return Schedule(prepared.trials, prepared.slots, live, begun)
-
-
-def make_shares(prepared: Prepared) -> Shares | None:
-    """The slots' shares, which can grow; None where all models are in this process, which has no limit for each."""
-    return Shares(prepared.slots, prepared.machines) if prepared.config.fleet.kind == "ray" else None
+    """As `AutoSettings.has_checked`, of all of the sweep's trials."""
+    return auto_settings(prepared, lambda _: {}).has_checked(prepared.trials)
 
 
 def sums(prepared: Prepared) -> tuple[str, ...]:

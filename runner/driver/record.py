@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import secrets as randomness
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from runner.config import Config, config_to_yaml
+from runner.driver.context import Context
 from runner.errors import ConfigError, JournalError
-from runner.journal import SweepRecord, sync_folder, write_durably
-from runner.records import Goal
+from runner.journal import SqliteJournal, SweepRecord, TrialLogs, staging_folder, sync_folder, write_durably
+from runner.records import Goal, Slot
 from runner.texts.redaction import secret_shape, without_credentials
+from runner.tracking import Projection
+from runner.views.watchers import SweepWatcher
 
+_REACHED_S = 120.0  # most seconds at the end in which a store takes nothing
+_UNREACHED_S = 10.0
 _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
 
 
@@ -104,3 +111,73 @@ def new_folder(root: Path, name: str) -> Path:
     except OSError as err:
         raise ConfigError(f"{folder}: no folder can be made for the sweep: {err.strerror}") from err
     return folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Records:
+    """A sweep's records, open for writing.
+
+    Args:
+        folder: the sweep's own.
+        journal: has the sweep.
+        projection: follows the journal into MLflow.
+    """
+
+    folder: Path
+    journal: SqliteJournal
+    projection: Projection
+
+
+@contextmanager
+def recorded(
+    folder: Path,
+    config: Config,
+    slots: Iterable[Slot],
+    logs: TrialLogs,
+    begin: Callable[[SqliteJournal], None],
+    context: Context,
+    *,
+    uri: str | None = None,
+    reached: bool = True,
+) -> Iterator[Records]:
+    """Opens the records of a sweep whose folder is locked; MLflow follows the journal once `begin` has been called.
+
+    Args:
+        folder: the sweep's own.
+        config: of the sweep.
+        slots: in which its trials train.
+        logs: of its trials; opened here.
+        begin: brings the journal to where training starts: creates the sweep in it, or reopens its trials.
+        context: who follows the sweep.
+        uri: of the store, with credentials; None for the config's.
+        reached: the store answered. One that did not is not waited for long at the end.
+    """
+    allocations = {slot.index: slot.allocation for slot in slots}
+    logs.open(folder)
+    staging_folder(folder)  # emptied before MLflow's thread uses it
+    with SqliteJournal(folder, allocations, models_stay=config.keep.models == "all") as journal:
+        begin(journal)
+        timeout_s = _REACHED_S if reached else _UNREACHED_S
+        with followed_by_mlflow(folder, uri or config.tracking.uri, context.watcher, timeout_s) as projection:
+            yield Records(folder=folder, journal=journal, projection=projection)
+
+
+@contextmanager
+def followed_by_mlflow(folder: Path, uri: str, watcher: SweepWatcher, timeout_s: float) -> Iterator[Projection]:
+    """MLflow follows the journal; a line says what it lacks when an error or a request to stop ends the sweep.
+
+    Args:
+        folder: the sweep's own.
+        uri: of the store, with credentials.
+        watcher: is shown warnings, and at the end what is left.
+        timeout_s: most seconds at the end in which the store takes nothing.
+    """
+    with watcher.waiting() as show:
+        projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=watcher.say, on_backlog=show)
+        try:
+            with projection:
+                yield projection
+        except BaseException:
+            if projection.problem is not None:
+                watcher.say(projection.problem)
+            raise

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
 from runner.config import Config
-from runner.driver.record import versions
-from runner.host.signals import StopSignals
-from runner.journal import SqliteJournal, SweepStatus, open_staging
+from runner.driver.context import Context
+from runner.driver.prepare import Prepared
+from runner.driver.record import Records, versions
+from runner.journal import SweepStatus, open_staging
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop import lockstep
 from runner.loop.history import History
-from runner.loop.interfaces import Fleet, Watcher
+from runner.loop.interfaces import Fleet, Proposer, Watcher
 from runner.loop.recovery import Recovery
-from runner.loop.schedule import Schedule
+from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
-from runner.records import Failure, Report, Trial, Verdict
+from runner.loop.snapshotting import Snapshotting
+from runner.records import Failure, Report, Trial, Verdict, Work
 from runner.tracking import Projection, StoreCheck
-from runner.views.live import Waiting, watch
 from runner.views.progress import Progress
+from runner.views.watchers import SweepWatcher
 
-_REACHED_S = 120.0  # most seconds at the end in which a store takes nothing
-_UNREACHED_S = 10.0
+_STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,12 +33,13 @@ class Outcome:
     """How a sweep ended.
 
     Args:
+        failed: how many trials have failed.
         problem: what MLflow lacks and the journal keeps; empty for nothing.
         is_error: whether that is an error, and no more than a thing to know.
     """
 
     folder: Path
-    exit_code: int
+    failed: int
     problem: str = ""
     is_error: bool = True
 
@@ -50,65 +49,68 @@ class Training:
     """What a sweep is trained with.
 
     Args:
-        folder: the sweep's.
-        journal: open, and it has the sweep.
-        projection: open; follows the journal.
-        signals: those that stop the program.
-        masked: takes secrets out of what is shown.
-        shares: of the slots; None where they cannot grow.
+        records: the sweep's, open.
+        context: who follows the sweep and who stops it.
+        shares: of the slots; None if they cannot grow.
         pasts: of trials that an earlier driver has trained.
+        proposer: adds trials at barriers; None if all are known.
     """
 
     config: Config
-    folder: Path
-    journal: SqliteJournal
-    projection: Projection
-    console: Console
-    signals: StopSignals
-    masked: Callable[[str], str]
+    records: Records
+    context: Context
     shares: Shares | None
     pasts: Mapping[str, History] = field(default_factory=dict)
+    proposer: Proposer | None = None
 
     def run(self, schedule: Schedule, fleet: Fleet, progress: Progress) -> None:
         """Trains every trial of the schedule to its end, and closes the sweep in the journal.
 
         Raises:
             RunnerError: the infrastructure failed, or too many trials.
-            KeyboardInterrupt: a signal ended the sweep, with snapshots of all trials.
+            KeyboardInterrupt: a request to stop ended the sweep, with snapshots of all trials.
         """
         status: SweepStatus = "failed"
+        watcher, stop = self.context.watcher, self.context.stop
         try:
-            with watch(self.console, progress) as view, self.signals.deferred(fleet.stop):
+            with watcher.rounds(progress) as view, stop.deferred(fleet.stop):
                 self._train(schedule, fleet, view)
             status = "killed" if schedule.has_work() else "complete"
-            if self.signals.requested:
+            if stop.requested:
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
             status = "killed" if schedule.has_work() else "complete"
             raise
         finally:
-            name = self.folder.name
+            name = self.records.folder.name
             if status != "complete":
-                text = f"to go on with it:  python -m runner resume {name}"
-                self.console.print(text, highlight=False, soft_wrap=True)
-            self.journal.end(status)
-            self.projection.notify()
-            self.console.print(f"sweep {name}: sending the rest to MLflow …", style="dim", highlight=False)
+                watcher.say(f"to go on with it:  python -m runner resume {name}")
+            self.records.journal.end(status)
+            self.records.projection.notify()
+            watcher.say(f"sweep {name}: sending the rest to MLflow …", dim=True)
 
     def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:
-        settings = self.config.recovery
-        journal = KeptModels(self.journal, self.folder, self.config.keep.models)
+        config, folder, warn = self.config, self.records.folder, self.context.watcher.say
+        journal = KeptModels(self.records.journal, folder, config.keep.models)
+        staging = open_staging(folder)
+        snapshotting = Snapshotting(
+            fleet,
+            SnapshotStore(folder, versions(), warn),
+            keep_ended=config.keep.snapshots,
+            folder=staging,
+            every_s=config.recovery.snapshot_every_s,
+            stopping=self._is_stopping,
+            warn=warn,
+        )
         recovery = Recovery(
             fleet,
             journal,
-            SnapshotStore(self.folder, versions(), self._tell),
-            keep_snapshots=self.config.keep.snapshots,
-            folder=open_staging(self.folder),
-            every_s=settings.snapshot_every_s,
-            max_failures=settings.max_failures,
+            snapshotting,
+            folder=staging,
+            max_failures=config.recovery.max_failures,
             shares=self.shares,
-            stopping=lambda: self.signals.requested,
-            tell=self._tell,
+            stopping=self._is_stopping,
+            warn=warn,
         )
         for trial_id, past in self.pasts.items():
             recovery.take_over(trial_id, past.orders)
@@ -116,23 +118,39 @@ class Training:
             schedule,
             recovery,
             journal,
-            _Watchers(self.projection.notify, view, self.masked),
+            _Notifying(self.records.projection, view),
             pasts={trial_id: past.rules for trial_id, past in self.pasts.items()},
-            stopping=lambda: self.signals.requested,
-            max_failed_trials=settings.max_failed_trials,
+            proposer=self.proposer,
+            stopping=self._is_stopping,
+            max_failed_trials=config.recovery.max_failed_trials,
         )
 
-    def _tell(self, text: str) -> None:
-        told_by(self.console, self.masked)(text)
+    def _is_stopping(self) -> bool:
+        return self.context.stop.requested
 
 
-def told_by(console: Console, masked: Callable[[str], str]) -> Callable[[str], None]:
-    """Shows a person a line without secrets."""
-    return lambda text: console.print(masked(text), markup=False, highlight=False, soft_wrap=True)
+def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:
+    """Trials queue or rotate, as the config says.
+
+    Args:
+        prepared: the sweep.
+        parameters: weights of its largest model; None where none is known: then as many live as there are slots.
+        begun: the next turns of trials that an earlier driver has trained.
+    """
+    live = None
+    if prepared.config.schedule == "rotate" and parameters is not None:
+        memory_mib = sum(machine.memory_mib for machine in prepared.machines.values())
+        live = live_within(memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
+    return Schedule(prepared.trials, prepared.slots, live, begun)
 
 
-def is_reached(store: StoreCheck, required: bool, console: Console) -> bool:
-    """Whether the store can be reached, as far as that is known before it is written to; tells it where it cannot.
+def make_shares(prepared: Prepared) -> Shares | None:
+    """The slots' shares, which can grow; None where all models are in this process, which has no limit for each."""
+    return Shares(prepared.slots, prepared.machines) if prepared.config.fleet.kind == "ray" else None
+
+
+def is_reached(store: StoreCheck, required: bool, watcher: SweepWatcher) -> bool:
+    """Whether the store can be reached, as far as that is known before it is written to; warns if it cannot.
 
     Raises:
         RunnerError: it cannot, and it is required.
@@ -142,46 +160,22 @@ def is_reached(store: StoreCheck, required: bool, console: Console) -> bool:
         return True
     if required:
         raise problem
-    text = f"warning: {problem}; training goes on, the journal keeps everything for `python -m runner sync`"
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    watcher.say(f"warning: {problem}; training goes on, the journal keeps everything for `python -m runner sync`")
     return False
 
 
-@contextmanager
-def followed_by_mlflow(folder: Path, uri: str, console: Console, reached: bool = True) -> Iterator[Projection]:
-    """MLflow follows the journal; what it lacks when an error or a signal ends the sweep is told in a line.
-
-    A store that was not reached before training is not waited for long at the end.
-    """
-
-    def tell(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    waiting = Waiting(console)
-    timeout_s = _REACHED_S if reached else _UNREACHED_S
-    projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=tell, on_left=waiting.show)
-    try:
-        with waiting, projection:
-            yield projection
-    except BaseException:
-        if projection.problem is not None:
-            tell(projection.problem)
-        raise
-
-
-def outcome(folder: Path, progress: Progress, projection: Projection, required: bool) -> Outcome:
+def outcome(records: Records, progress: Progress, required: bool) -> Outcome:
     """How the sweep ended, once MLflow has had its time."""
     failed = sum(row.state == "failed" for row in progress.rows.values())
-    return Outcome(folder=folder, exit_code=3 if failed else 0, problem=projection.problem or "", is_error=required)
+    return Outcome(folder=records.folder, failed=failed, problem=records.projection.problem or "", is_error=required)
 
 
 @dataclass(frozen=True, slots=True)
-class _Watchers:
-    """Tells MLflow's thread that there is news, then the person, whose terminal may be a file: no secrets."""
+class _Notifying:
+    """Wakes MLflow's thread at each barrier before the round is shown."""
 
-    notify: Callable[[], None]
+    projection: Projection
     view: Watcher
-    masked: Callable[[str], str]
 
     def begin(self, trial_ids: Sequence[str]) -> None:
         self.view.begin(trial_ids)
@@ -190,9 +184,5 @@ class _Watchers:
         self.view.add(trials)
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
-        self.notify()
-        shown = {key: replace(verdict, reason=self.masked(verdict.reason)) for key, verdict in verdicts.items()}
-        self.view.show({key: self._shown(report) for key, report in reports.items()}, shown)
-
-    def _shown(self, report: Report | Failure) -> Report | Failure:
-        return replace(report, message=self.masked(report.message)) if isinstance(report, Failure) else report
+        self.projection.notify()
+        self.view.show(reports, verdicts)

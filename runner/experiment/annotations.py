@@ -1,171 +1,127 @@
-"""Types of an experiment's parameters: read from annotations as syntax, checked without importing anything."""
+"""Names and types of an experiment's parameters: read from syntax, checked without importing anything."""
 
 from __future__ import annotations
 
 import ast
+import functools
+import unicodedata
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Union
 
-_SIMPLE = {"int", "float", "str", "bool"}
-_SEQUENCES = {
-    "list": "list",
-    "List": "list",
-    "Sequence": "list",
-    "Iterable": "list",
-    "tuple": "tuple",
-    "Tuple": "tuple",
-}
-_MAPPINGS = {"dict": "dict", "Dict": "dict", "Mapping": "dict"}
-
-Kind = Literal["any", "none", "int", "float", "str", "bool", "list", "tuple", "dict", "literal", "union"]
+from pydantic import AfterValidator, StrictBool, StrictFloat, StrictInt, StrictStr, TypeAdapter, ValidationError
 
 
 class MismatchError(ValueError):
     """A value that its parameter's type does not allow."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Type:
-    """What values a parameter takes.
+    """What values a parameter takes: in words for errors, and as pydantic checks it."""
 
-    Args:
-        kind: the sort of type; `any` where the annotation says nothing that can be checked.
-        inner: for `union` its alternatives, for `list`, `tuple` and `dict` the types of what they hold.
-        values: for `literal` the values.
-    """
-
-    kind: Kind
-    inner: tuple[Type, ...] = ()
-    values: tuple[Any, ...] = ()
+    text: str
+    form: Any
 
     def __str__(self) -> str:
-        if self.kind == "union":
-            return " or ".join(str(part) for part in self.inner)
-        if self.kind == "literal":
-            return "one of " + ", ".join(repr(value) for value in self.values)
-        held = f"[{', '.join(str(part) for part in self.inner)}]" if self.inner else ""
-        return {"none": "null", "any": "anything"}.get(self.kind, self.kind) + held
+        return self.text
 
 
-ANY = Type(kind="any")
-_NONE = Type(kind="none")
+ANY = Type("anything", Any)
+_NONE = Type("null", None)
+_SIMPLE = {"int": StrictInt, "float": StrictFloat, "str": StrictStr, "bool": StrictBool}
+_CONTAINERS: dict[str, type] = {
+    **dict.fromkeys(("list", "List", "Sequence", "Iterable"), list),
+    **dict.fromkeys(("tuple", "Tuple"), tuple),
+    **dict.fromkeys(("dict", "Dict", "Mapping"), dict),
+}
+
+
+def as_python(name: str) -> str:
+    """The name that Python's parser makes of an identifier: one of any script is normalised (NFKC).
+
+    Source: Python's language reference, "Identifiers and keywords".
+    """
+    return unicodedata.normalize("NFKC", name)
 
 
 def type_of_annotation(node: ast.expr) -> Type:
-    """Reads an annotation; what it does not know counts as `any`."""
-    if isinstance(node, ast.Constant):
-        return _type_of_constant(node)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _union(type_of_annotation(node.left), type_of_annotation(node.right))
+    """Reads an annotation; what it does not know allows anything."""
     name = _name(node)
-    if name in _SIMPLE or name in _SEQUENCES or name in _MAPPINGS:
-        kind: Any = _SEQUENCES.get(name) or _MAPPINGS.get(name) or name
-        return Type(kind=kind)
-    if isinstance(node, ast.Subscript):
-        return _subscript(_name(node.value), node.slice)
-    return ANY
+    match node:
+        case ast.Constant(value=None):
+            return _NONE
+        case ast.Constant(value=str(text)):
+            try:
+                return type_of_annotation(ast.parse(text, mode="eval").body)
+            except (SyntaxError, ValueError):
+                return ANY
+        case ast.BinOp(op=ast.BitOr()):
+            return _union(node.left, node.right)
+        case ast.Subscript(slice=ast.Tuple(elts=parts)):
+            return _subscript(_name(node.value), parts)
+        case ast.Subscript():
+            return _subscript(_name(node.value), [node.slice])
+    if name in _CONTAINERS:
+        return Type(_CONTAINERS[name].__name__, _CONTAINERS[name])
+    return Type(name, _SIMPLE[name]) if name in _SIMPLE else ANY
 
 
-def type_of_default(value: Any) -> Type:
+def type_of_default(value: object) -> Type:
     """The type of a parameter that has a default but no annotation; None allows anything."""
-    name = type(value).__name__
-    kind: Any = name
-    return Type(kind=kind) if name in {*_SIMPLE, "list", "tuple", "dict"} else ANY
+    return type_of_annotation(ast.Name(type(value).__name__))
 
 
-def converted(value: Any, allowed: Type) -> Any:
-    """The value as its parameter takes it: an int becomes a float, a list a tuple, where that is what is asked.
+def converted(value: object, allowed: Type) -> object:
+    """The value as its parameter takes it: an int becomes a float, a list a tuple, if that is what the type asks for.
 
     Raises:
-        MismatchError: where the type does not allow the value.
+        MismatchError: the type does not allow the value.
     """
-    if allowed.kind == "any":
-        return value
-    if allowed.kind == "union":
-        return _first_match(value, allowed)
-    if allowed.kind == "literal":
-        for choice in allowed.values:
-            if choice == value and type(choice) is type(value):
-                return choice
-        raise MismatchError
-    if allowed.kind in ("list", "tuple") and isinstance(value, list | tuple):
-        return _converted_sequence(value, allowed)
-    if allowed.kind == "dict" and isinstance(value, dict):
-        held = allowed.inner[1] if len(allowed.inner) == 2 else ANY
-        return {key: converted(item, held) for key, item in value.items()}
-    if allowed.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-        return _as_float(value)
-    types = {"int": int, "float": float, "str": str, "bool": bool, "none": type(None)}
-    if type(value) is types.get(allowed.kind):
-        return value
-    raise MismatchError
-
-
-def _first_match(value: Any, allowed: Type) -> Any:
-    # The value's own type first: `float | int` keeps an int an int.
-    for part in sorted(allowed.inner, key=lambda part: part.kind != type(value).__name__):
-        try:
-            return converted(value, part)
-        except MismatchError:
-            continue
-    raise MismatchError
-
-
-def _converted_sequence(value: list[Any] | tuple[Any, ...], allowed: Type) -> Any:
-    inner = allowed.inner
-    if allowed.kind == "list" or len(inner) <= 1:
-        inner = (inner[0] if inner else ANY,) * len(value)
-    if len(inner) != len(value):
-        raise MismatchError
-    items = [converted(item, part) for item, part in zip(value, inner, strict=True)]
-    return tuple(items) if allowed.kind == "tuple" else items
-
-
-def _as_float(value: int) -> float:
     try:
-        return float(value)
-    except OverflowError:
-        raise MismatchError from None
+        return _adapter(allowed).validate_python(value)
+    except ValidationError as err:
+        raise MismatchError from err
 
 
-def _type_of_constant(node: ast.Constant) -> Type:
-    if node.value is None:
-        return _NONE
-    if not isinstance(node.value, str):
-        return ANY
-    try:
-        return type_of_annotation(ast.parse(node.value, mode="eval").body)
-    except (SyntaxError, ValueError):
-        return ANY
+@functools.lru_cache(maxsize=256)
+def _adapter(allowed: Type) -> TypeAdapter[object]:
+    return TypeAdapter(allowed.form)
 
 
-def _subscript(name: str, inner: ast.expr) -> Type:
-    parts = list(inner.elts) if isinstance(inner, ast.Tuple) else [inner]
-    if name == "Literal":
-        values = tuple(part.value for part in parts if isinstance(part, ast.Constant))
-        return Type(kind="literal", values=values) if len(values) == len(parts) else ANY
-    if name == "Optional":
-        return _union(type_of_annotation(parts[0]), _NONE)
-    if name == "Union":
-        return _union(*(type_of_annotation(part) for part in parts))
-    if name in ("Annotated", "Final"):
+def _subscript(name: str, parts: list[ast.expr]) -> Type:
+    constants = [part.value for part in parts if isinstance(part, ast.Constant)]
+    if name == "Literal" and 0 < len(constants) == len(parts):
+        check = AfterValidator(functools.partial(_one_of, tuple(constants)))
+        return Type(f"one of {', '.join(map(repr, constants))}", Annotated[Any, check])
+    if name in ("Optional", "Union") and parts:
+        return _union(*parts, *([ast.Constant(None)] if name == "Optional" else []))
+    if name in ("Annotated", "Final") and parts:
         return type_of_annotation(parts[0])
-    kind: Any = _SEQUENCES.get(name) or _MAPPINGS.get(name)
-    if kind is None:
+    container: Any = _CONTAINERS.get(name)
+    held = [type_of_annotation(part) for part in parts if not (isinstance(part, ast.Constant) and part.value is ...)]
+    if container is None or not held:
         return ANY
-    # `tuple[int, ...]` holds any number of ints.
-    held = [part for part in parts if not (isinstance(part, ast.Constant) and part.value is ...)]
-    inner_types = tuple(type_of_annotation(part) for part in held)
-    if kind == "tuple" and len(held) == len(parts) == 1:
-        return Type(kind="tuple", inner=inner_types)
-    return Type(kind=kind, inner=inner_types)
+    forms = [part.form for part in held]
+    if container is tuple:  # `tuple[int, ...]` holds any number of ints, and so may `tuple[int]`
+        forms = [*forms, ...] if len(forms) == 1 else forms
+    elif container is dict:  # keys are not checked
+        forms = [Any, forms[1] if len(forms) == 2 else Any]
+    form = container[tuple(forms)] if container is not list else container[forms[0]]
+    return Type(f"{container.__name__}[{', '.join(map(str, held))}]", form)
 
 
-def _union(*parts: Type) -> Type:
-    flat: list[Type] = []
-    for part in parts:
-        flat.extend(part.inner if part.kind == "union" else [part])
-    return ANY if ANY in flat else Type(kind="union", inner=tuple(flat))
+def _one_of(values: tuple[object, ...], value: object) -> object:
+    # pydantic's own literals take True for 1.
+    if not any(type(value) is type(allowed) and value == allowed for allowed in values):
+        raise ValueError
+    return value
+
+
+def _union(*nodes: ast.expr) -> Type:
+    parts = [type_of_annotation(node) for node in nodes]
+    if ANY in parts:
+        return ANY
+    return Type(" or ".join(part.text for part in parts), Union[tuple(part.form for part in parts)])  # noqa: UP007
 
 
 def _name(node: ast.expr) -> str:

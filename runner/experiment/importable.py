@@ -13,43 +13,38 @@ from pathlib import Path
 from runner.errors import did_you_mean
 from runner.records import Source
 
-# What changes where modules are found: then it cannot be told.
+# Code that changes where modules are found, or makes them when they are imported: what is missing may then be found.
 _CHANGES_PATH = re.compile(
-    r"sys\s*\.\s*(?:path|meta_path|modules)|addsitedir|from sys import|import_module|__import__"
-    r"|pyximport|\binstall\s*\("  # hooks that find, or make, a module at its import
+    r"sys\s*\.\s*(path|meta_path|modules)|addsitedir|from sys import|import_module|__import__|pyximport|\binstall\s*\("
 )
-_PACKAGES = {
-    "PIL": "pillow",
-    "cv2": "opencv-python",
-    "sklearn": "scikit-learn",
-    "yaml": "pyyaml",
-    "skimage": "scikit-image",
-}
+_PACKAGES = {"PIL": "pillow", "cv2": "opencv-python", "yaml": "pyyaml"}
+_PACKAGES |= {"sklearn": "scikit-learn", "skimage": "scikit-image"}
 _COMMON = ("keras", "matplotlib", "numpy", "pandas", "scipy", "sklearn", "tensorflow")
 
 
 def import_problems(source: Source, *, here: bool) -> Iterator[str]:
-    """Says what of an experiment's imports fails wherever it runs.
+    """Says which of an experiment's imports fail wherever it runs.
 
-    Only imports that always run are looked at: none within a function, `try` or `if`.
+    Only imports that always run are examined: none within a function, `try` or `if`.
 
     Args:
         source: its code, valid Python.
-        here: its workers run on this machine, in this environment; else only what fails on any machine is told.
+        here: its workers run on this machine, in this environment; else only what fails on any machine is reported.
     """
     root, folder = Path(source.root), Path(source.path).parent
-    free = here and not any(_CHANGES_PATH.search(text) for _, text in source.files)
+    looks = here and not any(_CHANGES_PATH.search(text) for _, text in source.files)
     for name, text in source.files:
         shown = source.path if name == source.module else str(folder / name)
         for statement in ast.parse(text).body:
-            where = f"{shown}:{getattr(statement, 'lineno', 1)}"
+            problems: list[str] = []
             if isinstance(statement, ast.ImportFrom) and statement.level:
-                if statement.level > len(Path(name).parent.parts):
-                    yield f"{where}: {_relative(statement)}"
-            elif free and isinstance(statement, ast.ImportFrom) and statement.module:
-                yield from (f"{where}: {text}" for text in _missing(statement.module, root))
-            elif free and isinstance(statement, ast.Import):
-                yield from (f"{where}: {text}" for alias in statement.names for text in _missing(alias.name, root))
+                outside = statement.level > len(Path(name).parent.parts)
+                problems = [_relative(statement)] if outside else []
+            elif looks and isinstance(statement, ast.ImportFrom):
+                problems = [_missing(statement.module or "", root)]
+            elif looks and isinstance(statement, ast.Import):
+                problems = [_missing(alias.name, root) for alias in statement.names]
+            yield from (f"{shown}:{statement.lineno}: {problem}" for problem in problems if problem)
 
 
 def _relative(statement: ast.ImportFrom) -> str:
@@ -63,16 +58,17 @@ def _relative(statement: ast.ImportFrom) -> str:
     )
 
 
-def _missing(module: str, root: Path) -> Iterator[str]:
+def _missing(module: str, root: Path) -> str:
+    """What is wrong with importing a module; empty if it is found, or cannot be looked for."""
     name = module.partition(".")[0]
     if name in sys.stdlib_module_names or PathFinder.find_spec(name, [str(root)]) is not None:  # compiled ones too
-        return
+        return ""
     try:
-        found = name in sys.modules or importlib.util.find_spec(name) is not None
+        if name in sys.modules or importlib.util.find_spec(name) is not None:
+            return ""
     except (ImportError, ValueError):
-        return
-    if not found:
-        hint = did_you_mean(name, _COMMON) if name not in _PACKAGES else ""
-        package = _PACKAGES.get(name, name)
-        advice = f"; install it: {sys.executable} -m pip install {package}; or put {name}.py beside the experiment"
-        yield f"import {module}: this environment has no module {name}{hint or advice}"
+        return ""
+    hint = did_you_mean(name, _COMMON) if name not in _PACKAGES else ""
+    package = _PACKAGES.get(name, name)
+    advice = f"; install it: {sys.executable} -m pip install {package}; or put {name}.py beside the experiment"
+    return f"import {module}: this environment has no module {name}{hint or advice}"

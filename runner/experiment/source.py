@@ -18,13 +18,15 @@ def read_source(path: str) -> Source:
     """Reads an experiment file and, by their import statements, the Python files of its folder that it needs.
 
     Raises:
-        ConfigError: where a file is missing, is not Python, or there are too many of them.
+        ConfigError: a file is missing or is not Python, or there are too many of them.
     """
     file = Path(path)
     if not path.endswith(".py"):
         raise ConfigError(f"{path}: not a Python file; an experiment is a file that ends in .py")
     if not file.is_file():
-        raise ConfigError(f"{path}: no such file{_beside(file)}")
+        beside = [str(found) for found in sorted(file.parent.glob("*.py"))[:MAX_FILES]]
+        hint = did_you_mean(str(file), beside) if file.parent.is_dir() else "; the folder does not exist either"
+        raise ConfigError(f"{path}: no such file{hint}")
     root = file.absolute().parent
     texts: dict[str, str] = {}
     waiting = [file.name]
@@ -34,7 +36,7 @@ def read_source(path: str) -> Source:
         if name in texts:
             continue
         shown = path if name == file.name else str(file.parent / name)
-        texts[name] = read_python(root / name, shown)
+        texts[name] = _read(root / name, shown)
         size += len(texts[name])
         if len(texts) > MAX_FILES or size > MAX_BYTES:
             raise ConfigError(f"{path}: imports more than {MAX_FILES} files or {MAX_BYTES} bytes from its own folder")
@@ -43,24 +45,14 @@ def read_source(path: str) -> Source:
     return Source(path=path, root=str(root), files=(first, *sorted(texts.items())))
 
 
-def read_python(file: Path, shown: str) -> str:
-    """Reads Python text in the encoding that it declares.
-
-    Raises:
-        ConfigError: where it cannot be read.
-    """
+def _read(file: Path, shown: str) -> str:
+    """Reads Python text in the encoding that it declares."""
     try:
         return decode_python(file.read_bytes())
     except OSError as err:
         raise ConfigError(f"{shown}: cannot be read: {err.strerror}") from err
     except (SyntaxError, UnicodeDecodeError, LookupError) as err:
         raise ConfigError(f"{shown}:1: not Python text: {err}") from err
-
-
-def _beside(file: Path) -> str:
-    if not file.parent.is_dir():
-        return "; the folder does not exist either"
-    return did_you_mean(str(file), [str(found) for found in sorted(file.parent.glob("*.py"))[:MAX_FILES]])
 
 
 def _imported(tree: ast.Module, root: Path, name: str) -> Iterator[str]:

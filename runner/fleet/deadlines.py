@@ -1,4 +1,4 @@
-"""How long a worker may take before it is taken to hang."""
+"""Time limits of workers' calls: a worker that takes longer is considered hung."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from dataclasses import dataclass, field
 
 from runner.records import Report, Trial
 
-_REMEMBERED = 101  # turns of a trial
-_PART_OF_LIMIT = 0.9
+_WINDOW = 101  # last turns of a trial
+_ANSWER_FRACTION = 0.9  # of the limit
 _TIMES_MEDIAN = 10
 _TIMES_LONGEST = 2  # a turn with validation takes longer than the median
 
 
 def answer_by_s(limit_s: float) -> float:
-    """Seconds since the epoch by which a worker that is asked now has to answer, to be heard within the limit."""
-    return time.time() + _PART_OF_LIMIT * limit_s
+    """Unix time in seconds by which a worker that is called now must answer to be within the limit."""
+    return time.time() + _ANSWER_FRACTION * limit_s
 
 
 @dataclass(kw_only=True)
-class Patience:
-    """Limits from what a trial's turns have taken so far.
+class Deadlines:
+    """Time limits of turns, from the durations of each trial's earlier turns in its present seat.
 
     Args:
-        first_s: for work that builds, traces or compiles: a seat's first turn and first validation, a check, an export.
-        later_s: least limit of the other turns.
+        first_s: limit of work that builds, traces or compiles: a seat's first turn and first validation, a check, an
+            export.
+        later_s: lower bound for the limits of all other turns.
     """
 
     first_s: float = 600.0
     later_s: float = 30.0
-    _turns: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_REMEMBERED)))
+    _turns: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=_WINDOW)))
     _steps_per_epoch: dict[str, int] = field(default_factory=dict)
     _last: dict[str, Report] = field(default_factory=dict)
-    _seated: dict[str, int] = field(default_factory=dict)  # epochs that were over before what its seat has reported
+    _seated: dict[str, int] = field(default_factory=dict)  # epochs completed before the seat's first report
 
     def limit_s(self, trials: Iterable[Trial]) -> float:
-        """Most seconds for the turns of these trials, one after another."""
+        """Limit in seconds for a turn of each of these trials, one after another."""
         return sum(self._limit_s(trial) for trial in trials)
 
     def learn(self, report: Report) -> None:
-        """Takes in a turn that has ended."""
+        """Records the duration of a completed turn."""
         self._turns[report.trial_id].append(report.turn.ended_s - report.turn.started_s)
         self._last[report.trial_id] = report
         self._seated.setdefault(report.trial_id, report.epoch - len(report.epochs))
@@ -50,13 +51,13 @@ class Patience:
             self._steps_per_epoch[report.trial_id] = report.facts.steps_per_epoch
 
     def learn_all(self, answers: Iterable[object]) -> None:
-        """Takes in the turns among these answers."""
+        """Records the completed turns among these answers."""
         for answer in answers:
             if isinstance(answer, Report):
                 self.learn(answer)
 
     def forget(self, trial: Trial) -> None:
-        """The trial has lost its seat: its next turn is a first one."""
+        """Drops the trial's turns because it lost its seat: its next turn is the first of a new seat."""
         self._turns.pop(trial.id, None)
         self._last.pop(trial.id, None)
         self._seated.pop(trial.id, None)
@@ -68,7 +69,7 @@ class Patience:
         return max(self.later_s, _TIMES_MEDIAN * statistics.median(turns), _TIMES_LONGEST * max(turns))
 
     def _validates_first(self, trial: Trial) -> bool:
-        """Whether the next turn may be the first of its seat to end with a validation, which is traced there."""
+        """Whether the next turn may end with the first validation of its seat, which TensorFlow traces."""
         last, train = self._last[trial.id], trial.train
         validations = last.epoch // train.validate_every
         if validations > self._seated[trial.id] // train.validate_every:

@@ -1,4 +1,4 @@
-"""All models in this process, their turns one after another: for a debugger, and for machines without Ray."""
+"""Fleet that trains all models in this process, one turn after another: for debuggers and for machines without Ray."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from runner.fleet.deadlines import answer_by_s
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Slot, Snapshot, Trial, Work
 
 if TYPE_CHECKING:
-    from runner.worker.worker import Worker
+    from runner.worker.worker import Loaded, Worker
 
 
 class LocalFleet:
-    """One worker with all trials.
+    """One worker for all trials, in the driver's process.
 
     Args:
-        slots: as many trials live at once as there are slots. The first one's threads and GPUs are taken, and the
-            memory of all that are on the same GPUs.
-        check_s: a validation that does not tell its length must end in a check within this. Nothing else has a
-            deadline: the worker is the driver.
+        slots: their number limits the trials at once. The worker uses the threads and GPUs of the first slot, and the
+            memory of all slots on those GPUs.
+        check_s: limit in seconds of a check's validation whose length is unknown. Nothing else has a deadline because
+            the worker is the driver.
     """
 
     def __init__(self, slots: Sequence[Slot], check_s: float = math.inf) -> None:
         self._slots, self._check_s = slots, check_s
         self._worker: Worker | None = None
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[str, Loaded] = {}
 
     def __enter__(self) -> Self:
-        from runner.worker import startup as process
+        from runner.worker import startup
 
-        process.configure(_together(self._slots))
+        startup.configure(_combined(self._slots))
         from runner.worker.worker import Worker
 
         self._worker = Worker()
@@ -52,7 +52,7 @@ class LocalFleet:
         return {trial.id: self._open.probe(trial, self._load(trial), answer_by_s(self._check_s)) for trial in trials}
 
     def retire(self, slot: int) -> None:
-        """This process is the worker of all slots: it stays."""
+        """Does nothing because this process is the worker of all slots."""
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`."""
@@ -77,7 +77,7 @@ class LocalFleet:
         return {replay.trial.id: self._open.restore(replay, self._load(replay.trial)) for replay in replays}
 
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
-        """This process is the worker: it cannot have died, and its share is what it is."""
+        """Does nothing because the worker is this process: it cannot have died, and its limits cannot change."""
 
     def stop(self) -> None:
         """As `Fleet.stop`."""
@@ -90,16 +90,16 @@ class LocalFleet:
             raise RuntimeError("the fleet is not open: use it as a context manager")
         return self._worker
 
-    def _load(self, trial: Trial) -> Any:
+    def _load(self, trial: Trial) -> Loaded:
         if trial.data_key not in self._loaded:
             self._loaded[trial.data_key] = self._open.load(trial)
         return self._loaded[trial.data_key]
 
 
-def _together(slots: Sequence[Slot]) -> Allocation:
-    """What one process may take that does the work of all: the overhead of a process is needed but once.
+def _combined(slots: Sequence[Slot]) -> Allocation:
+    """The allocation of one process for all slots, which has the overhead of a process only once.
 
-    It is the driver too, whose memory is not limited.
+    Its host memory is not limited because it is also the driver's process.
     """
     first = replace(slots[0].allocation, memory_mib=None)
     if first.gpu_memory_mib is None:

@@ -1,1 +1,1 @@
-"""Asks this machine: its devices and memory, its processes, the signals it sends."""
+"""What the operating system provides: devices and memory, processes, signals, output streams."""

@@ -1,4 +1,4 @@
-"""What a container or a control group leaves of the machine's memory and CPUs to this process: Linux, version 1 and 2.
+"""Memory and CPUs that a container's or control group's limits leave to this process (cgroups, versions 1 and 2).
 
 Sources:
     https://docs.kernel.org/admin-guide/cgroup-v2.html
@@ -14,13 +14,13 @@ from pathlib import Path
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _MIB = 1024 * 1024
-_UNLIMITED = 1 << 60  # version 1 writes a number like this where there is no limit
+_UNLIMITED = 1 << 60  # version 1 writes a number this large if there is no limit
 
 
 def memory_left_mib(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
-    """The least that any group around this process leaves, MiB; None where none has a limit.
+    """Memory that the tightest enclosing group leaves, MiB; None if no group has a limit.
 
-    Pages of files that the kernel can drop at once do not count as used.
+    Page cache that the kernel can drop at once does not count as used.
     """
     left = [_left(folder, "memory.max", "memory.current", "inactive_file") for folder in _around(groups, own, "")]
     left += [
@@ -31,7 +31,7 @@ def memory_left_mib(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
 
 
 def cpus(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
-    """Whole CPUs that the tightest quota around this process allows, at least one; None where there is none."""
+    """Whole CPUs that the tightest enclosing quota allows, at least one; None if there is no quota."""
     quotas = [_quota(_text(folder / "cpu.max").split()) for folder in _around(groups, own, "")]
     quotas += [
         _quota([_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period")])
@@ -41,7 +41,7 @@ def cpus(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
 
 
 def _around(root: Path, own: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process' group and of those around it; in a namespace the innermost that can be seen."""
+    """The folders of this process' group and of its ancestors, as far as its namespace shows them."""
     for line in _text(own).splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(","):

@@ -1,16 +1,14 @@
-"""Worker processes of this machine: whether they live, and their certain end."""
+"""Waits for processes of this machine to end, and for the GPU memory that they held."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.errors import FleetError, ShareTakenError
 from runner.host.inventory import GpuUse, gpu_use
-from runner.host.processes import start_of, stat_of
+from runner.host.processes import is_running, send, start_of
 
 _END_TIMEOUT_S = 10.0
 
@@ -18,37 +16,25 @@ _END_TIMEOUT_S = 10.0
 def wait_until_gone(
     pid: int, started: int, timeout_s: float = _END_TIMEOUT_S, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Waits for a process of this machine to end, and after a tenth of the time kills it.
+    """Waits for a process of this machine to end, and kills it after a tenth of the time.
 
     Args:
-        pid: its number, which another process may have by now.
-        started: as `start_of` has said of it.
+        pid: its number, which the kernel may have given to another process since.
+        started: its start time, from `start_of`.
         timeout_s: most seconds to wait.
-        sleep: for so many seconds.
+        sleep: waits for a number of seconds.
 
     Raises:
-        FleetError: it is still there.
+        FleetError: it still runs.
     """
     began = time.monotonic()
     while start_of(pid) == started and is_running(pid):
         waited = time.monotonic() - began
         if waited > timeout_s:
             raise FleetError(f"worker process {pid} did not end within {timeout_s:.0f} s after it was killed")
-        if waited > timeout_s / 10:  # Ray cannot do it any more, where a signal has ended its own processes too
-            send(pid, signal.SIGKILL)
+        if waited > timeout_s / 10:  # Ray cannot, if a signal has ended its processes too
+            send(pid, started, signal.SIGKILL)
         sleep(0.01)
-
-
-def send(pid: int, number: signal.Signals) -> None:
-    """Sends a signal to a process that may have ended."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def is_running(pid: int) -> bool:
-    """True for a process that still holds something: a zombie does not, and its parent may be gone."""
-    stat = stat_of(pid)
-    return bool(stat) and stat[0] != "Z"
 
 
 def wait_until_free(
@@ -61,15 +47,15 @@ def wait_until_free(
 ) -> None:
     """Waits until a process that has ended holds no memory on these GPUs, and a share is free on each.
 
-    The driver takes the memory back a moment after the process. Without a GPU there is nothing to wait for.
+    The driver frees the memory a moment after the process ends. Without a GPU there is nothing to wait for.
 
     Args:
         gpus: their names in CUDA_VISIBLE_DEVICES.
-        share_mib: what is to be free, MiB.
-        pid: the process that has ended; it is waited for as long as the driver lists it.
+        share_mib: memory that must be free, MiB.
+        pid: the process that has ended; waits as long as the driver lists it.
         timeout_s: most seconds to wait.
-        look: at the GPUs' use.
-        sleep: for so many seconds.
+        look: reads the use of GPUs.
+        sleep: waits for a number of seconds.
 
     Raises:
         ShareTakenError: the share is not free.
@@ -83,5 +69,5 @@ def wait_until_free(
                     f"a worker needs {share_mib} MiB, and {timeout_s:.0f} s after the end of process {pid}, which had "
                     f"them, there are {', '.join(short)}: another process has taken GPU memory (nvidia-smi lists them)"
                 )
-            return  # the number is that of somebody else's process
+            return  # another process has got that number
         sleep(0.05)

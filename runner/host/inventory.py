@@ -21,12 +21,12 @@ _DRIVER = (Path("/proc/driver/nvidia"), Path("/dev/nvidia0"))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuUse:
-    """What a GPU's memory is used for now.
+    """Use of a GPU's memory now.
 
     Args:
-        free_mib: taken by no process, MiB.
-        processes: MiB by the ids of the processes that compute there, as the driver counts them: in a container these
-            may be other numbers. 0 where the driver does not say.
+        free_mib: free memory, MiB.
+        processes: memory of each process that computes there, MiB, by process id as the driver counts: in a container
+            the ids may differ. 0 if the driver does not report it.
     """
 
     free_mib: int
@@ -47,14 +47,14 @@ def this_machine() -> Machine:
 
 
 def free_memory_mib() -> int:
-    """Host memory that can still be taken: the kernel's estimate, and what a container's limit leaves."""
+    """Free host memory, MiB: the smaller of the kernel's estimate and what the container's limit leaves."""
     lines = dict(line.split(":", 1) for line in _MEMORY.read_text(encoding="utf-8").splitlines() if ":" in line)
     free, left = int(lines["MemAvailable"].split()[0]) // 1024, cgroups.memory_left_mib()
     return free if left is None else min(free, left)
 
 
 def driver_problem() -> str | None:
-    """Why the NVIDIA driver of this machine does not answer; None where it does, or there is none."""
+    """Why the NVIDIA driver of this machine does not answer; None if it answers or there is none."""
     import pynvml
 
     try:
@@ -66,7 +66,7 @@ def driver_problem() -> str | None:
 
 
 def driver_version() -> str | None:
-    """The NVIDIA driver's version; None without one that answers."""
+    """The NVIDIA driver's version; None if no driver answers."""
     import pynvml
 
     try:
@@ -95,7 +95,7 @@ def gpus_of(environ: Mapping[str, str]) -> tuple[Gpu, ...]:
 
 
 def gpu_use(names: Iterable[str]) -> dict[str, GpuUse]:
-    """The use of GPUs by their names in CUDA_VISIBLE_DEVICES; none of those that the driver does not show."""
+    """Memory use of GPUs by their names in CUDA_VISIBLE_DEVICES; GPUs that the driver does not show are left out."""
     import pynvml
 
     try:
@@ -111,7 +111,7 @@ def gpu_use(names: Iterable[str]) -> dict[str, GpuUse]:
 def _use(pynvml: Any, handle: Any) -> GpuUse:
     found = []
     for ask in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetMPSComputeRunningProcesses):
-        with suppress(pynvml.NVMLError):  # a part of a GPU may not tell its processes
+        with suppress(pynvml.NVMLError):  # a MIG instance may not list its processes
             found += ask(handle)
     processes = {int(process.pid): (process.usedGpuMemory or 0) // _MIB for process in found}
     return GpuUse(free_mib=pynvml.nvmlDeviceGetMemoryInfo(handle).free // _MIB, processes=processes)
@@ -120,7 +120,7 @@ def _use(pynvml: Any, handle: Any) -> GpuUse:
 def _visible(pynvml: Any, visible: str | None) -> list[tuple[str, Any]]:
     """Names and handles of the devices that CUDA_VISIBLE_DEVICES lists; NVML itself shows all of them.
 
-    As CUDA reads it: indices, beginnings of UUIDs ("GPU-", "MIG-"); the first name that is none ends the list.
+    As CUDA reads it: indices, or prefixes of UUIDs ("GPU-", "MIG-"); the first invalid name ends the list.
 
     Source: https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#cuda-environment-variables
     """

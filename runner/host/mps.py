@@ -1,4 +1,4 @@
-"""NVIDIA's Multi-Process Service: whether its daemon serves this user. It is asked, never started or changed."""
+"""Asks whether a daemon of NVIDIA's Multi-Process Service (MPS) serves this user; never starts or changes one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 CONTROL = "nvidia-cuda-mps-control"
-_PIPES = "/tmp/nvidia-mps"  # where the daemon listens unless CUDA_MPS_PIPE_DIRECTORY says otherwise
+_PIPES = "/tmp/nvidia-mps"  # where the daemon listens, unless CUDA_MPS_PIPE_DIRECTORY is set
 _ANSWER_S = 5.0
 
 
 def is_serving(environ: Mapping[str, str]) -> bool:
     """Whether processes of this environment compute through MPS, and so at the same time.
 
-    CUDA uses the daemon whose pipe it finds. A pipe that a dead daemon has left behind answers nothing.
+    CUDA uses the daemon whose pipe it finds. A pipe that a dead daemon left behind does not answer.
 
     Source: https://docs.nvidia.com/deploy/mps/index.html
     """

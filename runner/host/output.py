@@ -1,4 +1,4 @@
-"""Standard output and error that nobody reads any more: what goes there is lost, and nothing else is."""
+"""Keeps the program running when its standard output or error has lost its reader: only that output is lost."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ _GONE = (errno.EPIPE, errno.EIO)  # a pipe whose reader has ended (`| head`), a 
 
 
 def survive_lost_readers() -> None:
-    """From now on writing to standard output and error ends nothing when their reader is gone.
+    """Lets the program survive the loss of the reader of its standard output or error.
 
-    For the beginning of a program. Whatever is closed then (`>&-`) leads nowhere, so that no file gets its number.
+    Call it first in a program. A descriptor that is closed then (`>&-`) is opened on /dev/null, so that no file gets
+    its number.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     sys.stdout = _surviving(sys.stdout, 1)
     sys.stderr = _surviving(sys.stderr, 2)
 
 
 def silence(descriptor: int) -> None:
-    """Lets a descriptor lead nowhere, for this process and those that it starts."""
+    """Redirects a descriptor to /dev/null, for this process and those that it starts."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 
 class _Surviving(io.FileIO):
-    """The file of a descriptor; once its reader is gone it leads nowhere, for C libraries too."""
+    """The file of a descriptor. When its reader is gone, the descriptor goes to /dev/null, for C libraries too."""
 
     def write(self, data: Any, /) -> int:
         try:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: the first ends the program in good order, the second at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first signal ends the program cleanly, the second at once."""
 
 from __future__ import annotations
 
@@ -15,26 +15,54 @@ from typing import Any, Self, TypeVar
 
 from runner.errors import Interrupted
 from runner.host.output import silence
-from runner.host.processes import descendants
+from runner.host.processes import descendants, kill
 
 T = TypeVar("T")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_ECHO_S = 0.2  # a terminal and `timeout` may send one signal to the group and once more to the process
+_ECHO_S = 0.2  # a terminal and `timeout` may signal the group and then the process
 
 
-class StopSignals:
-    """While open, SIGINT, SIGTERM and SIGHUP stop the program; not a SIGHUP that `nohup` has it ignore.
+class StopRequest:
+    """A request to stop, which any thread may make; code inside of `deferred` obeys it."""
 
-    The first raises `Interrupted`, a KeyboardInterrupt, in the main thread: of all exceptions that a signal may raise,
-    Ray's blocking calls pass on this one alone. Inside of `deferred` it is told instead. The second kills every process
-    below this one and ends it, without a word to anybody: what is on the disk is whole at any moment. A SIGHUP is never
-    that second one: a terminal that closes tells it more than once, and does not mean haste.
+    def __init__(self) -> None:
+        self._is_made = False
+        self._tell: Callable[[], None] | None = None
+
+    @property
+    def requested(self) -> bool:
+        """True once the request has been made."""
+        return self._is_made
+
+    def make(self) -> None:
+        """Asks the program to stop at its next step."""
+        self._is_made = True
+        if self._tell is not None:
+            self._tell()
+
+    @contextmanager
+    def deferred(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Inside, the first request calls `tell`, in its maker's thread, and the code inside asks `requested`."""
+        self._tell = tell
+        try:
+            yield
+        finally:
+            self._tell = None
+
+
+class StopSignals(StopRequest):
+    """While open, SIGINT, SIGTERM and SIGHUP stop the program, except a SIGHUP that `nohup` ignores.
+
+    The first signal raises `Interrupted`, a KeyboardInterrupt, in the main thread, because it is the only exception
+    that Ray's blocking calls pass on. Inside of `deferred` it makes the request instead. The second signal kills all
+    descendants of this process and ends it at once, which is safe because the files on disk are complete at any moment.
+    A SIGHUP never counts as the second, because a terminal that closes sends several.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._received: signal.Signals | None = None
         self._received_s = 0.0
-        self._tell: Callable[[], None] | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -48,46 +76,32 @@ class StopSignals:
             signal.signal(number, handler)
 
     @property
-    def requested(self) -> bool:
-        """True once a signal has come."""
-        return self._received is not None
-
-    @property
     def exit_code(self) -> int:
-        """What a program ends with that such a signal stopped: 129, 130 or 143."""
+        """The exit code of a program that such a signal stopped: 129, 130 or 143."""
         return 128 + (self._received or signal.SIGINT)
-
-    @contextmanager
-    def deferred(self, tell: Callable[[], None]) -> Iterator[None]:
-        """Inside, the first signal calls `tell`, in its handler, and whoever is inside asks `requested`."""
-        self._tell = tell
-        try:
-            yield
-        finally:
-            self._tell = None
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         now_s = time.monotonic()
         if number == signal.SIGHUP:
-            _silence_where_nobody_is()
+            _silence_closed_terminal()
         if self._received is not None:
             if number != signal.SIGHUP and now_s - self._received_s > _ECHO_S:
                 _end_at_once(128 + number)
             return
         self._received, self._received_s = signal.Signals(number), now_s
+        self.make()
         if self._tell is None:
             raise Interrupted
-        self._tell()
 
 
 def uninterrupted(call: Callable[[], T]) -> T:
-    """Calls it where no signal raises, in a thread of its own; what one raises here meanwhile waits for its end."""
+    """Runs the call in a thread of its own, so that no signal interrupts it; signals raise after its end."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(call).result()
 
 
-def _silence_where_nobody_is() -> None:
-    """What is printed from now on goes nowhere where the terminal is gone: writing to that is an error."""
+def _silence_closed_terminal() -> None:
+    """Redirects output to /dev/null if its terminal is gone, because writing to it would be an error."""
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
@@ -95,9 +109,7 @@ def _silence_where_nobody_is() -> None:
 
 
 def _end_at_once(exit_code: int) -> None:
-    """Ends every process below this one, parents first so that they start no other, and then this one."""
-    for pid in descendants(os.getpid()):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    """Kills all descendants, parents first so that they start no others, and ends this process."""
+    kill(descendants(os.getpid()))
     os.write(2, b"stopped at once by a second signal\n")
     os._exit(exit_code)

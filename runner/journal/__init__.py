@@ -1,6 +1,6 @@
 """The journal: one sqlite file for each sweep, committed at every barrier before anyone acts on it.
 
-MLflow, the console and `results` follow it; none of them holds anything that the journal does not.
+MLflow, the console and `results` follow it; none of them knows anything that is not in the journal.
 """
 
 from runner.journal.durable_files import (
@@ -8,6 +8,7 @@ from runner.journal.durable_files import (
     move_durably,
     open_staging,
     own_file,
+    put_durably,
     staging_folder,
     sync_folder,
     write_durably,
@@ -21,11 +22,13 @@ from runner.journal.tables import (
     ROUND_PREFIX,
     SCORE,
     UNSURE,
+    BarrierRow,
     MetricRow,
     Status,
     SweepRecord,
     SweepStatus,
     TrialRecord,
+    TurnRow,
     connect,
     epoch_key,
     transaction,
@@ -40,6 +43,7 @@ __all__ = [
     "SCORE",
     "STAGING",
     "UNSURE",
+    "BarrierRow",
     "JournalReader",
     "MetricRow",
     "SqliteJournal",
@@ -48,6 +52,7 @@ __all__ = [
     "SweepStatus",
     "TrialLogs",
     "TrialRecord",
+    "TurnRow",
     "beyond",
     "connect",
     "epoch_key",
@@ -56,6 +61,7 @@ __all__ = [
     "move_durably",
     "open_staging",
     "own_file",
+    "put_durably",
     "ranked",
     "staging_folder",
     "sync_folder",

@@ -1,4 +1,4 @@
-"""Files beside the journal: whole or absent, whatever happens, and within the sweep's folder."""
+"""Files beside the journal: complete or absent after any crash, and inside the sweep's folder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ STAGING = "staging"
 
 
 def own_file(folder: Path, name: str) -> Path:
-    """The path of a file in a sweep's folder, which may be someone else's work: no link below it leads elsewhere.
+    """The path of a file in a sweep's folder, checked not to lead out of it: another user may have packed the folder.
 
     Args:
         folder: the sweep's folder; may itself be a link.
-        name: relative to it; the file need not exist.
+        name: relative to the folder; the file need not exist.
 
     Raises:
         JournalError: the name is a link or leads through one.
@@ -28,10 +28,10 @@ def own_file(folder: Path, name: str) -> Path:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Writes a file that is complete under its name, also after a power cut: flushed, then renamed.
+    """Writes a file so that even after a power cut it is complete: flushes it, then gives it its name.
 
     Args:
-        path: the file; one that exists is replaced.
+        path: the file; an existing one is replaced.
         content: all of it.
 
     Raises:
@@ -51,40 +51,47 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def move_durably(source: Path, path: Path) -> None:
-    """Gives a file that another process has written its name, flushed first; one that has the name is replaced.
+    """Flushes a file that another process has written, and then moves it.
 
     Args:
         source: on the same file system.
-        path: its name from now on.
+        path: its new name; an existing file is replaced.
 
     Raises:
-        OSError: the source is a link, say; nothing was changed.
+        OSError: the source is a link, for example; nothing was changed.
     """
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.fchmod(descriptor, 0o600)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(source, os.O_NOFOLLOW, mode=0o600)
     source.rename(path)
     sync_folder(path.parent)
 
 
-def staging_folder(folder: Path) -> Path:
-    """An empty folder within a sweep's, private to the user, for files that are not yet what they are to become.
+def put_durably(path: Path, content: bytes | Path) -> None:
+    """Gives content its place: writes bytes, moves a file from the same file system.
 
     Raises:
-        JournalError: it cannot be made, or is a link.
+        OSError: nothing was changed.
+    """
+    if isinstance(content, Path):
+        move_durably(content, path)
+    else:
+        write_durably(path, content)
+
+
+def staging_folder(folder: Path) -> Path:
+    """Makes an empty folder in a sweep's folder, private to the user, for files that are not complete yet.
+
+    Raises:
+        JournalError: the folder cannot be made, or is a link.
     """
     shutil.rmtree(own_file(folder, STAGING), ignore_errors=True)
     return open_staging(folder)
 
 
 def open_staging(folder: Path) -> Path:
-    """The absolute path of the same folder, with what is in it.
+    """The absolute path of the same folder; keeps what is in it.
 
     Raises:
-        JournalError: it cannot be made, or is a link.
+        JournalError: the folder cannot be made, or is a link.
     """
     path = own_file(folder, STAGING)
     try:
@@ -95,9 +102,15 @@ def open_staging(folder: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes a folder's list of names: until then a power cut may undo a rename or a new file."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    """Flushes a folder's list of names, because until then a power cut may undo a rename or a new file."""
+    _sync(folder, os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int, mode: int | None = None) -> None:
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
+        if mode is not None:
+            os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Models of trials that have ended: all of them, none, or those of the best."""
+"""Which models of ended trials are kept: all, none, or those of the best trials."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Models = Literal["all", "none"] | int
 
 
 class KeptModels:
-    """A journal that removes the models that are not to be kept. A `seams.Journal`.
+    """A journal that also removes the models that are not to be kept. An `interfaces.Journal`.
 
-    It removes a model when the journal has the better ones: a driver that dies in between leaves one too many, never
-    one too few, and the next driver removes it.
+    It removes a model only after the journal has the better ones. So a driver that dies in between leaves one model too
+    many and never one too few, and the next driver removes it.
 
     Args:
-        journal: open, and it has the sweep.
+        journal: open, with the sweep in it.
         folder: the sweep's.
-        models: which are kept; a number is that of the best of each member.
+        models: which models are kept; a number n keeps the n best of each member.
     """
 
     def __init__(self, journal: SqliteJournal, folder: Path, models: Models) -> None:
@@ -34,7 +34,7 @@ class KeptModels:
             self._sweep = reader.sweep()
             if models != "all":
                 self._kept = {trial.id: trial for trial in reader.trials() if trial.weights is not None}
-        self._let_go()
+        self._remove_surplus()
 
     def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
         """As `Journal.assign`."""
@@ -47,7 +47,7 @@ class KeptModels:
         exports: Mapping[str, Export | Failure],
         added: Sequence[Trial] = (),
     ) -> None:
-        """As `Journal.commit`, and then removes models."""
+        """As `Journal.commit`; then removes models."""
         if self._models == "none":
             exports = {trial_id: _without_model(export) for trial_id, export in exports.items()}
         self._journal.commit(reports, verdicts, exports, added)
@@ -55,7 +55,7 @@ class KeptModels:
             with JournalReader(self._folder) as reader:
                 ended = [reader.trial(trial_id) for trial_id in exports]
             self._kept |= {trial.id: trial for trial in ended if trial.weights is not None}
-            self._let_go()
+            self._remove_surplus()
 
     def note(self, incident: Incident) -> None:
         """As `Journal.note`."""
@@ -65,7 +65,7 @@ class KeptModels:
         """As `Journal.resize`."""
         self._journal.resize(slot, allocation)
 
-    def _let_go(self) -> None:
+    def _remove_surplus(self) -> None:
         most = 0 if self._models == "none" else self._models
         if most != "all":
             surplus = [trial.id for trial in beyond(most, self._kept.values(), self._sweep)]
@@ -75,11 +75,11 @@ class KeptModels:
 
 
 def _without_model(export: Export | Failure) -> Export | Failure:
-    """The export's metrics alone; its files are removed."""
+    """The export with its metrics alone; removes its files."""
     if isinstance(export, Failure):
         return export
     for content in (export.model, export.weights):
         if isinstance(content, Path):
-            with suppress(OSError):  # it is removed with the folder
+            with suppress(OSError):  # the folder is emptied later
                 content.unlink()
     return replace(export, model=b"", weights=b"")

@@ -1,4 +1,4 @@
-"""Which of a sweep's trials is better: one order for results, models that are kept, and MLflow."""
+"""Ranks a sweep's trials: one order for results, for the models that are kept, and for MLflow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from runner.journal.tables import SweepRecord, TrialRecord
 
 
 def ranked(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[TrialRecord]:
-    """Best first; of equals the one proposed first, those without a score last."""
+    """Best first; ties in the order in which they were proposed, trials without a score last."""
     sign = -1.0 if sweep.goal == "maximize" else 1.0
 
     def place(trial: TrialRecord) -> tuple[bool, float, int]:
@@ -19,7 +19,7 @@ def ranked(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[TrialRecor
 
 
 def beyond(most: int, trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[TrialRecord]:
-    """The trials outside the best `most` of each member; values of different members do not compare."""
+    """The trials beyond the best `most` of each member; scores of different members do not compare."""
     of_member: dict[str, list[TrialRecord]] = {}
     for trial in trials:
         of_member.setdefault(trial.member, []).append(trial)

@@ -1,4 +1,4 @@
-"""Everyone else's side of the journal."""
+"""Read-only access to a journal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sqlite3
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from runner.errors import JournalError, SweepNotFoundError
 from runner.journal.tables import (
@@ -19,12 +19,14 @@ from runner.journal.tables import (
     GPU_PEAK,
     ROUND_PREFIX,
     TEST_PREFIX,
+    BarrierRow,
     MetricRow,
     SweepRecord,
     TrialRecord,
+    TurnRow,
     connect,
 )
-from runner.records import Decision, Epoch, Report, Turn
+from runner.records import Allocation, Decision, Epoch, Facts, Report, Trial, Turn
 from runner.texts.storable import original
 
 PACKAGE = "lockstep-runner"
@@ -32,14 +34,14 @@ _ID = re.compile(r"[\w-]+")  # names files and folders
 
 
 class JournalReader:
-    """Everyone else's side: reads a journal that may be growing meanwhile.
+    """Reads a journal that the driver may be writing at the same time.
 
     Args:
         folder: the sweep's folder.
 
     Raises:
-        SweepNotFoundError: where there is no journal.
-        JournalError: the file is no journal, has the format of another version, or cannot be opened.
+        SweepNotFoundError: the folder has no journal.
+        JournalError: the file is not a journal, has the format of another version, or cannot be opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +79,7 @@ class JournalReader:
         """The sweep itself.
 
         Raises:
-            SweepNotFoundError: the journal was opened and nothing written to it yet.
+            SweepNotFoundError: the journal is still empty.
         """
         try:
             row = dict(self._connection.execute("SELECT * FROM sweep").fetchone())
@@ -87,14 +89,14 @@ class JournalReader:
         return SweepRecord(**{**row, "versions": json.loads(row["versions"])})
 
     def trials(self) -> tuple[TrialRecord, ...]:
-        """All trials in the order they were proposed."""
+        """All trials, in the order in which they were proposed."""
         return self._trials(None)
 
     def trial(self, trial_id: str) -> TrialRecord:
         """One trial.
 
         Raises:
-            KeyError: for an id the sweep does not have.
+            KeyError: the sweep has no trial with this id.
         """
         found = self._trials(trial_id)
         if not found:
@@ -115,14 +117,14 @@ class JournalReader:
         return tuple(replace(record, metrics=self._model_metrics(record)) for record in records)
 
     def _model_metrics(self, trial: TrialRecord) -> dict[str, float]:
-        # sqlite gives the other columns of the row that has the maximum.
+        # sqlite takes the other columns from the row that has the maximum.
         rows = self._connection.execute(
             "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key <> ? "
             "AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
             (trial.id, f"{ROUND_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch),
         )
         has_model = trial.ended_well and trial.kept_epoch is not None
-        # Where validation is not in every epoch, what is known of an earlier one is nothing of the model.
+        # If not every epoch validates, the values of an earlier epoch say nothing about the model.
         return {
             original(row["key"]): _number(row["value"])
             for row in rows
@@ -130,14 +132,14 @@ class JournalReader:
         }
 
     def metrics(self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
-        """Metric rows in the order they were committed, of one trial or of all."""
+        """Metric rows of one trial or of all, in the order in which they were committed."""
         where, values = ("AND trial = ?", (trial_id,)) if trial_id is not None else ("", ())
         query = f"SELECT * FROM metric WHERE seq > ? {where} ORDER BY seq LIMIT ?"
         rows = self._connection.execute(query, (after_seq, *values, limit))
         return tuple(MetricRow(**{**row, "key": original(row["key"]), "value": _number(row["value"])}) for row in rows)
 
     def reports(self, trial_id: str) -> tuple[Report, ...]:
-        """What the trial has reported, turn by turn, as it was committed."""
+        """The trial's reports, turn by turn, as they were committed."""
         running: dict[int, dict[str, float]] = {}
         epochs: dict[int, Epoch] = {}
         for row in self.metrics(trial_id):
@@ -159,7 +161,7 @@ class JournalReader:
                 epoch=row["epoch"],
                 running=running.get(row["step"], {}),
                 epochs=tuple(epochs.get(n) or Epoch(number=n, metrics={}, ended_s=row["ended_s"]) for n in numbers),
-                turn=Turn(**{name: row[name] for name in Turn.__dataclass_fields__}),
+                turn=_turn(row),
             )
             reports.append(report)
             done = report.epoch
@@ -185,29 +187,46 @@ class JournalReader:
         row = self._connection.execute("SELECT count(*) FROM incident WHERE trial = ?", (trial_id,)).fetchone()
         return int(row[0])
 
-    def turns(self) -> tuple[dict[str, Any], ...]:
-        """Every turn, by its columns in `schema.SCHEMA`, with the trial's slot."""
+    def turns(self) -> tuple[TurnRow, ...]:
+        """Every turn, by its start."""
         query = "SELECT turn.*, trial.slot FROM turn JOIN trial ON trial.id = turn.trial ORDER BY started_s"
-        return tuple(dict(row) for row in self._connection.execute(query))
+        names = ("trial", "slot", "round", "step", "epoch")
+        rows = self._connection.execute(query)
+        return tuple(TurnRow(**{name: row[name] for name in names}, turn=_turn(row)) for row in rows)
 
-    def barriers(self) -> tuple[dict[str, Any], ...]:
-        """Every barrier: number, and when the round began, all had reported, and the journal had it (seconds)."""
-        return tuple(dict(row) for row in self._connection.execute("SELECT * FROM barrier ORDER BY number"))
+    def barriers(self) -> tuple[BarrierRow, ...]:
+        """Every barrier, in order."""
+        rows = self._connection.execute("SELECT * FROM barrier ORDER BY number")
+        return tuple(BarrierRow(**row) for row in map(dict, rows))
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
+def _turn(row: sqlite3.Row) -> Turn:
+    return Turn(**{name: row[name] for name in Turn.__dataclass_fields__})
+
+
 def _trial_record(row: sqlite3.Row) -> TrialRecord:
     values = dict(row)
-    for key in ("settings", "record", "allocation", "facts"):
-        values[key] = None if values[key] is None else json.loads(values[key])
+    texts = {key: values.pop(key) for key in ("settings", "record", "allocation", "facts")}
     values |= {key: original(values[key]) for key in ("reason", "traceback")}
-    if not _ID.fullmatch(values["id"]) or values["record"]["id"] != values["id"]:
-        raise JournalError(f"the journal names a trial {values['id']!r}, which is no id that this program gives")
-    files = [name for name, _ in values["record"]["source"]["files"]]
-    for name in filter(None, (*files, values["model"], values["weights"])):
+    try:
+        plain = {key: json.loads(text or "null") for key, text in texts.items()}
+        record = TrialRecord(
+            **values,
+            settings=plain["settings"],
+            trial=Trial.of(plain["record"]),
+            allocation=None if plain["allocation"] is None else Allocation.of(plain["allocation"]),
+            facts=None if plain["facts"] is None else Facts.of(plain["facts"]),
+        )
+    except (KeyError, TypeError, ValueError) as err:  # a field is missing, unknown, or of another kind
+        raise JournalError(f"trial {values['id']!r}: recorded by another version of this program: {err}") from err
+    if not _ID.fullmatch(record.id) or record.trial.id != record.id:
+        raise JournalError(f"the journal names a trial {record.id!r}, and this program makes no such id")
+    files = [name for name, _ in record.trial.source.files]
+    for name in filter(None, (*files, record.model, record.weights)):
         if name.startswith("/") or ".." in name.split("/"):
-            raise JournalError(f"trial {values['id']}: the journal names {name!r}, which is no file of the sweep's own")
-    return TrialRecord(**values)
+            raise JournalError(f"trial {record.id}: the journal names {name!r}, which is outside the sweep's folder")
+    return record

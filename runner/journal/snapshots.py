@@ -1,7 +1,7 @@
-"""Snapshots on disk: whole or not at all, and every byte verified before it is used.
+"""Snapshots on disk: complete or absent, and every byte is verified before it is used.
 
-`sweeps/ID/snapshots/TRIAL/ROUND/` holds `state.npz` and `manifest.json`. The manifest says whose state it is and what
-the file must hash to, and ends with a hash of itself.
+`sweeps/ID/snapshots/TRIAL/ROUND/` holds `state.npz` and `manifest.json`. The manifest names the trial and the hash of
+the state, and ends with a hash of itself.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.journal import move_durably, own_file, sync_folder, write_durably
+from runner.journal import own_file, put_durably, sync_folder, write_durably
 from runner.records import Snapshot, Trial
 
 FOLDER = "snapshots"
-GENERATIONS = 2  # of each trial
+GENERATIONS = 2  # snapshots kept per trial
 _STATE, _MANIFEST = "state.npz", "manifest.json"
 _PARTIAL = ".partial"
 _FORMAT = 1
 
 
 class SnapshotStore:
-    """A sweep's snapshots; two of each trial that has not ended are kept.
+    """A sweep's snapshots; keeps two of each trial that has not ended.
 
     Args:
         folder: the sweep's folder; its name is the sweep's id.
         versions: of the packages that a state depends on; recorded.
-        on_warning: reports snapshots that cannot be written, and those that are not what they were.
+        on_warning: called with each snapshot that cannot be written, or that is damaged or foreign.
     """
 
     def __init__(self, folder: Path, versions: Mapping[str, str], on_warning: Callable[[str], None]) -> None:
@@ -38,20 +38,20 @@ class SnapshotStore:
         self._versions, self._on_warning = dict(versions), on_warning
 
     def write(self, trial: Trial, snapshot: Snapshot) -> None:
-        """As `Snapshots.write`; where the disk does not take it the one before stays."""
+        """As `Snapshots.write`; if the disk does not take it, the previous snapshot stays."""
         folder = self._of(trial.id)
         partial, final = folder / f".{snapshot.round}{_PARTIAL}", folder / _name(snapshot.round)
         for leftover in (*folder.glob(f".*{_PARTIAL}"), final):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             partial.mkdir(parents=True, mode=0o700)
-            _put(partial / _STATE, snapshot.state)
+            put_durably(partial / _STATE, snapshot.state)
             write_durably(partial / _MANIFEST, self._manifest(trial, snapshot, partial / _STATE))
             sync_folder(partial)
             partial.rename(final)
             sync_folder(folder)
         except OSError as err:
-            shutil.rmtree(partial, ignore_errors=True)  # the journal may need the room
+            shutil.rmtree(partial, ignore_errors=True)  # the journal may need the space
             if isinstance(snapshot.state, Path):
                 with suppress(OSError):  # the disk may have become read-only
                     snapshot.state.unlink(missing_ok=True)
@@ -61,7 +61,7 @@ class SnapshotStore:
             shutil.rmtree(old, ignore_errors=True)
 
     def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
-        """As `Snapshots.newest`; warns of each that is damaged or foreign, and tries the one before it."""
+        """As `Snapshots.newest`; warns about damaged or foreign snapshots and falls back to the previous one."""
         for folder in _generations(self._of(trial.id)):
             try:
                 snapshot = self._read(folder, trial)
@@ -73,18 +73,18 @@ class SnapshotStore:
         return None
 
     def rounds(self, trial_id: str) -> int:
-        """Turns completed in the trial's newest snapshot, as its name says; 0 where it has none."""
+        """Turns completed in the trial's newest snapshot, by its name; 0 if it has none."""
         return max((int(folder.name) for folder in _generations(self._of(trial_id))), default=0)
 
     def drop(self, trial_id: str) -> None:
-        """As `Snapshots.drop`; what cannot be removed stays, and is no harm."""
+        """As `Snapshots.drop`; a snapshot that cannot be removed stays, which does no harm."""
         shutil.rmtree(self._of(trial_id), ignore_errors=True)
 
     def _of(self, trial_id: str) -> Path:
         """The folder of a trial's snapshots.
 
         Raises:
-            JournalError: it is a link, or lies elsewhere than in the sweep's folder.
+            JournalError: it is a link, or lies outside the sweep's folder.
         """
         return own_file(self._folder, f"{FOLDER}/{trial_id}")
 
@@ -110,21 +110,21 @@ class SnapshotStore:
         except OSError as err:
             what = Path(err.filename).name if err.filename else folder.name  # a failed read names no file
             raise _UnusableError(f"{err.strerror}: {what}") from err
-        said = _verified(manifest)
+        values = _verified(manifest)
         for key, expected in (("format", _FORMAT), ("sweep", self._folder.name), ("trial", trial.id)):
-            if said.get(key) != expected:
-                raise _UnusableError(f"its {key} is {said.get(key)!r}, not {expected!r}")
-        if said.get("record") != trial.digest:
-            raise _UnusableError("it is of a trial with other settings or other code")
-        if folder.name != _name(said["round"]):
-            raise _UnusableError(f"its round is {said['round']}")
-        if said["size"] != size or said["sha256"] != digest:
+            if values.get(key) != expected:
+                raise _UnusableError(f"its {key} is {values.get(key)!r}, not {expected!r}")
+        if values.get("record") != trial.digest:
+            raise _UnusableError("its trial had other settings or other code")
+        if folder.name != _name(values["round"]):
+            raise _UnusableError(f"its round is {values['round']}")
+        if values["size"] != size or values["sha256"] != digest:
             raise _UnusableError(f"{_STATE} is not what was written")
-        return Snapshot(trial_id=trial.id, round=said["round"], step=said["step"], state=state.absolute())
+        return Snapshot(trial_id=trial.id, round=values["round"], step=values["step"], state=state.absolute())
 
 
 class _UnusableError(Exception):
-    """A snapshot is not what it was when it was written, or not this trial's; the message says why."""
+    """A snapshot is damaged, or belongs to another trial; the message says which."""
 
 
 def _signed(values: Mapping[str, object]) -> bytes:
@@ -133,7 +133,7 @@ def _signed(values: Mapping[str, object]) -> bytes:
 
 
 def _verified(manifest: bytes) -> dict[str, Any]:
-    """The manifest's values; only the very bytes that `_signed` made are taken."""
+    """The manifest's values, if its bytes are exactly those that `_signed` made."""
     try:
         values: dict[str, Any] = json.loads(manifest)
         values.pop("digest")
@@ -149,20 +149,12 @@ def _name(number: object) -> str:
 
 
 def _generations(folder: Path) -> list[Path]:
-    """A trial's snapshots, newest first; those that were never finished are left out."""
+    """A trial's snapshots, newest first, without those that were never completed."""
     names = sorted((path.name for path in folder.glob("[0-9]*")), reverse=True) if folder.is_dir() else []
     return [folder / name for name in names]
 
 
 def _sha256(path: Path) -> str:
-    """Of a file, a piece at a time: it may be larger than the memory that is left."""
+    """The hash of a file, read in pieces because it may be larger than the free memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _put(path: Path, content: bytes | Path) -> None:
-    """Gives the content its place; a file is moved there from the same file system."""
-    if isinstance(content, Path):
-        move_durably(content, path)
-    else:
-        write_durably(path, content)

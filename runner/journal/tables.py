@@ -1,4 +1,4 @@
-"""The journal's file: its tables, its connections, and what is read from them."""
+"""The journal's file: its tables, its connections, and the records that are read from it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from runner.journal.durable_files import own_file
-from runner.records import DIVERGED, Goal
+from runner.records import DIVERGED, Allocation, Facts, Goal, Trial, Turn
 
 FILE = "journal.db"
-FORMAT = 1  # `PRAGMA user_version`; raised whenever a journal of before cannot be read as it is
-GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, each time that it rises
+FORMAT = 1  # `PRAGMA user_version`; raised when older journals can no longer be read as they are
+GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, recorded each time that it rises
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
 TEST_PREFIX = "test_"  # metrics of the finished model
-EPOCH_PREFIX = "epoch/"  # before an epoch metric that is named like one of the others
-SCORE, BEST_EPOCH = "score", "best_epoch"  # what MLflow gets of an ended trial's model
-# Settings that some data and models do not use, or use otherwise: the facts of a trial tell.
+EPOCH_PREFIX = "epoch/"  # marks an epoch metric whose own name looks like one of these
+SCORE, BEST_EPOCH = "score", "best_epoch"  # metrics of an ended trial in MLflow
+# Settings that some data and models ignore or replace; a trial's facts say whether.
 UNSURE = ("train.batch_size", "train.compile")
 Status = Literal["queued", "running", "complete", "stopped", "failed", "killed"]
 SweepStatus = Literal["running", "complete", "failed", "killed"]
@@ -73,12 +73,12 @@ CREATE TABLE projection (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepRecord:
-    """One sweep as the journal knows it. Times are milliseconds since the epoch.
+    """One sweep as the journal has it. Times are milliseconds since the Unix epoch.
 
     Args:
         config: the resolved config as YAML.
         command: the command line that repeats the sweep.
-        tracking_uri: the config's own store, without credentials.
+        tracking_uri: the config's store, without credentials.
         versions: packages whose versions may change results.
     """
 
@@ -99,14 +99,14 @@ class SweepRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
-    """One trial as the journal knows it.
+    """One trial as the journal has it.
 
     Args:
-        settings: what distinguishes it, flat, `Trial.settings`.
-        record: the whole `Trial` as plain data.
-        metrics: each epoch metric as the trial's model has it: that of `kept_epoch`, or the latest until it has ended.
-        best_epoch: the epoch whose weights the trial's model has, where early stopping restores the best.
-        epochs: that it has completed.
+        settings: `Trial.settings` in JSON's types: a tuple is a list.
+        trial: the whole trial.
+        metrics: epoch metrics of the trial's model, which are those of `kept_epoch`; until it has ended, the latest.
+        best_epoch: the epoch whose weights the trial's model has, if early stopping restores the best.
+        epochs: number of completed epochs.
         model: path of the exported `.keras` file relative to the sweep's folder; None before its end.
         run_id: its run in the config's own MLflow store, once there is one.
     """
@@ -114,14 +114,14 @@ class TrialRecord:
     id: str
     position: int
     member: str
-    settings: Mapping[str, Any]
-    record: Mapping[str, Any]
+    settings: Mapping[str, object]
+    trial: Trial
     status: Status
     reason: str
     traceback: str
     slot: int | None
-    allocation: Mapping[str, Any] | None
-    facts: Mapping[str, Any] | None
+    allocation: Allocation | None
+    facts: Facts | None
     best_epoch: int | None
     started_ms: int | None
     ended_ms: int | None
@@ -132,34 +132,36 @@ class TrialRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def used_settings(self) -> dict[str, Any]:
-        """Its settings as its data and its model use them; as configured until it is known."""
-        facts, used = self.facts or {}, dict(self.settings)
-        if self.facts is not None and facts["rows"] is None:
-            used.pop("train.batch_size", None)  # a pipeline brings its own batches
-        if how := facts.get("compile"):
-            used["train.compile"] = how
+    def used_settings(self) -> dict[str, object]:
+        """The settings as data and model use them; as configured until that is known."""
+        used = dict(self.settings)
+        if self.facts is None:
+            return used
+        if self.facts.rows is None:
+            used.pop("train.batch_size", None)  # a pipeline makes its own batches
+        if self.facts.compile:
+            used["train.compile"] = self.facts.compile
         return used
 
     @property
     def ended_well(self) -> bool:
-        """True where it was trained to its end or to that of its rule."""
+        """Whether it was trained until all its epochs were done or a rule stopped it."""
         return self.status in ("complete", "stopped")
 
     @property
     def diverged(self) -> bool:
-        """True where it was stopped since its loss is not finite."""
+        """Whether it was stopped because its loss is not finite."""
         return self.status == "stopped" and self.reason.startswith(DIVERGED)
 
     @property
     def kept_epoch(self) -> int | None:
-        """The epoch whose weights its model has, or would have if it ended now; None for no model."""
+        """The epoch whose weights its model has, or would have if it ended now; None if it has no model."""
         if self.status == "failed" or (self.diverged and self.best_epoch is None):
             return None
         return self.best_epoch or self.epochs or None
 
     def score(self, metric: str) -> float | None:
-        """What ranks it: the metric as its model has it; None for no model or no finite value."""
+        """The metric of its model, which ranks it; None without a model or without a finite value."""
         value = None if self.kept_epoch is None else self.metrics.get(epoch_key(metric))
         return value if value is not None and math.isfinite(value) else None
 
@@ -176,17 +178,61 @@ class MetricRow:
     timestamp_ms: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnRow:
+    """One turn of one trial.
+
+    Args:
+        slot: the trial's.
+        step: optimizer steps done after it.
+        epoch: epochs completed after it.
+    """
+
+    trial: str
+    slot: int
+    round: int
+    step: int
+    epoch: int
+    turn: Turn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BarrierRow:
+    """One barrier. Times are seconds since the epoch.
+
+    Args:
+        began_s: when its round began.
+        reported_s: when all workers had reported.
+        committed_s: when the journal had it; None if the driver died before it wrote that down.
+    """
+
+    number: int
+    began_s: float
+    reported_s: float
+    committed_s: float | None
+
+    @property
+    def ended_s(self) -> float:
+        """When the journal had it; if that is not known, when all workers had reported."""
+        return self.reported_s if self.committed_s is None else self.committed_s
+
+    @property
+    def commit_s(self) -> float:
+        """Seconds that the commit took; 0 if they are not known."""
+        return self.ended_s - self.reported_s
+
+
 def epoch_key(name: str) -> str:
-    """The key of an epoch metric, which the model may have named like a metric of this program's own."""
+    """The key of an epoch metric; marks a name that looks like one of this program's own metrics."""
     others = (ROUND_PREFIX, TEST_PREFIX, EPOCH_PREFIX, "memory/")
     return EPOCH_PREFIX + name if name.startswith(others) or name in (SCORE, BEST_EPOCH) else name
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that waits for other writers, reads rows by name and loses nothing at a power cut.
+    """A connection that waits for other writers, reads rows by name and survives a power cut.
 
     Raises:
-        JournalError: it or a file beside it that sqlite would write is a link.
+        JournalError: the file, or one beside it that sqlite would write, is a link.
     """
     for suffix in ("", "-wal", "-shm", "-journal"):
         own_file(path.parent, path.name + suffix)
@@ -203,12 +249,12 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All statements inside, or none."""
+    """Executes all statements inside, or none."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # sqlite ends one by itself where the disk is full
+        if connection.in_transaction:  # sqlite ends it by itself when the disk is full
             connection.execute("ROLLBACK")
         raise

@@ -1,4 +1,4 @@
-"""What trials print: a file each beside the journal, of bounded size."""
+"""The output of trials: one file of bounded size for each, beside the journal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from runner.errors import JournalError
 from runner.journal.durable_files import own_file
 from runner.texts.excerpt import LIMIT, excerpt
 
-_SLACK = LIMIT // 4  # beyond the limit before a file is made short: not at every line
-_LINE = 8192  # bytes of the last line that are redacted together with what follows: more than any secret has
+_SLACK = LIMIT // 4  # bytes beyond the limit before a file is shortened, so that not every line shortens it
+_LINE = 8192  # bytes of the last line that are masked together with what follows: longer than any secret
 
 
 def log_name(trial_id: str) -> str:
@@ -22,10 +22,10 @@ def log_name(trial_id: str) -> str:
 
 
 class TrialLogs:
-    """Appends to the files of trials; before the sweep has a folder, output is kept here.
+    """Appends to the files of trials; keeps their output in memory until the sweep has a folder.
 
     Args:
-        redact: takes secrets out of what the experiments' code has printed.
+        redact: masks secrets in what the experiments' code has printed.
     """
 
     def __init__(self, redact: Callable[[str], str]) -> None:
@@ -34,7 +34,7 @@ class TrialLogs:
         self._early: dict[str, str] = defaultdict(str)
 
     def open(self, folder: Path) -> None:
-        """The sweep's folder is there.
+        """Writes the output so far, now that the sweep has a folder.
 
         Raises:
             JournalError: a file cannot be written.
@@ -48,10 +48,10 @@ class TrialLogs:
         """Adds to a trial's output.
 
         Returns:
-            Its file, relative to the folder; empty where there is no folder yet.
+            Its file, relative to the folder; empty if there is no folder yet.
 
         Raises:
-            JournalError: the file is a link, or the disk is full, say.
+            JournalError: the file is a link, or cannot be written.
         """
         if self._folder is None:
             self._early[trial_id] += output
@@ -66,7 +66,7 @@ class TrialLogs:
 
 
 def _append(file: Path, output: str, redact: Callable[[str], str]) -> None:
-    """Adds the output, redacted together with the file's last line, since a secret may be printed over two turns."""
+    """Adds the output. Masks it together with the file's last line, because two turns may print parts of one secret."""
     with open(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as log:
         begin, line = _last_line(log)
         added = redact(line.decode(errors="backslashreplace") + output).encode(errors="backslashreplace")
@@ -79,7 +79,7 @@ def _append(file: Path, output: str, redact: Callable[[str], str]) -> None:
 
 
 def _last_line(log: BinaryIO) -> tuple[int, bytes]:
-    """Where what follows the last newline begins, and that text; of a long line its end, from a whole character on."""
+    """The offset and the text after the last newline; of a long line only its end, from a whole character on."""
     end = log.seek(0, os.SEEK_END)
     log.seek(max(0, end - _LINE))
     tail = log.read()

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from runner.errors import TooManyFailuresError
 from runner.loop.interfaces import Journal, Proposer, Watcher
+from runner.loop.judge import check_failed, finished_trials, judge, settle, trials_of
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.records import FAILURE, Export, Failure, Report, Trial, Verdict, Work
-from runner.search.rules import RuleState, judge
-
-Round = Mapping[int, tuple[Work, ...]]
-Finished = Mapping[int, tuple[tuple[Trial, bool], ...]]
+from runner.search.rules import RuleState
 
 
 def run(
@@ -50,10 +46,10 @@ def run(
     while schedule.has_work() and not stopping():
         work = schedule.next_round()
         journal.assign(work)
-        watcher.begin([trial.id for trial in _trials(work)])
+        watcher.begin([trial.id for trial in trials_of(work)])
         reports = recovery.advance(work)
-        verdicts = judge_all(work, reports, past)
-        finished = _finished(work, verdicts)
+        verdicts = judge(work, reports, past)
+        finished = finished_trials(work, verdicts)
         exports = recovery.export(finished)
         reports, verdicts = settle(reports, verdicts, finished, exports)
         added = () if proposer is None else tuple(proposer.propose(reports, verdicts))
@@ -64,68 +60,4 @@ def run(
         watcher.show(reports, verdicts)
         recovery.keep(schedule.live())
         recovery.check_disks()
-        failed += _check_failed(verdicts, failed, max_failed_trials)
-
-
-def judge_all(work: Round, reports: Mapping[str, Report | Failure], past: dict[str, RuleState]) -> dict[str, Verdict]:
-    """A verdict for every trial that has reported its turn; takes its epochs into the past."""
-    verdicts: dict[str, Verdict] = {}
-    for trial in (trial for trial in _trials(work) if trial.id in reports):
-        report = reports[trial.id]
-        if isinstance(report, Failure):
-            verdicts[trial.id] = _failed(report)
-        else:
-            verdicts[trial.id], past[trial.id] = judge(trial.train, past.get(trial.id, RuleState()), report)
-    return verdicts
-
-
-def settle(
-    reports: Mapping[str, Report | Failure],
-    verdicts: Mapping[str, Verdict],
-    finished: Finished,
-    exports: Mapping[str, Export | Failure],
-) -> tuple[dict[str, Report | Failure], dict[str, Verdict]]:
-    """What the journal is to have of the round, now that it is known which models could be kept.
-
-    A trial whose model could not be kept has failed after all. One whose model a stop has prevented is left out, as if
-    its turn had been interrupted.
-    """
-    missing = {trial.id for chosen in finished.values() for trial, _ in chosen} - exports.keys()
-    failures = {trial_id: _failed(export) for trial_id, export in exports.items() if isinstance(export, Failure)}
-    kept = {trial_id: verdict for trial_id, verdict in {**verdicts, **failures}.items() if trial_id not in missing}
-    return {trial_id: reports[trial_id] for trial_id in kept}, kept
-
-
-def _failed(failure: Failure) -> Verdict:
-    return Verdict(kind="fail", reason=f"{failure.kind}: {failure.message}", by=FAILURE)
-
-
-def _finished(work: Round, verdicts: Mapping[str, Verdict]) -> Finished:
-    """Trials whose model is to be kept, by slot, each with whether its best weights are asked for."""
-    chosen = {
-        slot: tuple(
-            (item.trial, verdicts[item.trial.id].restore_best)
-            for item in items
-            if item.trial.id in verdicts and _keeps_model(verdicts[item.trial.id])
-        )
-        for slot, items in work.items()
-    }
-    return {slot: trials for slot, trials in chosen.items() if trials}
-
-
-def _keeps_model(verdict: Verdict) -> bool:
-    return verdict.kind in ("complete", "stop") and verdict.keeps_model
-
-
-def _check_failed(verdicts: Mapping[str, Verdict], before: int, limit: int | None) -> int:
-    now = [trial_id for trial_id, verdict in verdicts.items() if verdict.kind == "fail"]
-    if now and limit is not None and before + len(now) > limit:
-        raise TooManyFailuresError(
-            f"{before + len(now)} trials have failed, recovery.max_failed_trials={limit} may; the last were "
-            f"{', '.join(f'{trial_id} ({verdicts[trial_id].reason})' for trial_id in now)}"
-        )
-    return len(now)
-
-
-def _trials(work: Round) -> list[Trial]:
-    return [item.trial for items in work.values() for item in items]
+        failed += check_failed(verdicts, failed, max_failed_trials)

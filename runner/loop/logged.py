@@ -23,11 +23,18 @@ class LoggedFleet:
     Args:
         fleet: the other one.
         write: takes a trial's output, and returns the name of the file that has it; empty if there is none yet.
-        tell: shows a person a warning.
+        warn: shows a person a warning.
+        masked: takes secrets out of a text. Failures and warnings enter the driver here and lose them here.
     """
 
-    def __init__(self, fleet: Fleet, write: Callable[[str, str], str], tell: Callable[[str], None]) -> None:
-        self._fleet, self._write, self._tell = fleet, write, tell
+    def __init__(
+        self,
+        fleet: Fleet,
+        write: Callable[[str, str], str],
+        warn: Callable[[str], None],
+        masked: Callable[[str], str] = str,
+    ) -> None:
+        self._fleet, self._write, self._warn, self._masked = fleet, write, warn, masked
         self._told: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -81,17 +88,19 @@ class LoggedFleet:
         return {trial_id: self._without_aside(answer) for trial_id, answer in answers.items()}
 
     def _without_aside(self, answer: Any) -> Any:
-        if not isinstance(answer, Checked | Report | Export | Snapshot | Failure) or answer.aside == Aside():
+        if not isinstance(answer, Checked | Report | Export | Snapshot | Failure):
             return answer
         aside = answer.aside
         for text in aside.warnings:
             if text not in self._told:
                 self._told.add(text)
-                self._tell(text)
+                self._warn(self._masked(text))
         file = self._write(answer.trial_id, aside.output) if aside.output else ""
         if isinstance(answer, Failure):
             answer = with_last_lines(answer, file)
-        return replace(answer, aside=Aside())
+            masked = {"message": self._masked(answer.message), "traceback": self._masked(answer.traceback)}
+            answer = replace(answer, **masked)
+        return answer if aside == Aside() else replace(answer, aside=Aside())
 
 
 def with_last_lines(failure: Failure, file: str) -> Failure:

@@ -20,18 +20,18 @@ class Shares:
         self._slots = {slot.index: slot for slot in slots}
         self._machines = machines
 
-    def grow(self, hungry: Collection[int], busy: Collection[int]) -> Growth:
-        """Larger shares for hungry slots, where they can be had; from now on they are these slots' own.
+    def grow(self, short: Collection[int], busy: Collection[int]) -> Growth:
+        """Larger shares for short slots, where they can be had; from now on they are these slots' own.
 
         Args:
-            hungry: slots whose memory did not suffice.
+            short: slots whose memory did not suffice.
             busy: slots that have a trial. The others are never used again.
         """
         allocations: dict[int, Allocation] = {}
         retired: list[int] = []
         for node, machine in self._machines.items():
             here = [slot for slot in self._slots.values() if slot.allocation.node == node]
-            found = enlarge(here, hungry, {*busy, *hungry}, machine)
+            found = enlarge(here, short, {*busy, *short}, machine)
             allocations |= found.allocations
             retired += found.retired
         growth = Growth(allocations=allocations, retired=tuple(retired))

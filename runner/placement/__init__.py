@@ -1,4 +1,4 @@
-"""Who fits where: the machine's GPUs, CPUs and memory divided into slots. Pure arithmetic, with the sums as text."""
+"""Divides the GPUs, CPUs and memory of machines into slots. Pure arithmetic that shows its sums."""
 
 from runner.placement.cpu_slots import WORKER_MIB
 from runner.placement.explain import explain, over_committed, taking_turns

@@ -1,4 +1,4 @@
-"""What the host holds: CPUs for every model, and its memory where there is no GPU."""
+"""How many models the host holds: by CPUs for all models, by memory for models without a GPU."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from runner.placement.shares import limit_for
 WORKER_MIB = 700
 """Resident memory of a process with TensorFlow, before it has a model."""
 _MARGIN_MIB = 1024  # for the driver, Ray and the data sets in its object store
-_SMALLEST_CPU = 0.01  # where an equal part is computed
+_SMALLEST_CPU = 0.01  # of an equal part
 
 
 def models_on_cpus(request: Request, machine: Machine, need_mib: float | None) -> int:
     """How many models train without a GPU, by CPUs and memory.
 
-    What was measured is no promise, and nothing enforces it: it bounds what is left open, and refuses nothing. A limit
-    that is asked for does both.
+    A measured need is not enforced: it bounds what the request leaves open and never refuses a request. A requested
+    limit does both.
 
     Raises:
         DoesNotFitError: the memory limit does not fit.
@@ -42,10 +42,10 @@ def room_mib(machine: Machine) -> int:
 
 
 def cpus_of_each(request: Request, wanted: int, cpus: int) -> float:
-    """The CPUs of each model: as asked, else one, or an equal part in hundredths where there are more models.
+    """CPUs of each model: as requested, else one, or an equal part in hundredths if there are more models than CPUs.
 
     Raises:
-        DoesNotFitError: there are not so many.
+        DoesNotFitError: the machine has too few.
     """
     equal = math.floor(cpus / wanted / _SMALLEST_CPU + 1e-9) * _SMALLEST_CPU
     if request.num_cpus == "auto":
@@ -66,14 +66,14 @@ def cpus_of_each(request: Request, wanted: int, cpus: int) -> float:
 
 
 def most_by_cpus(request: Request, machine: Machine) -> int:
-    """How many models have the CPUs that each is to have; at least one, which may then be refused."""
+    """How many models get the requested CPUs each; at least one, which may then be refused."""
     if request.num_cpus == "auto":
         return machine.cpus
     return max(1, machine.cpus * UNITS // _cpu_units(request.num_cpus))
 
 
 def _cpu_units(num_cpus: float) -> int:
-    """CPUs in Ray's parts; what is less than one part takes one."""
+    """CPUs in units of Ray's resolution, at least one."""
     return max(1, math.floor(num_cpus * UNITS + 1e-6))
 
 

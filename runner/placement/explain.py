@@ -1,4 +1,4 @@
-"""The plan's sums, for a person and for whoever checks them."""
+"""Writes out the sums of a plan, and checks that nothing is given away twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.records import Slot
 
 
 def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
-    """A sum for each GPU that is used and one for the CPUs."""
+    """A sum for each GPU in use and one for the CPUs."""
     lines = []
     for gpu, on_it in _by_gpu(slots, machine):
         terms = [
@@ -28,19 +28,19 @@ def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
 
 
 def taking_turns(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
-    """What a person should know of each GPU on which several models cannot compute at the same time."""
+    """Warns about each GPU on which several models cannot compute at the same time."""
     if machine.mps:
         return ()
     return tuple(
         f"GPU {gpu.id}: its {len(on_it)} models take turns, since no MPS daemon runs. Small models then train slower "
-        "than one after another, and through MPS several times faster: docs/gpu.md tells how to start it"
+        "than one after another, and through MPS several times faster: docs/gpu.md says how to start it"
         for gpu, on_it in _by_gpu(slots, machine)
         if len(on_it) > 1
     )
 
 
 def over_committed(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
-    """What is given away twice; nothing, for slots that were planned for this machine."""
+    """Resources that are given away twice; none for slots that were planned for this machine."""
     problems = []
     for gpu, on_it in _by_gpu(slots, machine):
         if (taken := _taken_mib(gpu, on_it)) > gpu.free_mib:

@@ -1,4 +1,4 @@
-"""How many models the GPUs hold, and the memory limit of each: from a share, a limit, or what was measured."""
+"""How many models the GPUs hold and the memory limit of each, from a share, a limit, or a measurement."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from runner.placement.shares import MARGIN_MIB, MOST_ON_ONE, Room, limit_for, mo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bank:
-    """A GPU, or the GPUs of a model that has several, and the models that fit there.
+    """A GPU, or the group of GPUs of a model that has several, and the models that fit there.
 
     Args:
-        models: how many.
-        limit: the memory limit of each, given how many there are.
+        models: number of models that fit.
+        limit: memory limit of each as a function of their number.
     """
 
     room: Room
@@ -28,10 +28,10 @@ class Bank:
 
 
 def banks_of(request: Request, machine: Machine, need_mib: float | None) -> list[Bank]:
-    """Where models can go, one bank for each GPU or group of them.
+    """The banks that models can use, one for each GPU or group of GPUs.
 
     Raises:
-        DoesNotFitError: nowhere.
+        DoesNotFitError: no bank holds a model.
     """
     asked = request.num_gpus
     if asked != "auto":
@@ -52,16 +52,16 @@ def banks_of(request: Request, machine: Machine, need_mib: float | None) -> list
 
 
 def share_in(request: Request, models: int) -> float:
-    """The part of a GPU that each of so many models there may call its own."""
+    """The part of a GPU that each of its models gets."""
     if request.num_gpus == "auto":
         return share_of(models)
     return max(units(request.num_gpus) / UNITS, share_of(MOST_ON_ONE))
 
 
 def booked(share: float, models: int, alone: bool) -> float:
-    """The share to ask of Ray. Where there are several GPUs these models, and no more, must fill theirs.
+    """The share to request from Ray. If there are several GPUs, exactly these models must fill theirs.
 
-    Ray fills a GPU before it turns to the next one.
+    The reason is that Ray fills a GPU before it uses the next one.
     """
     if alone or share >= 1 or models_in(share) == models:
         return share
@@ -69,10 +69,10 @@ def booked(share: float, models: int, alone: bool) -> float:
 
 
 def _check(asked: float, found: int) -> None:
-    """Refuses a number of GPUs that there are not, or that Ray cannot count."""
+    """Refuses a number of GPUs that the machine lacks or that Ray cannot represent."""
     if not found:
         raise DoesNotFitError(
-            f"resources.num_gpus: {asked:g} asked, no GPU found on this machine (python -m runner doctor tells why)",
+            f"resources.num_gpus: {asked:g} asked, no GPU found on this machine (python -m runner doctor says why)",
             NO_GPU,
         )
     if asked > found:
@@ -82,7 +82,7 @@ def _check(asked: float, found: int) -> None:
 
 
 def _rooms(request: Request, machine: Machine) -> list[Room]:
-    """Each GPU, or groups of GPUs for models that get several; those that hold none make no group."""
+    """Each GPU, or groups of GPUs for models that get several; GPUs without room are left out."""
     overhead = machine.gpu_overhead_mib if request.gpu_overhead_mib == "auto" else request.gpu_overhead_mib
     alone = [Room(gpus=(gpu,), overhead_mib=overhead) for gpu in machine.gpus]
     if request.num_gpus == "auto" or request.num_gpus <= 1:
@@ -95,7 +95,7 @@ def _rooms(request: Request, machine: Machine) -> list[Room]:
 
 
 def _by_share(request: Request, room: Room, share: float) -> Bank:
-    """A share of the GPU gives its limit; a limit asked for must agree."""
+    """The limit that follows from a share of the GPU; a requested limit must agree."""
     models = models_in(share)
     limit = room.limit_of(share) if request.gpu_memory_mib == "auto" else request.gpu_memory_mib
     agree = limit > 0 and room.holds(limit) >= models
@@ -103,13 +103,13 @@ def _by_share(request: Request, room: Room, share: float) -> Bank:
 
 
 def _by_need(room: Room, need_mib: float) -> Bank:
-    """As many models as were measured to fit, all of the GPU divided among them; one may do without headroom."""
+    """As many models as fit by their measured peak; they share the whole GPU. A single model needs no headroom."""
     alone = min(1, room.holds(math.ceil(need_mib)))
     return Bank(room=room, models=max(alone, room.holds(limit_for(need_mib))), limit=room.limit_of_one_in)
 
 
 def _unmeasured(request: Request, rooms: Sequence[Room]) -> list[Bank]:
-    """One model, or as many as are asked for; none where others have left less than half of the emptiest GPU's room."""
+    """One model, or as many as requested; none if other processes leave less than half of the emptiest GPU's room."""
     least_mib = max(room.limit_of_one_in(1) for room in rooms) // 2
     in_use = {room.gpus: room.limit_of_one_in(1) >= least_mib for room in rooms}
     each = 1 if request.max_concurrent == "auto" else math.ceil(request.max_concurrent / max(1, sum(in_use.values())))
@@ -120,7 +120,7 @@ def _unmeasured(request: Request, rooms: Sequence[Room]) -> list[Bank]:
 
 
 def _no_room(request: Request, rooms: Sequence[Room], need_mib: float | None) -> DoesNotFitError:
-    """Not one model fits on any GPU: the sum for the emptiest, and what would fit there."""
+    """The error if no GPU holds a model: the sum for the emptiest GPU, and what would fit there."""
     room, share, limit = max(rooms, key=lambda room: room.free_mib), request.num_gpus, request.gpu_memory_mib
     smaller: list[dict[str, Any]] = []
     if limit != "auto":

@@ -1,4 +1,4 @@
-"""A larger share for slots that ran out of memory: what nobody has beside them, and what idle slots give up."""
+"""Larger shares for slots that ran out of memory, from free memory and from what idle slots give up."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ class Growth:
     """Larger shares.
 
     Args:
-        allocations: the new share of each slot that gets one.
-        retired: idle slots whose shares these have; their workers must end first.
+        allocations: the new share of each slot that grows.
+        retired: idle slots whose memory they get; the workers of these must end first.
     """
 
     allocations: Mapping[int, Allocation] = field(default_factory=dict)
     retired: tuple[int, ...] = ()
 
 
-def enlarge(slots: Sequence[Slot], hungry: Collection[int], busy: Collection[int], machine: Machine) -> Growth:
-    """Equal parts, for all hungry slots of a GPU or of the host, of what is free there.
+def enlarge(slots: Sequence[Slot], short: Collection[int], busy: Collection[int], machine: Machine) -> Growth:
+    """Divides what is free on a GPU or on the host equally among its slots that are short of memory.
 
-    Only the memory limit grows, and on a GPU what is booked with Ray for it; threads never, which change results.
+    Only the memory limit grows, and on a GPU the share that is booked with Ray. Threads never grow, because they change
+    results.
 
     Args:
-        slots: all of the machine, as they are now.
-        hungry: those whose memory did not suffice.
-        busy: those that have a trial, the hungry among them. All others are never used again.
-        machine: as it was when the slots were planned.
+        slots: all slots of the machine, as they are now.
+        short: slots whose memory did not suffice.
+        busy: slots that have a trial, including those that are short. The others are never used again.
+        machine: its state when the slots were planned.
 
     Returns:
-        Nothing for a slot without a limit, or without anything free beside it.
+        Nothing for a slot without a limit or without free memory beside it.
     """
     allocations: dict[int, Allocation] = {}
     retired: list[int] = []
-    for place in dict.fromkeys(slot.allocation.gpus for slot in slots if slot.index in hungry):
+    for place in dict.fromkeys(slot.allocation.gpus for slot in slots if slot.index in short):
         here = [slot for slot in slots if slot.allocation.gpus == place]
-        wanting = [slot for slot in here if slot.index in hungry and slot.allocation.memory_limit_mib is not None]
+        wanting = [slot for slot in here if slot.index in short and slot.allocation.memory_limit_mib is not None]
         kept = [slot.allocation for slot in here if slot.index in busy]
         idle = [slot for slot in here if slot.index not in busy]
         more_mib = _rest_mib(place, kept, machine) // len(wanting) if wanting else 0
@@ -55,7 +56,7 @@ def enlarge(slots: Sequence[Slot], hungry: Collection[int], busy: Collection[int
 
 
 def _rest_mib(gpus: tuple[str, ...], kept: Sequence[Allocation], machine: Machine) -> int:
-    """What these leave of the fullest of the GPUs, or of the host."""
+    """What these slots leave of the fullest of their GPUs, or of the host."""
     if not gpus:
         return room_mib(machine) - sum((allocation.memory_mib or 0) + WORKER_MIB for allocation in kept)
     free_mib = min(gpu.free_mib for gpu in machine.gpus if gpu.id in gpus)

@@ -1,4 +1,4 @@
-"""What there is to share, and what is asked of it: plain data that adapters and config fill in."""
+"""A machine and a request for slots on it: plain data that the inventory and the config fill in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 Auto = Literal["auto"]
 
 GPU_OVERHEAD_MIB = 700
-"""Taken where nothing was measured. A context of CUDA 12 with TensorFlow's libraries is 610 MiB on an H200."""
+"""Assumed if nothing was measured. A context of CUDA 12 with TensorFlow's libraries is 610 MiB on an H200."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +17,7 @@ class Gpu:
 
     Args:
         id: its name in CUDA_VISIBLE_DEVICES, which is also what Ray calls it: an index or a UUID.
-        free_mib: not taken by any process when it was looked at.
+        free_mib: free memory when it was read.
     """
 
     id: str
@@ -29,12 +29,12 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """What there is to share; memory in MiB.
+    """The resources of a machine; memory in MiB.
 
     Args:
-        free_memory_mib: host memory that could still be taken; None for all of it.
+        free_memory_mib: free host memory; None for all of it.
         gpus: in the order of CUDA_VISIBLE_DEVICES, which is the order in which Ray counts them.
-        gpu_overhead_mib: what a process takes on a GPU beyond TensorFlow's limit.
+        gpu_overhead_mib: memory that a process takes on a GPU beyond TensorFlow's limit.
         mps: NVIDIA's MPS daemon runs, so that processes compute on a GPU at the same time.
     """
 

@@ -1,4 +1,4 @@
-"""Slots over several machines: each is planned by itself, and models are spread over them."""
+"""Plans slots over several machines: each machine separately, with the models spread over them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def plan_on_nodes(
 ) -> tuple[Slot, ...]:
     """As `plan_slots`, over all these machines.
 
-    Where `num_gpus` is left open and a machine has GPUs, those without are not used: a trial's numbers depend on the
-    kind of its device.
+    If `num_gpus` is left open and a machine has GPUs, machines without are not used, because results depend on the kind
+    of device.
 
     Args:
-        request: what is asked for.
+        request: for each slot.
         machines: by what Ray calls them; the empty name is this machine.
-        trials: how many there are to train.
+        trials: number of trials to train.
         need_mib: as `plan_slots`.
 
     Raises:
@@ -47,7 +47,7 @@ def plan_on_nodes(
 def _planned(
     asked: Mapping[str, tuple[Request, int]], machines: Mapping[str, Machine], need_mib: float | None
 ) -> tuple[Slot, ...]:
-    """The slots of each machine, for so many trials there."""
+    """The slots of each machine for its number of trials."""
     slots: list[Slot] = []
     for node, (request, trials) in asked.items():
         for slot in plan_slots(request, machines[node], trials, need_mib) if trials else ():
@@ -61,10 +61,10 @@ def _alike(request: Request, machines: Mapping[str, Machine]) -> Mapping[str, Ma
 
 
 def _rooms(request: Request, machines: Mapping[str, Machine], need_mib: float | None) -> dict[str, int]:
-    """How many models each machine holds; those that hold none are left out.
+    """How many models each machine holds; machines that hold none are left out.
 
     Raises:
-        PlacementError: none holds any, with the reason of each.
+        PlacementError: no machine holds any, with the reason for each.
     """
     rooms: dict[str, int] = {}
     problems: list[str] = []

@@ -1,9 +1,9 @@
-"""How Ray packs shares of GPUs: it, not the plan, picks the GPU, so the plan asks in an order that leads to its own.
+"""Simulates how Ray packs shares of GPUs, and orders requests so that each lands where the plan has it.
 
-Ray counts in 1/10000 of a GPU. A share below 1 goes to the GPU with the least room that still holds it, the first of
-equals; whole GPUs are the first ones that are entirely free. Requests that fit together may so be placed such that the
-last one finds no GPU: .5, .25, .75, .5 on two GPUs. Asked for GPU by GPU they always find their places: a share goes
-where the plan has it, or fills a gap of a GPU that is already done with.
+Ray, not the plan, picks the GPU. It counts in 1/10000 of a GPU. A share below 1 goes to the GPU with the least room
+that still holds it, the first among equals; whole GPUs are the first ones that are entirely free. So requests that fit
+together may be placed such that the last one finds no GPU: .5, .25, .75, .5 on two GPUs. Requested GPU by GPU they
+always fit: a share goes where the plan has it, or fills a gap of a GPU whose requests are done.
 
 Source: `NodeResourceInstanceSet::TryAllocate` in Ray's src/ray/common/scheduling/resource_instance_set.cc.
 """
@@ -18,16 +18,16 @@ from runner.records import Slot
 
 UNITS = 10_000
 """Ray's resolution: parts of one GPU or CPU."""
-_ROUNDING = 1e-6  # 0.07 * 10000 is 700.0000000000001, 0.29 * 10000 is 2900.0 less a last bit
+_ROUNDING = 1e-6  # 0.07 * 10000 is 700.0000000000001, 0.29 * 10000 is just below 2900.0
 
 
 def units(share: float) -> int:
-    """A share in Ray's parts, rounded down so that shares which fit still do."""
+    """A share in units of Ray's resolution, rounded down so that shares that fit still fit."""
     return math.floor(share * UNITS + _ROUNDING)
 
 
 def place_as_ray(shares: Iterable[float], gpus: int) -> list[tuple[int, ...]] | None:
-    """The GPUs that Ray gives to each request, asked for one after another; None where one of them finds no place."""
+    """The GPUs that Ray gives to each of these requests in turn; None if one of them finds no GPU."""
     free, placed = [UNITS] * gpus, []
     for share in shares:
         whole, part = divmod(units(share), UNITS)
@@ -46,7 +46,7 @@ def place_as_ray(shares: Iterable[float], gpus: int) -> list[tuple[int, ...]] | 
 
 
 def in_order(slots: Sequence[Slot]) -> list[Slot]:
-    """The slots in an order in which Ray places all of them: those of several GPUs, then GPU by GPU, large to small."""
+    """The slots in an order in which Ray places all of them: several GPUs first, then GPU by GPU, large to small."""
     first_of = {gpus: index for index, gpus in reversed([*enumerate(slot.allocation.gpus for slot in slots)])}
     return sorted(
         slots,
@@ -60,9 +60,9 @@ def in_order(slots: Sequence[Slot]) -> list[Slot]:
 
 
 def in_waves(slots: Sequence[Slot]) -> list[list[Slot]]:
-    """The slots by creation: those of one wave are alike to Ray, so that their order is nothing; waves wait.
+    """The slots in waves: slots of one wave are equal to Ray, so that their order does not matter; waves start in turn.
 
-    Node by node: Ray is told on which node a worker is to be, and picks the GPU there.
+    Each wave is on one node: the request names the node, and Ray picks the GPU there.
     """
     waves: list[list[Slot]] = []
     for node in dict.fromkeys(slot.allocation.node for slot in slots):
@@ -72,19 +72,19 @@ def in_waves(slots: Sequence[Slot]) -> list[list[Slot]]:
 
 
 def gpus_used(slots: Sequence[Slot]) -> tuple[str, ...]:
-    """The GPUs of these slots, in the order in which Ray is to count them."""
+    """The GPUs of these slots, in the order in which Ray must count them."""
     return tuple(dict.fromkeys(gpu for slot in in_order(slots) for gpu in slot.allocation.gpus))
 
 
 def match(slots: Sequence[Slot], found: Sequence[tuple[str, ...]]) -> list[int] | None:
-    """Which worker goes to which slot, once it is known where Ray has put them.
+    """Assigns workers to slots by the GPUs that Ray gave them.
 
     Args:
-        slots: planned, of one wave.
-        found: the GPUs of each of as many workers.
+        slots: the planned slots of one wave.
+        found: the GPUs of each worker, as many as there are slots.
 
     Returns:
-        For each slot the worker's place in `found`; None where Ray has placed them otherwise than planned.
+        For each slot the index of its worker in `found`; None if Ray did not place them as planned.
     """
     left = list(range(len(found)))
     chosen = []

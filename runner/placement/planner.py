@@ -1,4 +1,4 @@
-"""Slots from resources: how many models fit side by side, and the share each gets. Pure arithmetic, with reasons."""
+"""Plans the slots of one machine: how many models fit side by side, and the share of each. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from runner.records import Allocation, Slot
 def plan_slots(request: Request, machine: Machine, trials: int, need_mib: float | None = None) -> tuple[Slot, ...]:
     """Slots for as many models as fit, at most one for each trial, spread over the GPUs.
 
-    Threads, memory limit and MPS share depend on the request and the machine alone, never on the number of trials: a
-    trial gets the same ones, and so the same numbers, alone and in a sweep.
+    Threads, memory limit and MPS share depend on the request and the machine alone, never on the number of trials, so
+    that a trial gives the same numbers alone and in a sweep.
 
     Args:
-        request: what is asked for.
-        machine: what there is.
-        trials: how many there are to train.
-        need_mib: what the largest model was measured to take, GPU memory or where there is no GPU host memory; None
-            where that is not known: `num_gpus: auto` then gives each model a GPU.
+        request: for each slot.
+        machine: its resources.
+        trials: number of trials to train.
+        need_mib: measured peak of the largest model, GPU memory or, without a GPU, host memory; None if unknown:
+            `num_gpus: auto` then gives each model a GPU.
 
     Raises:
-        PlacementError: the request cannot fit, with the sum and the nearest request that does.
+        PlacementError: the request does not fit, with the sum and the nearest request that does.
     """
     try:
         return _plan(request, machine, trials, need_mib)
@@ -46,7 +46,7 @@ def plan_slots(request: Request, machine: Machine, trials: int, need_mib: float 
 
 
 def needs_a_probe(request: Request, machine: Machine) -> bool:
-    """Whether the slots follow from what a model takes on the GPU, which only a measurement can tell."""
+    """Whether the slots depend on the GPU memory of a model, which must be measured."""
     return bool(machine.gpus) and request.num_gpus == "auto" and request.gpu_memory_mib == "auto"
 
 
@@ -79,9 +79,9 @@ def _on_cpus(request: Request, machine: Machine, trials: int, need_mib: float | 
 
 
 def _concurrency(request: Request, machine: Machine, room: int) -> int:
-    """How many models at a time share the GPUs."""
+    """How many models share the GPUs at a time."""
     if request.max_concurrent == "auto":
-        # What follows from a measurement or a limit leaves a CPU to each; a share that is asked for need not.
+        # A number from a measurement or a limit leaves each model a CPU; a requested share need not.
         bounded = request.num_cpus != "auto" or request.num_gpus == "auto"
         return min(room, most_by_cpus(request, machine)) if bounded else room
     if request.max_concurrent > room:
@@ -94,7 +94,7 @@ def _concurrency(request: Request, machine: Machine, room: int) -> int:
 
 
 def spread(room: Sequence[int], models: int) -> list[int]:
-    """So many models over places with so much room, as evenly as it goes; earlier places first."""
+    """Spreads models over places as evenly as their room allows; earlier places first."""
     counts = [0] * len(room)
     for _ in range(min(models, sum(room))):
         open_ = [index for index, most in enumerate(room) if counts[index] < most]

@@ -1,9 +1,9 @@
-"""The memory of one GPU in shares: what fits, and the sum that says so.
+"""Divides the memory of one GPU into shares, and writes out the sum.
 
     models × (limit + overhead) + margin <= free memory of the GPU
 
-The limit is TensorFlow's own; the overhead is what each process takes beside it (CUDA context, cuDNN, cuBLAS); the
-margin stays free for whatever else the card does.
+The limit is TensorFlow's; the overhead is what each process takes beyond it (CUDA context, cuDNN, cuBLAS); the margin
+stays free for other uses of the card.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from runner.placement.packing import UNITS, units
 
 MARGIN_MIB = 256
 MOST_ON_ONE = 100
-"""Models on one GPU: equal parts of more do not fill it in Ray's resolution."""
-_HEADROOM = 1.15  # an allocator needs more than the peak it has served: its free memory is in pieces
+"""Most models on one GPU: equal parts of more would not fill it in Ray's resolution."""
+_HEADROOM = 1.15  # an allocator needs more than the peak, because its free memory is fragmented
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Room:
-    """A GPU, or several of one kind that a single model gets, and the models to be put there.
+    """A GPU, or several equal ones for a single model, and the models placed there.
 
     Args:
-        gpus: one, or those of a model that has several.
-        overhead_mib: what each process takes on each of them beyond its limit.
+        gpus: one, or those of a model with several.
+        overhead_mib: memory that each process takes on each of them beyond its limit.
     """
 
     gpus: tuple[Gpu, ...]
@@ -34,24 +34,24 @@ class Room:
 
     @property
     def free_mib(self) -> int:
-        """Free memory of the fullest."""
+        """Free memory of the fullest GPU, MiB."""
         return min(gpu.free_mib for gpu in self.gpus)
 
     @property
     def usable_mib(self) -> int:
-        """What models may take, their overhead included."""
+        """Memory that models may take, including their overhead, MiB."""
         return max(0, self.free_mib - MARGIN_MIB)
 
     def holds(self, limit_mib: int) -> int:
-        """How many models of this limit fit."""
+        """How many models with this limit fit."""
         return min(MOST_ON_ONE, self.usable_mib // (limit_mib + self.overhead_mib))
 
     def limit_of(self, share: float) -> int:
-        """The limit that a share of a GPU gives: share × (free - margin) - overhead. Not above 0 where none is left."""
+        """The limit of a share of a GPU, share × (free - margin) - overhead, MiB; 0 or less if nothing is left."""
         return self.usable_mib * min(units(share), UNITS) // UNITS - self.overhead_mib
 
     def limit_of_one_in(self, models: int) -> int:
-        """The limit where so many models share it equally."""
+        """The limit if this many models share it equally."""
         return self.usable_mib // models - self.overhead_mib
 
     def sum_of(self, models: int, limit_mib: int) -> str:
@@ -75,10 +75,10 @@ def limit_for(need_mib: float) -> int:
 
 
 def models_in(share: float) -> int:
-    """How many models of a share Ray puts on one GPU; 1 for a model that has several GPUs."""
+    """How many models with this share Ray puts on one GPU; 1 for a model with several GPUs."""
     return max(1, min(MOST_ON_ONE, UNITS // units(share)))
 
 
 def share_of(models: int) -> float:
-    """The share of each where so many models fill one GPU."""
+    """The share of each model if this many fill one GPU."""
     return UNITS // models / UNITS

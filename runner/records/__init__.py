@@ -1,4 +1,4 @@
-"""Frozen records that cross module borders. Plain data: a driver, a worker and a journal read them alike."""
+"""Frozen records that cross module borders: plain data that driver, workers and journal share."""
 
 from runner.records.allocation import Allocation, Slot
 from runner.records.decision import FAILURE, TRAINING, USER, Decision, DecisionKind, decisions_of, verdict_of

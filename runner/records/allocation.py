@@ -1,25 +1,28 @@
-"""A place for one worker, and its share of a device."""
+"""A slot for one worker, and its share of a device."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
+
+from runner.records.json_values import Plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Allocation:
-    """A slot's share of a device: one record feeds Ray's request, TensorFlow's limits and MPS.
+    """A slot's share of a device. Ray's request, TensorFlow's limits and MPS all follow from this record.
 
     Args:
-        num_cpus: CPUs asked of Ray; may be a fraction.
-        num_gpus: GPUs asked of Ray; may be a fraction.
+        num_cpus: CPUs requested from Ray; may be a fraction.
+        num_gpus: GPUs requested from Ray; may be a fraction.
         gpus: the GPUs it is planned for, by their names in CUDA_VISIBLE_DEVICES; one, unless `num_gpus` is above 1.
-        gpu_memory_mib: TensorFlow's memory limit on each of them, MiB; None without a GPU.
-        gpu_overhead_mib: what the process is taken to need there beyond the limit, MiB.
-        threads: TensorFlow's intra-op and inter-op threads. They change results in the last bits, so they are part of
-            a trial's identity.
-        memory_mib: host memory that the process may take beyond what it has as a bare worker, MiB; None for no limit.
-        mps_thread_percentage: the part of the GPU's multiprocessors that MPS lets it use; None without MPS.
-        node: the machine, by what Ray calls it; empty for this one.
+        gpu_memory_mib: TensorFlow's memory limit on each of these GPUs, MiB; None without a GPU.
+        gpu_overhead_mib: GPU memory that the process is assumed to need beyond the limit, MiB.
+        threads: TensorFlow's intra-op and inter-op threads. They are part of a trial's identity, because they change
+            results in the last bits.
+        memory_mib: host memory that the process may take beyond that of an idle worker, MiB; None for no limit.
+        mps_thread_percentage: percentage of the GPU's multiprocessors that MPS lets it use; None without MPS.
+        node: Ray's id of the node; empty for this machine.
     """
 
     num_cpus: float
@@ -34,13 +37,18 @@ class Allocation:
 
     @property
     def memory_limit_mib(self) -> int | None:
-        """The limit that a model may run into: of GPU memory where it has a GPU, else of host memory."""
+        """The memory limit that applies to a model: of the GPU if it has one, else of the host."""
         return self.gpu_memory_mib if self.gpus else self.memory_mib
+
+    @classmethod
+    def of(cls, plain: Plain) -> Self:
+        """The allocation whose `to_json` gave these plain values."""
+        return cls(**{**plain, "gpus": tuple(plain["gpus"])})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """A place for one worker."""
+    """A numbered share of a device, for one worker."""
 
     index: int
     allocation: Allocation

@@ -1,15 +1,18 @@
-"""Parameters as JSON that gives back the very values: a tuple is no list, and a key may be a number."""
+"""Parameters as JSON that keeps Python's types: a tuple is not a list, and a key may be a number."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-_MARK = "!"  # begins the only key of a value that JSON has no word for
+Plain = Mapping[str, Any]
+"""An object as `json.loads` gives it."""
+
+_MARK = "!"  # begins the only key of an object that stands for a value of a type that JSON lacks
 
 
-def encode(value: Any) -> Any:
-    """The value in JSON's words; what no literal can write stays as it is."""
+def encode(value: object) -> object:
+    """The value in types that JSON has; a value that no Python literal can write stays as it is."""
     match value:
         case tuple():
             return _marked("tuple", [encode(item) for item in value])
@@ -29,7 +32,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """The value that `encode` was given."""
+    """The value that was given to `encode`."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if not isinstance(value, Mapping):
@@ -40,7 +43,7 @@ def decode(value: Any) -> Any:
     return {key: decode(item) for key, item in value.items()}
 
 
-def _marked(kind: str, held: Any) -> dict[str, Any]:
+def _marked(kind: str, held: object) -> dict[str, object]:
     return {_MARK + kind: held}
 
 

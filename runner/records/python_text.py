@@ -1,4 +1,4 @@
-"""Python files as text and back: in the encoding that a file declares, by a cookie or a byte-order mark."""
+"""Decodes and encodes Python files by the encoding that they declare, with a cookie or a byte-order mark."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 def decode_python(content: bytes) -> str:
-    """A Python file's text, without byte-order mark and with line feeds at the ends of lines.
+    """A Python file's text, without its byte-order mark and with line feeds as line ends.
 
     Raises:
-        SyntaxError: the encoding is unknown, or cookie and mark disagree.
-        UnicodeDecodeError: the file is not in its encoding.
+        SyntaxError: the encoding is unknown, or the cookie contradicts the byte-order mark.
+        UnicodeDecodeError: the file is not in the encoding that it declares.
     """
     encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
     return content.decode(encoding).replace("\r\n", "\n")
 
 
 def encode_python(text: str) -> bytes:
-    """The text in the encoding that its cookie declares, so that Python reads it as it was; else in UTF-8."""
+    """The text in the encoding that its cookie declares; in UTF-8 if that is impossible."""
     plain = text.encode()
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(plain).readline)
@@ -29,7 +29,7 @@ def encode_python(text: str) -> bytes:
 
 
 def has_python_text(path: Path, text: str) -> bool:
-    """Whether a file can be read and has this text, whatever its encoding."""
+    """Whether a file can be read and has this text, in any encoding."""
     try:
         return decode_python(path.read_bytes()) == text
     except (OSError, SyntaxError, UnicodeDecodeError, LookupError):

@@ -1,11 +1,13 @@
-"""What workers answer: what a model is, what a turn gave, a model or a state by value, or why there is none."""
+"""What workers return: facts of a model, the report of a turn, an exported model, a snapshot, or a failure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
+from runner.records.json_values import Plain
 from runner.records.trial import Metrics
 
 ProgramKind = Literal["round", "stream", "plain"]
@@ -16,8 +18,8 @@ class Tensor:
     """One input or output of a model.
 
     Args:
-        name: None where it is the only one.
-        shape: of a batch; -1 for sizes that vary, the first among them.
+        name: None if it is the only input or output.
+        shape: of a batch; -1 for sizes that vary, such as the first.
     """
 
     name: str | None
@@ -27,35 +29,45 @@ class Tensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
-    """What a model takes and gives; `outputs` is None where it does not say."""
+    """A model's inputs and outputs; `outputs` is None if the model does not declare them."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...] | None
 
+    @classmethod
+    def of(cls, plain: Plain) -> Self:
+        """The signature whose `asdict`, read back from JSON, gave these plain values."""
+        outputs = plain["outputs"]
+        return cls(inputs=_tensors(plain["inputs"]), outputs=None if outputs is None else _tensors(outputs))
+
+
+def _tensors(plain: Sequence[Plain]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(**{**each, "shape": tuple(each["shape"])}) for each in plain)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What only the built model and the loaded data can tell of a trial; fixed before its first step.
+    """What is known of a trial once its model is built and its data loaded; fixed before its first step.
 
     Args:
-        steps_per_epoch: optimizer steps an epoch.
+        steps_per_epoch: optimizer steps per epoch.
         rows: training rows; None for a dataset of unknown length.
         validation_rows: validation rows; None for none or unknown.
         parameters: number of the model's weights, trainable and not.
         program: how its steps run: "round" (compiled rounds over arrays in memory), "stream" (compiled rounds over a
-            `tf.data` pipeline) or "plain" (one call a step).
-        program_reason: why it is not "round"; empty where it is.
-        inexact: why a repetition may differ in the last bits or more; empty for exact trials.
+            `tf.data` pipeline) or "plain" (one call per step).
+        program_reason: why it is not "round"; empty if it is.
+        inexact: why a repetition may differ, in the last bits or more; empty for an exact trial.
         summary: the model's summary as text.
-        batch: what a training batch looks like, as the Python that makes it of TensorFlow's specs; empty where it has
-            parts that are no tensors.
-        loadable: True where plain `keras.models.load_model` can load the exported model without the user's code.
-        signature: None for a model that does not say what it takes.
-        weights_bytes: of its weights; 0 where unknown.
-        state_bytes: of all that training changes: weights, the optimizer's state, metrics.
-        compile: how its steps run where the model decides it: "eager" for `run_eagerly`, "xla" for `jit_compile`; empty
-            where `train.compile` does.
-        outside: files that the experiment's code has imported, which are neither in its folder nor installed.
+        batch: a Python expression for the specs (`tf.TensorSpec`) of a training batch; empty if a part of the batch is
+            not a tensor.
+        loadable: whether plain `keras.models.load_model` can load the exported model without the user's code.
+        signature: None for a model that does not declare its inputs.
+        weights_bytes: size of the weights; 0 if unknown.
+        state_bytes: size of everything that training changes: weights, optimizer state, metrics.
+        compile: how its steps run if the model decides it: "eager" for `run_eagerly`, "xla" for `jit_compile`; empty if
+            `train.compile` decides it.
+        outside: files that the experiment's code has imported and that are neither in its folder nor installed.
     """
 
     steps_per_epoch: int
@@ -74,14 +86,21 @@ class Facts:
     compile: Literal["", "eager", "xla"] = ""
     outside: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, plain: Plain) -> Self:
+        """The facts whose `to_json` gave these plain values."""
+        signature = plain.get("signature")
+        typed = {"signature": None if signature is None else Signature.of(signature)}
+        return cls(**{**plain, **typed, "outside": tuple(plain.get("outside", ()))})
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Aside:
-    """What an experiment's code says beside its answer.
+    """What an experiment's code prints, and warnings, beside the worker's answer.
 
     Args:
-        output: what it has printed since the answer before, shortened where it is long.
-        warnings: what a person should hear once in a sweep.
+        output: printed since the previous answer; shortened if it is long.
+        warnings: for a person, each shown once in a sweep.
     """
 
     output: str = ""
@@ -90,13 +109,13 @@ class Aside:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
-    """A trial that has been built and tried for one step, on a model that was thrown away.
+    """The check of a trial: its model was built, trained for one step and discarded.
 
     Args:
         metrics: names of the epoch metrics that the trial will report.
-        step_s: seconds of one training step, measured.
+        step_s: measured seconds of one training step.
         trace_s: seconds to trace and compile the step and to run it once.
-        memory_mib: peak of the GPU's allocator meanwhile, or without a GPU of the process' resident memory, MiB.
+        memory_mib: peak of the GPU's allocator during the check, MiB; without a GPU, of the process's resident memory.
     """
 
     trial_id: str
@@ -110,15 +129,15 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """Where and when a turn ran. Times are seconds since the epoch, on the worker's clock.
+    """When a turn ran, where, and at what cost. Times are seconds since the Unix epoch, on the worker's clock.
 
     Args:
-        compute_s: seconds inside training steps.
-        evaluate_s: seconds inside validation.
-        seat_s: seconds spent to build and trace the model (first turn only).
-        swap_s: seconds spent to put the trial's variables in place of another's.
+        compute_s: seconds in training steps.
+        evaluate_s: seconds in validation.
+        seat_s: seconds spent building and tracing the model (first turn only).
+        swap_s: seconds spent exchanging another trial's variables for this trial's.
         memory_mib: peak resident memory of the worker's process, MiB.
-        gpu_memory_mib: peak of TensorFlow's allocator on the fullest GPU in this turn, MiB; 0 without a GPU.
+        gpu_memory_mib: highest peak of TensorFlow's allocator on any GPU in this turn, MiB; 0 without a GPU.
     """
 
     pid: int
@@ -137,9 +156,9 @@ class Epoch:
     """An epoch that has ended.
 
     Args:
-        number: epochs completed with it, from 1.
-        metrics: exactly what `History` would hold for it.
-        ended_s: when, seconds since the epoch, on the worker's clock.
+        number: its number, from 1.
+        metrics: exactly what Keras' `History` would hold for it.
+        ended_s: seconds since the Unix epoch, on the worker's clock.
     """
 
     number: int
@@ -149,16 +168,16 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What a trial returns for its turn.
+    """What a worker returns for a trial's turn.
 
     Args:
-        trial_id: whose report.
+        trial_id: the trial.
         round: the trial's own round.
-        step: optimizer steps done since the trial began.
+        step: optimizer steps since the trial began.
         epoch: epochs completed.
         running: metrics of the current epoch so far, as Keras' progress bar shows them.
-        epochs: those that ended in this turn, in order; the last of them ended with it.
-        facts: with the first report only.
+        epochs: those that ended in this turn, in order; the last one ended when the turn did.
+        facts: in the first report only.
     """
 
     trial_id: str
@@ -178,16 +197,17 @@ _LOST: frozenset[FailureKind] = frozenset({"oom", "worker", "hang"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """A failed turn, as a value: it hides no sibling's report.
+    """A failed turn. It is a value, not an exception, so that it does not hide the reports of other trials.
 
     Args:
         kind: `data`, `build`, `train` or `export`: the experiment's own code failed there; `snapshot`: a snapshot does
-            not fit the rebuilt model; `disk`: a disk took no more, whoever wrote to it; `oom`: out of memory, of which
-            the process told or was killed; `worker`: the process died; `hang`: it took too long and was killed.
-        noticed_s: when a lost worker was noticed, seconds since the epoch; 0 for other kinds.
+            not fit the rebuilt model; `disk`: a disk is full or read-only, no matter who wrote to it; `oom`: out of
+            memory, reported by the process or the reason why it was killed; `worker`: the process died; `hang`: it took
+            too long and was killed.
+        noticed_s: when the loss of a worker was noticed, seconds since the Unix epoch; 0 for other kinds.
         epochs: those that had ended in the turn.
-        facts: where the model had been built.
-        place: file and line of the innermost frame that is the experiment's own; empty where none is.
+        facts: None if the model had not been built.
+        place: file and line of the innermost frame in the experiment's own code; empty if there is none.
     """
 
     trial_id: str
@@ -202,18 +222,18 @@ class Failure:
 
     @property
     def lost_worker(self) -> bool:
-        """True where the process is gone or not to be used again, and every seat in it: the slot needs a new worker."""
+        """Whether the worker's process is gone or unusable, with every seat in it: the slot needs a new worker."""
         return self.kind in _LOST
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
-    """A finished trial's model, by value or as files of this machine that whoever gets them may move away.
+    """A finished trial's model, by value or as files on this machine that the receiver may move.
 
     Args:
-        model: a `.keras` file where `Facts.loadable` and Keras loads it again; else empty bytes.
+        model: a `.keras` file if `Facts.loadable` is true and Keras can load the file again; else empty bytes.
         weights: an `.npz` of all weights in the order of `model.get_weights()`.
-        test_metrics: `test_*` metrics where the data has a test split.
+        test_metrics: `test_*` metrics; empty if the data has no test split.
     """
 
     trial_id: str
@@ -225,13 +245,13 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """All that is needed to go on with a trial as if it had never been interrupted.
+    """Everything that a trial needs to continue as if it had never been interrupted.
 
     Args:
         round: turns completed; a snapshot of an interrupted turn lies within turn number `round`.
         step: optimizer steps done.
-        state: an `.npz` that needs no pickle, by value or as a file of this machine; what is in it only workers know.
-        aside: what its turn has said that was interrupted and has no report.
+        state: an `.npz` that needs no pickle, by value or as a file on this machine; only workers know its contents.
+        aside: what the interrupted turn has printed, because that turn has no report.
     """
 
     trial_id: str

@@ -1,4 +1,4 @@
-"""One set of settings that is trained to one model, and what makes it the same trial again."""
+"""A trial: the settings that are trained to one model, and the digests that identify it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from runner.records.json_values import decode, encode
+from runner.records.json_values import Plain, decode, encode
 
-Params = Mapping[str, Any]
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Params = Mapping[str, object]
 Metrics = Mapping[str, float]
 Goal = Literal["maximize", "minimize"]
 Mode = Literal["auto", "min", "max"]
@@ -19,7 +22,7 @@ Mode = Literal["auto", "min", "max"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EarlyStopping:
-    """Stop a trial whose monitored epoch metric no longer improves; semantics of `keras.callbacks.EarlyStopping`."""
+    """Stops a trial whose monitored epoch metric no longer improves; semantics of `keras.callbacks.EarlyStopping`."""
 
     monitor: str = "val_loss"
     min_delta: float = 0.0
@@ -32,7 +35,7 @@ class EarlyStopping:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReduceLROnPlateau:
-    """Lower the learning rate on a plateau; semantics of `keras.callbacks.ReduceLROnPlateau`."""
+    """Lowers the learning rate on a plateau; semantics of `keras.callbacks.ReduceLROnPlateau`."""
 
     monitor: str = "val_loss"
     factor: float = 0.1
@@ -49,17 +52,17 @@ class TrainSettings:
 
     Args:
         epochs: epochs to train.
-        batch_size: rows a step, for array data (a `tf.data.Dataset` brings its own batches).
-        steps_per_epoch: steps an epoch; None for one pass over the data.
-        steps_per_round: most steps of one turn, never past its epoch's end; None for whole epochs. The driver decides
-            "auto" before the first step.
-        epochs_per_round: epochs of one turn, where `steps_per_round` is None. The driver decides it; 1 where a rule
-            decides after each epoch.
-        shuffle: a fresh permutation of the rows for each pass, from (seed, pass).
+        batch_size: rows per step, for array data (a `tf.data.Dataset` makes its own batches).
+        steps_per_epoch: steps per epoch; None for one pass over the data.
+        steps_per_round: most steps of one turn, which never crosses the end of an epoch; None for whole epochs. The
+            driver resolves "auto" before the first step.
+        epochs_per_round: epochs of one turn if `steps_per_round` is None. The driver sets it; 1 if a rule decides after
+            each epoch.
+        shuffle: whether each pass has its own permutation of the rows, from (seed, pass).
         validate_every: validate at the end of every n-th epoch.
-        compile: how its steps are compiled, which changes results in the last bits. The driver decides "auto" before
-            the first step; a worker takes it for "graph".
-        deterministic: TensorFlow's op determinism, which is on for a whole process or not at all.
+        compile: how its steps are compiled, which changes results in the last bits. The driver resolves "auto" before
+            the first step; a worker treats it as "graph".
+        deterministic: TensorFlow's op determinism, which holds for a whole process.
     """
 
     epochs: int = 10
@@ -74,8 +77,15 @@ class TrainSettings:
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None
 
+    @classmethod
+    def of(cls, values: Plain) -> Self:
+        """The settings that have these plain values."""
+        rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
+        made = {name: None if values[name] is None else rule(**values[name]) for name, rule in rules.items()}
+        return cls(**{**values, **made})
+
     def steps_in_turn(self, steps_per_epoch: int, step: int) -> int:
-        """Steps of the turn that starts after `step` optimizer steps: within an epoch, or to the end of one."""
+        """Steps of the turn that starts after `step` optimizer steps; it ends within an epoch or at the end of one."""
         left = steps_per_epoch - step % steps_per_epoch
         if self.steps_per_round is not None:
             return min(self.steps_per_round, left)
@@ -85,12 +95,12 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """An experiment's code, carried by value so that a worker on another node can run it.
+    """An experiment's code, by value so that a worker on another node can run it.
 
     Args:
         path: the experiment file as the user named it.
-        root: absolute folder it lies in on the driver's machine.
-        files: `(path relative to root, text)` of the experiment file and the Python files beside it that it imports.
+        root: absolute path of its folder on the driver's machine.
+        files: `(path relative to root, text)` of the experiment file and of the Python files beside it that it imports.
     """
 
     path: str
@@ -104,28 +114,28 @@ class Source:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names and texts: equal digests are equal code."""
+        """SHA-256 over names and texts: equal digests mean equal code."""
         return _digest(self.files)
 
     @property
     def identity(self) -> str:
-        """Equal for the same code in the same place."""
+        """Equal for the same code in the same folder."""
         return f"{self.root}/{self.module}:{self.digest[:16]}"
 
 
-@functools.lru_cache(maxsize=256)  # asked for in every turn of every trial
+@functools.lru_cache(maxsize=256)  # computed in every turn of every trial
 def _digest(files: tuple[tuple[str, str], ...]) -> str:
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One model with fixed hyperparameters and a seed. Data, not a process.
+    """One model with fixed hyperparameters and a seed: data, not a process.
 
     Args:
-        id: unique within the sweep and fit for a file name, such as "007" or "cnn-002".
-        member: the experiment within a mixed sweep; the sweep's name where there is only one.
-        params: every parameter of `build_model` and `load_data`, the signatures' defaults included.
+        id: unique within the sweep and usable as a file name, such as "007" or "cnn-002".
+        member: the experiment within a mixed sweep; the sweep's name if there is only one.
+        params: every parameter of `build_model` and `load_data`, with the signatures' defaults.
         data_params: the names in `params` that `load_data` takes.
         model_params: the names in `params` that `build_model` takes.
         searched: the names (`units`, `train.batch_size`, `seed`) that this sweep varies.
@@ -144,18 +154,18 @@ class Trial:
 
     @property
     def data_key(self) -> str:
-        """Equal for trials that share one loaded data set: same file, code and values of `load_data`'s parameters.
+        """Equal for trials that share one loaded data set: same folder, code and values of `load_data`'s parameters.
 
-        Equal code in two folders may read what lies beside it.
+        The folder matters because code may read files beside it.
         """
         values = {name: encode(self.params[name]) for name in self.data_params}
         return self.source.identity + json.dumps(values, sort_keys=True, default=str)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What distinguishes this trial, flat: its parameters, and the training settings that may be searched.
+    def settings(self) -> dict[str, object]:
+        """The parameters, and the training settings that can be searched, by flat names.
 
-        A parameter named seed is `params.seed` here: `seed` is the trial's own.
+        A parameter named seed is `params.seed` here, because `seed` is the trial's own.
         """
         train = {
             f"train.{name}": getattr(self.train, name)
@@ -166,24 +176,26 @@ class Trial:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all that its numbers depend on: equal digests train alike, for however many epochs."""
+        """SHA-256 over everything that its numbers depend on except the number of epochs."""
         endless = replace(self, train=replace(self.train, epochs=0))
         return hashlib.sha256(to_json(endless).encode()).hexdigest()
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Self:
+    def of(cls, plain: Plain) -> Self:
         """The trial whose `to_json` gave these plain values."""
-        train, source = dict(record["train"]), dict(record["source"])
-        rules = {"early_stopping": EarlyStopping, "reduce_lr_on_plateau": ReduceLROnPlateau}
-        train |= {name: None if train[name] is None else rule(**train[name]) for name, rule in rules.items()}
+        source = dict(plain["source"])
         source["files"] = tuple((name, text) for name, text in source["files"])
-        names = {name: tuple(record[name]) for name in ("data_params", "model_params", "searched")}
-        params = decode(record["params"])
-        return cls(**{**record, **names, "params": params, "source": Source(**source), "train": TrainSettings(**train)})
+        names = {name: tuple(plain[name]) for name in ("data_params", "model_params", "searched")}
+        made = {
+            "params": decode(plain["params"]),
+            "source": Source(**source),
+            "train": TrainSettings.of(plain["train"]),
+        }
+        return cls(**{**plain, **names, **made})
 
 
-def to_json(record: Any) -> str:
-    """A record as JSON text with sorted keys; parameters as `values.encode` writes them."""
+def to_json(record: DataclassInstance) -> str:
+    """A record as JSON text with sorted keys; parameters as `json_values.encode` writes them."""
     plain = asdict(record)
     if isinstance(record, Trial):
         plain["params"] = encode(plain["params"])

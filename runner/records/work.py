@@ -1,4 +1,4 @@
-"""What the driver orders and decides, and what it notes when a worker is lost."""
+"""What the driver orders and decides, and what it records when a worker is lost."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from runner.records.report import FailureKind, Snapshot
 from runner.records.trial import Trial
 
 VerdictKind = Literal["keep", "complete", "stop", "fail"]
-DIVERGED = "diverged:"  # begins the reason of a trial whose loss is not finite
+DIVERGED = "diverged:"  # how the reason begins if a trial's loss is not finite
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """The driver's order for one trial's turn.
+    """The order for one trial's turn.
 
     Args:
-        trial: whose turn it is; a trial new to the worker is seated first.
+        trial: the trial; a worker that does not have it gives it a seat first.
         round: the trial's own round, from 0.
-        keep_best: before stepping, keep a copy of the weights (the last epoch was the best so far).
-        learning_rate: before stepping, set the optimizer's learning rate.
-        until: the step at which the turn ends, where it is repeated; None for what the trial's settings say: they said
-            something else if it has been given more epochs since.
+        keep_best: before the first step, copy the weights, because the last epoch was the best so far.
+        learning_rate: before the first step, set the optimizer's learning rate; None to leave it.
+        until: the step at which a repeated turn ends; None to follow the trial's settings, which may have changed since
+            the turn was first done (more epochs).
     """
 
     trial: Trial
@@ -34,14 +34,14 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What the driver decides for a trial at the barrier.
+    """What the driver decides about a trial at the barrier.
 
     Args:
-        kind: keep on; complete (all epochs done); stop (a rule says so); fail.
-        reason: why a rule stopped it or why it failed.
-        keep_best: the epoch just ended is the best so far and its weights may be restored later.
-        learning_rate: learning rate to set before the next step.
-        restore_best: the trial's result is the kept best weights, not the last ones.
+        kind: keep (train on); complete (all epochs are done); stop (a rule ends it); fail.
+        reason: why a rule stopped it, or why it failed.
+        keep_best: the epoch that just ended is the best so far, and its weights may be restored later.
+        learning_rate: learning rate to set before the next step; None to leave it.
+        restore_best: the trial's result is the copy of its best weights, not its last weights.
         keeps_model: False if a trial that ends has no weights worth keeping.
         by: who ends the trial: a rule's name in the config, `training` or `failure`; empty if it goes on.
     """
@@ -56,17 +56,17 @@ class Verdict:
 
     @property
     def ends(self) -> bool:
-        """True where the trial leaves its slot."""
+        """Whether the trial leaves its slot."""
         return self.kind != "keep"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
-    """How a trial that has no seat gets one again, and its state.
+    """How a trial that has lost its seat gets a new one in the same state.
 
     Args:
-        snapshot: where to begin; None for the trial's beginning.
-        orders: the turns since then, to be repeated.
+        snapshot: the state to start from; None for the trial's beginning.
+        orders: the turns since then, which are repeated.
     """
 
     trial: Trial
@@ -79,9 +79,9 @@ class Incident:
     """A trial has lost its worker.
 
     Args:
-        round: the turn it happened in.
+        round: the turn in which it happened.
         kind: as `Failure.kind`.
-        noticed_s: seconds since the epoch.
+        noticed_s: seconds since the Unix epoch.
     """
 
     trial_id: str

@@ -1,1 +1,1 @@
-"""Reads sweeps from their journals, running or finished: finds, ranks, exports."""
+"""Reads sweeps from their journals, running or ended: finds, ranks, exports."""

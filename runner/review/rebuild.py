@@ -1,13 +1,10 @@
-"""The script that goes with an exported model and builds it from its code and weights, without this program."""
+"""The script in an export that rebuilds the model from its code and weights, without this program."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import PurePosixPath
 from string import Template
-from typing import Any
 
-from runner.records import decode
+from runner.records import Trial
 
 _SCRIPT = Template('''\
 """Rebuilds the trained model from its code and weights: `python rebuild.py`, or `from rebuild import model`."""
@@ -40,7 +37,7 @@ class Data:
 
 
 def rows_of(part):
-    """The first rows of a part of the data, as training got them."""
+    """The first rows of a part of the data, as training receives them."""
     if part is None:
         return None
     if isinstance(part, dict):
@@ -56,7 +53,7 @@ def rows_of(part):
 
 
 def first_batch():
-    """One training batch: a step that is not traced needs values."""
+    """One training batch, because a step that is not traced needs values."""
     data = Data.of(experiment.load_data(**$data_params))
     train = data.train
     if hasattr(train, "element_spec"):
@@ -70,12 +67,12 @@ def first_batch():
 
 
 def fits():
-    """Whether there is a variable for each saved weight."""
+    """Whether the model has a variable for each saved weight."""
     return [tuple(weight.shape) for weight in model.weights] == [weight.shape for weight in weights]
 
 
 def create_variables():
-    """Creates those that `build_model` leaves to the first step of training, or of validation."""
+    """Creates the variables that `build_model` leaves to the first step of training or of validation."""
     for step in (model.train_step, model.test_step):
         if fits():
             return
@@ -107,19 +104,18 @@ if __name__ == "__main__":
 ''')
 
 
-def rebuild_script(record: Mapping[str, Any], batch: str) -> str:
-    """The text of `rebuild.py`, to lie beside `weights.npz` and the folder `source`.
+def rebuild_script(trial: Trial, batch: str) -> str:
+    """The text of `rebuild.py`, which belongs beside `weights.npz` and the folder `source`.
 
     Args:
-        record: the trial's, as the journal has it.
+        trial: the model's trial.
         batch: as `Facts.batch`.
     """
-    params = decode(record["params"])
     return _SCRIPT.substitute(
-        file=repr(PurePosixPath(record["source"]["path"]).name),
-        seed=record["seed"],
-        params={name: params[name] for name in record["model_params"]},
-        data_params={name: params[name] for name in record["data_params"]},
-        batch_size=record["train"]["batch_size"],
+        file=repr(trial.source.module),
+        seed=trial.seed,
+        params={name: trial.params[name] for name in trial.model_params},
+        data_params={name: trial.params[name] for name in trial.data_params},
+        batch_size=trial.train.batch_size,
         batch=batch or "None",
     )

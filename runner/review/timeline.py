@@ -1,26 +1,27 @@
-"""Where a sweep's time went: each turn's waiting, the sweep's totals, and a timeline for a trace viewer. Pure."""
+"""Where a sweep's time went: the totals, and a timeline for a trace viewer."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-_PHASES = ("seat_s", "swap_s", "compute_s", "evaluate_s")
+from runner.journal import BarrierRow, JournalReader, TurnRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overheads:
-    """A sweep's totals, in seconds.
+    """A sweep's totals.
 
     Args:
-        startup_s: from the sweep's creation to the first turn.
-        training_s: from the first turn's start to the last commit.
-        seat_s: building and tracing, over all slots.
-        swap_s: putting one trial's variables in another's place, over all slots.
-        wait_s: slots that had reported and waited for the barrier, over all slots.
-        log_s: the journal's commits, while all slots wait.
-        utilisation: share of the slots' time, while training, that was spent in steps and validation.
+        startup_s: seconds from the sweep's creation to the first turn.
+        training_s: seconds from the first turn's start to the last commit.
+        seat_s: seconds of building and tracing, summed over the slots.
+        swap_s: seconds of exchanging trials' variables, summed over the slots.
+        wait_s: seconds of waiting for the barrier, summed over the slots.
+        log_s: seconds of the journal's commits, while all slots wait.
+        utilisation: share of the slots' training time that was spent in steps and validation.
     """
 
     startup_s: float
@@ -32,25 +33,38 @@ class Overheads:
     utilisation: float
 
 
-def summarize(
-    created_s: float, turns: Sequence[Mapping[str, Any]], barriers: Sequence[Mapping[str, Any]]
-) -> Overheads | None:
+def summarize(created_s: float, turns: Sequence[TurnRow], barriers: Sequence[BarrierRow]) -> Overheads | None:
     """The totals; None for a sweep without a turn."""
     if not turns or not barriers:
         return None
-    began = min(turn["started_s"] for turn in turns)
-    ended = max(barrier["committed_s"] or barrier["reported_s"] for barrier in barriers)
-    slots = len({turn["slot"] for turn in turns})
-    busy = sum(turn["compute_s"] + turn["evaluate_s"] for turn in turns)
+    began = min(row.turn.started_s for row in turns)
+    ended = max(barrier.ended_s for barrier in barriers)
+    slots = len({row.slot for row in turns})
+    busy = sum(row.turn.compute_s + row.turn.evaluate_s for row in turns)
     return Overheads(
         startup_s=began - created_s,
         training_s=ended - began,
-        seat_s=sum(turn["seat_s"] for turn in turns),
-        swap_s=sum(turn["swap_s"] for turn in turns),
+        seat_s=sum(row.turn.seat_s for row in turns),
+        swap_s=sum(row.turn.swap_s for row in turns),
         wait_s=sum(waits(turns, barriers)),
-        log_s=sum(map(_commit_s, barriers)),
+        log_s=sum(barrier.commit_s for barrier in barriers),
         utilisation=busy / (slots * (ended - began)) if ended > began else 0.0,
     )
+
+
+def overheads_of(folder: Path) -> Overheads | None:
+    """The totals of a sweep; None for one without a turn."""
+    with JournalReader(folder) as reader:
+        return summarize(reader.sweep().created_ms / 1000, reader.turns(), reader.barriers())
+
+
+def write_timeline(folder: Path) -> Path:
+    """Writes the sweep's timeline for chrome://tracing or Perfetto; returns the file."""
+    with JournalReader(folder) as reader:
+        trace = timeline(reader.turns(), reader.barriers())
+    file = folder / "timeline.json"
+    file.write_text(json.dumps(trace), encoding="utf-8")
+    return file
 
 
 def describe(found: Overheads) -> str:
@@ -62,68 +76,61 @@ def describe(found: Overheads) -> str:
     )
 
 
-def waits(turns: Iterable[Mapping[str, Any]], barriers: Sequence[Mapping[str, Any]]) -> list[float]:
-    """For each slot and barrier, the seconds between its last turn's end and the last report of all.
+def waits(turns: Iterable[TurnRow], barriers: Sequence[BarrierRow]) -> list[float]:
+    """For each slot and barrier, the seconds between the end of the slot's last turn and the last report.
 
-    Clocks of workers and driver are the same on one machine; on several, a skew shows as waiting, never below zero.
+    Workers and driver share a clock on one machine. On several machines a skew counts as waiting; no wait is negative.
     """
     last_ends: dict[tuple[int, int], float] = {}
-    numbers = _numbers(turns, barriers)
-    for turn, number in numbers:
-        key = (number, turn["slot"])
-        last_ends[key] = max(last_ends.get(key, 0.0), turn["ended_s"])
-    reported = {number: barrier["reported_s"] for number, barrier in enumerate(barriers)}
-    return [max(0.0, reported[number] - end) for (number, _), end in last_ends.items()]
+    for row, number in _numbers(turns, barriers):
+        key = (number, row.slot)
+        last_ends[key] = max(last_ends.get(key, 0.0), row.turn.ended_s)
+    return [max(0.0, barriers[number].reported_s - end) for (number, _), end in last_ends.items()]
 
 
-def timeline(turns: Sequence[Mapping[str, Any]], barriers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def timeline(turns: Sequence[TurnRow], barriers: Sequence[BarrierRow]) -> dict[str, object]:
     """The sweep in the Trace Event Format, which chrome://tracing and Perfetto open.
 
     Source: https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
     """
-    events: list[dict[str, Any]] = [
+    events: list[dict[str, object]] = [
         {"name": "thread_name", "ph": "M", "pid": 1, "tid": slot, "args": {"name": f"slot {slot}"}}
-        for slot in sorted({turn["slot"] for turn in turns})
+        for slot in sorted({row.slot for row in turns})
     ]
     events.append({"name": "thread_name", "ph": "M", "pid": 1, "tid": -1, "args": {"name": "driver"}})
-    for turn, number in _numbers(turns, barriers):
-        events += _turn_events(turn, barriers[number])
+    for row, number in _numbers(turns, barriers):
+        events += _turn_events(row, barriers[number])
     for barrier in barriers:
-        committed = barrier["committed_s"] or barrier["reported_s"]
-        events.append(_event("round", -1, barrier["began_s"], barrier["reported_s"], {"number": barrier["number"]}))
-        events.append(_event("commit", -1, barrier["reported_s"], committed, {}))
+        events.append(_event("round", -1, barrier.began_s, barrier.reported_s, {"number": barrier.number}))
+        events.append(_event("commit", -1, barrier.reported_s, barrier.ended_s, {}))
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
 
-def _turn_events(turn: Mapping[str, Any], barrier: Mapping[str, Any]) -> list[dict[str, Any]]:
-    label = {"trial": turn["trial"], "round": turn["round"], "step": turn["step"], "epoch": turn["epoch"]}
-    start = turn["started_s"] - turn["seat_s"]  # seating comes before the turn's own clock starts
-    waited, logged = max(0.0, barrier["reported_s"] - turn["ended_s"]), _commit_s(barrier)
-    costs = {phase: turn[phase] for phase in _PHASES} | {"wait_s": waited, "log_s": logged}
-    events = [_event(f"trial {turn['trial']}", turn["slot"], start, turn["ended_s"], label | costs)]
-    for phase in _PHASES:
-        if turn[phase] > 0:
-            events.append(_event(phase.removesuffix("_s"), turn["slot"], start, start + turn[phase], label))
-            start += turn[phase]
+def _turn_events(row: TurnRow, barrier: BarrierRow) -> list[dict[str, object]]:
+    turn = row.turn
+    label = {"trial": row.trial, "round": row.round, "step": row.step, "epoch": row.epoch}
+    phases = {"seat": turn.seat_s, "swap": turn.swap_s, "compute": turn.compute_s, "evaluate": turn.evaluate_s}
+    start = turn.started_s - turn.seat_s  # building the model comes before the turn's own clock starts
+    waits_s = {"wait_s": max(0.0, barrier.reported_s - turn.ended_s), "log_s": barrier.commit_s}
+    costs = {f"{phase}_s": seconds for phase, seconds in phases.items()} | waits_s
+    events = [_event(f"trial {row.trial}", row.slot, start, turn.ended_s, label | costs)]
+    for phase, seconds in phases.items():
+        if seconds > 0:
+            events.append(_event(phase, row.slot, start, start + seconds, label))
+            start += seconds
     return events
 
 
-def _commit_s(barrier: Mapping[str, Any]) -> float:
-    return float((barrier["committed_s"] or barrier["reported_s"]) - barrier["reported_s"])
-
-
-def _event(name: str, tid: int, start_s: float, end_s: float, args: Mapping[str, Any]) -> dict[str, Any]:
+def _event(name: str, tid: int, start_s: float, end_s: float, args: Mapping[str, object]) -> dict[str, object]:
     times = {"ts": start_s * 1e6, "dur": max(0.0, end_s - start_s) * 1e6}
     return {"name": name, "ph": "X", "pid": 1, "tid": tid, **times, "args": dict(args)}
 
 
-def _numbers(
-    turns: Iterable[Mapping[str, Any]], barriers: Sequence[Mapping[str, Any]]
-) -> list[tuple[Mapping[str, Any], int]]:
-    """Each turn with the barrier it ended at: the first whose reports came after it."""
+def _numbers(turns: Iterable[TurnRow], barriers: Sequence[BarrierRow]) -> list[tuple[TurnRow, int]]:
+    """Each turn with the index of the barrier that it ended at: the first one whose reports came after the turn."""
     found, number = [], 0
-    for turn in sorted(turns, key=lambda turn: turn["ended_s"]):
-        while number < len(barriers) - 1 and barriers[number]["reported_s"] < turn["ended_s"]:
+    for row in sorted(turns, key=lambda row: row.turn.ended_s):
+        while number < len(barriers) - 1 and barriers[number].reported_s < row.turn.ended_s:
             number += 1
-        found.append((turn, number))
+        found.append((row, number))
     return found

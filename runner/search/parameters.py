@@ -5,17 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from runner.config.origins import Key, Origins
-from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN, dimension_of
-from runner.config.schema import MAX_SEED, Train
-from runner.config.space import Choice, Dimension, Uniform
+from runner.config.origins import Key, Origins, Values
+from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN
+from runner.config.schema import Train, setting_type
+from runner.config.space import Choice, Dimension, Uniform, dimension_of
 from runner.errors import did_you_mean, received
-from runner.experiment.annotations import MismatchError, converted
+from runner.experiment.annotations import MismatchError, Type, converted
 from runner.experiment.signature import Parameter
-
-_MAX_COUNT = 2**31
 
 
 def canonical(name: str) -> str:
@@ -45,16 +42,16 @@ class Names:
     everywhere: frozenset[str]
     problems: list[str]
 
-    def params(self, scope: Key, written: Mapping[str, Any]) -> dict[str, Any]:
+    def params(self, scope: Key, written: Values) -> Values:
         """Fixed values by parameter, converted to the parameters' types."""
-        values: dict[str, Any] = {}
+        values: Values = {}
         for name, value in written.items():
             key = (*scope, "params", name)
             if self._known(key, name, scope):
-                self._value(key, name, value, values)
-        return values
+                self._add(key, canonical(f"params.{name}"), value, values)
+        return {name.removeprefix("params."): value for name, value in values.items()}
 
-    def space(self, scope: Key, written: Mapping[str, Any]) -> dict[str, Dimension]:
+    def space(self, scope: Key, written: Values) -> dict[str, Dimension]:
         """Dimensions by canonical name, in the order written."""
         space: dict[str, Dimension] = {}
         for name, text in written.items():
@@ -67,23 +64,20 @@ class Names:
             if canonical(name) in space:
                 self._say(key, "searched twice; params.NAME and NAME are the same parameter")
             try:
-                dimension = self._checked(key, canonical(name), dimension_of(text))
+                space[canonical(name)] = self._checked(canonical(name), dimension_of(text))
             except ValueError as err:
                 self._say(key, str(err))
-            else:
-                if dimension is not None:
-                    space[canonical(name)] = dimension
         return space
 
-    def points(self, scope: Key, written: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    def points(self, scope: Key, written: Sequence[Values]) -> tuple[Values, ...]:
         """Each point's values by canonical name."""
-        points: dict[str, dict[str, Any]] = {}
+        points: dict[str, Values] = {}
         for index, point in enumerate(written):
-            values: dict[str, Any] = {}
+            values: Values = {}
             for name, value in point.items():
                 key = (*scope, "search", "points", str(index), name)
                 if self._searchable(key, name, scope):
-                    self._value(key, canonical(name), value, values)
+                    self._add(key, canonical(name), value, values)
             same = points.setdefault(repr(sorted(values.items())), values)
             # In a mixed sweep points may differ only in what other members take.
             if same is not values and len(values) == len(point):
@@ -97,7 +91,7 @@ class Names:
         bare = parameter_name(canonical(name))
         if bare is not None:
             return self._known(key, bare, scope)
-        if name == "seed" or name.removeprefix("train.") in SEARCHED_TRAIN:
+        if name == "seed" or name in SEARCHED_TRAIN:
             return True
         self._say(key, f"cannot be searched; only {SEARCHABLE} can")
         return False
@@ -109,18 +103,18 @@ class Names:
         if name not in allowed:
             train = Train.model_fields
             hint = did_you_mean(name, allowed)
-            if not hint and (name in train or difflib.get_close_matches(name, train, n=1, cutoff=0.9)):
-                hint = f"; did you mean train.{difflib.get_close_matches(name, train, n=1)[0]}?"
+            if not hint and (close := difflib.get_close_matches(name, train, n=1, cutoff=0.9)):
+                hint = f"; did you mean train.{close[0]}?"
             self._say(key, f"the experiment has no such parameter{hint or f'; it has {listed(allowed)}'}")
         return False
 
-    def _value(self, key: Key, name: str, value: Any, values: dict[str, Any]) -> None:
+    def _add(self, key: Key, name: str, value: object, values: Values) -> None:
         try:
             values[name] = self._converted(name, value)
         except ValueError as err:
             self._say(key, str(err))
 
-    def _checked(self, key: Key, name: str, dimension: Dimension) -> Dimension | None:
+    def _checked(self, name: str, dimension: Dimension) -> Dimension:
         if isinstance(dimension, Uniform):
             try:
                 # Bounds that need conversion show that the parameter takes no float.
@@ -128,49 +122,30 @@ class Names:
                     return dimension
             except ValueError:
                 pass
-            wanted = self._allowed(name)
-            self._say(key, f"must be {wanted}, but this search draws floats; use a list or range(start, stop)")
-            return None
-        values: dict[str, Any] = {}
+            raise ValueError(
+                f"must be {self._type(name)}, but this search draws floats; use a list or range(start, stop)"
+            )
+        values: Values = {}
         for value in dimension.values:
-            try:
-                item = self._converted(name, value)
-            except ValueError as err:
-                self._say(key, str(err))
-                return None
+            item = self._converted(name, value)
             # By text: 1, 1.0 and True are three values, and a list is not hashable.
             if repr(item) in values:
-                self._say(key, f"{received(item)} is listed twice")
-                return None
+                raise ValueError(f"{received(item)} is listed twice")
             values[repr(item)] = item
         return Choice(tuple(values.values()))
 
-    def _converted(self, name: str, value: Any) -> Any:
-        bare = parameter_name(name)
-        if bare is None:
-            return self._setting(name, value)
+    def _converted(self, name: str, value: object) -> object:
+        allowed, bare = self._type(name), parameter_name(name)
         try:
-            return converted(value, self.parameters[bare].type)
+            return converted(value, allowed)
         except MismatchError:
-            several = f"{bare}={','.join(map(str, value))}" if isinstance(value, list) and value else ""
+            several = f"{bare}={','.join(map(str, value))}" if bare and isinstance(value, list) and value else ""
             hint = f"; to search several values write params.{several}" if 0 < len(several) <= 80 else ""
-            raise ValueError(f"must be {self._allowed(name)}; got {received(value)}{hint}") from None
+            raise ValueError(f"must be {allowed}; got {received(value)}{hint}") from None
 
-    def _setting(self, name: str, value: Any) -> Any:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if name == "seed":
-            fits = whole and 0 <= value <= MAX_SEED
-        else:
-            fits = (whole and 0 < value <= _MAX_COUNT) or (value is None and name == "train.steps_per_epoch")
-        if not fits:
-            raise ValueError(f"must be {self._allowed(name)}; got {received(value)}")
-        return value
-
-    def _allowed(self, name: str) -> str:
+    def _type(self, name: str) -> Type:
         bare = parameter_name(name)
-        if bare is not None:
-            return str(self.parameters[bare].type)
-        return f"a whole number from 0 to {MAX_SEED}" if name == "seed" else "a whole number above 0"
+        return setting_type(name) if bare is None else self.parameters[bare].type
 
 
 def listed(names: Iterable[str]) -> str:

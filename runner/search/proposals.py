@@ -1,4 +1,4 @@
-"""Members to trials: grid, random or listed points. Pure: the same config gives the same trials in the same order."""
+"""Proposes the trials of members: grid, random or listed points. The same config gives the same trials in order."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from runner.config.schema import MAX_TRIALS
 from runner.config.space import Choice, Dimension
 from runner.errors import ConfigError
 from runner.records import Trial
-from runner.search.members import Member
+from runner.search.members import Member, Point
 from runner.search.parameters import parameter_name
-
-Point = Mapping[str, Any]
 
 
 def propose_trials(members: Sequence[Member], config: Config) -> tuple[Trial, ...]:
     """Every trial of a sweep, member by member, in the order of its dimensions with the last varying fastest.
 
     Raises:
-        ConfigError: where there would be more trials than allowed.
+        ConfigError: there would be more trials than allowed.
     """
     problems = [problem for member in members for problem in _too_many(member, config)]
     if problems:
@@ -62,7 +60,7 @@ def _count(member: Member) -> int:
     return math.prod(len(values) for values in _finite(member.space).values())
 
 
-def _finite(space: Mapping[str, Dimension]) -> dict[str, tuple[Any, ...]]:
+def _finite(space: Mapping[str, Dimension]) -> dict[str, tuple[object, ...]]:
     return {name: dimension.values for name, dimension in space.items() if isinstance(dimension, Choice)}
 
 
@@ -78,7 +76,7 @@ def _points(member: Member, seed: int) -> Sequence[Point]:
     return _drawn(member.space, count, seed)
 
 
-def _without_repetition(finite: Mapping[str, tuple[Any, ...]], count: int, seed: int) -> list[Point]:
+def _without_repetition(finite: Mapping[str, tuple[object, ...]], count: int, seed: int) -> list[Point]:
     """Draws different points of a grid, without listing the grid."""
     total = math.prod(len(values) for values in finite.values())
     generator = random.Random(seed)
@@ -90,9 +88,9 @@ def _without_repetition(finite: Mapping[str, tuple[Any, ...]], count: int, seed:
     return [_at(finite, number) for number in chosen]
 
 
-def _at(finite: Mapping[str, tuple[Any, ...]], number: int) -> Point:
-    """The grid's point of that number, in the grid's order."""
-    point: dict[str, Any] = {}
+def _at(finite: Mapping[str, tuple[object, ...]], number: int) -> Point:
+    """The point at an index of the grid."""
+    point: dict[str, object] = {}
     for name in reversed(list(finite)):
         values = finite[name]
         number, index = divmod(number, len(values))
@@ -101,9 +99,9 @@ def _at(finite: Mapping[str, tuple[Any, ...]], number: int) -> Point:
 
 
 def _drawn(space: Mapping[str, Dimension], count: int, seed: int) -> list[Point]:
-    import optuna  # takes half a second, and only random sampling needs it
+    import optuna  # here, because it takes half a second and only random sampling needs it
 
-    distributions: dict[str, Any] = {
+    distributions: dict[str, object] = {
         # An index, because Optuna's categories cannot be lists.
         name: optuna.distributions.IntDistribution(0, len(dimension.values) - 1)
         if isinstance(dimension, Choice)
@@ -120,7 +118,7 @@ def _drawn(space: Mapping[str, Dimension], count: int, seed: int) -> list[Point]
     return [{name: _value(dimension, params[name]) for name, dimension in space.items()} for params in drawn]
 
 
-def _value(dimension: Dimension, drawn: Any) -> Any:
+def _value(dimension: Dimension, drawn: Any) -> object:
     return dimension.values[drawn] if isinstance(dimension, Choice) else float(drawn)
 
 

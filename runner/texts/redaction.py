@@ -1,4 +1,4 @@
-"""What must not be recorded: credentials in addresses, the environment's secrets, and what has the form of a secret."""
+"""Masks secrets in text: credentials in addresses, secrets of the environment, and texts in the form of a secret."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 from runner.texts.secret_shapes import TOKENS
 
 MASK = "***"
-MIN_SECRET = 8  # characters; shorter values are in any text by chance
-CUT = " …"  # the end of a text that goes on
-_LONGEST = 600  # characters of a text that is to be read at a glance
-_LONG = 24  # digits that are no number
-_TELLING = 4  # characters of a secret's beginning that are not in front of a cut by chance
+MIN_SECRET = 8  # characters; shorter values occur in any text by chance
+CUT = " …"  # end of a text that was cut
+_LONGEST = 600  # characters of a shortened text
+_LONG_NUMBER = 24  # digits; more than a number has
+_MIN_BEGINNING = 4  # characters; a shorter beginning of a secret may precede a cut by chance
 
-# `//user:password@`, with all that SQLAlchemy takes within a password, "@" among it; text ends at a space.
+# `//user:password@` with all characters that SQLAlchemy allows in a password, such as "@"; it ends at a space.
 _CREDENTIALS = re.compile(r"(?<=://)(?:[^:/@\s'\"]{0,256}+(?::[^@\s]{0,1024}+)?+@)++")
 _PASSWORD = re.compile(r"(?<=://)[^:/@\s'\"]{0,256}+:([^@\s]{1,1024}+)@")
 _QUERY = re.compile(r"(?<=[?&])([^=&?\s'\"]+)=[^&\s'\"]+")
-# What stands before a value: `Password=`, `AccountKey=`, `"api_key": "`, `MY_TOKEN=`; no comparison, not in an address.
+# The name before a value: `Password=`, `AccountKey=`, `"api_key": "`, `MY_TOKEN=`; not a comparison, not in an address.
 _NAME = re.compile(
     r"(?<![\w.%&?/@-])(?P<name>[A-Za-z][\w.-]{0,60}+)"
     r"(?P<close>['\"]?)(?P<before>\s{0,3}+)(?P<sign>=(?!=)|:(?![:/]))(?P<after>\s{0,3}+)(?P<quote>[bru]?['\"])?"
@@ -32,25 +32,25 @@ _SIGNATURES = {"sig", "signature", "x-amz-signature", "x-amz-credential", "x-goo
 _SECRET_WORDS = {"password", "passwd", "pwd", "passphrase", "passcode", "secret", "secrets", "token", "credential"}
 _SECRET_WORDS |= {"credentials", "creds"}
 _PASSWORD_ENDS = ("password", "passwd", "pwd", "passphrase", "passcode", "pass", "accountkey", "accesskey")
-# Within names of environment variables, which often have no underscore: PGPASSWORD, MYSECRET.
+# Parts of the names of environment variables, which often have no underscore: PGPASSWORD, MYSECRET.
 _SECRET_PART = re.compile("PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|WEBHOOK|CONN(?:ECTION)?_?STR")
 _SECRET_END = re.compile(r"[A-Z0-9]_+(?:PASS|PAT|AUTH|PWD|JWT|SAS|DSN|COOKIE|BEARER)(?:_?\d+)?$")
 _KEY_OF = {"api", "access", "account", "auth", "encryption", "private", "secret", "signing", "ssh"}
 _JOINED = ("apikey", "accesskey", "secretkey", "accountkey", "authtoken", "accesstoken", "dbpass")
-_PARTS = ("pass", "pwd", "secret", "token", "cred", "key", "webhook")  # one is in each secret's name
+_PARTS = ("pass", "pwd", "secret", "token", "cred", "key", "webhook")  # each name of a secret has one of them
 _CAPITALS = ("_PAT", "_AUTH", "_JWT", "_SAS", "_DSN", "_COOKIE", "_BEARER", "CONNECTION", "CONN_STR")
-# Tokens of a vocabulary are no secrets, and common parameters of a text model.
+# Tokens of a vocabulary, which are common parameters of text models and no secrets.
 _TOKEN_OF = {"bos", "cls", "end", "eos", "mask", "oov", "pad", "padding", "sep", "start", "stop", "unk", "unknown"}
 _PASS_OF = {"admin", "db", "ftp", "http", "ldap", "login", "mail", "mysql", "pg", "postgres", "proxy", "redis", "root"}
 _PASS_OF |= {"smtp", "ssh", "user"}
 _MODES = {"anonymous", "disabled", "enabled", "kerberos", "negotiate", "optional", "required"}  # values of `*_AUTH`
 
 
-@functools.lru_cache(maxsize=4096)  # asked for every name in a text
+@functools.lru_cache(maxsize=4096)  # called for every name in a text
 def is_secret_name(name: str) -> bool:
     """True for `api_key`, `db.password`, `HF_TOKEN`, `clientSecret`; not for `key_dim`, `max_tokens`, `pad_token`.
 
-    True for `PGPASSWORD` and `CI_PAT` too: in capitals, as environment variables are written, a part of a word or an
+    True for `PGPASSWORD` and `CI_PAT` too: in a name in capitals, as environment variables have, a part of a word or an
     abbreviation at the end is enough. `PWD` alone is a folder.
     """
     if name.isupper():
@@ -68,7 +68,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def secret_shape(text: str) -> str | None:
-    """What kind of secret is in a text by its form alone, such as "a GitHub token"; None where nothing is."""
+    """The kind of the secret that a text has by its form, such as "a GitHub token"; None if it has none."""
     if "://" in text and _PASSWORD.search(text):
         return "an address with a password"
     if _without_named_values(text) != text or _QUERY.sub(_query_masked, text) != text:
@@ -77,10 +77,10 @@ def secret_shape(text: str) -> str | None:
 
 
 def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """The secrets of an environment, by the variables' names, the longest first.
+    """The secrets of an environment by the names of their variables, longest first.
 
-    A variable that is named like a secret is one, but for the path of a file that holds it; of others the password in
-    an address is one.
+    The value of a variable that is named like a secret is one, unless it is the path of an existing file. Of other
+    variables the password in an address is one.
     """
     named = {name: value for name, value in environment.items() if is_secret_name(name) or name.endswith("_KEY")}
     found = {name: value for name, value in named.items() if value not in _MODES and not os.path.exists(value)}
@@ -92,10 +92,10 @@ def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """A text without credentials in its addresses, without the given secrets, and without what looks like one.
+    """A text without credentials in its addresses, without the given secrets, and without what looks like a secret.
 
-    Of a text that `shortened` has cut within a secret, what is left of that is taken out too. The time grows with the
-    text's length alone.
+    If `shortened` cut the text within a secret, the rest of the secret is removed too. The time is linear in the length
+    of the text.
     """
     for secret in secrets:
         text = _without_beginning(text.replace(secret, MASK), secret)
@@ -105,14 +105,14 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def shortened(text: str) -> str:
-    """The beginning of a long text, for a line; without credentials, which half an address does not show as such."""
+    """The beginning of a long text, redacted first because credentials in half an address cannot be recognised."""
     text = redact(text)
     return text if len(text) <= _LONGEST else text[:_LONGEST] + CUT
 
 
 def without_credentials(uri: str) -> str:
-    """A tracking URI that leads to the same place without user name, password and secret query values."""
-    if uri.startswith(("http://", "https://")):  # a port and an "@" in the path are no credentials there
+    """A tracking URI of the same place without user name, password and secret query values."""
+    if uri.startswith(("http://", "https://")):  # a port, or an "@" in the path, is no credential there
         parts = urlsplit(uri)
         return _without_secret_values(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
     return redact(uri)
@@ -120,7 +120,7 @@ def without_credentials(uri: str) -> str:
 
 def _without_beginning(text: str, secret: str) -> str:
     if CUT in text:
-        for length in range(len(secret) - 1, _TELLING - 1, -1):
+        for length in range(len(secret) - 1, _MIN_BEGINNING - 1, -1):
             text = text.replace(secret[:length] + CUT, MASK + CUT)
     return text
 
@@ -137,7 +137,7 @@ def _without_secret_values(text: str) -> str:
 
 
 def _may_name_a_secret(text: str) -> bool:
-    """False where `is_secret_name` holds for no word: plain searches, which cost little in a long text."""
+    """False if `is_secret_name` holds for no word; plain searches, because they are fast in long texts."""
     lower = text.lower()
     return any(part in lower for part in _PARTS) or any(part in text for part in _CAPITALS)
 
@@ -164,10 +164,10 @@ def _without_named_values(text: str) -> str:
 
 
 def _is_secret_value(name: str, value: str, match: re.Match[str]) -> bool:
-    """Whether what stands after a secret's name is its value, and not code or a part of a sentence."""
+    """Whether the text after a secret's name is its value, and not code or part of a sentence."""
     if value in _NO_VALUES or value.startswith(MASK):
         return False
-    has_letters = bool(re.search("[A-Za-z]", value)) or len(value) >= _LONG
+    has_letters = bool(re.search("[A-Za-z]", value)) or len(value) >= _LONG_NUMBER
     is_random = len(value) >= MIN_SECRET and has_letters and bool(re.search(r"\d", value))
     is_word = len(value) >= MIN_SECRET and not re.search(r"\s", value)
     if match["quote"]:
@@ -180,17 +180,17 @@ def _is_secret_value(name: str, value: str, match: re.Match[str]) -> bool:
 
 
 def _is_password(name: str) -> bool:
-    """Names whose value is a secret however short it is and whatever it looks like."""
+    """Whether every value of this name is a secret, whatever its length and form."""
     return name.lower().endswith(_PASSWORD_ENDS)
 
 
 def _is_variable(value: str) -> bool:
-    """True for code that hands on a secret, such as `api_key=config.api_key`: no value, but the name of one."""
+    """True for code that passes a secret by its name, such as `api_key=config.api_key`."""
     return value.replace(".", "_").isidentifier() and is_secret_name(value.rpartition(".")[2])
 
 
 def _masked(match: re.Match[str]) -> str:
-    """The match with its group `secret` masked, where it has one, else all of it."""
+    """The match with its group `secret` masked; all of it masked if it has no such group."""
     if "secret" not in match.re.groupindex:
         return MASK
     begin, end = match.start("secret") - match.start(), match.end("secret") - match.start()

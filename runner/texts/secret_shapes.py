@@ -1,8 +1,8 @@
-"""How secrets look that are known by their form alone, as the rules of public scanners describe them.
+"""Patterns of secrets that are recognised by their form alone, taken from the rules of public scanners.
 
-A shape is looked for only where its marker is in the text, which a plain search finds, so that texts of megabytes cost
-milliseconds. Each pattern begins at a place where no other match can begin within what it then reads, and reads bounded
-or possessive parts: its time grows with the text's length and never faster.
+A pattern is searched for only if one of its markers is in the text. Plain searches find the markers, so that megabytes
+of text take milliseconds. No match of a pattern can start within what another match reads, and the parts of a
+pattern are bounded or possessive, so that its time is linear in the length of the text.
 
 Source: https://github.com/gitleaks/gitleaks, `config/gitleaks.toml`, and the services' own documentation.
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 _ALNUM = "[A-Za-z0-9]"
 _WORD = "[A-Za-z0-9_-]"
-_ALONE = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt]))"  # a token begins here, and not within a longer one
-_WITH_DIGIT = r"(?=[A-Za-z_-]{0,200}\d)"  # words have none, tokens some
+_ALONE = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt]))"  # a token starts here, not within a longer word
+_WITH_DIGIT = r"(?=[A-Za-z_-]{0,200}\d)"  # words have no digits, tokens do
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,9 +23,9 @@ class Shape:
     """One kind of secret.
 
     Args:
-        what: what it is, for an error.
-        markers: texts of which one is in each secret of the kind.
-        pattern: matches the whole secret; where it has a group `secret`, that alone is to be masked.
+        what: its name in an error.
+        markers: each secret of the kind has one of these texts.
+        pattern: matches the whole secret; if it has a group `secret`, only the group is masked.
     """
 
     what: str
@@ -33,12 +33,12 @@ class Shape:
     pattern: re.Pattern[str] = field(repr=False)
 
     def is_possible(self, text: str) -> bool:
-        """False where no secret of this kind can be in the text."""
+        """False if the text cannot have a secret of this kind."""
         return any(marker in text for marker in self.markers)
 
 
 def _token(what: str, begins: str | tuple[str, ...], rest: str) -> Shape:
-    """A token that begins with one of these texts; `rest` is the pattern of what follows."""
+    """The shape of a token that begins with one of these texts; `rest` is the pattern of what follows."""
     markers = (begins,) if isinstance(begins, str) else begins
     alternatives = "|".join(re.escape(marker) for marker in markers)
     return Shape(what=what, markers=markers, pattern=re.compile(f"{_ALONE}(?:{alternatives}){rest}"))
@@ -52,7 +52,7 @@ _BREAK = r"(?:\s|\\[rn]){1,8}+"
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:[^-]{0,20000}+(?:-(?!----)[^-]{0,20000}+){0,20}+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-    rf"|(?:{_BREAK}[A-Za-z0-9+/=]{{40,}}+)++(?:{_BREAK}[A-Za-z0-9+/=]{{1,39}}+(?![\w ]))?)"  # its end was cut off
+    rf"|(?:{_BREAK}[A-Za-z0-9+/=]{{40,}}+)++(?:{_BREAK}[A-Za-z0-9+/=]{{1,39}}+(?![\w ]))?)"  # cut within the key
 )
 
 TOKENS = (
@@ -109,4 +109,4 @@ TOKENS = (
     _webhook("a Zapier webhook", "hooks.zapier.com/", r"hooks\.zapier\.com/hooks/catch/", r"[\w/-]{5,100}+"),
     _webhook("an IFTTT webhook", "maker.ifttt.com/", r"/with/key/", f"{_WORD}{{10,100}}+"),
 )  # fmt: skip
-"""Every shape that stands for itself; credentials in addresses and named values are `redaction`'s."""
+"""All shapes; `redaction` finds credentials in addresses and values after a secret's name itself."""

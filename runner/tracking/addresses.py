@@ -1,4 +1,4 @@
-"""Addresses of tracking stores: where a sqlite store lies, and which addresses mean one store."""
+"""Addresses of tracking stores: the file of a sqlite store, and whether two addresses mean the same store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ARTIFACTS = "mlartifacts"  # beside a sqlite store's file
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The absolute path of a sqlite store as SQLAlchemy reads it, which may undo `%20`; None for any other store.
+    """The absolute path of a sqlite store as SQLAlchemy reads it, with `%20` decoded; None for any other store.
 
     Raises:
         ConfigError: SQLAlchemy cannot read the address.
@@ -27,37 +27,37 @@ def sqlite_file(uri: str) -> Path | None:
         database = make_url(uri).database
     except (ArgumentError, ValueError) as err:
         raise ConfigError(
-            f"tracking.uri={redact(uri)}: no address of a sqlite file; write sqlite:/// before its path, as in "
+            f"tracking.uri={redact(uri)}: not the address of a sqlite file; write sqlite:/// before its path, as in "
             "sqlite:///mlflow.db or sqlite:////PATH/mlflow.db"
         ) from err
     return Path(database).absolute() if database and database != ":memory:" else None
 
 
 def sqlite_uri(uri: str, file: Path) -> str:
-    """The address of a sqlite store with this file in place of its own; its path may have any characters.
+    """The address of a sqlite store with another file; the path may contain any characters.
 
     Raises:
-        StoreUnavailableError: SQLAlchemy (before 2.1) has no way to write such a path.
+        StoreUnavailableError: SQLAlchemy (before 2.1) cannot write such a path.
     """
     plain = f"sqlite:///{file}"
     if make_url(plain).database == str(file):
         return plain + uri[uri.find("?") :] if "?" in uri else plain
-    # With the driver's name, since MLflow takes what follows `sqlite:///` for a path as it is, and makes its folder.
+    # With the driver's name, because MLflow takes the text after `sqlite:///` literally and makes its folder.
     written = make_url(uri).set(drivername="sqlite+pysqlite", database=str(file)).render_as_string(hide_password=False)
     if make_url(written).database != str(file):
-        raise StoreUnavailableError(f"{file}: no MLflow store can be in a folder of such a name; set tracking.uri")
+        raise StoreUnavailableError(f"{file}: MLflow cannot keep a store in a folder of this name; set tracking.uri")
     return written
 
 
 def store_name(uri: str, home: str) -> str:
-    """How the journal's ledger calls a store.
+    """The name of a store in the journal's ledger.
 
     Args:
         uri: the store's tracking URI.
-        home: that of the sweep's config, without credentials.
+        home: the URI in the sweep's config, without credentials.
 
     Returns:
-        `HOME` where both are one store, else an address that does not depend on the working directory.
+        `HOME` if both are the same store, else an address that does not depend on the working directory.
     """
     address, own = _address(uri), _address(home)
     return HOME if address == own else address

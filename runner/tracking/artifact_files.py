@@ -1,7 +1,7 @@
-"""Artifacts of a store that keeps them as files on this machine: another name of a file instead of a copy of it.
+"""Artifacts of a store that keeps them as files on this machine: hard links instead of copies.
 
-Two names of one inode are safe here: a model's file is written once, under another name, and never changed; whatever
-replaces it, in the sweep's folder or in the store, replaces the name.
+Two names of one inode are safe here: a model's file is written once, under a temporary name, and never changed. A
+replacement, in the sweep's folder or in the store, replaces the name.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from runner.texts.storable import shown
 
 MODEL_FILE = "data/model.keras"  # in the folder of an MLflow model
 _LINKING = ".linking."
-# Another file system; one without hard links, or with no more of them; a file that is another user's.
+# Another file system; no hard links there, or no more of them; a file of another user.
 _NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES, errno.ENOSYS}
 
 
 def folder_of(artifact_uri: str) -> Path | None:
-    """The folder in which a run's or a model's artifacts are files; None where they are elsewhere."""
-    if urlsplit(artifact_uri).scheme not in ("", "file"):  # MLflow's own repositories may need a package, or a server
+    """The folder of a run's or a model's artifacts; None if they are not files on this machine."""
+    if urlsplit(artifact_uri).scheme not in ("", "file"):  # other repositories of MLflow need packages or a server
         return None
     return Path(LocalArtifactRepository(artifact_uri).artifact_dir)
 
 
 def link(file: Path, target: Path) -> bool:
-    """Makes `target` another name of the file, in the place of whatever has that name.
+    """Makes `target` a hard link to the file; replaces an existing target.
 
     Returns:
-        False where the file systems do not allow it; then nothing was changed.
+        False if the file system does not allow it; then nothing was changed.
 
     Raises:
-        OSError: the disk is full, say.
+        OSError: the link failed for another reason, such as a full disk.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(_LINKING + target.name)
@@ -50,7 +50,7 @@ def link(file: Path, target: Path) -> bool:
             return False
         raise
     partial.replace(target)
-    partial.unlink(missing_ok=True)  # a rename between two names of the same file does nothing
+    partial.unlink(missing_ok=True)  # renaming one name of a file to another name of it does nothing
     return True
 
 
@@ -64,7 +64,7 @@ def write_texts(folder: Path, files: Mapping[str, str]) -> None:
 
 @contextmanager
 def renamed(file: Path, name: str, staging: Path | None) -> Iterator[Path]:
-    """The file under another name, without a copy: an artifact takes its file's name."""
+    """The file under another name, without a copy, because an artifact is named like its file."""
     with tempfile.TemporaryDirectory(dir=staging) as folder:
         path = Path(folder, name)
         path.symlink_to(file.absolute())

@@ -1,17 +1,16 @@
-"""MLflow's client, sending only texts that every store takes: valid, without NUL, no longer than the strictest allows.
+"""MLflow's client, limited to texts that every store takes: valid Unicode, no NUL, no longer than the strictest limit.
 
-Sources: mlflow 3.17, `mlflow/utils/validation.py`, and the columns that it makes in PostgreSQL 15, which checks their
-lengths as sqlite does not; some are shorter than `mlflow/store/tracking/dbmodels/models.py` says.
+Sources: mlflow 3.17, `mlflow/utils/validation.py`, and the columns that it makes in PostgreSQL 15, which enforces their
+lengths (sqlite does not). Some columns are shorter than `mlflow/store/tracking/dbmodels/models.py` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunTag
 
 from runner.texts.storable import shown
 from runner.tracking.metric_keys import MAX_KEY
@@ -22,21 +21,21 @@ _RUN_NAME = 250
 _EXPERIMENT = 256
 _USER = 256
 _MODEL = 500
-_OWN_TAGS = {"mlflow.runName": _RUN_NAME, "mlflow.user": _USER}  # they are columns of their own, too
+_OWN_TAGS = {"mlflow.runName": _RUN_NAME, "mlflow.user": _USER}  # these have columns of their own
 
 
 class StrictClient(MlflowClient):  # type: ignore[misc]
-    """`MlflowClient`, for the calls by which the projection sends texts."""
+    """`MlflowClient`, for the calls that send texts."""
 
-    def get_experiment_by_name(self, name: str) -> Any:
-        """As MLflow's, by the name under which `create_experiment` makes it."""
+    def get_experiment_by_name(self, name: str) -> Experiment | None:
+        """As MLflow's, by the name that `create_experiment` gives it."""
         return super().get_experiment_by_name(_name(name, _EXPERIMENT))
 
     def create_experiment(self, name: str, artifact_location: str | None = None) -> str:
         """As MLflow's."""
         return str(super().create_experiment(_name(name, _EXPERIMENT), artifact_location))
 
-    def create_run(self, experiment_id: str, start_time: int, tags: Mapping[str, str], run_name: str) -> Any:
+    def create_run(self, experiment_id: str, start_time: int, tags: Mapping[str, str], run_name: str) -> Run:
         """As MLflow's."""
         return super().create_run(experiment_id, start_time, _tags(tags), clipped(run_name, _RUN_NAME))
 
@@ -48,14 +47,14 @@ class StrictClient(MlflowClient):  # type: ignore[misc]
         tags: Sequence[RunTag] = (),
         synchronous: bool = True,
     ) -> None:
-        """As MLflow's; the names of metrics are as they are."""
+        """As MLflow's; does not change the names of metrics."""
         strict_params = [Param(key, value) for key, value in _params({item.key: item.value for item in params}).items()]
         strict_tags = [RunTag(key, value) for key, value in _tags({item.key: item.value for item in tags}).items()]
         super().log_batch(run_id, metrics, strict_params, strict_tags, synchronous)
 
     def create_logged_model(
         self, experiment_id: str, name: str, source_run_id: str, tags: Mapping[str, str], params: Mapping[str, str]
-    ) -> Any:
+    ) -> LoggedModel:
         """As MLflow's."""
         return super().create_logged_model(
             experiment_id, clipped(name, _MODEL), source_run_id, _tags(tags), _params(params)
@@ -63,7 +62,7 @@ class StrictClient(MlflowClient):  # type: ignore[misc]
 
 
 def clipped(value: str, limit: int) -> str:
-    """At most `limit` characters; says so where it cuts."""
+    """The text in at most `limit` characters, with a note if it was cut."""
     value = shown(value)
     note = f" ... [cut from {len(value)} characters]"
     return value if len(value) <= limit else value[: limit - len(note)] + note
@@ -78,6 +77,6 @@ def _params(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _name(name: str, limit: int) -> str:
-    """One that is too long ends in a hash: names that begin alike are different ones."""
+    """The name; one that is too long ends in a hash, so that names with the same beginning stay distinct."""
     name = shown(name)
     return name if len(name) <= limit else f"{name[: limit - 9]}-{sha256(name.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""The order of work: from what the journal holds and MLflow lacks, to calls."""
+"""Sends what MLflow lacks of the journal, in the order in which people need it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from runner.tracking.run_ends import NO_ENDING, Ending, Endings
 if TYPE_CHECKING:
     from runner.tracking.mlflow_sink import MlflowSink
 
-_FLUSH_S = 1.0  # while models are sent, metrics go on being sent this often
+_FLUSH_S = 1.0  # how often metrics are sent while models are
 
 
 class Follower:
-    """Sends what is due. Every step may be interrupted and repeated.
+    """Sends what the store lacks. Every step may be interrupted and repeated.
 
     Args:
-        on_refused: called for each run that MLflow will not take, or does not know any more.
+        on_refused: called for each run that MLflow refuses, and if it no longer knows runs.
     """
 
     def __init__(self, folder: Path, ledger: Ledger, sink: MlflowSink, on_refused: Callable[[str], None]) -> None:
@@ -37,26 +37,26 @@ class Follower:
         self._refused: set[str] = set()
         self._flushed_s = 0.0
         self._sweep_run_id: str | None = None
-        self._has_late_params = False  # the sweep's run
+        self._has_late_params = False  # of the sweep's run
         self._known: dict[str, str] | None = None  # the sweep's runs that the store has, by trial
         self._is_checked = False
-        self._was_whole = True  # the last pass
+        self._was_complete = True  # the last pass
 
     def advance(self) -> None:
         """Sends all metrics, then models and ends of runs.
 
         Raises:
-            StoreUnavailableError: to be tried again.
-            StoreRefusedError: MLflow will take nothing of the sweep.
+            StoreUnavailableError: a later attempt may succeed.
+            StoreRefusedError: MLflow takes nothing of the sweep.
         """
         self._sink.open()
         self._check_runs()
         if self._sweep_run_id is None:
             self._sweep_run_id = self._begin_sweep()
-        # Read before the trials: what the sweep has ended with is then among them.
+        # Read before the trials, so that if the sweep has ended, all its trials are among them.
         ended = self._ledger.journal.sweep().status != "running"
-        self._flush(begin_all=not self._was_whole)
-        self._was_whole = False
+        self._flush(begin_all=not self._was_complete)
+        self._was_complete = False
         for due in self._due():
             if due.ended:
                 with self._refusals(due.id):
@@ -66,10 +66,10 @@ class Follower:
         if ended and SWEEP not in self._refused:
             with self._refusals(SWEEP):
                 self._finish_sweep()
-        self._was_whole = True
+        self._was_complete = True
 
     def retry_refused(self) -> None:
-        """Lets the next pass try once more what MLflow has refused."""
+        """Makes the next pass send again what MLflow has refused."""
         self._refused.clear()
 
     def _due(self) -> Iterator[Due]:
@@ -77,7 +77,7 @@ class Follower:
 
     @contextmanager
     def _refusals(self, run: str) -> Iterator[None]:
-        """A refusal concerns one run, a trial's or the sweep's own; the others go on."""
+        """Reports a refusal of one run, a trial's or the sweep's own, so that the others continue."""
         try:
             yield
         except ExperimentDeletedError:
@@ -102,7 +102,7 @@ class Follower:
         return tags, labels.sweep_params(self._sweep, self._ledger.settings())
 
     def _check_runs(self) -> None:
-        """Forgets runs that the store does not know: the sweep's folder was copied or moved without its store."""
+        """Forgets runs that the store does not know, because the sweep's folder was moved without its store."""
         if self._is_checked:
             return
         recorded = self._ledger.runs()
@@ -123,7 +123,7 @@ class Follower:
         return self._known
 
     def _found_or_created(self, key: str, create: Callable[[], str]) -> str:
-        """A trial's run, or the sweep's; after an answer that was lost the store is asked for it."""
+        """The run of a trial or of the sweep; asks the store for it if the answer to its creation was lost."""
         known = self._runs()
         if key not in known:
             self._known = None
@@ -153,7 +153,7 @@ class Follower:
         return self._found_or_created(trial.id, lambda: self._sink.create_run(name, began_ms, tags, parent))
 
     def _reopen(self, trial_id: str, run_id: str, shown: str | None, status: str) -> None:
-        """A run that MLflow shows as ended goes on: its sweep was resumed."""
+        """Reopens a run that MLflow shows as ended, if its trial was resumed."""
         if shown not in ("running", status):
             self._sink.reopen_run(run_id, labels.ENDING_TAGS)
             self._ledger.mark(trial_id, status="running")
@@ -161,11 +161,11 @@ class Follower:
     # --- what a trial reports -----------------------------------------------------------------------------------------
 
     def _flush(self, begin_all: bool) -> None:
-        """Sends what is new of all trials, and creates runs.
+        """Sends the new metrics of all trials, and creates missing runs.
 
         Args:
-            begin_all: also of trials that have ended without one. `_finish` does both at once, but its model may not be
-                taken while metrics are; so those do not wait for it after a pass that was interrupted.
+            begin_all: also create the runs of trials that have already ended. `_finish` does that too, but after a
+                pass that was interrupted their metrics must not wait for models, which the store may not take.
         """
         self._flushed_s = monotonic()
         acknowledged: dict[str, int] = {}
@@ -179,9 +179,9 @@ class Follower:
             self._ledger.acknowledge(acknowledged)
 
     def _send(self, due: Due, acknowledged: dict[str, int], ending: Ending = NO_ENDING) -> None:
-        """Sends the run's beginning, its model's facts and its metrics, as far as they are known and not sent.
+        """Sends the run's beginning, the facts of its model and its metrics, as far as they are known and not sent.
 
-        What an ended trial ends with goes along with the last of them, since a call costs as much as what it carries.
+        An ended trial's `ending` goes along with the last metrics, because each call is expensive.
         """
         run_id, new = due.run_id, due.run_id is None
         params: dict[str, str] = {}
@@ -198,7 +198,7 @@ class Follower:
             if has_facts and trial.facts is not None:
                 params |= labels.late_params(trial)
                 tags |= labels.facts_tags(trial.facts)
-                texts["model_summary.txt"] = trial.facts["summary"]
+                texts["model_summary.txt"] = trial.facts.summary
                 self._send_late_params(trial)
         assert run_id is not None
         seq = self._send_rows(due, run_id, params, tags, ending, {} if new else acknowledged)
@@ -218,7 +218,7 @@ class Follower:
         ending: Ending,
         acknowledged: dict[str, int],
     ) -> int:
-        """Sends the metrics that are new, and all this with them; returns the last one's number."""
+        """Sends the new metrics together with params, tags and ending; returns the number of the last metric row."""
         seq, is_last, of_model = due.metric_seq, False, {row.seq for row in ending.model_rows}
         while not is_last:
             most = max(1, ENTITIES_PER_CALL - len(params) - len(tags))
@@ -230,12 +230,12 @@ class Follower:
             if now or of_both or params or tags:
                 self._sink.log(run_id, params=params, tags=tags, rows=now, model_rows=of_both, model_id=ending.model_id)
             params, tags = {}, {}
-            if rows and (is_last or not of_model):  # the model's rows are sent last, wherever they stand
+            if rows and (is_last or not of_model):  # the model's rows are sent last, whatever their numbers
                 acknowledged[due.id] = seq
         return seq
 
     def _send_late_params(self, trial: TrialRecord) -> None:
-        """The sweep's settings of which only a built model and its data tell whether they are used."""
+        """Sends the sweep's settings that are only known to be used once a model is built and its data loaded."""
         if self._has_late_params or self._sweep_run_id is None or SWEEP in self._refused:
             return
         with self._refusals(SWEEP):
@@ -248,13 +248,13 @@ class Follower:
     # --- endings ------------------------------------------------------------------------------------------------------
 
     def _finish(self, due: Due) -> None:
-        """Sends what an ended trial leaves behind, its end last."""
+        """Sends everything of an ended trial, the end of its run last."""
         trial = self._ledger.journal.trial(due.id)
         run_id = due.run_id or self._begin(trial)
         acknowledged: dict[str, int] = {}
         try:
             ending = self._endings.of(due, trial, run_id)
-        except StoreRefusedError:  # of its model; it is no reason to keep the rest
+        except StoreRefusedError:  # of the model alone; the rest is sent all the same
             self._send(due, acknowledged)
             raise
         else:

@@ -1,4 +1,4 @@
-"""Errors of MLflow, of databases and of artifact stores as one of the answers that a caller can act on."""
+"""Maps errors of MLflow, of databases and of artifact stores to those that a caller can act on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import sqlalchemy.exc
 from runner.errors import RunnerError
 from runner.texts.redaction import redact
 from runner.texts.storable import shown
-from runner.tracking.errors import StoreRefusedError, StoreUnavailableError
-from runner.tracking.packages import what_to_install
+from runner.tracking.errors import StoreRefusedError, StoreUnavailableError, what_to_install
 
 _REFUSALS = {
     "ALREADY_EXISTS",
@@ -25,14 +24,15 @@ _REFUSALS = {
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
 }
-_FRAME = "(raised as a result of Query-invoked autoflush"  # of the session; a server sends it, too
+_FRAME = "(raised as a result of Query-invoked autoflush"  # the session's own line; a server sends it too
 
 
 @contextmanager
 def mapped() -> Iterator[None]:
-    """Foreign errors as one of the two answers a caller can act on.
+    """Raises every foreign error as a `StoreRefusedError` or a `StoreUnavailableError`.
 
-    Whatever comes: an artifact store's client has errors of its own, and none of them may end the thread that follows.
+    Every `Exception`, because clients of artifact stores have errors of their own, and none of them may end the thread
+    that follows the journal.
     """
     try:
         yield
@@ -43,14 +43,14 @@ def mapped() -> Iterator[None]:
         raise kind(_first_line(err)) from err
     except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError) as err:  # requests' errors are OSErrors
         raise StoreUnavailableError(_first_line(err)) from err
-    except ModuleNotFoundError as err:  # this process will not find it later either
+    except ModuleNotFoundError as err:  # a retry in this process would not find it either
         raise StoreRefusedError(redact(what_to_install(err))) from err
     except Exception as err:
         raise StoreUnavailableError(f"{type(err).__name__}: {_first_line(err)}") from err
 
 
 def _first_line(err: Exception) -> str:
-    """What the store says is wrong: of a database's error neither SQLAlchemy's frame nor the statement."""
+    """The store's own message: for a database error without SQLAlchemy's framing and without the statement."""
     below: BaseException = err
     while not isinstance(below, sqlalchemy.exc.DBAPIError) and below.__cause__ is not None:
         below = below.__cause__

@@ -1,7 +1,7 @@
-"""What a sweep and its trials look like in MLflow: tags, params and files, computed from the journal's records. Pure.
+"""Tags, params and files that show a sweep and its trials in MLflow, computed from the journal's records. Pure.
 
-MLflow's interface hides the children of a run that does not match a filter, so that what a sweep's run carries is
-copied to its trials' runs.
+Trials' runs repeat the tags and params of the sweep's run, because MLflow's page hides children that a filter does not
+match.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import asdict
+from typing import NamedTuple
 
 from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord
-from runner.records import decode
+from runner.records import Facts, to_json
 from runner.tracking.metric_keys import artifact_path, mlflow_key
 
 NOTE = "mlflow.note.content"  # shown as a run's description
-ENDING_TAGS = ("failure", "stop.reason", "diverged")  # taken off a run that goes on
+ENDING_TAGS = ("failure", "stop.reason", "diverged")  # removed from the run of a trial that is resumed
 RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
 class Code(NamedTuple):
-    """An experiment's code: its path as named, the absolute folder that it is in, and its files relative to that."""
+    """An experiment's code: its path as the user named it, its absolute folder, and its files relative to that."""
 
     path: str
     root: str
@@ -36,13 +37,13 @@ def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
     return {mlflow_key(name): value for name, value in tags.items()}
 
 
-def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, Any]], late: bool = False) -> dict[str, str]:
-    """Params of the sweep's run and of every trial's: the sweep's own, and what all its trials have in common.
+def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, object]], late: bool = False) -> dict[str, str]:
+    """Params of the sweep's run and of every trial's: the sweep's own, and those that all its trials share.
 
     Args:
         sweep: the sweep.
-        settings: those of all trials.
-        late: those that are known to be used once models are built, and no others.
+        settings: of all trials.
+        late: whether to return the params that are only known once models are built, or all others.
     """
     each = [{key: value for key, value in of.items() if (key in UNSURE) == late} for of in settings]
     if late:
@@ -53,39 +54,40 @@ def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, Any]], late
 
 
 def trial_params(trial: TrialRecord) -> dict[str, str]:
-    """Params of a trial's run, beside the sweep's, as far as they are known to be used."""
+    """Params of a trial's run beside the sweep's, as far as they are known."""
     known = trial.used_settings
     return _params(known if trial.facts else {key: value for key, value in known.items() if key not in UNSURE})
 
 
 def late_params(trial: TrialRecord) -> dict[str, str]:
-    """Params of which only the built model and its data tell."""
+    """Params that are only known once the model is built and its data loaded."""
     return {key: value for key, value in trial_params(trial).items() if key in UNSURE}
 
 
 def code(trial: TrialRecord) -> Code:
-    """The trial's code, for its tags."""
-    source = trial.record["source"]
-    return Code(source["path"], source["root"], tuple(name for name, _ in source["files"]))
+    """The trial's code."""
+    source = trial.trial.source
+    return Code(source.path, source.root, tuple(name for name, _ in source.files))
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
-    """Tags of a trial's run that are known when it begins, beside the sweep's."""
+    """Tags of a trial's run when it begins, beside the sweep's."""
     return {"trial.id": trial.id, "member": trial.member, **_place(trial)}
 
 
 def _place(trial: TrialRecord) -> dict[str, str]:
-    return {"slot": str(trial.slot), "allocation": json.dumps(trial.allocation, sort_keys=True)}
+    allocation = None if trial.allocation is None else asdict(trial.allocation)
+    return {"slot": str(trial.slot), "allocation": json.dumps(allocation, sort_keys=True)}
 
 
 def run_name(trial: TrialRecord) -> str:
-    """A trial's id and what distinguishes it, for legends and tables."""
-    settings = [f"{name}={_brief(trial.settings.get(name))}" for name in trial.record["searched"]]
+    """A trial's id and its searched settings, for legends and tables."""
+    settings = [f"{name}={_brief(trial.settings.get(name))}" for name in trial.trial.searched]
     return " ".join([trial.id, *settings])
 
 
 def sweep_note(sweep: SweepRecord) -> str:
-    """The description of a sweep's run, Markdown."""
+    """The description of a sweep's run, as Markdown."""
     return (
         f"Made by `{sweep.command}`.\n\nTrials are ranked by `{sweep.metric}` ({sweep.goal}): "
         f"`python -m runner results {sweep.id}`"
@@ -93,28 +95,28 @@ def sweep_note(sweep: SweepRecord) -> str:
 
 
 def trial_note(sweep: SweepRecord, trial: TrialRecord, model_uri: str | None) -> str:
-    """The description of a trial's run, Markdown."""
+    """The description of a trial's run, as Markdown."""
     load = f"Load its model: `mlflow.keras.load_model({model_uri!r})`" if model_uri else "See `model/rebuild.txt`"
     return f"Trial {trial.id} of sweep {sweep.id}. {load}, or `python -m runner best {sweep.id} --export DIR`."
 
 
-def facts_tags(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Tags that only the built model can tell; a reason only where there is one."""
+def facts_tags(facts: Facts) -> dict[str, str]:
+    """Tags that are known once the model is built; empty ones are left out."""
     tags = {
-        "program": facts["program"],
-        "program.reason": facts["program_reason"],
-        "exact": "false" if facts["inexact"] else "true",
-        "exact.reason": facts["inexact"],
-        "model.parameters": str(facts["parameters"]),
-        "code.outside": ", ".join(facts.get("outside", ())),
+        "program": facts.program,
+        "program.reason": facts.program_reason,
+        "exact": "false" if facts.inexact else "true",
+        "exact.reason": facts.inexact,
+        "model.parameters": str(facts.parameters),
+        "code.outside": ", ".join(facts.outside),
     }
     return {key: value for key, value in tags.items() if value}
 
 
 def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int) -> dict[str, str]:
-    """Where its time went, why it ended where it did not simply complete, and how often it has lost its worker.
+    """Tags for where the trial's time went, why it ended early, and how often it has lost its worker.
 
-    Its place and its share too, which may have changed since it began.
+    Repeats its slot and its allocation, which may have changed since it began.
     """
     tags = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()} | _place(trial)
     if trial.reason:
@@ -125,9 +127,9 @@ def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int
 
 
 def ending_metrics(sweep: SweepRecord, trial: TrialRecord, epoch_ended_ms: int) -> tuple[MetricRow, ...]:
-    """What ranks an ended trial, and the epoch whose weights its model has; nothing of one that has no model.
+    """An ended trial's score, and the epoch of its model; empty if it has no model.
 
-    They have that epoch's time, so that a trial that goes on and keeps the same model has them once.
+    They have that epoch's timestamp, so that a resumed trial that keeps the same model has them once.
     """
     epoch = trial.kept_epoch
     if epoch is None or not trial.ended_well:
@@ -141,7 +143,7 @@ def ending_metrics(sweep: SweepRecord, trial: TrialRecord, epoch_ended_ms: int) 
 
 
 def no_score(trial: TrialRecord) -> tuple[MetricRow, ...]:
-    """What replaces the score of a trial that went on and has no score any more: MLflow ranks it last."""
+    """A NaN that replaces the score of a resumed trial that has none any more, so that MLflow ranks it last."""
     row = MetricRow(
         seq=0, trial=trial.id, key=SCORE, step=trial.epochs, value=math.nan, timestamp_ms=trial.ended_ms or 0
     )
@@ -154,59 +156,58 @@ def sweep_files(sweep: SweepRecord) -> dict[str, str]:
 
 
 def trial_files(trial: TrialRecord) -> dict[str, str]:
-    """Text artifacts of a trial's run that are known when it begins, by path: its record, and its code."""
-    source = trial.record["source"]
-    names = [name for name, _ in source["files"]]
-    record = {**trial.record, "source": {**source, "files": names}}
-    files = {"trial.json": json.dumps(record, indent=2, sort_keys=True) + "\n"}
-    return files | {source_path(name): text for name, text in source["files"]}
+    """Text artifacts of a trial's run when it begins, by path: its record and its code."""
+    files = trial.trial.source.files
+    record = json.loads(to_json(trial.trial))
+    record["source"]["files"] = [name for name, _ in files]  # each is an artifact of its own
+    texts = {"trial.json": json.dumps(record, indent=2, sort_keys=True) + "\n"}
+    return texts | {source_path(name): text for name, text in files}
 
 
 def source_path(name: str) -> str:
-    """Where a trial's run has a file of its experiment's code."""
+    """The artifact path of a file of the experiment's code."""
     return artifact_path(f"source/{name}")
 
 
 def rebuild_reason(trial: TrialRecord) -> str:
     """Why a trial's model is kept as weights alone."""
-    if trial.facts is not None and trial.facts["loadable"]:
-        return "what Keras saves of it cannot be loaded again"
-    return "it is made of classes that only its source has"
+    if trial.facts is not None and trial.facts.loadable:
+        return "Keras cannot load the file that it saves of it"
+    return "it uses classes that only its source defines"
 
 
 def rebuild_note(sweep: SweepRecord, trial: TrialRecord, reason: str) -> str:
-    """How to get a model back that plain Keras cannot load."""
-    params = decode(trial.record["params"])
-    arguments = {name: params[name] for name in trial.record["model_params"]}
+    """How to rebuild a model that plain Keras cannot load."""
+    arguments = {name: trial.trial.params[name] for name in trial.trial.model_params}
     return (
         f"Plain Keras cannot load this model: {reason}\n"
-        f"Rebuild it with {source_path(trial.record['source']['path'].rsplit('/', 1)[-1])}:\n\n"
+        f"Rebuild it with {source_path(trial.trial.source.module)}:\n\n"
         f"    model = build_model(**{arguments!r})\n"
         "    weights = numpy.load('weights.npz', allow_pickle=False)\n"
         "    model.set_weights([weights[name] for name in weights.files])\n\n"
-        "A model whose first step creates its weights is rebuilt by the script that goes with an exported one:\n\n"
+        "If its first training step creates weights, use the script that comes with an export instead:\n\n"
         f"    python -m runner best {sweep.id} --trial {trial.id} --export DIR\n\n"
         f"Or train it again (trial {trial.id}):\n\n    {sweep.command}\n"
     )
 
 
 def model_name(sweep: SweepRecord, trial: TrialRecord) -> str:
-    """A logged model's name, without the punctuation that MLflow does not take there."""
+    """A logged model's name, without the punctuation that MLflow refuses."""
     return re.sub(r"[/:.%\"']", "-", f"{sweep.name}-{trial.id}")
 
 
-def _params(settings: Mapping[str, Any]) -> dict[str, str]:
+def _params(settings: Mapping[str, object]) -> dict[str, str]:
     return {mlflow_key(name): _text(value) for name, value in settings.items()}
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return json.dumps(value) if isinstance(value, list | dict | None) else str(value)
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else _text(value)
 
 
-def _has(settings: Mapping[str, Any], key: str, value: Any) -> bool:
-    # 1 == 1.0 == True, yet as params they differ.
+def _has(settings: Mapping[str, object], key: str, value: object) -> bool:
+    # 1 == 1.0 == True, but as params they differ.
     return key in settings and _text(settings[key]) == _text(value)

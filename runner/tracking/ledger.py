@@ -1,4 +1,4 @@
-"""The journal's `projection` table: what a store has acknowledged, and so what is still to be sent to it."""
+"""The journal's `projection` table: what each store has acknowledged, and so what it still lacks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Self
+from typing import Self
 
 from runner.errors import SweepNotFoundError
 from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, connect, ranked, transaction
 
-HOME = ""  # the store that a sweep's config names; unlike others it may move along with the sweep's folder
-SWEEP = ""  # the row of the sweep's own run; no trial has an empty id
+HOME = ""  # the store of the sweep's config, which unlike others may move with the sweep's folder
+SWEEP = ""  # the row of the sweep's own run, because no trial has an empty id
 _DUE = """
 SELECT trial.id, trial.status, trial.facts IS NOT NULL AS has_facts, coalesce(model.final, 0) AS has_model,
     sent.run_id, coalesce(sent.metric_seq, 0) AS metric_seq, coalesce(sent.facts, 0) AS facts_sent,
@@ -48,11 +48,11 @@ WHERE trial = ?
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Due:
-    """A trial of which MLflow may lack something.
+    """A trial that the store may lack something of.
 
     Args:
-        metric_seq: the last metric row that MLflow has acknowledged.
-        status_sent: the journal's status that its run shows.
+        metric_seq: number of the last metric row that the store has acknowledged.
+        status_sent: the status that its run shows, in the journal's terms.
     """
 
     id: str
@@ -67,16 +67,16 @@ class Due:
 
     @property
     def ended(self) -> bool:
-        """True where the trial will report nothing more."""
+        """Whether the trial will report nothing more."""
         return self.status != "running"
 
 
 class Ledger:
-    """Reads the journal and keeps account of what was sent. One connection, for one thread.
+    """Reads the journal and records what a store has acknowledged. One connection, for one thread.
 
     Args:
         folder: the sweep's folder; the journal must exist.
-        store: of which store, as `stores.store_name` calls it.
+        store: the store, by `addresses.store_name`.
     """
 
     def __init__(self, folder: Path, store: str) -> None:
@@ -84,7 +84,7 @@ class Ledger:
         self._store = store
         self._db = connect(folder / FILE)
         self.acknowledged_s = monotonic()
-        """When the store last took something."""
+        """When the store last acknowledged something, monotonic seconds."""
 
     def __enter__(self) -> Self:
         return self
@@ -93,37 +93,37 @@ class Ledger:
         self._db.close()
         self.journal.__exit__(*exc)
 
-    def settings(self) -> list[Mapping[str, Any]]:
+    def settings(self) -> list[Mapping[str, object]]:
         """The settings of all trials, in order."""
         return [json.loads(row["settings"]) for row in self._db.execute("SELECT settings FROM trial ORDER BY position")]
 
     def due(self) -> tuple[Due, ...]:
-        """Trials that began and have not ended in the store as they have in the journal."""
+        """Trials that began and whose end the store does not show as the journal has it."""
         flags = ("has_facts", "has_model", "facts_sent", "model_sent")
         return tuple(Due(**{**row, **{flag: bool(row[flag]) for flag in flags}}) for row in self._of_store(_DUE))
 
     def missing(self) -> tuple[int, int]:
-        """How many metric values, and how many ends of runs, the journal holds and the store does not."""
+        """How many metric values and how many ends of runs the store lacks."""
         row = self._of_store(_MISSING).fetchone()
         return row["metrics"], row["endings"]
 
     def sent(self, trial_id: str) -> tuple[str | None, str | None]:
-        """Of one run: its id, and the status that it shows."""
+        """One run's id, and the status that it shows."""
         row = self._of_store("SELECT run_id, status FROM sent WHERE trial = ?", trial_id).fetchone()
         return (None, None) if row is None else (row["run_id"], row["status"])
 
     def runs(self) -> dict[str, str]:
-        """The ids of all runs that the store has acknowledged, by trial."""
+        """The ids of all acknowledged runs, by trial."""
         return {row["trial"]: row["run_id"] for row in self._of_store("SELECT trial, run_id FROM sent")}
 
     def forget(self, trial_ids: Sequence[str]) -> None:
-        """The store has nothing of these after all."""
+        """Records that the store has nothing of these trials after all."""
         with self._writing() as db:
             rows = [(self._store, trial_id) for trial_id in trial_ids]
             db.executemany("DELETE FROM projection WHERE store = ? AND trial = ?", rows)
 
     def begin(self, trial_id: str, run_id: str, metric_seq: int = 0, has_facts: bool = False) -> None:
-        """The run exists and has its params and first files, its metrics up to this one, and perhaps the facts."""
+        """Records that the run exists, with its params, its first files and its metrics up to `metric_seq`."""
         row = (self._store, trial_id, run_id, metric_seq, int(has_facts), "running")
         columns = "store, trial, run_id, metric_seq, facts, status"
         with self._writing() as db:
@@ -132,7 +132,7 @@ class Ledger:
                 db.execute("UPDATE sweep SET run_id = ?", (run_id,))
 
     def acknowledge(self, seqs: Mapping[str, int]) -> None:
-        """The store has every metric row of these trials up to the given ones."""
+        """Records that the store has these trials' metric rows up to the given numbers."""
         if seqs:
             with self._writing() as db:
                 db.executemany(
@@ -141,18 +141,18 @@ class Ledger:
                 )
 
     def mark(self, trial_id: str, **columns: int | str) -> None:
-        """The store has the facts, the model, or shows that status: the values of those columns."""
+        """Records that the store has the facts or the model, or shows a status: new values of those columns."""
         settings = ", ".join(f"{column} = ?" for column in columns)
         with self._writing() as db:
             values = (*columns.values(), self._store, trial_id)
             db.execute(f"UPDATE projection SET {settings} WHERE store = ? AND trial = ?", values)
 
     def seconds(self, trial_id: str) -> dict[str, float]:
-        """Where a trial's time went, over all its turns; `log_s` is the journal's, while everybody waits."""
+        """How a trial's time was spent, summed over its turns; `log_s` is that of the journal's commits."""
         return dict(self._db.execute(_SECONDS, (trial_id,)).fetchone())
 
     def epoch_ended_ms(self, trial_id: str, epoch: int) -> int:
-        """When an epoch had ended, as the journal has it of its metrics; a repetition does not change it."""
+        """When an epoch ended, by the timestamps of its metrics, which a repetition does not change."""
         query = (
             "SELECT coalesce(min(timestamp_ms), 0) AS ended_ms FROM metric WHERE trial = ? AND step = ? "
             "AND key NOT LIKE 'round/%' AND key NOT LIKE 'memory/%' AND key NOT LIKE 'test!_%' ESCAPE '!'"
@@ -160,7 +160,7 @@ class Ledger:
         return int(self._db.execute(query, (trial_id, epoch)).fetchone()["ended_ms"])
 
     def best(self, sweep: SweepRecord) -> tuple[TrialRecord, float] | None:
-        """The best of the trials that have ended well, and its value of the sweep's metric; of equals the first."""
+        """The best trial that has ended well, with its score; on a tie the one proposed first."""
         ended = [trial for trial in self.journal.trials() if trial.ended_well]
         for trial in ranked(ended, sweep)[:1]:
             value = trial.score(sweep.metric)
@@ -174,14 +174,14 @@ class Ledger:
         self.acknowledged_s = monotonic()
 
     def _of_store(self, query: str, *values: str) -> sqlite3.Cursor:
-        """Runs a query in which `sent` is this store's part of the projection."""
+        """Runs a query in which `sent` stands for this store's rows of the projection."""
         return self._db.execute(
             f"WITH sent AS (SELECT * FROM projection WHERE store = ?) {query}", (self._store, *values)
         )
 
 
 def describe_missing(ledger: Ledger, where: str, reason: str) -> str | None:
-    """What a store lacks, why, and the command that sends it; None where it lacks nothing."""
+    """What a store lacks, why, and the command that sends it; None if it lacks nothing."""
     metrics, endings = ledger.missing()
     if metrics + endings == 0:
         return None
@@ -192,12 +192,12 @@ def describe_missing(ledger: Ledger, where: str, reason: str) -> str | None:
 
 
 def is_ready(folder: Path) -> bool:
-    """True once the journal holds its sweep and trials, which are written in one transaction."""
+    """Whether the journal holds its sweep and trials, which are written in one transaction."""
     if not (folder / FILE).is_file():
         return False
     try:
         with JournalReader(folder) as journal:
             journal.sweep()
-    except (SweepNotFoundError, sqlite3.OperationalError):  # empty, or a driver is just creating it
+    except (SweepNotFoundError, sqlite3.OperationalError):  # empty, or a driver is creating it now
         return False
     return True

@@ -1,9 +1,9 @@
-"""Names in the characters that MLflow takes: distinct names stay distinct. Pure.
+"""Names that MLflow accepts; distinct names stay distinct. Pure.
 
-MLflow treats a key as a path, so that a key must not resolve to another one.
+MLflow treats a key as a path, so a key must not resolve to another key.
 
-Source: mlflow 3.17, `mlflow/utils/validation.py`: `validate_param_and_metric_name` and `path_not_unique`, which hold
-for metrics, params and tags alike.
+Source: mlflow 3.17, `mlflow/utils/validation.py`: `validate_param_and_metric_name` and `path_not_unique`, which apply
+to metrics, params and tags.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import re
 from hashlib import sha256
 from pathlib import PurePosixPath
 
-MAX_KEY = 250  # characters; MLflow's own limit
-ENTITIES_PER_CALL = 1000  # metrics, params and tags together, as well
+MAX_KEY = 250  # characters; MLflow's limit
+ENTITIES_PER_CALL = 1000  # metrics, params and tags together; MLflow's limit
 _HASH = 8  # hexadecimal digits
 _NOT_IN_KEYS = re.compile(r"[^\w\-. :/]")  # letters and digits of any script are allowed
 _NOT_IN_PATHS = re.compile(r"[^\w\-. /]")  # a store that speaks HTTP cuts a path at "#" and "?"
 
 
 def mlflow_key(name: str) -> str:
-    """A metric's, param's or tag's name as MLflow takes it.
+    """The name of a metric, param or tag as MLflow accepts it.
 
-    A name that MLflow takes stays as it is. Any other name gets a hash of itself, so that names that differ only in
-    what is replaced here stay apart.
+    A name that MLflow accepts does not change. Any other name ends in a hash of itself, so that names that differ only
+    in the replaced characters stay distinct.
     """
     plain = _plain_path(_NOT_IN_KEYS.sub("_", name))
     if plain == name and len(name) <= MAX_KEY:
@@ -32,7 +32,7 @@ def mlflow_key(name: str) -> str:
 
 
 def artifact_path(path: str) -> str:
-    """The path of an artifact that every kind of store keeps apart from others; the suffix stays the last part."""
+    """The path of an artifact as every store accepts it, distinct from others; keeps the suffix."""
     plain = _plain_path(_NOT_IN_PATHS.sub("_", path))
     if plain == path:
         return path
@@ -41,7 +41,7 @@ def artifact_path(path: str) -> str:
 
 
 def _plain_path(name: str) -> str:
-    """The name as a path that resolves to itself, below where it begins."""
+    """The name as a relative path that resolves to itself."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     below = "/".join("__" if part == ".." else part for part in parts)
     return re.sub(r"^\.\.", "__", below) or "_"  # MLflow refuses "..name" too

@@ -1,4 +1,4 @@
-"""Where MLflow's own messages go."""
+"""Sends MLflow's own messages to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOG = "logs/mlflow.log"
 
 @contextmanager
 def logging_to(folder: Path) -> Iterator[None]:
-    """MLflow's own messages, tracebacks of a locked store among them, go to the sweep's folder, not to the terminal.
+    """Writes MLflow's own messages, such as tracebacks of a locked store, to the sweep's folder, not the terminal.
 
     Raises:
         JournalError: the file is a link.
@@ -41,7 +41,7 @@ def logging_to(folder: Path) -> Iterator[None]:
 
 
 class _OwnFile(logging.FileHandler):
-    """A log that is not followed elsewhere, should it have become a link meanwhile."""
+    """A log file that is not followed if it is replaced by a link."""
 
     def _open(self) -> TextIOWrapper:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
@@ -49,7 +49,7 @@ class _OwnFile(logging.FileHandler):
 
 
 class _RedactingFormatter(logging.Formatter):
-    """Messages and tracebacks without the credentials of the addresses in them."""
+    """Masks secrets in messages and tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))

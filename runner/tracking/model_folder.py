@@ -1,7 +1,7 @@
-"""A `.keras` file as the folder that `mlflow.keras.save_model` would write, without TensorFlow.
+"""The folder that `mlflow.keras.save_model` would write for a `.keras` file, made without TensorFlow.
 
-That function needs the live model, and TensorFlow to load it, which the driver never imports; what it writes beside the
-file is text. Imported in MLflow's thread only.
+That function needs the live model, and so TensorFlow, which the driver never imports. Everything that it writes beside
+the file is text. Imported in MLflow's thread only.
 
 Source: mlflow 3.17, `mlflow/keras/save.py` and `mlflow/utils/environment.py`.
 """
@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
 
+from runner.records import Signature, Tensor
 from runner.tracking.artifact_files import MODEL_FILE
 from runner.tracking.foreign_errors import mapped
 
@@ -32,18 +32,18 @@ _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
 def model_folder(
     size_bytes: int,
     run_id: str,
-    signature: Mapping[str, Any] | None,
+    signature: Signature | None,
     versions: Mapping[str, str],
     staging: Path | None = None,
 ) -> Iterator[Path]:
-    """A temporary folder that, with the `.keras` file as `MODEL_FILE`, MLflow's keras and pyfunc flavors can load.
+    """Makes a temporary folder that MLflow's keras and pyfunc flavors can load once `MODEL_FILE` is added.
 
     Args:
         size_bytes: of the `.keras` file.
         run_id: the run that trained it.
-        signature: a `records.Signature` as plain data.
-        versions: of the packages that it was trained with.
-        staging: where the folder is made; None for the system's folder of temporary files.
+        signature: the model's; None for a model that does not declare its inputs.
+        versions: of the packages that trained it.
+        staging: parent of the folder; None for the system's folder of temporary files.
 
     Raises:
         TrackingError: the folder cannot be written.
@@ -59,10 +59,10 @@ def model_folder(
         yield folder
 
 
-def _describe(run_id: str, signature: Mapping[str, Any] | None, versions: Mapping[str, str], size_bytes: int) -> Model:
+def _describe(run_id: str, signature: Signature | None, versions: Mapping[str, str], size_bytes: int) -> Model:
     model = Model(run_id=run_id)
     if signature is not None:
-        model.signature = ModelSignature(_schema(signature["inputs"]), _schema(signature["outputs"]))
+        model.signature = ModelSignature(_schema(signature.inputs), _schema(signature.outputs))
     model.add_flavor(
         "keras",
         data="data",
@@ -77,18 +77,18 @@ def _describe(run_id: str, signature: Mapping[str, Any] | None, versions: Mappin
     return model
 
 
-def _schema(tensors: Sequence[Mapping[str, Any]] | None) -> Schema | None:
+def _schema(tensors: Sequence[Tensor] | None) -> Schema | None:
     if tensors is None:
         return None
-    return Schema([TensorSpec(np.dtype(item["dtype"]), tuple(item["shape"]), item["name"]) for item in tensors])
+    return Schema([TensorSpec(np.dtype(item.dtype), item.shape, item.name) for item in tensors])
 
 
 def _environment_files(versions: Mapping[str, str]) -> dict[str, str]:
-    """What a server installs before it serves the model."""
+    """The files that tell a server what to install before it serves the model."""
     required = [f"{name}=={versions[name]}" for name in ("mlflow", "keras", "tensorflow") if name in versions]
     python, build = platform.python_version(), {name: _installed(name) for name in _BUILD_PACKAGES}
     pinned = [f"{name}=={found}" if found else name for name, found in build.items()]
-    pip = f"pip<={build['pip']}" if build["pip"] else "pip"  # conda-forge may not have the newest one yet
+    pip = f"pip<={build['pip']}" if build["pip"] else "pip"  # conda-forge may not have the newest version yet
     return {
         "requirements.txt": "\n".join(required),
         "python_env.yaml": f"python: {python}\nbuild_dependencies:\n{_items(pinned)}"

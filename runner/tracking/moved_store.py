@@ -1,7 +1,7 @@
-"""A sqlite store whose folder was moved or copied: its artifacts are where it is now.
+"""Corrects the artifact locations in a sqlite store whose folder was moved or copied.
 
-MLflow keeps absolute addresses of artifacts, as it must: a relative one would be resolved from the working directory of
-whoever reads. They are therefore rewritten where a store is opened and is not where it was.
+MLflow stores absolute locations, because each reader would resolve a relative one from its own working directory. They
+are rewritten when a store is opened in another folder than before.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _ADDRESSES = (
 )
 
 
-def bring_artifacts_along(file: Path) -> None:
-    """Lets a store's addresses of artifacts lead to the folder beside it, where those came along from elsewhere.
+def relocate_artifacts(file: Path) -> None:
+    """Points a store's artifact locations to the folder beside it, for artifacts that were moved or copied with it.
 
-    So a copy never writes into the original's folder. What did not come along stays where it is: the file was moved
-    alone, or its artifacts were never beside it.
+    So a copy never writes into the original's folder. Other locations do not change: the store's file may have been
+    moved alone, or its artifacts may never have been beside it.
 
     Args:
-        file: the store, whole; no other process opens it meanwhile.
+        file: the store, with all its tables; no other process may open it meanwhile.
     """
     here = file.parent / ARTIFACTS
     with closing(sqlite3.connect(file, timeout=20.0)) as store:
@@ -43,7 +43,7 @@ def bring_artifacts_along(file: Path) -> None:
 
 
 def _beside_a_store(location: str) -> str | None:
-    """The address of the artifacts' folder that an experiment's is, or is in; None for any other place."""
+    """The `mlartifacts` folder that an experiment's location is or lies in, as an address; None if there is none."""
     parts = location.rstrip("/").split("/")
     if not location.startswith("file:") or ARTIFACTS not in parts[-2:]:
         return None
@@ -51,30 +51,30 @@ def _beside_a_store(location: str) -> str | None:
 
 
 def _rewrite(store: sqlite3.Connection, before: str, here: Path) -> None:
-    """Puts `here` in the place of `before`, in each address whose files came along."""
+    """Replaces `before` by `here` in each address whose files were moved or copied along."""
     below = (len(before) + 1, before + "/")
     columns = [(table, column) for table, column in _ADDRESSES if _has_column(store, table, column)]
 
     def is_here(address: str) -> bool:
         return (here / url2pathname(address[len(before) :].lstrip("/"))).exists()
 
-    # Of the folder itself, and of what has no files yet, the others tell; a folder without its parent was moved.
+    # Addresses without files of their own follow the others. If the old parent folder is gone, everything was moved.
     moved = not _path(before).parent.exists() or any(
         is_here(address)
         for table, column in columns
         for (address,) in store.execute(f"SELECT {column} FROM {table} WHERE substr({column}, 1, ?) = ?", below)
     )
 
-    def came_along(address: str) -> bool:
+    def is_relocated(address: str) -> bool:
         if address != before and (is_here(address) or _path(address).exists()):
             return is_here(address)
         return moved
 
-    store.create_function("came_along", 1, came_along)
+    store.create_function("is_relocated", 1, is_relocated)
     for table, column in columns:
         store.execute(
             f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE ({column} = ? "
-            f"OR substr({column}, 1, ?) = ?) AND came_along({column})",
+            f"OR substr({column}, 1, ?) = ?) AND is_relocated({column})",
             (here.as_uri(), len(before) + 1, before, *below),
         )
 

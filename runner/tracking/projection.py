@@ -1,8 +1,7 @@
-"""The thread that lets MLflow follow the journal."""
+"""The thread that keeps MLflow up to date with the journal."""
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 import threading
 from collections.abc import Callable
@@ -11,20 +10,20 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
-from runner.errors import TrackingError
 from runner.journal import open_staging
 from runner.texts.redaction import redact
+from runner.tracking.backlog import BacklogReporter
+from runner.tracking.delivery import Delivery, Patience
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.importing import wait_until_imported
 from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
-from runner.tracking.left import Left
 
 if TYPE_CHECKING:
     from runner.tracking.follower import Follower
 
-_FLUSH_S = 1.0  # at most one flush in this time, however often it is notified
-_AFTER_SIGNAL_S = 5.0  # most seconds to drain when a person waits for the end; `resume` sends the rest
-_LONGEST_PAUSE_S = 30.0
+_FLUSH_S = 1.0  # at most one pass in this time, however often it is notified
+_AFTER_SIGNAL_S = 5.0  # most seconds to send the rest after a signal; `resume` or `sync` sends what is missing
+_GRACE_S = 1.0  # for the thread to end after it has given up
 
 
 def _to_stderr(message: str) -> None:
@@ -32,20 +31,20 @@ def _to_stderr(message: str) -> None:
 
 
 class Projection:
-    """Sends what is committed to the journal of `folder` to MLflow, in one background thread, once.
+    """Sends to MLflow, once and in a background thread, everything that is committed to the journal of `folder`.
 
-    The thread imports MLflow, waits for the sweep to be in the journal, and follows it. A store that is down or locked
-    is tried again until it takes everything. Leaving the context drains the journal: leave it after
-    `SqliteJournal.end`. An unexpected error in the thread stops the projection and is raised on leaving the context. A
-    KeyboardInterrupt on leaving shortens the wait, and goes on when it is over.
+    The thread imports MLflow, waits until the journal has its sweep, and follows it. It tries a store that is down or
+    locked until that takes everything. The end of the context sends the rest, so end it after `SqliteJournal.end`. An
+    unexpected error stops the thread and is raised at the end of the context. A KeyboardInterrupt during that end
+    shortens the wait, and is raised after it.
 
     Args:
         folder: the sweep's folder.
-        uri: the store's address with its credentials; None for the one that the journal has, which is without.
-        poll_s: look for news this often, if not notified.
-        timeout_s: at the end, most seconds in which the store takes nothing; what is missing then is in `problem`.
+        uri: the store's address with its credentials; None for the journal's, which has none.
+        poll_s: how often to look for news without a notification.
+        timeout_s: at the end, most seconds in which the store takes nothing; `problem` then names what is missing.
         on_warning: called from the thread with the first error of an outage, and with runs that MLflow refuses.
-        on_left: called now and then, while the rest is sent, with how much that is and how fast it goes.
+        on_backlog: called from time to time while the rest is sent, with its size and speed.
     """
 
     def __init__(
@@ -55,28 +54,26 @@ class Projection:
         poll_s: float = 1.0,
         timeout_s: float = 120.0,
         on_warning: Callable[[str], None] = _to_stderr,
-        on_left: Callable[[str], None] = lambda _: None,
+        on_backlog: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._folder = folder
         self._uri = uri
         self._poll_s = poll_s
-        self._timeout_s = timeout_s
-        self._on_warning, self._on_left = on_warning, on_left
+        self._on_warning, self._on_backlog = on_warning, on_backlog
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._drained_s = float("inf")  # when to give up, whatever the store still takes
         self._ledger: Ledger | None = None  # the thread's
-        self._began_s = float("inf")  # the end's beginning
+        self._patience = Patience(timeout_s, lambda: 0.0 if self._ledger is None else self._ledger.acknowledged_s)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._last_problem = ""
         self._warned: set[str] = set()
         self._where = "MLflow"
         self.problem: str | None = None
-        """After the end: what MLflow lacks and the journal keeps; None where nothing is missing."""
+        """After the end: what MLflow lacks and the journal keeps; None if nothing is missing."""
 
     def __enter__(self) -> Self:
-        # A daemon: should the store never answer, the program still ends.
+        # A daemon, so that the program ends even if the store never answers.
         self._thread = threading.Thread(target=self._run, name="mlflow-projection", daemon=True)
         self._thread.start()
         return self
@@ -84,7 +81,7 @@ class Projection:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self._drain(by_a_signal=isinstance(error, KeyboardInterrupt))
-        except KeyboardInterrupt:  # whoever waited for the rest waits no longer
+        except KeyboardInterrupt:  # a person does not want to wait for the rest
             self._drain(by_a_signal=True)
             raise
         finally:
@@ -95,27 +92,21 @@ class Projection:
             error.add_note(f"The MLflow projection had failed too: {self._error!r}")
 
     def _drain(self, by_a_signal: bool) -> None:
-        """Waits until the store has everything, or has taken nothing for too long; briefly where a person waits."""
+        """Waits until the store has everything, or has taken nothing for too long; only briefly after a signal."""
         assert self._thread is not None
-        self._began_s = monotonic()
+        self._patience.begin()
         if by_a_signal:
-            self._timeout_s = min(self._timeout_s, _AFTER_SIGNAL_S)
-            self._drained_s = self._began_s + self._timeout_s
+            self._patience.shorten(_AFTER_SIGNAL_S)
         self._closing.set()
         self._wake.set()
-        left = Left(self._folder, self._on_left)
-        while self._thread.is_alive() and self._seconds_left() > -_FLUSH_S:
-            self._thread.join(max(0.01, min(left.pause_s, self._seconds_left() + _FLUSH_S)))
+        backlog = BacklogReporter(self._folder, self._on_backlog)
+        while self._thread.is_alive() and self._patience.seconds_left > -_GRACE_S:
+            self._thread.join(max(0.01, min(backlog.pause_s, self._patience.seconds_left + _GRACE_S)))
             if self._thread.is_alive() and not by_a_signal:
-                left.look()
-
-    def _seconds_left(self) -> float:
-        """Until the end gives up: it waits as long as the store goes on taking things."""
-        taken_s = max(self._began_s, self._ledger.acknowledged_s if self._ledger is not None else 0.0)
-        return min(taken_s + self._timeout_s, self._drained_s) - monotonic()
+                backlog.report()
 
     def notify(self) -> None:
-        """Something was committed: send it soon. Returns at once."""
+        """Informs the thread that something was committed; returns at once."""
         self._wake.set()
 
     def _run(self) -> None:
@@ -134,7 +125,7 @@ class Projection:
                     self._where = f"MLflow at {sink.where}"
                     with closing(sink):
                         self._follow(follower.Follower(self._folder, ledger, sink, self._on_refused))
-        except BaseException as err:  # raised again where the context is left
+        except BaseException as err:  # raised again at the end of the context
             self._error, self._last_problem = err, redact(repr(err))
             self._on_warning(
                 f"{self._where} is no longer followed ({self._last_problem}); the journal keeps everything"
@@ -147,45 +138,28 @@ class Projection:
                 return True
             if closing:
                 return False
-            self._pause(self._poll_s)
+            self._closing.wait(self._poll_s)
 
     def _follow(self, follower: Follower) -> None:
-        outage_passes = 0
-        retried = False
-        while True:
-            # Read before the pass: one begun after the closing sees everything.
-            closing, started_s = self._closing.is_set(), monotonic()
-            if closing and not retried:
-                follower.retry_refused()
-                retried = True
-            try:
-                follower.advance()
-                outage_passes = 0
-            except (TrackingError, sqlite3.OperationalError) as err:
-                outage_passes += 1
-                self._last_problem = str(err)
-                refused = isinstance(err, StoreRefusedError)
-                if outage_passes == 1:
-                    how = f"takes nothing: {err}" if refused else f"does not answer ({err}); trying again"
-                    self._on_warning(f"{self._where} {how}; training goes on, the journal keeps everything")
-                if closing and refused:
-                    return
-            if closing and (not outage_passes or self._seconds_left() < 0):
-                return
-            if outage_passes:
-                longest_s = _FLUSH_S if closing else _LONGEST_PAUSE_S
-                self._pause(min(2.0 ** min(outage_passes - 1, 10), longest_s, self._seconds_left()))
-            else:
+        """Sends what is new until the end, then the rest."""
+        delivery = Delivery(follower.advance, self._on_failure)
+        while not self._closing.is_set():
+            started_s = monotonic()
+            if delivery.attempt():
                 self._closing.wait(started_s + _FLUSH_S - monotonic())
                 self._wake.wait(self._poll_s)
                 self._wake.clear()
+            else:
+                self._closing.wait(delivery.pause_s)
+        follower.retry_refused()
+        delivery.finish(self._patience)
 
-    def _pause(self, seconds: float) -> None:
-        """Waits; before the closing not longer than until it."""
-        if self._closing.is_set():
-            threading.Event().wait(max(0.0, seconds))
-        else:
-            self._closing.wait(seconds)
+    def _on_failure(self, err: Exception, is_first: bool) -> None:
+        self._last_problem = str(err)
+        if is_first:
+            is_refusal = isinstance(err, StoreRefusedError)
+            problem = f"takes nothing: {err}" if is_refusal else f"does not answer ({err}); trying again"
+            self._on_warning(f"{self._where} {problem}; training goes on, the journal keeps everything")
 
     def _on_refused(self, message: str) -> None:
         self._last_problem = message
@@ -197,9 +171,4 @@ class Projection:
         if not is_ready(self._folder):
             return None
         with Ledger(self._folder, HOME) as ledger:
-            return describe_missing(ledger, self._where, self._last_problem or self._why_not())
-
-    def _why_not(self) -> str:
-        if self._drained_s < float("inf"):
-            return f"not done within {self._timeout_s:g} s"
-        return f"nothing more was taken within {self._timeout_s:g} s"
+            return describe_missing(ledger, self._where, self._last_problem or str(self._patience))

@@ -1,4 +1,4 @@
-"""Where a run comes from: who started it, and the commit of the experiment's own repository. MLflow's thread only."""
+"""Who started a run, and the commit of the experiment's own repository. MLflow's thread only."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from runner.tracking.labels import Code
 def context_tags(codes: Sequence[Code]) -> dict[str, str]:
     """User, source and git tags of a sweep's runs.
 
-    MLflow itself looks at the main script, which is this program: its repository says nothing of an experiment.
+    MLflow itself would report the repository of the main script, which is this program's and not the experiment's.
     """
     tags = {**resolve_tags(ignore=[GitRunContext]), MLFLOW_SOURCE_NAME: ", ".join(code.path for code in codes)}
     return {name: redact(value) for name, value in (tags | _common(map(_git_tags, codes))).items()}
 
 
 def _common(each: Iterable[dict[str, str]]) -> dict[str, str]:
-    """What holds for the code of all experiments of a mixed sweep."""
+    """The tags that all experiments of a mixed sweep share."""
     first, *others = each
     return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
 
 def _git_tags(code: Code) -> dict[str, str]:
-    """Commit, branch and address, where git follows the experiment's file, and whether its code differs from them."""
+    """Commit, branch, address, and whether the code differs from the commit; empty if git does not track the file."""
     commit = get_git_commit(code.root)
     changed = None if commit is None else _is_changed(code)
     if commit is None or changed is None:
@@ -51,8 +51,8 @@ def _git_tags(code: Code) -> dict[str, str]:
 
 
 def _is_changed(code: Code) -> bool | None:
-    """Whether the code differs from the commit; None where the repository does not hold the experiment's file."""
-    import git  # a package of MLflow's; its import fails where there is no git
+    """Whether the code differs from the commit; None if the repository does not track the experiment's file."""
+    import git  # comes with MLflow; its import fails if git is not installed
 
     files = [str(Path(code.root, name)) for name in code.files]
     try:

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """What is known of a trial's run once it has ended.
+    """What a trial's run gets when the trial has ended.
 
     Args:
         rows: metrics of the run alone.
         model_rows: metrics of the run and of its logged model.
-        model_id: the logged model; None where there is none.
+        model_id: the logged model; None if there is none.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -38,23 +38,23 @@ NO_ENDING = Ending()
 
 
 class Endings:
-    """Ends of trials.
+    """Prepares the ends of trials' runs.
 
     Args:
         folder: the sweep's, with the models.
-        ledger: what the journal has of the trials.
-        sink: where models are sent.
+        ledger: the trials in the journal, and what the store has of them.
+        sink: receives the models.
     """
 
     def __init__(self, folder: Path, ledger: Ledger, sink: MlflowSink) -> None:
         self._folder, self._ledger, self._sink = folder, ledger, sink
 
     def of(self, due: Due, trial: TrialRecord, run_id: str) -> Ending:
-        """Sends the trial's model where it has one that was not sent; returns what its run lacks besides."""
+        """Sends the trial's model if that was not done; returns the rest that its run lacks."""
         ending = self._send_model(trial, run_id) if due.has_model and not due.model_sent else NO_ENDING
         ended_ms = self._ledger.epoch_ended_ms(due.id, trial.kept_epoch or 0)
         rows = labels.ending_metrics(self._sweep, trial, ended_ms)
-        # One that goes on may come back to the epoch that the score is of.
+        # A trial that was killed may be resumed and keep the epoch that its score is of.
         is_stale = trial.status != "killed" and not any(row.key == SCORE for row in rows)
         if is_stale and self._sink.has_metric(run_id, SCORE):
             rows += labels.no_score(trial)
@@ -62,22 +62,22 @@ class Endings:
         return replace(ending, tags={**ending.tags, **labels.ending_tags(trial, seconds, incidents)}, rows=rows)
 
     def last_texts(self, trial: TrialRecord) -> dict[str, str]:
-        """What an ended trial has printed, and why it failed; by path, where there is any."""
+        """An ended trial's output and traceback, by path, if there are any."""
         texts = {"traceback.txt": trial.traceback} if trial.traceback else {}
         log = own_file(self._folder, log_name(trial.id))
         return texts | ({"output.log": log.read_text(encoding="utf-8", errors="replace")} if log.is_file() else {})
 
     def _send_model(self, trial: TrialRecord, run_id: str) -> Ending:
-        """Sends an ended trial's model, unless it was let go meanwhile; returns what describes it.
+        """Sends an ended trial's model, unless it was removed in the meantime; returns its tags and metrics.
 
         Raises:
-            StoreRefusedError: its files are not in the sweep's folder any more.
+            StoreRefusedError: its file is missing from the sweep's folder.
         """
         if trial.weights is None:
             return NO_ENDING
         file = own_file(self._folder, trial.model or trial.weights)
         if not file.is_file():
-            raise StoreRefusedError(f"the model's file {file} is not in the sweep's folder any more; put it back")
+            raise StoreRefusedError(f"the model's file {file} is missing; put it back")
         return (self._send_weights if trial.model is None else self._send_loadable)(trial, run_id, file)
 
     def _send_weights(self, trial: TrialRecord, run_id: str, file: Path) -> Ending:
@@ -89,7 +89,7 @@ class Endings:
     def _send_loadable(self, trial: TrialRecord, run_id: str, file: Path) -> Ending:
         name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
         epoch = trial.kept_epoch or 0
-        signature = (trial.facts or {}).get("signature")
+        signature = None if trial.facts is None else trial.facts.signature
         with model_folder(file.stat().st_size, run_id, signature, self._sweep.versions, self._sink.staging) as folder:
             model_id = self._sink.log_model(run_id, name, folder, file, params, epoch)
         rows = self._ledger.journal.metrics(trial.id)

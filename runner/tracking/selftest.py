@@ -1,4 +1,4 @@
-"""Asks an MLflow store one question, in a process of its own."""
+"""Asks an MLflow store for its experiments, in a separate process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def main(uri: str) -> None:
-    """Prints MLflow's version and that the store answers, as a line of JSON."""
+    """Prints MLflow's version as a line of JSON if the store answers."""
     os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     import mlflow
 

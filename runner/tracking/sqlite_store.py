@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import sqlite3
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+from runner.locks import FOLDER, lock
 from runner.tracking.addresses import ARTIFACTS, sqlite_uri
 
 _MERGE_TIMEOUT_S = 1.0
@@ -27,15 +27,11 @@ def private_store(file: Path) -> Iterator[None]:
     programs write to the store is left to sqlite's own locks.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # of the folder, so that no file is left behind
+    with lock(file.parent, FOLDER, wait=True):  # of the folder, so that no file is left behind
         if not file.exists():
             _create(file)
         _use_wal(file)
         yield
-    finally:
-        os.close(folder)
 
 
 def merge_log(file: Path) -> None:

@@ -1,40 +1,34 @@
-"""Sends a journal to a store after its sweep: to the config's own, where that was down, or to another one."""
+"""Sends a journal to a store after its sweep: to the config's store if that was down, or to another one."""
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner.errors import TrackingError
 from runner.journal import JournalReader, open_staging
+from runner.tracking.delivery import Delivery, Patience
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.ledger import HOME, Ledger, describe_missing
 
-if TYPE_CHECKING:
-    from runner.tracking.follower import Follower
-
 _PATIENCE_S = 60.0
-_LONGEST_PAUSE_S = 5.0
 
 
 def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patience_s: float = _PATIENCE_S) -> str:
-    """Sends what the journal holds and a store lacks. Whoever calls holds the sweep's lock.
+    """Sends what a store lacks of a journal. The caller holds the sweep's lock.
 
     Args:
         folder: the sweep's folder.
         uri: the store's address; None for that of the sweep's config.
-        on_warning: called with an outage, and with each trial whose run MLflow refuses.
-        patience_s: how long a store that takes nothing is tried again.
+        on_warning: called with each outage, and with each trial whose run MLflow refuses.
+        patience_s: how long a store that takes nothing is tried.
 
     Returns:
         The store's address as it may be shown.
 
     Raises:
-        TrackingError: with what is still missing.
+        TrackingError: the store still lacks something, which the message names.
         SweepNotFoundError: there is no journal.
         JournalError: a file of the sweep's is a link.
     """
@@ -45,9 +39,13 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
 
     problems: list[str] = []
 
-    def tell(problem: str) -> None:
+    def warn(problem: str) -> None:
         problems.append(problem)
         on_warning(problem)
+
+    def on_failure(err: Exception, is_first: bool) -> None:
+        if is_first and not isinstance(err, StoreRefusedError):
+            warn(f"{where} does not answer ({err}); trying for {patience_s:.0f} s")
 
     with JournalReader(folder) as journal:
         sweep = journal.sweep()
@@ -55,33 +53,12 @@ def sync(folder: Path, uri: str | None, on_warning: Callable[[str], None], patie
     sink = MlflowSink(uri or sweep.tracking_uri, sweep.mlflow_experiment, open_staging(folder))
     where = f"MLflow at {sink.where}"
     with Ledger(folder, store) as ledger, logging_to(folder), closing(sink):
-        failure = _send(Follower(folder, ledger, sink, tell), ledger, where, tell, patience_s)
-        missing = describe_missing(ledger, where, str(failure) if failure else "; ".join(problems))
-    if failure is not None:
-        raise TrackingError(missing or f"{where}: {failure}") from failure
+        patience = Patience(patience_s, lambda: ledger.acknowledged_s)
+        patience.begin()
+        error = Delivery(Follower(folder, ledger, sink, warn).advance, on_failure).finish(patience)
+        missing = describe_missing(ledger, where, str(error) if error else "; ".join(problems))
+    if error is not None:
+        raise TrackingError(missing or f"{where}: {error}") from error
     if missing is not None:
         raise TrackingError(missing)
     return where
-
-
-def _send(
-    follower: Follower, ledger: Ledger, where: str, tell: Callable[[str], None], patience_s: float
-) -> Exception | None:
-    """Lets the follower send everything; returns what finally kept it from that."""
-    before, pause_s, tried_since_s = ledger.missing(), 0.0, time.monotonic()
-    while True:
-        try:
-            follower.advance()
-            return None
-        except StoreRefusedError as err:
-            return err
-        except (TrackingError, sqlite3.OperationalError) as err:
-            failure: Exception = err
-        if ledger.missing() != before:
-            before, pause_s, tried_since_s = ledger.missing(), 0.0, time.monotonic()
-        elif time.monotonic() - tried_since_s > patience_s:
-            return failure
-        elif pause_s == 0.0:
-            tell(f"{where} does not answer ({failure}); trying for {patience_s:.0f} s")
-        pause_s = min(2 * pause_s + 0.2, _LONGEST_PAUSE_S)
-        time.sleep(pause_s)

@@ -1,4 +1,4 @@
-"""MLflow's server as `ui` runs it: for browsers of this machine, and their requests to it by name."""
+"""Runs MLflow's server for browsers on this machine only."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def server_command(port: int) -> list[str]:
-    """The command that serves MLflow's pages to browsers of this machine, and to them by this machine's names alone.
+    """The command that serves MLflow's pages on 127.0.0.1, to requests that name this machine.
 
-    MLflow's own list of hosts has `10.*` in it, and so any page at a name like `10.example.com` that an attacker lets
-    point to 127.0.0.1.
+    MLflow's own list of allowed hosts contains `10.*`, which also allows a name like `10.example.com` that an attacker
+    points to 127.0.0.1.
     """
     names = ("127.0.0.1", "localhost")
     hosts, origins = ",".join(f"{name}:{port}" for name in names), ",".join(f"http://{name}:{port}" for name in names)
@@ -29,10 +29,10 @@ def server_command(port: int) -> list[str]:
 
 
 def server_environment(store: str, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The environment of MLflow's server. The store is named here, as other users can read a process's arguments."""
+    """The server's environment. It names the store, because other users can read a process's arguments."""
     kept = {name: value for name, value in inherited.items() if name != "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE"}
-    no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # they would be seven more processes
-    # `python -m`, and uvicorn without a folder, would find a json.py of the current folder before Python's.
+    no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven more processes
+    # `python -m`, and uvicorn without a folder, would import a json.py in the current folder instead of Python's.
     own_folder = {"PYTHONSAFEPATH": "1", "UVICORN_APP_DIR": sysconfig.get_path("stdlib")}
     return {**kept, **no_jobs, **own_folder, "MLFLOW_BACKEND_STORE_URI": store}
 
@@ -40,10 +40,10 @@ def server_environment(store: str, inherited: Mapping[str, str]) -> dict[str, st
 def serve(command: Sequence[str], environment: Mapping[str, str], signals: StopSignals) -> int:
     """Runs a server until it ends or a signal stops this program; returns the server's exit code.
 
-    It is in a session of its own, so that it gets one signal at Ctrl-C and not two: the second is an error to MLflow.
+    The server runs in its own session, so that it gets one signal at Ctrl-C: MLflow treats a second one as an error.
 
     Raises:
-        KeyboardInterrupt: a signal has come, and the server has ended.
+        KeyboardInterrupt: a signal stopped the server.
     """
     running: list[subprocess.Popen[bytes]] = []
 
@@ -51,7 +51,7 @@ def serve(command: Sequence[str], environment: Mapping[str, str], signals: StopS
         if running:
             running.pop().terminate()
 
-    with signals.deferred(stop):  # a signal that interrupted its start would leave it behind
+    with signals.deferred(stop):  # a signal during its start would leave it running
         server = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_end_with(os.getpid()))
         running.append(server)
         if signals.requested:
@@ -63,14 +63,14 @@ def serve(command: Sequence[str], environment: Mapping[str, str], signals: StopS
 
 
 def _end_with(parent: int) -> Callable[[], None]:
-    """What a new process calls to be ended with its parent, also where that is killed. Linux only, as the program is.
+    """A function that makes the new process end with its parent, even if that is killed. Linux only.
 
     Source: prctl(2), PR_SET_PDEATHSIG.
     """
 
     def prepare() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it has died before
+        if os.getppid() != parent:  # the parent has died already
             os._exit(1)
 
     return prepare

@@ -1,1 +1,1 @@
-"""Shows a sweep to a person in a terminal."""
+"""Shows sweeps to a person in a terminal."""

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a live table on a terminal, plain lines elsewhere."""
+"""Shows a running sweep: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from runner.views.progress import Progress, Row
 
 _STYLES = {"queued": "dim", "running": "cyan", "complete": "green", "stopped": "yellow", "failed": "bold red"}
 _ORDER = ("failed", "running", "stopped", "complete", "queued")
-_OTHER_LINES = 7  # of a terminal: the header, the pace, and what is printed above and below
+_OTHER_LINES = 7  # of a terminal: the header, the footer, and what is printed above and below
 _PADDING = 2
 _BETWEEN_LINES_S = 10.0
 _NUMBER = 7  # characters of most metrics in four significant digits
-_READABLE = 40  # characters of settings that are worth more than the dispensable columns
+_READABLE = 40  # characters of settings that matter more than the optional columns
 
 
 class LiveTable:
-    """A table that is redrawn at each barrier and as trials begin, as tall as the terminal allows."""
+    """A table that fits the terminal; redrawn at each barrier and when trials begin."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         self._console, self._progress = console, progress
@@ -85,13 +85,8 @@ class Lines:
             self._console.print(_line(self._progress, self._progress.rows[trial_id]), markup=False, soft_wrap=True)
 
 
-def watch(console: Console, progress: Progress) -> LiveTable | Lines:
-    """The fitting view for where the output goes."""
-    return LiveTable(console, progress) if console.is_terminal else Lines(console, progress)
-
-
 class Waiting:
-    """One line that changes while a person waits; a line every so often where the output is no terminal."""
+    """A status line while a person waits: updated in place on a terminal, printed every ten seconds elsewhere."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock = console, clock
@@ -105,7 +100,7 @@ class Waiting:
         self._live.stop()
 
     def show(self, text: str) -> None:
-        """Shows what the wait is for now."""
+        """Shows the current status."""
         if self._console.is_terminal:
             self._live.start()
             self._live.update(Text(text, style="dim", no_wrap=True, overflow="ellipsis"), refresh=True)
@@ -115,12 +110,12 @@ class Waiting:
 
 
 def number(value: float | None) -> str:
-    """A metric in four significant digits; a dash for none."""
+    """A metric in four significant digits; a dash for None."""
     return "–" if value is None else f"{value:.4g}"
 
 
 def duration(seconds: float | None) -> str:
-    """`75` as `1:15`."""
+    """Seconds as `1:15` or `2:03:04`; a dash for None."""
     if seconds is None:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
@@ -147,7 +142,7 @@ def _table(progress: Progress, size: ConsoleDimensions) -> Table:
         number_column = name not in ("trial", "state")
         justify: JustifyMethod = "right" if number_column else "left"
         table.add_column(name, no_wrap=True, justify=justify, min_width=_width(progress, name))
-    table.add_column("settings", ratio=1)  # it alone gives way, its cells are one line each
+    table.add_column("settings", ratio=1)  # the only column that shrinks; each of its cells is one line
     for row in shown:
         cells, tail = _cells(row, progress.metric), row.message if row.state == "failed" else settings_text(row)
         settings = Text(tail, no_wrap=True, overflow="ellipsis")
@@ -162,23 +157,23 @@ def _table(progress: Progress, size: ConsoleDimensions) -> Table:
 
 
 def _fitting_columns(progress: Progress, width: int) -> list[str]:
-    """The columns left of the settings: the dispensable ones only where the settings are readable beside them."""
+    """The columns before the settings; the optional ones only if the settings stay readable."""
     wanted = min(_READABLE, max((cell_len(settings_text(row)) for row in progress.rows.values()), default=0))
     score = ("score",) if _has_scores_apart(progress) else ()
     names = list(dict.fromkeys(("trial", "state", "round", "epoch", "loss", progress.metric, *score, "steps/s")))
-    for dispensable in ("steps/s", "round", *score):
+    for optional in ("steps/s", "round", *score):
         if sum(_width(progress, name) + _PADDING for name in names) + wanted + _PADDING > width:
-            names.remove(dispensable)
+            names.remove(optional)
     return names
 
 
 def _has_scores_apart(progress: Progress) -> bool:
-    """True where a trial's score may differ from its last value, because it keeps its best weights."""
+    """Whether a trial's score may differ from its last value, because it keeps its best weights."""
     return any(row.restores_best for row in progress.rows.values())
 
 
 def _width(progress: Progress, name: str) -> int:
-    """As wide as the column will ever need, so that nothing moves while numbers change."""
+    """The largest width that the column will need, so that nothing moves while numbers change."""
     if name == "trial":
         return max(len(name), *(cell_len(trial_id) for trial_id in progress.rows))
     if name == "state":
@@ -189,7 +184,7 @@ def _width(progress: Progress, name: str) -> int:
 
 
 def _visible(rows: list[Row], room: int) -> list[Row]:
-    """All rows in order where they fit; otherwise those that matter most now."""
+    """All rows if they fit; else the most important ones. In order in both cases."""
     if len(rows) <= room:
         return rows
     chosen = sorted(rows, key=lambda row: _ORDER.index(row.state))[: room - 1]

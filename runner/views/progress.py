@@ -1,4 +1,4 @@
-"""What a person wants to know of a running sweep, from barrier to barrier. Pure; the console draws it."""
+"""The state of a running sweep, updated at each barrier. Pure: `live` draws it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _RATE_WINDOW_S = 10.0
 
 @dataclass(kw_only=True, slots=True)
 class Row:
-    """One trial's line.
+    """One trial's row.
 
     Args:
         value: the sweep's metric at the last epoch that reported it.
-        score: its value for the weights that would be the model if the trial ended now: those of the last epoch, or
-            with `early_stopping.restore_best` of the best one. None for none, or none that is finite.
-        kept: a best epoch's weights are kept.
+        score: the metric of the model that the trial would have if it ended now: with the last epoch's weights, or with
+            the best epoch's if `early_stopping.restore_best` is set. None if there is no finite value.
+        kept: whether a best epoch's weights are kept.
     """
 
     trial: Trial
@@ -41,19 +41,19 @@ class Row:
 
     @property
     def restores_best(self) -> bool:
-        """True where the model may be that of an earlier epoch than the last."""
+        """Whether the model may have the weights of an earlier epoch than the last."""
         rule = self.trial.train.early_stopping
         return rule is not None and rule.restore_best
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """All trials' lines and the sweep's pace.
+    """All trials' rows and the sweep's speed.
 
     Args:
-        trials: all of the sweep, in order.
+        trials: all trials of the sweep, in order.
         metric: the sweep's metric.
-        goal: whether more of it is better.
+        goal: whether a larger value of it is better.
         clock: monotonic seconds.
     """
 
@@ -65,7 +65,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self.rows = {trial.id: Row(trial=trial) for trial in self.trials}
-        self._window: deque[tuple[float, int]] = deque()  # from the first barrier: before it models are built
+        self._window: deque[tuple[float, int]] = deque()  # since the first barrier, because models are built before it
         self._steps_done = 0
 
     def add(self, trials: Sequence[Trial]) -> None:
@@ -73,14 +73,14 @@ class Progress:
         self.rows |= {trial.id: Row(trial=trial) for trial in trials}
 
     def begin(self, trial_ids: Sequence[str]) -> bool:
-        """Takes in that these trials have their turns; whether that is news of any of them."""
+        """Marks trials that begin a turn as running; returns whether that changes any row."""
         began = [row for row in map(self.rows.__getitem__, trial_ids) if row.state == "queued"]
         for row in began:
             row.state = "running"
         return bool(began)
 
     def update(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
-        """Takes in one barrier."""
+        """Takes the reports and verdicts of one barrier."""
         for trial_id, report in reports.items():
             row = self.rows[trial_id]
             if isinstance(report, Failure):
@@ -106,7 +106,7 @@ class Progress:
         score: float | None = None,
         kept: bool = False,
     ) -> None:
-        """Takes in what an earlier driver has trained of a trial; `score` and `kept` are as `Row` has them."""
+        """Takes what an earlier driver has trained of a trial; `score` and `kept` are as in `Row`."""
         row = self.rows[trial_id]
         row.total_steps = None if steps_per_epoch is None else steps_per_epoch * row.trial.train.epochs
         for report in reports:
@@ -115,29 +115,29 @@ class Progress:
         self._steps_done = 0
 
     def steps_per_s(self) -> float | None:
-        """Steps of all models together per second, over the last seconds."""
+        """Steps per second of all models together, over the last ten seconds."""
         if len(self._window) < 2:
             return None
         (began, before), (ended, after) = self._window[0], self._window[-1]
         return (after - before) / (ended - began) if ended > began and after > before else None
 
     def eta_s(self) -> float | None:
-        """Seconds to the end at the present pace, trials yet to begin taken to be as long as those known."""
-        pace, known = self.steps_per_s(), [row for row in self.rows.values() if row.total_steps]
-        if pace is None or not known:
+        """Seconds to the end at the current speed; trials of unknown length count with the average of the others."""
+        speed, known = self.steps_per_s(), [row for row in self.rows.values() if row.total_steps]
+        if speed is None or not known:
             return None
         average = sum(row.total_steps or 0 for row in known) / len(known)
         left = sum(
             (row.total_steps or average) - row.step for row in self.rows.values() if row.state in ("queued", "running")
         )
-        return left / pace
+        return left / speed
 
     def is_better(self, value: float, than: float | None) -> bool:
-        """Whether a value of the sweep's metric beats another."""
+        """Whether a value of the sweep's metric is better than another."""
         return than is None or (value > than if self.goal == "maximize" else value < than)
 
     def best_so_far(self) -> tuple[Row, ...]:
-        """Each member's trial with the best score so far: values of members with different data do not compare."""
+        """Each member's trial with the best score so far. Members do not compare, because their data differ."""
         found: dict[str, Row] = {}
         for row in self.rows.values():
             leader = found.get(row.trial.member)
@@ -162,7 +162,7 @@ class Progress:
             row.epoch = report.epochs[-1].number
 
     def _take_score(self, row: Row, verdict: Verdict) -> None:
-        """As `TrialRecord.score` will have it of the journal."""
+        """Sets the score to what `TrialRecord.score` will read from the journal."""
         if verdict.kind == "fail" or not verdict.keeps_model:
             row.score = None
         elif verdict.keep_best or not (row.restores_best and row.kept):

@@ -1,4 +1,4 @@
-"""A sweep's ranked trials as a table for a person."""
+"""Ended or running sweeps as a person reads them: a table of trials, a table of sweeps, a trial in one line."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from runner.review.catalog import Review, table
+from runner.journal import TrialRecord
+from runner.review.catalog import Review
 
 _PADDING = 2
-_READABLE = 24  # columns of a reason that are worth showing
+_READABLE = 24  # characters of a reason that are worth showing
 _LAST = "reason"
 
 
 def print_results(review: Review, console: Console) -> None:
-    """Prints the ranked trials, a line each; what the terminal has no room for is named instead."""
-    header, rows = table(review)
+    """Prints the ranked trials, one line each, and the names of columns that the terminal is too narrow for."""
+    header, rows = results_table(review)
     cells = [[_cell(value) for value in row] for row in rows]
     shown = [index for index, name in enumerate(header) if name != _LAST or any(row[index] for row in rows)]
     widths = {index: _PADDING + max(map(cell_len, (header[index], *(row[index] for row in cells)))) for index in shown}
@@ -36,20 +37,52 @@ def print_results(review: Review, console: Console) -> None:
         console.print(f"results --csv has {names} too", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def _too_wide(header: Sequence[str], widths: Mapping[int, int], review: Review, width: int) -> set[int]:
-    """What the other columns have no room for: metrics, then why trials ended, then settings, the last ones first.
+def print_sweeps(reviews: Sequence[Review], console: Console) -> None:
+    """Prints one line for each sweep."""
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    for name in ("sweep", "status", "trials", "metric", "best"):
+        table.add_column(name, no_wrap=True)
+    for review in reviews:
+        sweep = review.sweep
+        best = ", ".join(f"{trial.score(sweep.metric):.4g} (trial {trial.id})" for trial in review.leaders) or "–"
+        table.add_row(sweep.id, sweep.status, str(len(review.trials)), sweep.metric, best)
+    console.print(table)
 
-    The sweep's own metric always stays, and a reason takes what the others leave, if that can be read.
+
+def results_table(review: Review) -> tuple[list[str], list[list[object]]]:
+    """Header and rows: rank, trial, status, the sweep's metric, other epoch metrics, searched settings, reason."""
+    names, searched = review.metric_names, review.searched
+    members = len({trial.member for trial in review.trials}) > 1
+    header = ["rank", "trial", *(["member"] if members else []), "status", *names, *searched, _LAST]
+    rows: list[list[object]] = []
+    for rank, trial in zip(review.ranks, review.trials, strict=True):
+        identity = [rank, trial.id, *([trial.member] if members else []), trial.status]
+        values = [trial.metrics.get(name) for name in names]
+        rows.append([*identity, *values, *(trial.settings.get(name) for name in searched), trial.reason])
+    return header, rows
+
+
+def trial_in_one_line(review: Review, trial: TrialRecord) -> str:
+    """A trial with its score and its searched settings."""
+    score = trial.score(review.sweep.metric)
+    settings = " ".join(f"{name}={trial.settings[name]}" for name in trial.trial.searched)
+    shown = f"{review.sweep.metric} {score:.6g}" if score is not None else trial.status
+    return f"{review.sweep.id} trial {trial.id}: {shown} {settings}".rstrip()
+
+
+def _too_wide(header: Sequence[str], widths: Mapping[int, int], review: Review, width: int) -> set[int]:
+    """The columns that do not fit: metrics are left out first, then the reasons, then settings, each from the right.
+
+    The sweep's own metric always stays. The reasons take the width that the others leave, if it is enough to read.
 
     Args:
         header: of all columns.
-        widths: of those that are to be shown, by their place in the header.
+        widths: of the columns to show, by their index in the header.
         review: what they show.
         width: of the terminal.
     """
     first = header.index("status") + 1
-    searched = {name for trial in review.trials for name in trial.record["searched"]}
-    metrics_end = len(header) - 1 - len(searched)
+    metrics_end = len(header) - 1 - len(review.searched)
     reasons = [index for index in widths if header[index] == _LAST]
     least = {index: min(size, _PADDING + _READABLE) if index in reasons else size for index, size in widths.items()}
     others = [index for index in widths if index > first and index not in reasons]
@@ -60,7 +93,7 @@ def _too_wide(header: Sequence[str], widths: Mapping[int, int], review: Review, 
         if sum(size for index, size in least.items() if index not in left_out) <= width:
             break
         left_out.add(index)
-    for index in of_metrics:  # a wide column that was left out may have made room for narrower ones
+    for index in of_metrics:  # leaving out a wide column may have made room for narrower ones
         if index in left_out and sum(least[other] for other in least if other not in left_out - {index}) <= width:
             left_out.remove(index)
     return left_out

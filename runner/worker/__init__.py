@@ -1,4 +1,4 @@
 """The worker's side: everything that touches TensorFlow and Keras.
 
-Imported only inside worker processes, but for `process`, which imports neither before it makes one of them a worker.
+Imported only in worker processes, except `startup`, which imports neither until it makes the process a worker.
 """

@@ -1,76 +1,77 @@
-"""How a trial's model comes to have its variables: as under `fit`, by its first step.
+"""Builds a trial's model and creates its variables as `fit` does: in its first step.
 
-Under `fit` the step that is traced, or run where steps are eager, creates what the model, its metrics and its optimizer
-lack. So it is here: a model may have no `call`, a batch may be anything, and Python code may ask for values. Only a
-model that may train on another's trace, and so may never be traced itself, is built symbolically before.
+In `fit` the first step, traced or eager, creates the missing variables of the model, its metrics and its optimizer. It
+does so here too, because a model may have no `call`, a batch may be anything, and Python code may read values. Only a
+model that may train on another model's trace, so that it may never be traced itself, is built symbolically before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import TypeVar
+
+import keras
 
 from runner.records import Trial
-from runner.worker import private as keras_private
+from runner.worker import private
 from runner.worker.data.feeds import ArrayFeed, Feed
 from runner.worker.experiment import Experiment
 from runner.worker.oom import is_out_of_memory
 from runner.worker.programs.engine import Built
-from runner.worker.seeds import set_seeds
 from runner.worker.validation import check_model, is_plain_keras
 
 T = TypeVar("T")
 
 
 def build_model(experiment: Experiment, trial: Trial, feed: Feed) -> Built:
-    """The trial's compiled model, with initial values and seeds as under `fit`.
+    """The trial's compiled model, with initial values and seeds as in `fit`.
 
-    Called with the trial's global state in place, its data made.
+    Called when the trial's global state is active and its data loaded.
 
     Raises:
         Exception: whatever the experiment's code raises, and TypeError or ValueError for what `fit` could not train.
     """
-    names = keras_private.automatic_names()
-    model = made(experiment, trial, feed.splits)
+    names = private.automatic_names()
+    model = new_model(experiment, trial, feed.splits)
     if not isinstance(feed, ArrayFeed) or model.run_eagerly or not is_plain_keras(model):
         return Built(model, feed)
-    if keras_private.symbolic_build(model, feed.spec()):
+    if private.symbolic_build(model, feed.spec()):
         return Built(model, feed)
-    keras_private.set_automatic_names(names)  # the attempt may have left it half built; its trace says what is wrong
-    return Built(made(experiment, trial, feed.splits), feed)
+    private.set_automatic_names(names)  # the model may be half built; its trace shows the error
+    return Built(new_model(experiment, trial, feed.splits), feed)
 
 
-def traced(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[], T]) -> T:
-    """What `trace` returns.
+def trace_model(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[], T]) -> T:
+    """Returns what `trace` returns.
 
     Raises:
         Exception: what `trace` raises. If memory ran out while the trace created variables, Keras may hide that and
-            fail later in another way; then the error that a model made again raises, which says so.
+            fail later in another way. Then it is the error that says so, from a second model.
     """
     try:
         return trace()
     except Exception as err:
-        shortage = None if is_out_of_memory(err) else _shortage(experiment, trial, feed)
-        if shortage is None:
+        out_of_memory = None if is_out_of_memory(err) else _memory_error(experiment, trial, feed)
+        if out_of_memory is None:
             raise
-        raise shortage from err
+        raise out_of_memory from err
 
 
-def _shortage(experiment: Experiment, trial: Trial, feed: Feed) -> Exception | None:
+def _memory_error(experiment: Experiment, trial: Trial, feed: Feed) -> Exception | None:
     try:
-        keras_private.symbolic_build(made(experiment, trial, feed.splits), feed.spec())
-    except Exception as err:  # whatever else is wrong, the trace has said it
+        private.symbolic_build(new_model(experiment, trial, feed.splits), feed.spec())
+    except Exception as err:  # the trace has reported any other error
         return err if is_out_of_memory(err) else None
     return None
 
 
-def made(experiment: Experiment, trial: Trial, splits: Collection[str]) -> Any:
-    """The trial's compiled model as `build_model` returns it, for data with these splits.
+def new_model(experiment: Experiment, trial: Trial, splits: Collection[str]) -> keras.Model:
+    """Calls the experiment's `build_model` and checks that the model can train on data with these splits.
 
     Raises:
         Exception: as `build_model`.
     """
-    set_seeds(trial.seed)  # the model begins as if no data had been made before it
+    private.set_seeds(trial.seed)  # so that the data that were loaded before do not change the model
     model = experiment.build_model(trial)
     check_model(model, splits)
     return model

@@ -1,4 +1,4 @@
-"""Ends of a worker's process that nobody else can tell: they are written to its standard error before they happen."""
+"""Reports the exit code of a worker that ends by `os._exit`, which nothing else reports."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 EXIT = "runner: this process ends by os._exit with exit code "
 
 
-def tell_exits() -> None:
-    """From now on `os._exit` writes a line first: Ray does not say with which code a process has ended.
+def report_exits() -> None:
+    """Makes `os._exit` write a line to standard error first, because Ray does not report a process' exit code.
 
-    Not in processes that are forked from this one, which end by it as a rule.
+    Processes that are forked from this one write none, because they normally end by `os._exit`.
     """
     end, own = os._exit, os.getpid()
 
-    def told(status: int) -> None:
+    def report_and_end(status: int) -> None:
         if os.getpid() == own:
             os.write(2, f"\n{EXIT}{status}\n".encode())
         end(status)
 
-    os._exit = told  # type: ignore[assignment]
+    os._exit = report_and_end  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Imports an experiment's file, on whichever machine, together with the modules beside it."""
+"""Imports an experiment's file together with the modules beside it, on any machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from runner.data import Data
 from runner.records import Source, Trial, encode_python, has_python_text
+from runner.worker.global_state import Globals, Settings
 from runner.worker.imports import Neighbours, free_name, outside_of
-from runner.worker.private import Globals, Settings
 from runner.worker.shared_parts import SharedParts
 
 _PRISTINE = Settings.current()
@@ -26,14 +25,14 @@ class Experiment:
     """One experiment's two functions.
 
     Its modules are visible to `import` only while its code runs, so that two experiments may each have a `layers.py`
-    beside them. What else lies in its folder is found after all libraries, so that a `random.py` there breaks none.
+    beside them. Other files of its folder are found after all libraries, so that a `random.py` there breaks none.
 
     Args:
         source: its code.
 
     Attributes:
         settings: Keras' global settings as the file left them (it may set a mixed-precision policy, say).
-        shared_parts: what the pipelines of its trials have used.
+        shared_parts: parts with state that the pipelines of its trials have used.
     """
 
     def __init__(self, source: Source) -> None:
@@ -57,28 +56,28 @@ class Experiment:
         self.settings = imported.settings
 
     def load_data(self, trial: Trial) -> Data:
-        """The trial's data, from the parameters that `load_data` names."""
+        """Calls `load_data` with those of the trial's parameters that it names."""
         with self.active():
             return Data.of(self._module.load_data(**{name: trial.params[name] for name in trial.data_params}))
 
-    def build_model(self, trial: Trial) -> Any:
-        """The trial's model as `build_model` returned it."""
+    def build_model(self, trial: Trial) -> object:
+        """Calls `build_model` with those of the trial's parameters that it names; returns what it returned."""
         with self.active():
             return self._module.build_model(**{name: trial.params[name] for name in trial.model_params})
 
     @property
     def root(self) -> Path:
-        """The folder that its code lies in on this machine."""
+        """The folder of its code on this machine."""
         return self._root
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """Files that its code has imported and that are recorded nowhere: neither in its folder nor installed."""
+        """Files that its code has imported and nothing records, because they are neither beside it nor installed."""
         return outside_of(self._source, sys.modules.copy(), self._files)
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Lets the experiment's code import its neighbours. May be entered again inside."""
+        """Lets the experiment's code import the modules beside it. May be nested."""
         if self._is_active:
             yield
             return
@@ -93,10 +92,10 @@ class Experiment:
         finally:
             self._is_active = False
             sys.meta_path.remove(self._neighbours)
-            sys.path.reverse()  # the last one: the folder may be in it for other reasons too
+            sys.path.reverse()  # removes the last one, because the folder may be there for other reasons too
             sys.path.remove(str(self._root))
             sys.path.reverse()
-            # A copy: while another thread imports a module, Python takes that out and puts it back.
+            # A copy, because Python removes and adds a module while another thread imports it.
             new = {name: module for name, module in sys.modules.copy().items() if name not in before}
             self._modules.update({name: module for name, module in new.items() if self._is_own(module)})
             for name in self._modules:
@@ -109,14 +108,14 @@ class Experiment:
 
 
 def _place(source: Source) -> Path:
-    """Where the code lies on this machine: the user's own folder where it is the same code, else a copy.
+    """The folder of the code on this machine: the user's own if it has the same code, else a copy.
 
-    The user's folder comes first so that tracebacks and breakpoints name the user's file and data beside it is found.
+    The user's folder is preferred, so that tracebacks and breakpoints name the user's file and data beside it is found.
     """
     root = Path(source.root)
     if all(has_python_text(root / name, text) for name, text in source.files):
         return root
-    copy = Path(tempfile.mkdtemp(prefix="lockstep-runner-"))  # of this process alone: nobody else can have filled it
+    copy = Path(tempfile.mkdtemp(prefix="lockstep-runner-"))  # no other process can write to it
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     for name, text in source.files:
         path = copy / name

@@ -1,57 +1,56 @@
-"""What an ignored call returns, in place of whatever the real one would have."""
+"""What an ignored call returns in place of a real result."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 
 class Ignored(str):
-    """Takes any use of it as an object, a number, a text, a table or a context, and does nothing.
+    """Accepts any use as an object, a number, a text, a table or a context, and does nothing.
 
-    A text, so that whatever writes texts takes it too: JSON, paths, `str.join`.
+    It is a text, so that what writes texts accepts it too: JSON, paths, `str.join`.
     """
 
     __slots__ = ()
 
-    def __new__(cls, *_: Any) -> Ignored:
+    def __new__(cls, *_: object) -> Ignored:
         """Its text says what became of the call."""
         return str.__new__(cls, "ignored")
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Ignored:
         if name.startswith("__"):
             raise AttributeError(name)
         return self
 
-    # A text's methods that tables and records have too.
+    # Methods of a text that tables and records have too, with another meaning.
     count = index = join = replace = title = property(lambda self: self)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Nothing is kept."""
+        """Keeps nothing."""
 
-    def __call__(self, *_: Any, **__: Any) -> Ignored:
-        """Nothing is done."""
+    def __call__(self, *_: object, **__: object) -> Ignored:
+        """Does nothing."""
         return self
 
     def __enter__(self) -> Ignored:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing has begun."""
+        """Ends nothing."""
 
-    def __getitem__(self, _: Any) -> Ignored:
+    def __getitem__(self, _: object) -> Ignored:
         return self
 
-    def __setitem__(self, _: Any, __: Any) -> None:
-        """Nothing is kept."""
+    def __setitem__(self, _: object, __: object) -> None:
+        """Keeps nothing."""
 
-    def __delitem__(self, _: Any) -> None:
-        """Nothing is there."""
+    def __delitem__(self, _: object) -> None:
+        """Removes nothing."""
 
     def __contains__(self, _: object) -> bool:
         return False
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[str]:
         return iter(())
 
     def __len__(self) -> int:
@@ -66,7 +65,7 @@ class Ignored(str):
     def __eq__(self, other: object) -> bool:
         return self is other
 
-    def _differs(self, _: Any) -> bool:
+    def _differs(self, _: object) -> bool:
         return False
 
     __lt__ = __le__ = __gt__ = __ge__ = _differs
@@ -82,17 +81,17 @@ class Ignored(str):
     def __float__(self) -> float:
         return 0.0
 
-    def _itself(self, *_: Any) -> Ignored:
+    def _itself(self, *_: object) -> Ignored:
         return self
 
     __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _itself
     __pow__ = __rpow__ = __mod__ = __divmod__ = __neg__ = __pos__ = __abs__ = __round__ = _itself
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: object) -> str:
         return str.__add__(self, other) if isinstance(other, str) and other is not self else self
 
-    def __radd__(self, other: Any) -> Any:
+    def __radd__(self, other: object) -> str:
         return str.__add__(other, self) if isinstance(other, str) else self
 
-    def __rmod__(self, other: Any) -> Any:
+    def __rmod__(self, other: object) -> str:
         return str.__mod__(other, (self,)) if isinstance(other, str) else self

@@ -1,4 +1,4 @@
-"""What `import` gives an experiment's code: the files that belong to it first, and of others which it has used."""
+"""Imports of an experiment's code: it finds its own files first, and files that nothing records are listed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 class Neighbours(MetaPathFinder):
-    """Finds the modules of an experiment that lie beside it, before libraries of the same name.
+    """Finds the modules beside an experiment, before libraries of the same name.
 
-    Only those that its code imports: another file of that folder, named like a module that a library imports, is not
-    found here.
+    It finds only modules that the experiment's code imports, so that libraries do not get other files of that folder.
 
     Args:
         root: the experiment's folder on this machine.
@@ -44,15 +43,15 @@ class Neighbours(MetaPathFinder):
         return PathFinder.find_spec(fullname, [self._root])
 
     def refuse_imported(self, modules: Mapping[str, ModuleType]) -> None:
-        """Refuses a neighbour whose name is another module's that is imported already, which Python would give instead.
+        """Refuses a module beside the experiment if an imported module has its name, because Python would return that.
 
-        To take that one out meanwhile is no way: libraries that are imported meanwhile would get the user's.
+        The other module cannot be removed for a while: libraries that are imported then would get the user's.
 
         Args:
-            modules: all that are imported before the experiment's file is.
+            modules: all that are imported before the experiment's file.
 
         Raises:
-            ImportError: naming both.
+            ImportError: it names both.
         """
         for name, text in self._source.files[1:]:
             top = Path(name).parts[0].removesuffix(".py")
@@ -69,7 +68,7 @@ class Neighbours(MetaPathFinder):
 
 
 def free_name(file: Path) -> str:
-    """A name for an experiment's module that no library has: one called `keras.py` would hide Keras from itself."""
+    """A name for an experiment's module that no library has, because a `keras.py` would hide Keras from itself."""
     name = file.stem
     while _is_taken(name, file):
         name += "_"
@@ -96,19 +95,19 @@ def outside_of(source: Source, modules: Mapping[str, ModuleType], own: Collectio
 
     Args:
         source: the experiment's code.
-        modules: all that are imported.
+        modules: all imported modules.
         own: the experiment's files.
     """
     imported = {name for _, text in source.files for name in _top_names(text)}
     outside = {name for name in imported if (file := _file(modules.get(name))) and not _is_known(file, own)}
-    if not outside:  # as a rule: thousands of modules need no look
+    if not outside:  # the usual case: no need to look at thousands of modules
         return ()
     files = {_file(module) for name, module in modules.items() if name.partition(".")[0] in outside}
     return tuple(sorted(_shown(file) for file in files if file and file.suffix == ".py" and not _is_known(file, own)))
 
 
 def _file(module: ModuleType | None) -> Path | None:
-    """A module's file, or the folder of a package that has none."""
+    """A module's file, or the folder of a package without a file."""
     file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
     return Path(file) if isinstance(file, str) else None
 
@@ -144,6 +143,6 @@ def _installed_folders() -> tuple[Path, ...]:
 
 
 def _shown(path: Path) -> str:
-    """The file relative to the current folder where it lies within it, else whole."""
+    """The path relative to the current folder if it is inside, else the absolute path."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,8 +1,8 @@
-"""Imports without packages that the imported code can do without, which get them later as if they had had them.
+"""Imports Keras without its large optional packages, and adds each package later, when it is first needed.
 
-Keras imports several large packages if it can and does without them otherwise; together they double its import time.
-Whether a module found one is decided once, when it is executed. So each module that went without one is executed again
-as soon as the package is there: when anybody imports it, or looks at a name that was made without it.
+Keras imports several large packages if they are installed and works without them otherwise; together they double its
+import time. A module decides once, when it is executed, whether a package is there. So each module that was executed
+without a package is executed again when code imports the package, or reads a name that was defined without it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, TypeAlias
+
+_Bring: TypeAlias = Callable[[], None]
 
 
 class Deferral(MetaPathFinder):
-    """Keeps packages from being imported for a while, and gives them to those who tried.
+    """Postpones imports of packages, and adds the packages later to the modules that tried to import them.
 
     Args:
-        packages: top-level names. Those imported before stay as they are.
+        packages: top-level names. Packages that are imported already are not affected.
     """
 
     def __init__(self, packages: Sequence[str]) -> None:
@@ -32,7 +34,7 @@ class Deferral(MetaPathFinder):
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Importing one of the packages fails inside, as where it is not installed."""
+        """Makes an import of these packages fail inside, as if they were not installed."""
         sys.meta_path.insert(0, self)
         self._is_hiding = True
         try:
@@ -40,18 +42,18 @@ class Deferral(MetaPathFinder):
         finally:
             self._is_hiding = False
             for package, tries in self._tried.items():
-                # A module whose own import failed left it to the one that imports it to do without.
+                # If a module's own import failed, the module that imports it works without the package.
                 found = (next((name for name in chain if name in sys.modules), "") for chain in tries)
-                own = (
-                    name for name in found if name.partition(".")[0] in _IMPORTED
-                )  # another thread may import others
+                own = (name for name in found if name.partition(".")[0] in _IMPORTED)  # others are other threads'
                 self._lacking[package] = list(dict.fromkeys(own))
             self._watch()
             if not self._lacking:
                 sys.meta_path.remove(self)
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
-        """As every finder's: hides the package, or has what lacks it executed again once it is imported."""
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Hides a package, or arranges that modules without it are executed again once it is imported."""
         if name not in self._packages:
             return None
         if self._is_hiding:
@@ -64,16 +66,16 @@ class Deferral(MetaPathFinder):
             loader: Any = spec.loader  # of this one spec
             execute: Callable[[ModuleType], None] = loader.exec_module
 
-            def execute_and_give(module: ModuleType) -> None:
+            def execute_and_add(module: ModuleType) -> None:
                 del loader.exec_module
                 execute(module)
-                self._give(name)
+                self._add(name)
 
-            loader.exec_module = execute_and_give
+            loader.exec_module = execute_and_add
         return spec
 
-    def _give(self, package: str) -> None:
-        """Executes again, in their first order, the modules that lack the package, and puts their names in place."""
+    def _add(self, package: str) -> None:
+        """Executes the modules that lack the package again, in the same order, and replaces their names everywhere."""
         for name in self._lacking.pop(package, ()):
             module = sys.modules.get(name)
             if module is not None:
@@ -82,7 +84,7 @@ class Deferral(MetaPathFinder):
                 _replace(_changed(name, before, vars(module)), name.partition(".")[0])
 
     def _watch(self) -> None:
-        """Sees to it that whoever looks at a name of Keras that was made without a package brings the package."""
+        """Makes a module of Keras import a package when code reads a name that was defined without it."""
         lacks: dict[str, list[str]] = {}
         for package, modules in self._lacking.items():
             for name in modules:
@@ -96,12 +98,12 @@ class Deferral(MetaPathFinder):
                     }
                     module.__class__ = _Watched
 
-    def _bring(self, package: str) -> Callable[[], None]:
+    def _bring(self, package: str) -> _Bring:
         def bring() -> None:
             if package in self._lacking and package not in sys.modules:
                 try:
                     importlib.import_module(package)
-                except ImportError:  # not installed: there is nothing to give
+                except ImportError:  # not installed: there is nothing to add
                     self._lacking.pop(package, None)
 
         return bring
@@ -112,7 +114,7 @@ _MARK = "__lean__"
 
 
 class _Watched(ModuleType):
-    """A module some of whose names were made without a package: they are made with it before they are seen."""
+    """A module some of whose names were defined without a package: it imports the package before they are read."""
 
     def __getattribute__(self, name: str) -> Any:
         if not name.startswith("__"):
@@ -123,14 +125,14 @@ class _Watched(ModuleType):
 
 
 def _made_without(module: ModuleType, lacks: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Names of a module that stand for something made in a module that lacks packages, with those packages."""
+    """Names of a module whose values were defined in a module that lacks packages, with those packages."""
     own = lacks.get(module.__name__, [])
     homes = {name: lacks.get(_home(value) or "", own) for name, value in vars(module).items() if name[:2] != "__"}
     return {name: packages for name, packages in homes.items() if packages}
 
 
 def _importing(frame: FrameType | None) -> list[str]:
-    """The modules that are being executed, innermost first."""
+    """Names of the modules that are being executed, innermost first."""
     found = []
     while frame is not None:
         if frame.f_code.co_name == "<module>":
@@ -139,7 +141,9 @@ def _importing(frame: FrameType | None) -> list[str]:
     return found
 
 
-def _found_by_others(self: MetaPathFinder, name: str, path: Any, target: Any) -> ModuleSpec | None:
+def _found_by_others(
+    self: MetaPathFinder, name: str, path: Sequence[str] | None, target: ModuleType | None
+) -> ModuleSpec | None:
     for finder in sys.meta_path:
         spec = None if finder is self else finder.find_spec(name, path, target)
         if spec is not None:
@@ -147,13 +151,13 @@ def _found_by_others(self: MetaPathFinder, name: str, path: Any, target: Any) ->
     return None
 
 
-def _home(value: Any) -> str | None:
-    """The module in which a class or a function was made."""
+def _home(value: object) -> str | None:
+    """The name of the module in which a class or a function was defined."""
     return getattr(value, "__module__", None) if callable(value) else None
 
 
-def _changed(module: str, before: dict[str, Any], after: dict[str, Any]) -> dict[int, Any]:
-    """What has taken the place of the module's own classes and functions, by their addresses."""
+def _changed(module: str, before: dict[str, object], after: dict[str, object]) -> dict[int, object]:
+    """What has replaced the module's own classes and functions, by the addresses of these."""
     return {
         id(value): after[name]
         for name, value in before.items()
@@ -161,8 +165,8 @@ def _changed(module: str, before: dict[str, Any], after: dict[str, Any]) -> dict
     }
 
 
-def _replace(changed: dict[int, Any], package: str) -> None:
-    """Puts them in the place of the former ones wherever a module of the package imported those."""
+def _replace(changed: dict[int, object], package: str) -> None:
+    """Replaces the former classes and functions in all modules of the package."""
     for module in sys.modules.copy().values():
         if isinstance(module, ModuleType) and module.__name__.partition(".")[0] == package:
             for name, value in list(vars(module).items()):

@@ -1,8 +1,8 @@
-"""What an experiment's code asks to change in its process: each call has the same outcome in every worker and trial.
+"""Ignores an experiment's calls that would change settings of its whole process.
 
-TensorFlow takes threads and devices before it initialises only, so that such a call at the top of a file would change a
-slot's limits in the first process that imports it, and be an error in those where another trial has trained before.
-Its other switches would hold for all trials of the process from then on, whichever comes first.
+TensorFlow accepts threads and devices only before it initialises. A call at the top of a file would change a slot's
+limits in the first process that imports it, and raise in processes in which another trial has trained before. Other
+switches would hold for all later trials of the process. If they are ignored, a call has the same outcome everywhere.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import ModuleType
+from typing import TypeAlias
 
 import tensorflow as tf
-from tensorflow.python.framework.config import is_op_determinism_enabled
 
-Tell = Callable[[str], None]
-# What TensorFlow and CUDA read when they initialise, which may be after the experiment's file was imported.
+from runner.worker.private import is_op_determinism_enabled
+
+Warn: TypeAlias = Callable[[str], None]
+# Variables that TensorFlow and CUDA read when they initialise, perhaps after the experiment's file was imported.
 _VARIABLES = {
     "CUDA_DEVICE_ORDER": "resources.num_gpus",
     "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "resources.num_gpus",
@@ -30,16 +32,16 @@ _NOTHING_INSTEAD = "leave it out"
 
 
 class Limits:
-    """Keeps them while an experiment's code runs.
+    """Keeps the limits and switches of the process while an experiment's code runs.
 
     Args:
-        tell: told of each call that is ignored.
+        warn: gets a text for each call that is ignored.
     """
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, warn: Warn) -> None:
+        self._warn = warn
         config = tf.config
-        self._changes: list[tuple[Any, str, Any, Any]] = []
+        self._changes: list[tuple[ModuleType, str, Callable[..., object], Callable[..., object]]] = []
         for direction in ("intra", "inter"):
             name = f"set_{direction}_op_parallelism_threads"
             threads = getattr(config.threading, f"get_{direction}_op_parallelism_threads")
@@ -52,7 +54,7 @@ class Limits:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Inside, calls that would change a limit are ignored and told; one that asks for what is so says nothing."""
+        """Ignores calls inside, with a warning; without one if a call asks for what is in force."""
         variables = {name: os.environ.get(name) for name in _VARIABLES}
         for owner, name, _, replacement in self._changes:
             setattr(owner, name, replacement)
@@ -86,13 +88,17 @@ class Limits:
         )
         self._switch(tf.data.experimental, "enable_debug_mode", _NOTHING_INSTEAD)
 
-    def _switch(self, owner: Any, name: str, advice: str, is_so: Callable[..., bool] = lambda *_, **__: False) -> None:
-        self._replace(owner, name, _SWITCH, advice, is_so)
+    def _switch(
+        self, owner: ModuleType, name: str, advice: str, is_in_force: Callable[..., bool] = lambda *_, **__: False
+    ) -> None:
+        self._replace(owner, name, _SWITCH, advice, is_in_force)
 
-    def _ignore(self, owner: Any, name: str, key: str, is_so: Callable[..., bool]) -> None:
-        self._replace(owner, name, _LIMIT, f"set {key} instead", is_so)
+    def _ignore(self, owner: ModuleType, name: str, key: str, is_in_force: Callable[..., bool]) -> None:
+        self._replace(owner, name, _LIMIT, f"set {key} instead", is_in_force)
 
-    def _replace(self, owner: Any, name: str, reason: str, advice: str, is_so: Callable[..., bool]) -> None:
+    def _replace(
+        self, owner: ModuleType, name: str, reason: str, advice: str, is_in_force: Callable[..., bool]
+    ) -> None:
         original = getattr(owner, name, None)
         if original is None:
             return
@@ -100,16 +106,16 @@ class Limits:
         module = "tf.data.experimental" if owner is tf.data.experimental else "tf.config"
 
         @functools.wraps(original)
-        def ignored(*arguments: Any, **named: Any) -> None:
-            if not is_so(*arguments, **named):
-                self._tell(_warning(f"{module}'s {name}", reason, advice))
+        def ignored(*arguments: object, **named: object) -> None:
+            if not is_in_force(*arguments, **named):
+                self._warn(_warning(f"{module}'s {name}", reason, advice))
 
         self._changes.append((owner, name, original, ignored))
 
     def _put_back(self, name: str, value: str | None) -> None:
         if os.environ.get(name) == value:
             return
-        self._tell(_warning(f"os.environ[{name!r}]", _LIMIT, f"set {_VARIABLES[name]} instead"))
+        self._warn(_warning(f"os.environ[{name!r}]", _LIMIT, f"set {_VARIABLES[name]} instead"))
         if value is None:
             del os.environ[name]
         else:
@@ -117,9 +123,9 @@ class Limits:
 
 
 def initialise() -> None:
-    """TensorFlow reads its environment now, before an experiment can change it; not where it would take a GPU for that.
+    """Makes TensorFlow read its environment before an experiment can change it, unless that would take a GPU.
 
-    The first that touches a GPU, which may be full, is a trial's check.
+    A trial's check is the first to touch a GPU, because it may be full.
     """
     if not tf.config.list_physical_devices("GPU"):
         tf.config.list_logical_devices()
@@ -133,7 +139,7 @@ def _same_threads(now: Callable[[], int], num_threads: int) -> bool:
     return num_threads == now()
 
 
-def _same_devices(devices: Any, device_type: str | None = None) -> bool:
+def _same_devices(devices: tf.config.PhysicalDevice, device_type: str | None = None) -> bool:
     is_many = isinstance(devices, list | set) or type(devices) is tuple  # a device is a named tuple
     asked = list(devices) if is_many else [devices]
     return bool(asked == tf.config.get_visible_devices(device_type))

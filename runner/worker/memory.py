@@ -1,4 +1,4 @@
-"""What a model takes: the peak of the GPU's allocator, or of the process where there is no GPU."""
+"""Measures a model's memory: the peak of the GPU's allocator, or of the process if there is no GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RESET_PEAK = "5"  # man 5 proc_pid_clear_refs
 
 
 def reset_peak() -> None:
-    """Begins a measurement. Where the kernel does not allow it, the process' peak stays that of its whole life."""
+    """Begins a measurement. If the kernel does not allow it, the process' peak remains that of its whole life."""
     reset_gpu_peak()
     try:
         _RESET.write_text(_RESET_PEAK, encoding="ascii")
@@ -23,9 +23,9 @@ def reset_peak() -> None:
 
 
 def peak_mib() -> float:
-    """The peak since the last reset, MiB: of the fullest GPU, else of the process' own resident memory.
+    """The peak since the last reset, MiB: of the fullest GPU, or without a GPU of the process' own resident memory.
 
-    Arrays that workers share lie in the node's memory once, however many map them: they are not the process' own.
+    Arrays that workers share do not count, because they are in the node's memory once for all workers.
     """
     if tf.config.list_logical_devices("GPU"):
         return gpu_peak_mib()
@@ -38,7 +38,7 @@ def _shared_mib() -> float:
 
 
 def reset_gpu_peak() -> None:
-    """Begins a measurement on the GPUs alone."""
+    """Begins a measurement on the GPUs only."""
     for gpu in tf.config.list_logical_devices("GPU"):
         tf.config.experimental.reset_memory_stats(_short(gpu.name))
 
@@ -55,7 +55,7 @@ def _short(name: str) -> str:
 
 
 def gpu_limit_and_free_mib() -> tuple[float, float] | None:
-    """TensorFlow's memory limit on the fullest GPU and what is free of it, MiB; None without a limited GPU."""
+    """TensorFlow's memory limit on the fullest GPU and the free part of it, MiB; None if no GPU has a limit."""
     found = []
     for device, logical in zip(
         tf.config.list_physical_devices("GPU"), tf.config.list_logical_devices("GPU"), strict=False

@@ -1,4 +1,4 @@
-"""Out of memory: which errors say so, and the numbers that belong to it."""
+"""Recognises errors that mean out of memory, and reads the numbers for a message."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from runner.worker.error_text import text_of
 from runner.worker.memory import gpu_limit_and_free_mib
-from runner.worker.said import text_of
 
 _MIB = 1024 * 1024
-# TensorFlow has one error for all that may run out, open files and disks among them: only its text tells memory.
+# TensorFlow has one error for all exhausted resources, such as open files and disks. Only its text names memory.
 _ANYWHERE = re.compile(r"OOM when allocating|RESOURCE_EXHAUSTED: .*memory", re.IGNORECASE)
+# "Cannot parse tensor": the constant of a graph that was just traced cannot be malformed, so memory is missing for it.
 _IN_TENSORFLOW = re.compile(
     r"out of memory|Cannot parse tensor from proto|"
     r"(failed|unable) to allocate|OUT_OF_MEMORY|(CUBLAS|CUDNN|CUSOLVER|CUFFT)_(STATUS_)?ALLOC_FAILED",
     re.IGNORECASE,
 )
-# A constant in a graph is parsed into memory: that of a graph just traced cannot be malformed.
 _TENSOR = re.compile(r"OOM when allocating tensor with shape\s*\[([\d,]*)\] and type (\w+)")
 _BYTES = re.compile(r"allocate (?:request for )?(\d+) ?(?:B|bytes)\b")
 _ARRAY = re.compile(r"Unable to allocate ([\d.]+) (\w+) for an array")  # NumPy's
@@ -31,7 +31,7 @@ _SIZES |= {"uint16": 2, "int8": 1, "uint8": 1, "bool": 1}  # else 4: float, int3
 
 
 def is_out_of_memory(err: BaseException) -> bool:
-    """Whether an error, or one that it was raised from, says that memory ran out."""
+    """Whether an error, or one of its causes, says that memory ran out."""
     return any(
         isinstance(each, MemoryError)
         or _ANYWHERE.search(text_of(each)) is not None
@@ -41,21 +41,21 @@ def is_out_of_memory(err: BaseException) -> bool:
 
 
 def describe(err: BaseException, memory_mib: int | None) -> str:
-    """The numbers: what was asked, the limit, and what was free of it.
+    """The numbers as text: the request, the limit, and the free part of it.
 
     Args:
-        err: out of memory.
-        memory_mib: the limit on this process' host memory beyond a bare worker's; None for none.
+        err: an error that means out of memory.
+        memory_mib: the limit on this process' host memory beyond a bare worker's, MiB; None for no limit.
     """
     asked = asked_mib(err)
-    told = "asked for an unknown amount" if asked is None else f"asked for {asked:.0f} MiB"
+    request = "asked for an unknown amount" if asked is None else f"asked for {asked:.0f} MiB"
     on_gpu = _on_gpu()
     if on_gpu is not None and not any(isinstance(each, MemoryError) for each in chain_of(err)):
         limit, free = on_gpu
-        return f"{told}, {free:.0f} MiB free of a limit of {limit:.0f} MiB of GPU memory"
+        return f"{request}, {free:.0f} MiB free of a limit of {limit:.0f} MiB of GPU memory"
     if memory_mib is not None:
-        return f"{told}, {_free_of_limit_mib():.0f} MiB free of a limit of {memory_mib} MiB of host memory"
-    return f"{told}, {_available_mib():.0f} MiB of host memory free, no limit"
+        return f"{request}, {_free_of_limit_mib():.0f} MiB free of a limit of {memory_mib} MiB of host memory"
+    return f"{request}, {_available_mib():.0f} MiB of host memory free, no limit"
 
 
 def _on_gpu() -> tuple[float, float] | None:
@@ -66,7 +66,7 @@ def _on_gpu() -> tuple[float, float] | None:
 
 
 def asked_mib(err: BaseException) -> float | None:
-    """How much the allocation that failed had asked for, MiB; None where no error says it."""
+    """The size of the allocation that failed, MiB; None if no error names it."""
     for each in chain_of(err):
         text = text_of(each)
         if found := _TENSOR.search(text):
@@ -80,7 +80,7 @@ def asked_mib(err: BaseException) -> float | None:
 
 
 def chain_of(err: BaseException) -> Iterator[BaseException]:
-    """The error and those that led to it."""
+    """The error, then its causes."""
     seen: set[int] = set()
     following: BaseException | None = err
     while following is not None and id(following) not in seen:
@@ -90,7 +90,7 @@ def chain_of(err: BaseException) -> Iterator[BaseException]:
 
 
 def _free_of_limit_mib() -> float:
-    """What RLIMIT_DATA leaves to this process, MiB."""
+    """The memory that RLIMIT_DATA leaves to this process, MiB."""
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     return max(0.0, limit / _MIB - _kib(Path("/proc/self/status"), "VmData:") / 1024)
 

@@ -1,6 +1,6 @@
-"""A first look at experiments' code, in a process that has no share of the machine and trains nothing.
+"""Finds errors in experiments' code early, in a process that has no slot and trains nothing.
 
-It is started by `runner.driver.preflight` before any worker is there, and answers the trials that it is sent.
+`runner.driver.preflight` starts it before any worker, and sends it trials to try.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runner.records import Allocation, Failure, Trial
 
 if TYPE_CHECKING:
     from runner.worker.worker import Worker
 
-_OF_THIS_PROCESS = frozenset({"disk", "oom"})  # kinds of failure that a worker need not have
+_OF_THIS_PROCESS = frozenset({"disk", "oom"})  # kinds of failure that may not happen in a worker
 _SPEAKS_OF_DEVICES = re.compile("gpu|cuda|device", re.IGNORECASE)
 _ON_ANY_DEVICE = ("IndentationError", "SyntaxError")
-# Python's audit events of what reaches beyond this process. Writing to a file is another one.
+# Python's audit events of actions outside this process. Writing to a file is one more.
 _OUTSIDE = frozenset({
     *("os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"),
     *("socket.bind", "socket.connect", "socket.sendto", "urllib.Request"),
@@ -33,20 +33,20 @@ _OUTSIDE = frozenset({
 
 
 def main(descriptor: int) -> None:
-    """Answers trials with what fails for certain, by trial, until the driver ends.
+    """Receives trials and replies with certain failures by trial, until the driver ends.
 
     Args:
-        descriptor: of the connection to the driver, which sends trials, and whether their workers will have GPUs, which
-            this process has not.
+        descriptor: of the connection to the driver, which sends trials and whether their workers will have GPUs. This
+            process has none.
     """
     os.set_inheritable(descriptor, False)
-    with suppress(OSError):  # if memory runs out, this is what can be spared
+    with suppress(OSError):  # if memory runs out, the kernel should kill this process first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     _end_with_driver()
     connection = Connection(descriptor)
-    from runner.worker import startup as process
+    from runner.worker import startup
 
-    process.configure(Allocation(num_cpus=1))
+    startup.configure(Allocation(num_cpus=1))
     from runner.worker.printed import Descriptors, Output
     from runner.worker.worker import Worker
 
@@ -59,12 +59,12 @@ def main(descriptor: int) -> None:
 
 
 def failures(new_worker: Callable[[], Worker], trials: Iterable[Trial], with_gpus: bool) -> dict[str, Failure | None]:
-    """What fails for certain in a worker too, by trial; None of trials of which that cannot be told.
+    """Failures that are certain to happen in a worker too, by trial; None if that is not certain.
 
     Args:
-        new_worker: makes a worker that has imported no experiment.
+        new_worker: creates a worker that has imported no experiment.
         trials: each is tried by itself.
-        with_gpus: the trials' workers will have GPUs, which this process has not.
+        with_gpus: the trials' workers will have GPUs. This process has none.
     """
     found = [(trial, _failure(new_worker, trial)) for trial in trials]
     return {
@@ -73,9 +73,9 @@ def failures(new_worker: Callable[[], Worker], trials: Iterable[Trial], with_gpu
 
 
 def _failure(new_worker: Callable[[], Worker], trial: Trial) -> Failure | None:
-    """Why `build_model` fails. If so, it is called once more as in a worker: after `load_data`, in a new module.
+    """Why `build_model` fails. If it does, it is called again as in a worker: after `load_data`, in a new module.
 
-    The first function may leave something behind that the second needs.
+    `load_data` may create something that `build_model` needs.
     """
     failure = new_worker().build(trial)
     if failure is None or failure.kind != "build":
@@ -86,7 +86,7 @@ def _failure(new_worker: Callable[[], Worker], trial: Trial) -> Failure | None:
 
 
 def _is_certain(failure: Failure, trial: Trial, with_gpus: bool) -> bool:
-    """False if the workers' memory, disks or GPUs may make the difference."""
+    """Whether the failure does not depend on memory, disks or GPUs, which workers may have."""
     if failure.kind in _OF_THIS_PROCESS:
         return False
     if not with_gpus or failure.message.startswith(_ON_ANY_DEVICE):
@@ -94,27 +94,28 @@ def _is_certain(failure: Failure, trial: Trial, with_gpus: bool) -> bool:
     return not any(_SPEAKS_OF_DEVICES.search(text) for _, text in trial.source.files)
 
 
-def _leave_to_workers(event: str, arguments: tuple[Any, ...]) -> None:
+def _leave_to_workers(event: str, arguments: tuple[object, ...]) -> None:
     """Ends this process before an experiment's code downloads, writes or starts anything.
 
-    A worker that runs the same code at the same time would meet a file that is half written.
+    Otherwise a worker that runs the same code at the same time could find a file that is half written.
 
     Source: https://docs.python.org/3/library/audit_events.html
     """
-    if event in _OUTSIDE or (event == "open" and _writes(*arguments)):
+    if event in _OUTSIDE or (event == "open" and _writes(arguments)):
         os._exit(0)
 
 
-def _writes(path: object, mode: object, flags: object) -> bool:
+def _writes(arguments: tuple[object, ...]) -> bool:
+    path, _, flags = arguments
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR)) and path != os.devnull
 
 
 def _end_with_driver() -> None:
-    """The driver holds the other end of standard input for as long as it lives, however it ends."""
+    """Ends this process with the driver, which holds the other end of standard input as long as it lives."""
 
     def wait() -> None:
         while os.read(0, 1):
             pass
-        os.killpg(0, signal.SIGKILL)  # what the experiment's code has started, too
+        os.killpg(0, signal.SIGKILL)  # with the processes that the experiment's code has started
 
     threading.Thread(target=wait, daemon=True).start()

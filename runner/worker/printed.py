@@ -1,4 +1,4 @@
-"""What an experiment's code prints in this process: taken from where it goes, and kept until it is asked for."""
+"""Captures what an experiment's code prints in this process."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from runner.texts.excerpt import LIMIT, beginning_and_end, excerpt
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 
 class Source(Protocol):
-    """Where output goes while it is taken."""
+    """A place at which output is captured."""
 
     def begin(self) -> None:
-        """Output is taken from now on."""
+        """Begins to capture."""
 
     def end(self) -> bytes:
-        """What has been printed since `begin`, shortened where it is long."""
+        """Ends it; returns what has been printed since `begin`, shortened if it is long."""
 
 
 class Output:
     """The output of trials that run one after another in this process.
 
     Args:
-        source: where it goes.
+        source: where output is captured.
     """
 
     def __init__(self, source: Source) -> None:
@@ -40,7 +43,7 @@ class Output:
 
     @contextmanager
     def of(self, trial_id: str) -> Iterator[None]:
-        """What is printed inside is this trial's."""
+        """Captures what is printed inside as this trial's."""
         self._source.begin()
         try:
             yield
@@ -49,69 +52,71 @@ class Output:
                 self._kept[trial_id] = excerpt(self._kept.get(trial_id, b"") + printed)
 
     def take(self, trial_id: str) -> str:
-        """The trial's output since it was last taken."""
+        """Returns the trial's output since the last call."""
         return self._kept.pop(trial_id, b"").decode(errors="backslashreplace")
 
 
 class Streams:
-    """Python's own streams of a process that prints other things too: its table, say.
+    """Python's own streams, in a process that prints other things too, such as a table.
 
-    `sys.stdout` and `sys.stderr` are others meanwhile. Whoever has kept one of them, such as a logging handler, writes
-    to the surrounding one later on. Where a debugger runs, that one shows everything as well.
+    Replaces `sys.stdout` and `sys.stderr` while it captures. Code that keeps a replacement, such as a logging handler,
+    writes to the surrounding stream later. If a debugger runs, the surrounding stream shows everything as well.
     """
 
     def __init__(self) -> None:
         self._printed = bytearray()
-        self._taking = False
+        self._is_capturing = False
         self._own = {name: _Stream(_Raw(self, name)) for name in ("stdout", "stderr")}
-        self._outside: dict[str, Any] = {}
+        self._outside: dict[str, TextIO] = {}
 
     def begin(self) -> None:
         """As `Source.begin`."""
         self._outside = {name: getattr(sys, name) for name in self._own}
         for name, stream in self._own.items():
             setattr(sys, name, stream)
-        self._taking = True
+        self._is_capturing = True
 
     def end(self) -> bytes:
         """As `Source.end`."""
-        self._taking = False
+        self._is_capturing = False
         for name, stream in self._outside.items():
             setattr(sys, name, stream)
         printed, self._printed = excerpt(bytes(self._printed)), bytearray()
         return printed
 
     def write(self, name: str, content: bytes) -> None:
-        """Takes what is written to one of the two, or passes it on."""
-        if self._taking:
+        """Captures what is written to one of the two, or passes it on."""
+        if self._is_capturing:
             self._printed += content
             if len(self._printed) > 2 * LIMIT:
                 self._printed = bytearray(excerpt(bytes(self._printed)))
-        if not self._taking or sys.gettrace() is not None:
-            with suppress(ValueError):  # it has been closed
+        if not self._is_capturing or sys.gettrace() is not None:
+            with suppress(ValueError):  # the stream is closed
                 self.outside(name).write(content.decode(errors="backslashreplace"))
 
-    def outside(self, name: str) -> Any:
+    def outside(self, name: str) -> TextIO:
         """The surrounding stream of that name."""
-        stream = self._outside[name] if self._taking else getattr(sys, name)
-        return getattr(sys, f"__{name}__") if isinstance(stream, _Stream) else stream
+        stream: TextIO = self._outside[name] if self._is_capturing else getattr(sys, name)
+        original: TextIO = getattr(sys, f"__{name}__")
+        return original if isinstance(stream, _Stream) else stream
 
 
 class _Stream(io.TextIOWrapper):
-    """One of Python's two streams while output is taken."""
+    """One of Python's two streams while output is captured."""
 
     def __init__(self, raw: _Raw) -> None:
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[arg-type]
         self._raw = raw
 
     @property
-    def rich_proxied_file(self) -> Any:
-        """Where rich writes the program's own tables and lines."""
+    def rich_proxied_file(self) -> TextIO:
+        """The stream to which rich writes the program's own tables and lines."""
         outside = self._raw.outside()
-        return getattr(outside, "rich_proxied_file", outside)
+        proxied: TextIO = getattr(outside, "rich_proxied_file", outside)
+        return proxied
 
     def fileno(self) -> int:
-        """The surrounding stream's, to be given to programs that are started; what they print is not taken."""
+        """The surrounding stream's, for programs that the code starts; what they print is not captured."""
         return int(self._raw.outside().fileno())
 
 
@@ -123,19 +128,20 @@ class _Raw(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, content: Any) -> int:
-        self._streams.write(self._name, bytes(content))
-        return len(content)
+    def write(self, content: Buffer) -> int:
+        written = bytes(content)
+        self._streams.write(self._name, written)
+        return len(written)
 
-    def outside(self) -> Any:
+    def outside(self) -> TextIO:
         return self._streams.outside(self._name)
 
 
 class Descriptors:
-    """Standard output and standard error of a process that has nothing else to say: what C code prints is among it.
+    """Standard output and standard error of a process that prints nothing else, with what C code prints.
 
-    Both go to the file of standard error from now on, in their order. It holds what was printed since it was last
-    taken: what a process that dies has printed is found there.
+    From now on both go to the file of standard error, in their order. The file holds what was printed since the last
+    `end`, so that the output of a process that dies is found there.
     """
 
     def __init__(self) -> None:
@@ -143,7 +149,9 @@ class Descriptors:
         if not stat.S_ISREG(os.fstat(2).st_mode):
             with tempfile.TemporaryFile() as file:
                 os.dup2(file.fileno(), 2)
-        fcntl.fcntl(2, fcntl.F_SETFL, fcntl.fcntl(2, fcntl.F_GETFL) | os.O_APPEND)  # or a file that was cut has a hole
+        fcntl.fcntl(
+            2, fcntl.F_SETFL, fcntl.fcntl(2, fcntl.F_GETFL) | os.O_APPEND
+        )  # otherwise a truncated file gets a hole
         os.dup2(2, 1)
         os.ftruncate(2, 0)
 
@@ -151,7 +159,7 @@ class Descriptors:
         """As `Source.begin`."""
 
     def end(self) -> bytes:
-        """As `Source.end`; what threads have printed since the last one is among it."""
+        """As `Source.end`, with what threads have printed since the last one."""
         _flush()
         content = beginning_and_end(Path("/proc/self/fd/2"))
         if content:
@@ -160,7 +168,7 @@ class Descriptors:
 
 
 def _flush() -> None:
-    """Nothing that was printed waits in this process, neither in Python nor in C's library."""
+    """Writes what waits in the buffers of Python and of C's library."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(ValueError, OSError):
             stream.flush()

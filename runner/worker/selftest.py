@@ -1,4 +1,4 @@
-"""Which TensorFlow this is and which GPUs it sees, as a line of JSON: in a process of its own, which takes no GPU."""
+"""Prints TensorFlow's version and GPUs as a line of JSON, in a process of its own, which takes no GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 def main() -> None:
-    """Prints versions, what TensorFlow was built with, and its GPUs."""
+    """Prints versions, TensorFlow's build and its number of GPUs."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
     import tensorflow as tf

@@ -1,4 +1,4 @@
-"""A seat's state as bytes and back: arrays by role and order in one `.npz`, the rest as JSON text. No pickle."""
+"""Writes and reads a seat's state: arrays by role and order in one `.npz`, the rest as JSON text. No pickle."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from runner.records import Epoch
-from runner.worker.private import RandomState
+from runner.worker.global_state import RandomState
+from runner.worker.variables import Variable
 
 _META = "meta"
-Array = np.ndarray[Any, Any]
+Roles: TypeAlias = Mapping[str, Sequence[Variable]]
+"""Variables by role, as `variables.by_role` returns them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeatState:
-    """What a seat has that its trial's code does not build anew.
+    """The state of a seat that its trial's code cannot rebuild.
 
     Args:
         round: turns completed.
         step: optimizer steps done.
         turn_end: the step at which an interrupted turn ends; None between two turns.
         epochs: that have ended in it.
-        arrays: values by role, in the order of `variables.by_role`; role "best" is there where weights were kept.
+        arrays: values by role, in the order of `variables.by_role`; with role "best" if the best weights are kept.
         randomness: of the trial's own global state.
     """
 
@@ -36,11 +38,11 @@ class SeatState:
     step: int
     turn_end: int | None
     epochs: tuple[Epoch, ...]
-    arrays: Mapping[str, Sequence[Array]]
+    arrays: Mapping[str, Sequence[np.ndarray]]
     randomness: RandomState
 
 
-def read(roles: Mapping[str, Sequence[Any]]) -> dict[str, list[Array]]:
+def read(roles: Roles) -> dict[str, list[np.ndarray]]:
     """The variables' values."""
     return {
         role: [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
@@ -48,16 +50,16 @@ def read(roles: Mapping[str, Sequence[Any]]) -> dict[str, list[Array]]:
     }
 
 
-def fits(roles: Mapping[str, Sequence[Any]], arrays: Mapping[str, Sequence[Array]]) -> bool:
-    """Whether there is a variable of the same shape for each value."""
+def fits(roles: Roles, arrays: Mapping[str, Sequence[np.ndarray]]) -> bool:
+    """Whether each value has a variable of the same shape, and each variable a value."""
     return all(_shapes(variables) == _shapes(arrays.get(role, ())) for role, variables in roles.items())
 
 
-def write(roles: Mapping[str, Sequence[Any]], arrays: Mapping[str, Sequence[Array]]) -> None:
-    """Makes the values the variables'.
+def write(roles: Roles, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Assigns the values to the variables.
 
     Raises:
-        ValueError: they are of another model, naming the role and what differs; nothing was assigned.
+        ValueError: the values are of another model; the message names the role and what differs. Nothing is assigned.
     """
     for role, variables in roles.items():
         have, want = _shapes(arrays.get(role, ())), _shapes(variables)
@@ -71,8 +73,8 @@ def write(roles: Mapping[str, Sequence[Any]], arrays: Mapping[str, Sequence[Arra
             variable.assign(of_type(value, variable))
 
 
-def of_type(value: Array, variable: Any) -> Array:
-    """A value as its variable has it: a file knows bfloat16 and the like by their size only."""
+def of_type(value: np.ndarray, variable: Variable) -> np.ndarray:
+    """A value with the dtype of its variable, because a file knows bfloat16 and the like by their size only."""
     return value.view(_dtype(variable)) if value.dtype.kind == "V" else value
 
 
@@ -120,9 +122,10 @@ def unpack(content: bytes | Path) -> SeatState:
         )
 
 
-def _shapes(values: Sequence[Any]) -> list[tuple[int, ...]]:
+def _shapes(values: Sequence[Variable]) -> list[tuple[int, ...]]:
     return [tuple(value.shape) for value in values]
 
 
-def _dtype(variable: Any) -> Any:
-    return keras.ops.convert_to_numpy(variable).dtype
+def _dtype(variable: Variable) -> np.dtype:
+    dtype: np.dtype = keras.ops.convert_to_numpy(variable).dtype
+    return dtype

@@ -1,4 +1,4 @@
-"""Turns a fresh process into a worker: limits first, then TensorFlow, imported lean."""
+"""Makes a new process a worker: sets its limits, then imports TensorFlow, and Keras without optional packages."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from runner.errors import FleetError
-from runner.host.collecting import without_collecting
-from runner.host.processes import start_of
+from runner.host.processes import start_of, without_collecting
 from runner.records import Allocation
 from runner.worker.lean import Deferral
 
-# Keras imports each of these if it can and copes with their absence; together they double its import time.
+# Keras imports each of these if it is installed and works without it; together they double its import time.
 _OPTIONAL_IMPORTS = ("jax", "matplotlib", "pandas", "pyarrow", "scipy", "sklearn")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
-    """What a worker found after it had applied its allocation.
+    """What a worker has after it has applied its allocation.
 
     Args:
-        started: when the process began, in ticks since the machine did: with its number, its identity.
+        pid: the process' number.
+        started: when the process began, in ticks since the machine started; with `pid` it identifies the process.
         gpus: names of the GPUs that TensorFlow sees.
-        gpu_memory_mib: the memory limit in force on each; None without a GPU.
+        gpu_memory_mib: the memory limit in force on each GPU; None without a GPU.
         threads: TensorFlow's intra-op and inter-op threads.
-        visible_devices: CUDA_VISIBLE_DEVICES as the process has it.
+        visible_devices: CUDA_VISIBLE_DEVICES of the process.
     """
 
     pid: int
@@ -53,7 +52,7 @@ def configure(allocation: Allocation) -> Device:
         import keras  # noqa: F401
         import tensorflow as tf
     if is_first:
-        gc.freeze()  # modules stay: no later search for garbage goes through them
+        gc.freeze()  # modules stay, so that no later garbage collection visits them
     device = apply_limits(tf, allocation)
     if allocation.memory_mib is not None:
         _limit_memory(allocation.memory_mib)
@@ -61,7 +60,7 @@ def configure(allocation: Allocation) -> Device:
 
 
 def environment(allocation: Allocation) -> dict[str, str]:
-    """What TensorFlow and CUDA read when they start.
+    """Environment variables that TensorFlow and CUDA read when they start.
 
     Sources:
         https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#cuda-environment-variables
@@ -70,10 +69,10 @@ def environment(allocation: Allocation) -> dict[str, str]:
     found = {
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),  # errors are exceptions too
         "KERAS_BACKEND": "tensorflow",
-        # Without a share all GPUs are hidden: TensorFlow would take every one there is.
+        # Without GPUs in the allocation all are hidden, because TensorFlow would take every one.
         "CUDA_VISIBLE_DEVICES": ",".join(allocation.gpus) or "-1",
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the driver's library counts, with which the slots were planned
-        # Other allocators of TensorFlow keep to no limit, and one that grows hides what the limit takes.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of NVML, with which the slots were planned
+        # TensorFlow's other allocators have no limit, and one that grows does not show what the limit takes.
         "TF_GPU_ALLOCATOR": "",
         "TF_FORCE_GPU_ALLOW_GROWTH": "false",
     }
@@ -82,8 +81,12 @@ def environment(allocation: Allocation) -> dict[str, str]:
     return found
 
 
-def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
+def apply_limits(tf: ModuleType, allocation: Allocation) -> Device:
     """Sets threads and, on each GPU of the allocation, the memory limit.
+
+    Args:
+        tf: TensorFlow, imported and not initialised.
+        allocation: of the worker's slot.
 
     Raises:
         FleetError: as `configure`.
@@ -104,7 +107,7 @@ def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
     if len(gpus) != len(allocation.gpus):
         raise FleetError(
             f"the slot has GPU {', '.join(allocation.gpus)}, TensorFlow sees {len(gpus)} GPUs; "
-            "python -m runner doctor tells why, resources.num_gpus=0 trains on the CPU"
+            "python -m runner doctor shows why, resources.num_gpus=0 trains on the CPU"
         )
     if allocation.gpu_memory_mib is not None:
         limit = tf.config.LogicalDeviceConfiguration(memory_limit=allocation.gpu_memory_mib)
@@ -121,9 +124,9 @@ def apply_limits(tf: ModuleType | Any, allocation: Allocation) -> Device:
 
 
 def _limit_memory(more_mib: int) -> None:
-    """Refuses this process memory beyond what it has now and so much more; memory it shares with others is not counted.
+    """Limits this process to the memory that it has now and `more_mib` MiB; shared memory does not count.
 
-    TensorFlow's allocator then raises `ResourceExhaustedError`; code that does not expect it may end the process.
+    Then TensorFlow's allocator raises `ResourceExhaustedError`. Code that does not expect it may end the process.
 
     Source: getrlimit(2), RLIMIT_DATA
     """

@@ -1,4 +1,4 @@
-"""What a model and its data show before the first step, with errors that name the mistake."""
+"""Checks a model and its data before the first step, and reads the facts that are recorded of them."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import numpy as np
 import tensorflow as tf
 
 from runner.records import Facts, Signature, Tensor
-from runner.worker import private as keras_private
-from runner.worker.data.arrays import ArraySplit
+from runner.worker import private
+from runner.worker.data.arrays import Arrays, ArraySplit
 from runner.worker.data.feeds import Feed
+from runner.worker.error_text import text_of
 from runner.worker.programs.base import Program
-from runner.worker.said import text_of
 
 
-def check_model(model: Any, splits: Collection[str]) -> None:
-    """Refuses what `fit` could not train.
+def check_model(model: object, splits: Collection[str]) -> None:
+    """Refuses a model that `fit` could not train.
 
     Args:
-        model: as `build_model` returned it.
-        splits: the splits that its data has.
+        model: what `build_model` returned.
+        splits: the splits of its data.
 
     Raises:
-        TypeError: not a Keras model, or one whose `fit` is overridden.
-        ValueError: not compiled, or without the `call` that its steps need.
+        TypeError: it is no Keras model, or overrides `fit`.
+        ValueError: it is not compiled, or lacks the `call` that its steps need.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"build_model returned a {type(model).__name__}; return a compiled keras.Model")
     if not model.compiled:
         raise ValueError("build_model returned a model that is not compiled; call model.compile(optimizer, loss) in it")
-    if not keras_private.is_plain_trainer(model):
+    if any(getattr(type(model), name) is not getattr(keras.Model, name) for name in ("fit", "make_train_function")):
         raise TypeError(
             f"{type(model).__name__} overrides fit() or make_train_function(), which the runner does not call; "
             "override train_step() instead"
@@ -41,26 +41,28 @@ def check_model(model: Any, splits: Collection[str]) -> None:
     _check_steps(model, splits)
 
 
-def _check_steps(model: Any, splits: Collection[str]) -> None:
+def _check_steps(model: keras.Model, splits: Collection[str]) -> None:
     name = type(model).__name__
     if type(model).call is not keras.Model.call:
         return
     if type(model).train_step is keras.Model.train_step:
-        raise ValueError(f"{name} has neither call() nor train_step(), where fit raises NotImplementedError; write one")
+        raise ValueError(
+            f"{name} has neither call() nor train_step(), so that fit raises NotImplementedError; write one"
+        )
     evaluated = [split for split in ("validation", "test") if split in splits]
     if evaluated and type(model).test_step is keras.Model.test_step:
         raise ValueError(
-            f"{name} has no call(), and there is {' and '.join(evaluated)} data, on which Keras' own test_step() calls "
-            "the model: fit raises NotImplementedError there, after its first epoch; give the model a test_step() or a "
-            "call(), or leave that data out"
+            f"{name} has no call(), and there is {' and '.join(evaluated)} data, for which Keras' own test_step() "
+            "needs it, so that fit raises NotImplementedError after its first epoch; give the model a test_step() or "
+            "a call(), or leave that data out"
         )
 
 
-def check_labels(model: Any, train: ArraySplit) -> None:
-    """Refuses integer labels outside of a single-output classifier's classes (TensorFlow would give NaN on a GPU).
+def check_labels(model: keras.Model, train: ArraySplit) -> None:
+    """Refuses integer labels that are no classes of a single-output classifier: on a GPU they would give NaN.
 
     Raises:
-        ValueError: naming the labels found and the classes allowed.
+        ValueError: it names the labels found and the classes allowed.
     """
     loss, (_, y, _) = model.loss, keras.utils.unpack_x_y_sample_weight(train.tensors)
     name = loss if isinstance(loss, str) else getattr(loss, "name", "")
@@ -80,11 +82,11 @@ def check_labels(model: Any, train: ArraySplit) -> None:
         )
 
 
-def check_text(model: Any, train: ArraySplit) -> None:
-    """Refuses texts where the model takes numbers. A model that makes its own steps may do anything with them.
+def check_text(model: keras.Model, train: ArraySplit) -> None:
+    """Refuses texts for parts that the model takes as numbers. A model with steps of its own may take any part as text.
 
     Raises:
-        ValueError: naming the part that holds texts, and one of them.
+        ValueError: it names the part that has texts, and one of them.
     """
     x, y, _ = keras.utils.unpack_x_y_sample_weight(train.tensors)
     kind = type(model)
@@ -103,19 +105,19 @@ def check_text(model: Any, train: ArraySplit) -> None:
             )
 
 
-def _texts(name: str, part: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+def _texts(name: str, part: Arrays) -> Iterator[tuple[str, np.ndarray]]:
     for path, leaf in keras.tree.flatten_with_path(part):
         if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU" and leaf.size:
             yield name + "".join(f"[{step!r}]" for step in path), leaf
 
 
-def facts_of(model: Any, feed: Feed, program: Program) -> Facts:
-    """What is recorded of a model that is built, its data and its program."""
+def facts_of(model: keras.Model, feed: Feed, program: Program) -> Facts:
+    """The facts of a built model, its data and its program."""
     return Facts(
         steps_per_epoch=feed.steps_per_epoch,
         rows=feed.rows,
         validation_rows=feed.validation_rows,
-        parameters=sum(math.prod(weight.shape) for weight in model.weights),  # `count_params` wants a built model
+        parameters=sum(math.prod(weight.shape) for weight in model.weights),  # `count_params` needs a built model
         program=program.kind,
         program_reason=program.reason,
         inexact="; ".join(filter(None, (program.inexact, feed.inexact))),
@@ -127,52 +129,52 @@ def facts_of(model: Any, feed: Feed, program: Program) -> Facts:
     )
 
 
-def sizes_of(model: Any) -> tuple[int, int]:
-    """Bytes of the weights of a model that has been trained for a step, and of all that training changes."""
+def sizes_of(model: keras.Model) -> tuple[int, int]:
+    """Bytes of the weights, and of all variables that training changes, of a model that has trained for a step."""
     optimizer = model.optimizer.variables if model.optimizer else ()
     weights, others = _bytes(model.weights), _bytes([*optimizer, *model.metrics_variables])
     return weights, weights + others
 
 
-def _bytes(variables: Iterable[Any]) -> int:
+def _bytes(variables: Iterable[keras.Variable]) -> int:
     return sum(math.prod(variable.shape) * tf.as_dtype(variable.dtype).size for variable in variables)
 
 
-def _summary(model: Any) -> str:
+def _summary(model: keras.Model) -> str:
     lines: list[str] = []
     try:
         model.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
-    except Exception as err:  # it asks layers, whose code is the user's, for the shapes of what they return
+    except Exception as err:  # it calls the user's layers for the shapes of their outputs
         return f"{type(model).__name__}.summary() raised {type(err).__name__}: {text_of(err)}"
     return "\n".join(lines)
 
 
-def is_plain_keras(model: Any) -> bool:
-    """True where plain `keras.models.load_model` can load the saved model without the user's code."""
+def is_plain_keras(model: keras.Model) -> bool:
+    """Whether `keras.models.load_model` can load the saved model without the user's code."""
     if not type(model).__module__.startswith("keras."):
         return False
     try:
         config = keras.saving.serialize_keras_object(model)
-    except (NotImplementedError, TypeError, ValueError):  # Keras' ways to say that it cannot be written down
+    except (NotImplementedError, TypeError, ValueError):  # Keras cannot serialize the model
         return False
     return all(_is_keras_object(node) for node in _objects(config))
 
 
-def signature_of(model: Any) -> Signature | None:
-    """Names, dtypes and shapes of inputs and outputs; None for a model that does not say (nested, odd dtypes)."""
+def signature_of(model: keras.Model) -> Signature | None:
+    """Names, dtypes and shapes of inputs and outputs; None if they are unknown, nested or of a dtype NumPy lacks."""
     # A functional model has the structure in `input`, a sequential one only the flat `inputs`.
     inputs, outputs = (_tensors(getattr(model, name, getattr(model, f"{name}s", None))) for name in ("input", "output"))
     return None if inputs is None else Signature(inputs=inputs, outputs=outputs)
 
 
-def _tensors(tensors: Any) -> tuple[Tensor, ...] | None:
+def _tensors(tensors: object) -> tuple[Tensor, ...] | None:
     if tensors is None:
         return None
     if isinstance(tensors, dict):
-        named: list[tuple[str | None, Any]] = [(str(name), tensor) for name, tensor in tensors.items()]
+        named: list[tuple[str | None, keras.KerasTensor]] = [(str(name), tensor) for name, tensor in tensors.items()]
     else:
         flat = list(tensors) if isinstance(tensors, list | tuple) else [tensors]
-        named = [(keras_private.tensor_name(tensor) if len(flat) > 1 else None, tensor) for tensor in flat]
+        named = [(private.tensor_name(tensor) if len(flat) > 1 else None, tensor) for tensor in flat]
     if not all(hasattr(tensor, "shape") and tensor.dtype in np.sctypeDict for _, tensor in named):
         return None
     return tuple(
@@ -185,8 +187,8 @@ def _tensors(tensors: Any) -> tuple[Tensor, ...] | None:
     )
 
 
-def _as_python(spec: Any) -> str:
-    """The expression that gives this spec, where TensorFlow is `tf`; empty where there is none."""
+def _as_python(spec: tf.TypeSpec) -> str:
+    """The Python expression for this spec, with TensorFlow as `tf`; empty if there is none."""
     if isinstance(spec, dict):
         parts = {key: _as_python(part) if isinstance(key, (str, int)) else "" for key, part in spec.items()}
         return "{" + ", ".join(f"{key!r}: {part}" for key, part in parts.items()) + "}" if all(parts.values()) else ""
@@ -208,7 +210,7 @@ def _as_python(spec: Any) -> str:
     return f"tf.{kind}({shape}, {spec.dtype.name!r}{ragged})"
 
 
-def _objects(config: Any) -> list[dict[str, Any]]:
+def _objects(config: object) -> list[dict[str, Any]]:
     found = [config] if isinstance(config, dict) and "class_name" in config else []
     children = config.values() if isinstance(config, dict) else config if isinstance(config, (list, tuple)) else ()
     return found + [node for child in children for node in _objects(child)]
@@ -216,7 +218,7 @@ def _objects(config: Any) -> list[dict[str, Any]]:
 
 def _is_keras_object(node: dict[str, Any]) -> bool:
     name, module, registered = node["class_name"], node.get("module") or "", node.get("registered_name") or ""
-    if name.startswith("__"):  # Keras' own marks for tuples, arrays and the like; code is never plain
+    if name.startswith("__"):  # Keras' own names for tuples, arrays and the like; `__lambda__` is code
         return bool(name != "__lambda__")
     return (
         bool(module.startswith(("keras", "builtins"))) and ">" not in registered and name not in ("Lambda", "function")

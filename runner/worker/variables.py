@@ -1,13 +1,14 @@
-"""Every variable that training changes, wherever it hangs, in an order that is the same in every process."""
+"""Finds every variable that training changes, in an order that is the same in every process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
+Variable: TypeAlias = keras.Variable | tf.Variable
 _OWNERS = (
     keras.Layer,
     keras.Loss,
@@ -18,12 +19,12 @@ _OWNERS = (
 )
 
 
-def by_role(model: Any, captured: Sequence[Any]) -> dict[str, list[Any]]:
-    """Variables by role; names differ from build to build, roles and order do not.
+def by_role(model: keras.Model, captured: Sequence[tf.Variable]) -> dict[str, list[Variable]]:
+    """Variables by role. Names differ from one build to the next, roles and order do not.
 
     Args:
-        model: compiled; what a step has not created yet is not there.
-        captured: variables of the traced step, among them some that are no attribute of anything in the model.
+        model: compiled. Variables that a step has not created yet are missing.
+        captured: variables of the traced step. Some of them may be attributes of no object of the model.
     """
     known = {
         "trainable": list(model.trainable_variables),
@@ -40,15 +41,15 @@ def by_role(model: Any, captured: Sequence[Any]) -> dict[str, list[Any]]:
     return {**known, "captured": others}
 
 
-def captured_by(concrete: Any) -> Sequence[Any]:
+def captured_by(concrete: tf.types.experimental.ConcreteFunction) -> Sequence[tf.Variable]:
     """The variables that a concrete function uses, in the order in which its trace first used them."""
-    # `graph.variables` comes from a set of addresses: its order differs from process to process.
+    # `graph.variables` is made from a set of addresses, so that its order differs between processes.
     place = {id(handle): index for index, handle in enumerate(concrete.graph.external_captures)}
     return sorted(concrete.graph.variables, key=lambda variable: place[id(variable.handle)])
 
 
-def _attached(node: Any, seen: set[int]) -> Iterator[Any]:
-    """Variables on attributes and in containers: those of a second optimizer, say, which Keras does not list."""
+def _attached(node: object, seen: set[int]) -> Iterator[Variable]:
+    """Variables in attributes and containers, such as those of a second optimizer, which Keras does not list."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -64,5 +65,5 @@ def _attached(node: Any, seen: set[int]) -> Iterator[Any]:
             yield from _attached(child, seen)
 
 
-def _identity(variable: Any) -> int:
+def _identity(variable: Variable) -> int:
     return id(variable.value if isinstance(variable, keras.Variable) else variable)

@@ -1,4 +1,4 @@
-"""The worker: holds its trials' seats and answers the fleet. What fails in an experiment's code is a value here."""
+"""The worker: holds its trials' seats and answers the fleet. It returns errors of an experiment's code as values."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ from typing import TypeVar
 from runner.data import Data
 from runner.errors import Interrupted
 from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
-from runner.worker import memory, oom
-from runner.worker.building import made
+from runner.worker import memory, missing, oom, training
+from runner.worker.building import new_model
 from runner.worker.data.arrays import ArrayData, array_data, is_stream
 from runner.worker.data.feeds import DataError, Resident
 from runner.worker.determinism import advice, set_determinism
+from runner.worker.error_text import in_one_line, place_of
 from runner.worker.experiment import Experiment
+from runner.worker.global_state import Globals
 from runner.worker.limits import Limits, initialise
 from runner.worker.mlflow_calls import MlflowCalls
+from runner.worker.model_files import export
 from runner.worker.printed import Output, Streams
-from runner.worker.private import Globals
 from runner.worker.programs.engine import Engines
-from runner.worker.said import in_one_line, place_of
 from runner.worker.seat import Seat
 from runner.worker.storage import is_out_of_space
 
 T = TypeVar("T")
 Loaded = ArrayData | None | Failure
-"""A data set as the fleet passes it on: arrays; None for pipelines that each seat builds itself; or why it failed."""
+"""A data set as the fleet passes it on: arrays; None for pipelines, which each seat makes itself; or why it failed."""
 
 
 class Worker:
-    """Trials' models in one process. TensorFlow must have its limits before (`process.configure`).
+    """Trials' models in one process. `startup.configure` must have set TensorFlow's limits before.
 
     Args:
-        memory_mib: host memory that the process may take beyond what it had as a bare worker, MiB; None for no limit.
-        output: takes what the experiments print; None for what goes through Python's streams.
+        memory_mib: host memory that the process may take beyond that of a bare worker, MiB; None for no limit.
+        output: captures what the experiments print; None captures Python's streams.
     """
 
     def __init__(self, memory_mib: int | None = None, output: Output | None = None) -> None:
         self._memory_mib = memory_mib
         self._output = output or Output(Streams())
-        self._warnings: dict[str, None] = {}  # in their order, each once
+        self._warnings: dict[str, None] = {}  # each once, in order
         self._limits, self._mlflow_calls = Limits(self._warn), MlflowCalls(self._warn)
         self._experiments: dict[str, Experiment] = {}
         self._residents: dict[str, Resident] = {}
@@ -59,35 +60,36 @@ class Worker:
         return self._guarded("data", trial, lambda: self._load(trial))
 
     def build(self, trial: Trial) -> Failure | None:
-        """Calls the trial's `build_model`, with no data and no step: why that fails, where it does."""
+        """Calls the trial's `build_model`, without data and steps; returns why that fails, or None."""
         return self._guarded("build", trial, lambda: self._build(trial))
 
     def check(self, trial: Trial, loaded: Loaded, until_s: float = math.inf) -> Checked | Failure:
-        """Builds the trial's model and tries one step; nothing of it stays but what it traced.
+        """Builds the trial's model and tries one step. Only its traces stay.
 
         Args:
-            trial: which.
+            trial: the trial.
             loaded: its data.
-            until_s: when a validation that does not tell its length must have ended, in seconds since the epoch.
+            until_s: when a validation of unknown length must have ended, in seconds since the epoch.
         """
         if isinstance(loaded, Failure):
             return _of_trial(trial, loaded)
-        return self._guarded("build", trial, lambda: self._rehearse(trial, loaded, until_s))
+        return self._guarded("build", trial, lambda: self._check(trial, loaded, until_s))
 
     def probe(self, trial: Trial, loaded: Loaded, until_s: float = math.inf) -> Checked | Failure:
-        """As `check`, with nothing left in memory of what was here before."""
+        """As `check`, after everything of other trials has been removed from memory."""
         self._residents.clear()
         self._engines.release(())
         gc.collect()
         return self.check(trial, loaded, until_s)
 
     def advance(self, work: Sequence[Work], loaded: Sequence[Loaded]) -> dict[str, Report | Failure]:
-        """One turn of each trial, one after another; trials that are not in `work` lose their seats.
+        """Runs one turn of each trial, one after another. Trials that are not in `work` lose their seats.
 
-        A turn that `stop` interrupts has no answer. Nor has one that follows a turn which has run out of memory: the
-        process may be unusable.
+        A turn that `stop` interrupts has no answer. Nor has a turn that would follow one that ran out of memory,
+        because the process may be unusable.
         """
-        staying = {item.trial.id for item in work if item.round > 0}  # a trial that begins has no seat, whatever its id
+        # A trial in its first round has no seat yet: one that has its id was another's.
+        staying = {item.trial.id for item in work if item.round > 0}
         for trial_id in self._seats.keys() - staying:
             self._seats.pop(trial_id).leave()
         kept = {item.trial.data_key for item in work}
@@ -103,19 +105,19 @@ class Worker:
         return answers
 
     def stop(self) -> None:
-        """Interrupts the turn that runs at its next step, and all later ones. May be called from a signal's handler."""
+        """Interrupts the turn that runs, after its present call, and all later ones. Signal handlers may call this."""
         self._stopping = True
 
     def snapshot(self, trials: Sequence[Trial], folder: Path | None = None) -> dict[str, Snapshot | Failure]:
-        """Snapshots of those that are seated here, as files of the folder or by value."""
+        """Snapshots of those trials that have a seat here, as files of the folder or by value."""
         seated = [self._seats[trial.id] for trial in trials if trial.id in self._seats]
         return {seat.trial.id: self._snapshot(seat, folder) for seat in seated}
 
     def restore(self, replay: Replay, loaded: Loaded) -> Report | Failure | None:
-        """Seats the trial anew, puts its snapshot's state in place and repeats the turns since then.
+        """Gives the trial a new seat, restores its snapshot and repeats the turns since then.
 
         Returns:
-            The last turn's report; None where there was no turn to repeat, or `stop` interrupted it.
+            The last turn's report; None if there was no turn to repeat or `stop` interrupted it.
         """
         trial, snapshot, report = replay.trial, replay.snapshot, None
         if trial.id in self._seats:
@@ -135,9 +137,9 @@ class Worker:
         return report
 
     def export(self, trial: Trial, best: bool, folder: Path | None = None) -> Export | Failure:
-        """The seated trial's model, as files of the folder or by value; `best` asks for the kept best weights."""
+        """The model of a trial that has a seat, as files of the folder or by value; `best` asks for best weights."""
         if folder is not None:
-            return self._guarded("export", trial, lambda: self._seats[trial.id].export(best, folder))
+            return self._guarded("export", trial, lambda: export(self._seats[trial.id], best, folder))
         with tempfile.TemporaryDirectory() as temporary:
             found = self.export(trial, best, Path(temporary))
             if isinstance(found, Failure):
@@ -158,33 +160,34 @@ class Worker:
         seat = self._seat(trial, loaded)
         if isinstance(seat, Failure):
             return seat
-        report = self._guarded("train", trial, lambda: seat.advance(work, lambda: self._stopping))
+        report = self._guarded("train", trial, lambda: training.advance(seat, work, lambda: self._stopping))
         if isinstance(report, Failure):
             self._seats.pop(trial.id).leave()
-            return replace(report, epochs=tuple(seat.epochs), facts=seat.facts)
+            return replace(report, epochs=tuple(seat.progress.epochs), facts=seat.facts)
         return report
 
     def _seat(self, trial: Trial, loaded: Loaded) -> Seat | Failure:
-        """The trial's seat, a new one where it has none."""
+        """The trial's seat; a new one if it has none."""
         if isinstance(loaded, Failure):
             return _of_trial(trial, loaded)
         if trial.id not in self._seats:
-            seat = self._guarded("build", trial, lambda: self._sit(trial, loaded))
+            seat = self._guarded("build", trial, lambda: self._new_seat(trial, loaded))
             if isinstance(seat, Failure):
                 return seat
             self._seats[trial.id] = seat
         return self._seats[trial.id]
 
     def _guarded(self, kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
-        """The worker's boundary: whatever the experiment's code raises becomes a value that names it.
+        """The worker's boundary: turns whatever the experiment's code raises into a `Failure`.
 
-        SystemExit and KeyboardInterrupt of its own too: beyond this they would end the process of all its trials. The
-        answer has what was printed since the one before: a snapshot that of an interrupted turn, which has no answer.
+        That includes its SystemExit and KeyboardInterrupt, which would end the process of all its trials. The answer
+        has what was printed since the one before, so that a snapshot has the output of an interrupted turn.
         """
         with self._output.of(trial.id), self._limits.kept(), self._mlflow_calls.ignored(trial.source.identity):
             answer = self._tried(kind, trial, call)
         if isinstance(answer, Checked | Report | Export | Snapshot | Failure):
-            answer = replace(answer, aside=Aside(output=self._output.take(trial.id), warnings=tuple(self._warnings)))
+            warnings = (*self._warnings, *missing.warnings())
+            answer = replace(answer, aside=Aside(output=self._output.take(trial.id), warnings=warnings))
             self._warnings.clear()
         return answer
 
@@ -216,11 +219,11 @@ class Worker:
                 place=place,
             )
 
-    def _rehearse(self, trial: Trial, loaded: ArrayData | None, until_s: float) -> Checked:
-        memory.reset_peak()  # the first that touches a GPU, which may be full
-        seat = self._sit(trial, loaded)
+    def _check(self, trial: Trial, loaded: ArrayData | None, until_s: float) -> Checked:
+        memory.reset_peak()  # the first to touch a GPU, which may be full
+        seat = self._new_seat(trial, loaded)
         try:
-            return replace(seat.rehearse(until_s), memory_mib=memory.peak_mib())
+            return replace(training.check(seat, until_s), memory_mib=memory.peak_mib())
         finally:
             seat.leave()
 
@@ -228,9 +231,9 @@ class Worker:
         set_determinism(trial.train.deterministic)
         experiment = self._experiment(trial)
         with Globals(trial.seed, experiment.settings).active():
-            made(experiment, trial, splits=())
+            new_model(experiment, trial, splits=())
 
-    def _sit(self, trial: Trial, loaded: ArrayData | None) -> Seat:
+    def _new_seat(self, trial: Trial, loaded: ArrayData | None) -> Seat:
         set_determinism(trial.train.deterministic)
         return Seat(trial, self._experiment(trial), self._resident(trial.data_key, loaded), self._engines)
 
@@ -249,13 +252,13 @@ class Worker:
     def _load(self, trial: Trial) -> ArrayData | None:
         set_determinism(trial.train.deterministic)
         experiment = self._experiment(trial)
-        with Globals(0, experiment.settings).active():  # data is shared by trials of any seed
+        with Globals(0, experiment.settings).active():  # trials of any seed share the data
             data = experiment.load_data(trial)
             return None if _all_streams(data) else array_data(data)
 
 
 def _of_trial(trial: Trial, loading: Failure) -> Failure:
-    """Why a trial's data could not be loaded, of which the trial that was to load it has the output."""
+    """Why a trial's data could not be loaded; only the trial that loaded it has the output."""
     return loading if loading.trial_id == trial.id else replace(loading, trial_id=trial.id, aside=Aside())
 
 

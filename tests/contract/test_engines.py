@@ -5,8 +5,7 @@ from __future__ import annotations
 import collections
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,7 +119,8 @@ def engines_of(worker: Any) -> int:
 
 def key(source: str | Path, params: dict[str, Any], seed: int = 0) -> Any:
     """What tells engines apart for a model that is built and not trained; None where it shares none."""
-    from runner.worker.private import Globals, Settings, symbolic_build
+    from runner.worker.global_state import Globals, Settings
+    from runner.worker.private import symbolic_build
     from runner.worker.programs.engine import variables
     from runner.worker.programs.fingerprint import fingerprint
 
@@ -200,12 +200,12 @@ def test_what_is_changed_in_place_tells_architectures_apart(monkeypatch: pytest.
 
 
 def test_what_a_dict_gives_for_a_missing_key_is_read() -> None:
-    from runner.worker.programs.fingerprint import _Walk
+    from runner.worker.programs.object_walk import ObjectWalk
 
     def digest(factory: Any) -> str:
-        walk = _Walk([])
+        walk = ObjectWalk([])
         walk.over([collections.defaultdict(factory, {"a": 1})])
-        return walk.found().digest
+        return walk.digest()
 
     assert digest(int) == digest(int) != digest(float)
 
@@ -301,25 +301,3 @@ def test_xla_trains_the_partial_batch_too_and_agrees_with_the_graph(tunable: Any
     xla = train(Worker(), [tunable("000", {"dropout": 0.0}, compile="xla")])[0]
     for ours, theirs in zip(xla[1], graph[1], strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
-
-
-def test_a_step_is_timed_by_the_least_of_several_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runner.worker import seat
-
-    clock, taken = (
-        [0.0],
-        iter([0.15, 0.04, 0.4]),
-    )  # reading begins; well; another process
-
-    class Program:
-        asked: ClassVar[list[int]] = []
-
-        def run(self, place: Any, step: int, count: int) -> list[float]:
-            self.asked.append(count)
-            clock[0] += next(taken)
-            return [0.0]
-
-    monkeypatch.setattr(seat, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    timed: Any = SimpleNamespace(_engine=SimpleNamespace(program=Program()), _feed=SimpleNamespace(place=None))
-    assert seat.Seat._time_step(timed) == pytest.approx(0.02)
-    assert Program.asked == [1, 2, 4]

@@ -22,19 +22,20 @@ import psutil
 import pytest
 from command_line import ask_each
 
-from runner.fleet.deadlines import Patience
+from runner.fleet.deadlines import Deadlines
 from runner.fleet.local import LocalFleet
 from runner.fleet.ray import transfers
 from runner.fleet.ray.calls import Call, Lost, gather
 from runner.fleet.ray.fleet import RayFleet
 from runner.fleet.ray.postmortem import Death
-from runner.host.endings import is_running
+from runner.host.processes import is_running
 from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord, staging_folder
 from runner.journal.snapshots import SnapshotStore
 from runner.loop import lockstep
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
+from runner.loop.snapshotting import Snapshotting
 from runner.placement import Machine, Request, plan_slots
 from runner.records import Checked, Failure, Metrics, ReduceLROnPlateau, Replay, Report, Slot, Snapshot, Trial, Work
 from runner.testing import NullWatcher
@@ -89,10 +90,9 @@ def run(
     )
     with SqliteJournal(folder, {slot.index: slot.allocation for slot in slots}) as journal:
         journal.create(sweep, tuple(trials))
-        recovery = Recovery(
-            fleet, journal, SnapshotStore(folder, {}, pytest.fail),
-            folder=staging_folder(folder), every_s=1e-9, shares=shares,
-        )  # fmt: skip
+        staging, store = staging_folder(folder), SnapshotStore(folder, {}, pytest.fail)
+        snapshotting = Snapshotting(fleet, store, folder=staging, every_s=1e-9)
+        recovery = Recovery(fleet, journal, snapshotting, folder=staging, shares=shares)
         lockstep.run(Schedule(trials, slots), recovery, journal, watcher or NullWatcher())
         journal.end("complete")
     with JournalReader(folder) as reader:
@@ -293,16 +293,16 @@ def test_what_a_trial_prints_comes_with_its_answers(make_trial: Any, fleet: Any,
 def test_what_an_interrupted_turn_prints_comes_with_its_snapshot(
     make_trial: Any, local_fleet: LocalFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runner.worker.seat import Seat
+    from runner.worker import training
 
-    call = Seat._call
+    call = training._call
 
-    def call_and_stop(seat: Seat, turn_end: int) -> Any:
+    def call_and_stop(seat: Any, turn_end: int) -> Any:
         print("a step")
         local_fleet.stop()
         return call(seat, turn_end)
 
-    monkeypatch.setattr(Seat, "_call", call_and_stop)
+    monkeypatch.setattr(training, "_call", call_and_stop)
     (tmp_path / "prints.py").write_text(PRINTS)
     args = {"path": tmp_path / "prints.py", "data_params": (), "model_params": ("units",), "epochs": 1}
     trial = make_trial(params={"units": 1}, **args)
@@ -524,7 +524,7 @@ def test_a_worker_that_dies_or_hangs_in_its_turn_changes_no_number_of_any_trial(
         return [of_trial(found, trial.id) for trial in trials]
 
     expected = results("undisturbed", 1)
-    monkeypatch.setattr(ray_fleet, "_patience", Patience(first_s=60.0, later_s=1.0))
+    monkeypatch.setattr(ray_fleet, "_deadlines", Deadlines(first_s=60.0, later_s=1.0))
     for run_number, number in enumerate((signal.SIGKILL, signal.SIGSTOP), start=2):
         killer = Killer(ray_fleet, number, after_round=1)
         assert results(number.name, run_number, killer) == expected

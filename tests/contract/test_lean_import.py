@@ -14,8 +14,8 @@ import keras, tensorflow
 """
 LEAN = """
 from runner.records import Allocation
-from runner.worker import process
-process.configure(Allocation(num_cpus=1))
+from runner.worker import startup
+startup.configure(Allocation(num_cpus=1))
 """
 # All names of all modules of Keras, and of those of TensorFlow that try to import a package, by what they stand for.
 NAMES = '''

@@ -91,7 +91,7 @@ def test_the_programs_own_determinism_is_not_ignored_and_then_asking_for_it_says
 
 
 def test_short_floats_on_gpus_are_each_experiments_own(evaluate: Any) -> None:
-    from runner.worker.private import Globals, Settings
+    from runner.worker.global_state import Globals, Settings
 
     first, second = Globals(0, Settings.current()), Globals(0, Settings.current())
     now = "tf.config.experimental.tensor_float_32_execution_enabled()"

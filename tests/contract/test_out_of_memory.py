@@ -63,9 +63,9 @@ def test_a_trial_beyond_its_limit_goes_on_under_a_larger_one_and_one_beyond_that
     assert {name: trial.reason for name, trial in found["trials"].items()} == {"000": "", "001": ""}
     assert {name: trial.status for name, trial in found["trials"].items()} == {"000": "complete", "001": "complete"}
     assert found["incidents"] == {"000": 1, "001": 0}
-    assert found["trials"]["000"].allocation["memory_mib"] == LIMIT + MORE
-    assert found["trials"]["001"].allocation["memory_mib"] == LIMIT
-    assert len({turn["pid"] for turn in found["turns"] if turn["trial"] == "001"}) == 1
+    assert found["trials"]["000"].allocation.memory_mib == LIMIT + MORE
+    assert found["trials"]["001"].allocation.memory_mib == LIMIT
+    assert len({turn.turn.pid for turn in found["turns"] if turn.trial == "001"}) == 1
 
     free = run(ray_fleet, trials({"002": 10_000, "003": 8}), tmp_path / "b", SLOTS)
     assert of_trial(found, "000") == of_trial(free, "002")

@@ -168,7 +168,7 @@ def test_a_pipeline_without_end_is_known_where_it_can_be(
 def test_ops_of_a_step_that_draw_from_the_hidden_state_are_those_with_a_seed_that_keep_it() -> None:
     import tensorflow as tf
 
-    from runner.worker.ops import drawn_from_hidden_state, graph_ops
+    from runner.worker.determinism import drawn_from_hidden_state, graph_ops
 
     def step(x: Any, classes: Any) -> Any:
         sampled = tf.nn.sampled_softmax_loss(tf.ones([9, 4]), tf.ones([9]), classes, x, 2, 9)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.fleet.ray import auth as access
+from runner.fleet.ray import auth
 
-LEFT = "import os; from runner.fleet import access; made = access._private_folder(); made.__enter__(); os._exit(0)"
+LEFT = "import os; from runner.fleet.ray import auth; made = auth._private_folder(); made.__enter__(); os._exit(0)"
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def left_behind(parent: Path) -> Path:
 
 
 def test_a_folder_is_this_users_alone_and_removed_on_leaving(parent: Path) -> None:
-    with access._private_folder() as folder:
+    with auth._private_folder() as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
         assert list(parent.iterdir()) == [folder]
     assert not list(parent.iterdir())
@@ -39,7 +39,7 @@ def test_a_folder_is_this_users_alone_and_removed_on_leaving(parent: Path) -> No
 
 def test_what_a_killed_driver_has_left_is_removed_and_what_is_in_use_is_not(parent: Path) -> None:
     left = left_behind(parent)
-    with access._private_folder() as first, access._private_folder() as second:
+    with auth._private_folder() as first, auth._private_folder() as second:
         assert not left.exists()
         assert first.is_dir()
         assert second.is_dir()
@@ -57,7 +57,7 @@ def test_what_a_killed_driver_has_left_is_removed_and_what_is_in_use_is_not(pare
 def test_a_folder_that_may_be_anothers_stays(parent: Path, change: Callable[[Path], object]) -> None:
     left = left_behind(parent)
     change(left)
-    with access._private_folder():
+    with auth._private_folder():
         pass
     assert (left / "r" / "session.log").exists()
 
@@ -65,10 +65,10 @@ def test_a_folder_that_may_be_anothers_stays(parent: Path, change: Callable[[Pat
 def test_a_link_is_not_followed(parent: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     left = left_behind(parent).rename(tmp_path_factory.mktemp("elsewhere") / "kept")
     (parent / "lsr-linked00").symlink_to(left, target_is_directory=True)
-    with access._private_folder():
+    with auth._private_folder():
         pass
     assert (left / "r" / "session.log").exists()
 
 
 def test_a_folder_that_another_sweep_has_just_removed_is_left_to_it(parent: Path) -> None:
-    assert not access._is_ours(parent / "lsr-removed0")
+    assert not auth._is_ours(parent / "lsr-removed0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from models import CASES
 
-from runner.records import Export, Report, Work, to_json
+from runner.records import Export, Report, Work
 from runner.review.rebuild import rebuild_script
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -198,7 +197,7 @@ def test_a_model_is_rebuilt_from_its_source_and_weights_without_this_program(
             is_traced = name == "cases.py" and not case.startswith("eager")
             (folder / "source" / name).write_text(text + NO_DATA * is_traced, encoding="utf-8")
         (folder / "weights.npz").write_bytes(export.weights)
-        script = rebuild_script(json.loads(to_json(trial)), report.facts.batch)
+        script = rebuild_script(trial, report.facts.batch)
         (folder / "rebuild.py").write_text(script, encoding="utf-8")
         folders.append(str(folder))
     done = subprocess.run(

@@ -38,7 +38,7 @@ def _drawn_after(seeded: Callable[[int], None], seed: int) -> list[Any]:
 def test_every_source_of_chance_begins_again_as_after_set_random_seed() -> None:
     import keras
 
-    from runner.worker.seeds import set_seeds
+    from runner.worker.private import set_seeds
 
     expected = _drawn_after(keras.utils.set_random_seed, 3)
     assert _drawn_after(set_seeds, 3) == expected
@@ -50,11 +50,11 @@ def test_kernels_stay_until_an_op_with_random_state_is_made(monkeypatch: pytest.
     import keras
     import tensorflow as tf
 
-    from runner.worker import seeds
+    from runner.worker import private
 
     cleared = []
-    monkeypatch.setattr(seeds, "_clear_kernels", cleared.append)
-    seeds.set_seeds(0)
+    monkeypatch.setattr(private, "_clear_kernels", cleared.append)
+    private.set_seeds(0)
     keras.random.uniform(())
     keras.layers.Dense(2).build((None, 3))
     assert not cleared

@@ -31,7 +31,7 @@ from runner.fleet.ray.session import RaySession
 from runner.placement import Gpu, Machine, place_as_ray
 from runner.records import Allocation, Checked, Failure
 from runner.testing import FakeFleet
-from runner.worker import startup as process
+from runner.worker import startup
 
 pytestmark = pytest.mark.ray
 ray = ray_workers.ray
@@ -65,9 +65,9 @@ class RecordingWorker(RayWorker):
 
     def start(self, allocation: Allocation) -> Any:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
-        os.environ |= process.environment(allocation)
+        os.environ |= startup.environment(allocation)
         config = Recorded()
-        device = process.apply_limits(SimpleNamespace(config=config), allocation)
+        device = startup.apply_limits(SimpleNamespace(config=config), allocation)
         environment = {name: value for name, value in os.environ.items() if name.startswith("CUDA_")}
         return SimpleNamespace(
             pid=device.pid,
@@ -134,7 +134,7 @@ class JoinedSession:
     """The module's Ray in place of a fleet's own: to start one for each sweep would take minutes."""
 
     def __init__(self, gpus: Any, **options: Any) -> None:
-        self.gpus, self.options = gpus, options
+        self.gpus, self.options, self.missing = gpus, options, ()
 
     def __enter__(self) -> None: ...
 
@@ -148,7 +148,7 @@ def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
     """A sweep as `sweep` plans it, from a command line and a machine."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(ray_fleet, "RaySession", JoinedSession)
-    monkeypatch.setattr(preparation, "NEEDS", tmp_path / "needs.json")
+    monkeypatch.setattr(preparation, "NEEDS_FILE", tmp_path / "needs.json")
 
     def plan(*free_mib: int, mps: bool = False, **resources: Any) -> preparation.Prepared:
         gpus = [
@@ -352,7 +352,7 @@ def test_workers_beyond_the_hosts_memory_are_ended(planned: Any, monkeypatch: py
 
 LOGICAL = """
 from runner.testing import FakeFleet
-from runner.worker import process
+from runner.worker import startup
 from runner.records import Allocation, Checked, Failure
 import tensorflow as tf
 class Cpus:
@@ -365,7 +365,7 @@ class Cpus:
             return lambda device, limits: tf.config.set_logical_device_configuration(device, limits * 2)
         return getattr(tf.config, name)
 share = Allocation(num_cpus=1, num_gpus=0.33, gpus=("0",), gpu_memory_mib=64)
-process.apply_limits(type("tf", (), {"config": Cpus()}), share)
+startup.apply_limits(type("tf", (), {"config": Cpus()}), share)
 assert len(tf.config.list_logical_devices("CPU")) == 2
 """
 

@@ -127,6 +127,7 @@ def test_an_interrupted_turn_is_finished_by_the_worker_that_takes_it_over(
     epochs_in_turn: int, step: int, make_trial: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Epochs of three steps, three turns; the second is interrupted."""
+    from runner.worker import training
     from runner.worker.worker import Worker
 
     monkeypatch.setattr("runner.worker.seat._LONGEST_S", math.inf)  # on a busy machine the first turn takes longer
@@ -138,8 +139,8 @@ def test_an_interrupted_turn_is_finished_by_the_worker_that_takes_it_over(
     advance(worker, whole.work[0])
     seat = worker._seats[trial.id]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("runner.worker.seat._CALL_S", 0.0)  # so that a step is a call
-        assert seat.advance(whole.work[1], lambda: next(answers)) is None
+        patch.setattr("runner.worker.turn_clock.CALL_S", 0.0)  # so that a step is a call
+        assert training.advance(seat, whole.work[1], lambda: next(answers)) is None
     snapshot = worker.snapshot([trial])[trial.id]
     assert (snapshot.round, snapshot.step) == (1, step)
     whole.check_that_it_goes_on(Worker(), snapshot)

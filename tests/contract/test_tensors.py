@@ -20,7 +20,7 @@ def aligned(rows: int, dtype: Any, offset: int = 0) -> Any:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "int32", "uint8"])
 def test_aligned_read_only_arrays_are_shared(dtype: str) -> None:
-    from runner.worker.data.tensors import as_tensor
+    from runner.worker.data.arrays import as_tensor
 
     array = aligned(1000, dtype)
     array[:] = np.arange(1000) % 100
@@ -39,7 +39,7 @@ def test_aligned_read_only_arrays_are_shared(dtype: str) -> None:
     ids=["unaligned", "strided", "strings", "booleans"],
 )
 def test_other_arrays_are_copied(array: Any) -> None:
-    from runner.worker.data.tensors import as_tensor
+    from runner.worker.data.arrays import as_tensor
 
     tensor = as_tensor(array)
     assert [v.decode() if isinstance(v, bytes) else v for v in tensor.numpy().tolist()] == array.tolist()

@@ -187,7 +187,7 @@ def test_a_turn_of_several_epochs_that_takes_too_long_ends_with_an_epoch_and_is_
 
     trial = make_trial("dropout_mlp", epochs=4, epochs_per_round=4)
     (whole,), _ = train(trial)
-    monkeypatch.setattr("runner.worker.seat._LONGEST_S", 0.0)
+    monkeypatch.setattr("runner.worker.turn_clock.LONGEST_S", 0.0)
     slow, _ = train(trial)
     assert [report.step for report in slow] == [3, 6, 9, 12]
     worker = Worker()

@@ -14,7 +14,6 @@ from faults.lab import LOCAL, Lab, Trouble, Try
 from faults.project import Project, sweep_arguments
 from runner.journal import JournalReader
 from runner.journal.snapshots import FOLDER, SnapshotStore
-from runner.records import Trial
 
 FLIPS = 1000
 _TRIALS = ("000", "001")  # both live in the rounds after which the driver is killed
@@ -71,7 +70,7 @@ def _resume(lab: Lab, project: Project, damaged: Path, trouble: Trouble) -> None
 def _flip_many(project: Project, newest: Path, chance: random.Random) -> list[tuple[str, int]]:
     """Flips bit after bit; returns those that were not noticed."""
     with JournalReader(project.sweep) as reader:
-        trial = Trial.of(reader.trial(newest.parent.name).record)
+        trial = reader.trial(newest.parent.name).trial
     told: list[str] = []
     store = SnapshotStore(project.sweep, {}, told.append)
     whole = store.newest(trial, at_most=1 << 30)

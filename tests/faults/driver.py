@@ -41,9 +41,9 @@ class Forks:
     def __init__(self) -> None:
         os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "COLUMNS": "200"}
         from runner.records import Allocation
-        from runner.worker import startup as process
+        from runner.worker import startup
 
-        process.configure(Allocation(num_cpus=1))
+        startup.configure(Allocation(num_cpus=1))
 
         import runner.driver.resume
         import runner.driver.run

@@ -125,7 +125,7 @@ def _mid_snapshot(injection: Injection, patches: ExitStack) -> None:
     place = chance.random()
     if place < 0.75:
         # Those that write the state, which workers have written to another place, and the manifest.
-        name = "_put" if place < 0.375 else "write_durably"
+        name = "put_durably" if place < 0.375 else "write_durably"
         _wrap(patches, snapshots, name, injection.number, write_a_part, None)
     else:
         _wrap(patches, snapshots, "sync_folder", injection.number, _kill_driver, None)
@@ -134,10 +134,10 @@ def _mid_snapshot(injection: Injection, patches: ExitStack) -> None:
 def _while_flushing(injection: Injection, patches: ExitStack) -> None:
     """All is trained, and the rest is on its way to MLflow: its n-th call from there on."""
     from runner.journal import SqliteJournal
-    from runner.tracking import mlflow_sink
+    from runner.tracking import connection
 
     def arm(*_: Any, **__: Any) -> None:
-        _wrap(patches, mlflow_sink, "mapped", injection.number, _kill_driver, None)
+        _wrap(patches, connection, "mapped", injection.number, _kill_driver, None)
 
     _wrap(patches, SqliteJournal, "end", 1, None, arm)
 

@@ -88,15 +88,16 @@ class Kept:
 
 def main() -> None:
     fleet: list[KeptFleet] = []
+    really_open = preparation.open_fleet
 
-    def open_fleet(prepared: Any, slots: Any) -> KeptFleet:
+    def open_fleet(prepared: Any, slots: Any, *_: Any) -> KeptFleet:
         if not fleet:
             with mock.patch("runner.fleet.ray.fleet.RayFleet", KeptFleet):
-                fleet.append(preparation.open_fleet(prepared, slots))
+                fleet.append(really_open(prepared, slots))
         return fleet[0]
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    with mock.patch("runner.driver.run.open_fleet", open_fleet):
+    with mock.patch("runner.driver.prepare.open_fleet", open_fleet):
         for line in sys.stdin:
             request = json.loads(line)
             os.chdir(request["folder"])

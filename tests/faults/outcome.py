@@ -87,9 +87,7 @@ def read_outcome(sweep: Path, store: Path) -> Outcome:
     """What is there now; nothing may be writing any more."""
     with JournalReader(sweep) as reader:
         rows, trials, turns, record = reader.metrics(), reader.trials(), reader.turns(), reader.sweep()
-    turns_of = {
-        t.id: tuple(sorted((x["round"], x["step"], x["epoch"]) for x in turns if x["trial"] == t.id)) for t in trials
-    }
+    turns_of = {t.id: tuple(sorted((x.round, x.step, x.epoch) for x in turns if x.trial == t.id)) for t in trials}
     ends: dict[str, tuple[object, ...]] = {t.id: (t.status, t.reason, t.best_epoch, turns_of[t.id]) for t in trials}
     files = {trial.id: sweep / (trial.weights or "-") for trial in trials}
     mlflow, runs = _read_store(store, record.id)

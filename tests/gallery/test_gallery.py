@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from command_line import REPOSITORY, Folder, Record, environment, read_journal
 
-from runner.review.catalog import export_model, open_review
+from runner.review.catalog import open_review
+from runner.review.export import export_model
 
 # The cases that are asked for are trained before the first test; all of them take two minutes on two free cores.
 pytestmark = pytest.mark.timeout(900)
@@ -162,8 +163,8 @@ def test_an_export_evaluates_in_plain_keras_as_the_table_says(
 def test_what_may_not_come_again_is_tagged(case: str, records: dict[str, Record]) -> None:
     facts = _trial(records["local"], case).facts
     assert facts is not None
-    assert INEXACT.get(case, "") in facts["inexact"]
-    assert bool(facts["inexact"]) == (case in INEXACT)
+    assert INEXACT.get(case, "") in facts.inexact
+    assert bool(facts.inexact) == (case in INEXACT)
 
 
 def _trial(record: Record, case: str) -> Any:

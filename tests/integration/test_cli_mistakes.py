@@ -31,7 +31,7 @@ def without_heavy_imports(folder: Folder) -> dict[str, str]:
 
 
 MISTAKES = {
-    "unknown key": (["train.epoch=3"], ["train.epoch", "did you mean epochs?"]),
+    "unknown key": (["train.epoch=3"], ["train.epoch", "did you mean train.epochs?"]),
     "wrong type": (["train.epochs=many"], ["train.epochs", "'many'"]),
     "out of range": (["train.epochs=0"], ["train.epochs", "above 0", "got 0"]),
     "missing file": (["nothing.py"], ["nothing.py: no such file"]),
@@ -47,7 +47,10 @@ MISTAKES = {
         ["tracking.uri=sqlite:////no/such/folder/mlflow.db"],
         ["tracking.uri=sqlite:////no/such/folder/mlflow.db: the folder /no/such/folder does not exist"],
     ),
-    "no address of a store": (["tracking.uri=mlruns"], ["tracking.uri=mlruns: no address of an MLflow store"]),
+    "no address of a store": (
+        ["tracking.uri=mlruns"],
+        ["tracking.uri=mlruns: not the address of an MLflow store"],
+    ),
     "two files": (["experiments/digits_mlp.py", "empty.py"], ["one experiment file at a time"]),
 }
 
@@ -141,5 +144,5 @@ def test_a_python_without_the_packages_says_what_to_run(tmp_path: Path, present:
     result = subprocess.run(bare, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert advice in result.stderr
-    assert "lacks click, hydra, mlflow, pydantic, ray, rich, tensorflow" in result.stderr
+    assert "lacks click, mlflow, psutil, pydantic, ray, rich, tensorflow, yaml" in result.stderr
     assert "Traceback" not in result.stderr

@@ -37,7 +37,7 @@ def outcome(folder: Folder) -> tuple[Any, ...]:
         assert "stop.reason" not in run.data.tags
     ends = {trial.id: (trial.status, trial.reason, trial.best_epoch) for trial in record.trials.values()}
     weights = {file.name: file.read_bytes() for file in (sweep / "models").glob("*.npz")}
-    turns = sorted((turn["trial"], turn["round"], turn["step"]) for turn in record.turns)
+    turns = sorted((turn.trial, turn.round, turn.step) for turn in record.turns)
     return record.rows, ends, weights, turns
 
 

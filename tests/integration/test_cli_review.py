@@ -120,10 +120,10 @@ def test_a_plan_counts_what_the_sweep_then_does(record: Record, folder: Folder) 
         trial_id: {**trial.settings, "train.compile": "auto"} for trial_id, trial in record.trials.items()
     }
     for trial in plan["trials"]:
-        turns = [turn for turn in record.turns if turn["trial"] == trial["id"]]
+        turns = [turn for turn in record.turns if turn.trial == trial["id"]]
         assert (trial["steps_per_epoch"], trial["rounds"]) == (45, 12 * 3)
-        assert trial["steps"] == max(turn["step"] for turn in turns) == 12 * 45
-        assert trial["seed"] == record.trials[trial["id"]].record["seed"]
+        assert trial["steps"] == max(turn.step for turn in turns) == 12 * 45
+        assert trial["seed"] == record.trials[trial["id"]].trial.seed
     assert {slot["index"] for slot in plan["slots"]} == {trial.slot for trial in record.trials.values()}
     assert not folder.sweeps
     assert not folder.store.exists()

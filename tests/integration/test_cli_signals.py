@@ -58,7 +58,7 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
         eventually(lambda: has_runs(folder), within_s=60.0)  # MLflow's store is new, and is being made
         family = running.descendants()
         if send is os.kill:
-            assert f"still at work in process {running.process.pid}" in folder.run("sync", code=2).err
+            assert f"in use by process {running.process.pid}" in folder.run("sync", code=2).err
         began = time.monotonic()
         send(running.process.pid, number)  # type: ignore[operator]
         ended = running.finish(128 + number)
@@ -80,7 +80,7 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
     assert f"(trial {first.id})" in folder.run("list").out, "also of trials without a model"
     assert {trial.status for trial in record.trials.values()} == {"killed"}
     kept = {path.parent.name: int(path.name) for path in sweep.glob("snapshots/*/*")}
-    last = {trial: max(t["round"] for t in record.turns if t["trial"] == trial) for trial in ("000", "001")}
+    last = {trial: max(t.round for t in record.turns if t.trial == trial) for trial in ("000", "001")}
     assert kept == {trial: number + 1 for trial, number in last.items()}, "nothing has to be repeated"
     tracked = Tracked(folder, record.sweep.id)
     assert tracked.parent.info.status == "KILLED"

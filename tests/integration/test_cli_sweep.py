@@ -66,7 +66,7 @@ def test_mlflow_has_both_axes_and_every_value_once(tracked: Tracked, record: Rec
             (key, step, value) for (trial, key, step), value in record.rows.items() if trial == trial_id
         )
         steps = {key: [step for name, step, _ in rows if name == key] for key, _, _ in rows}
-        assert steps["round/loss"] == [turn["step"] for turn in record.turns if turn["trial"] == trial_id]
+        assert steps["round/loss"] == [turn.step for turn in record.turns if turn.trial == trial_id]
         assert steps["round/loss"][-1] == STEPS * EPOCHS
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
             assert steps[name] == list(range(1, EPOCHS + 1))
@@ -121,10 +121,10 @@ def test_three_models_report_their_loss_in_every_round(three_models: tuple[Ended
 
 
 def test_no_turn_crosses_a_barrier(three_models: tuple[Ended, Record]) -> None:
-    rounds = [[turn for turn in three_models[1].turns if turn["round"] == number] for number in range(20)]
+    rounds = [[turn for turn in three_models[1].turns if turn.round == number] for number in range(20)]
     assert {len(turns) for turns in rounds} == {3}
     for earlier, later in itertools.pairwise(rounds):
-        assert max(turn["ended_s"] for turn in earlier) <= min(turn["started_s"] for turn in later)
+        assert max(turn.turn.ended_s for turn in earlier) <= min(turn.turn.started_s for turn in later)
 
 
 def test_three_models_learn(three_models: tuple[Ended, Record]) -> None:
@@ -135,7 +135,7 @@ def test_three_models_learn(three_models: tuple[Ended, Record]) -> None:
 
 def test_three_models_live_in_three_processes_with_data_of_their_own(three_models: tuple[Ended, Record]) -> None:
     record = three_models[1]
-    pids = {trial_id: {turn["pid"] for turn in record.turns if turn["trial"] == trial_id} for trial_id in record.trials}
+    pids = {trial_id: {turn.turn.pid for turn in record.turns if turn.trial == trial_id} for trial_id in record.trials}
     assert all(len(found) == 1 for found in pids.values())
     assert len(set.union(*pids.values())) == 3
     shapes = {(trial.settings["features"], trial.settings["classes"]) for trial in record.trials.values()}

@@ -15,10 +15,10 @@ import runner.fleet.ray.fleet  # noqa: F401  sets Ray's environment, so it comes
 from ray.cluster_utils import Cluster  # isort: skip
 
 from runner.errors import FleetError
-from runner.fleet.ray import cluster as fleet_cluster
 from runner.fleet.ray.auth import private_cluster
+from runner.fleet.ray.cluster import survey
 from runner.fleet.ray.patches import lean
-from runner.host.endings import is_running
+from runner.host.processes import is_running
 
 pytestmark = pytest.mark.ray
 EXPERIMENT = """
@@ -80,8 +80,8 @@ def test_a_sweep_on_two_nodes_gives_the_numbers_of_this_machine_and_leaves_nothi
     folders = [make_folder(tmp_path / name, warm=True) for name in ("here", "there")]
     there = train(folders[1], f"fleet.address={nodes.address}")
     assert {trial.status for trial in there.trials.values()} == {"complete"}
-    assert len({trial.allocation["node"] for trial in there.trials.values() if trial.allocation}) == 2
-    pids = {turn["pid"] for turn in there.turns}
+    assert len({trial.allocation.node for trial in there.trials.values() if trial.allocation}) == 2
+    pids = {turn.turn.pid for turn in there.turns}
     assert len(pids) == 2
     assert not any(map(is_running, pids)), "the end of workers is confirmed on their nodes"
 
@@ -100,7 +100,7 @@ def test_a_node_that_cannot_run_this_program_is_named(nodes: Nodes) -> None:
         raise ModuleNotFoundError("No module named 'runner'")
 
     with pytest.raises(FleetError, match=r"node 127\.0\.0\.1 \(\w{8}\) cannot run this program .*docs/cluster\.md"):
-        fleet_cluster.survey(nodes.address, ask)
+        survey(nodes.address, ask)
 
 
 def test_more_models_than_the_nodes_hold_are_refused(nodes: Nodes, folder: Folder) -> None:

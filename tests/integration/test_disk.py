@@ -100,7 +100,7 @@ def test_a_model_that_does_not_fit_leaves_neither_half_a_file_nor_an_end(disk: P
 def test_a_store_that_takes_nothing_costs_the_training_nothing_and_has_all_later(
     disk: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.tracking.projection._LONGEST_PAUSE_S", 0.5)
+    monkeypatch.setattr("runner.tracking.delivery._LONGEST_PAUSE_S", 0.5)
     folder, store, warnings, took_s = tmp_path / "s", disk / "mlflow.db", [], []
     journal = small_sweep(folder, f"sqlite:///{store}")
     subprocess.run([sys.executable, "-c", SYNC, folder], check=True)

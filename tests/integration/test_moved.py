@@ -15,7 +15,7 @@ from small_journal import ask, begin, facts, report, sweep, trial
 from runner.journal import JournalReader, SqliteJournal
 from runner.records import Allocation, Export, Verdict, Work
 from runner.tracking import sync
-from runner.tracking.moved_store import bring_artifacts_along
+from runner.tracking.moved_store import relocate_artifacts
 
 STORE = "sqlite:///mlflow.db"
 
@@ -113,7 +113,7 @@ def test_artifacts_that_were_never_beside_the_store_stay_where_they_are(project:
     rows = [(f"other {n}", address, "active", "default") for n, address in enumerate(addresses)]
     with closing(sqlite3.connect(project / "mlflow.db")) as store, store:
         store.executemany(f"INSERT INTO experiments ({columns}) VALUES (?, ?, ?, ?)", rows)
-    bring_artifacts_along(project / "mlflow.db")
+    relocate_artifacts(project / "mlflow.db")
     query = "SELECT artifact_location FROM experiments WHERE name LIKE 'other %' ORDER BY name"
     assert [address for (address,) in ask(project / "mlflow.db", query)] == addresses
 
@@ -123,6 +123,6 @@ def test_artifacts_stay_where_they_are_when_the_stores_file_is_moved_alone(proje
     before, alone = ask(project / "mlflow.db", query), tmp_path / "alone" / "mlflow.db"
     (alone.parent / "mlartifacts" / "of another store").mkdir(parents=True)
     (project / "mlflow.db").rename(alone)
-    bring_artifacts_along(alone)
+    relocate_artifacts(alone)
     assert ask(alone, query) == before
     assert any(str(address).startswith(project.as_uri()) for (address,) in before)

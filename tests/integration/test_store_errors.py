@@ -17,7 +17,7 @@ from small_journal import facts, report, small_sweep
 
 from runner.errors import JournalError, TrackingError
 from runner.records import Export, Verdict
-from runner.tracking import Projection, mlflow_sink, sync
+from runner.tracking import Projection, connection, sync
 from runner.tracking.errors import StoreRefusedError, StoreUnavailableError
 from runner.tracking.foreign_errors import mapped
 from runner.tracking.ledger import HOME, Ledger
@@ -194,7 +194,7 @@ def test_a_store_that_cannot_be_used_ends_a_sweep_and_sync_with_what_is_missing(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(mlflow_sink, "StrictClient", fail)
+    monkeypatch.setattr(connection, "StrictClient", fail)
     journal = small_sweep(tmp_path, "http://127.0.0.1:9")
     journal.commit({"000": report(0, 0, of=facts())}, {}, {})
     with Projection(tmp_path, timeout_s=1.0, on_warning=lambda _: None) as projection:

@@ -150,7 +150,7 @@ def test_the_command_sends_a_sweep_unless_another_process_writes_it(tmp_path: Pa
     folder = ended_sweep(tmp_path / "sweeps" / "s", f"sqlite:///{tmp_path}/home.db")
     with locked(folder):
         ended = project.run("sync", "--tracking-uri", f"sqlite:///{store}", code=2)
-    assert f"sweep s is still at work in process {os.getpid()}" in ended.err
+    assert f"sweep s is in use by process {os.getpid()}" in ended.err
     assert not store.exists()
     told = project.run("sync", "latest", "--tracking-uri", f"sqlite:///{store}").out
     assert told == f"MLflow at sqlite:///{store} has all of sweep s\n"
@@ -207,7 +207,7 @@ def impatient_mlflow() -> Iterator[None]:
 
 @pytest.mark.usefixtures("impatient_mlflow")
 def test_a_store_locked_for_longer_than_mlflow_waits_costs_nothing_and_loses_nothing(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("runner.tracking.projection._LONGEST_PAUSE_S", 1.0)
+    monkeypatch.setattr("runner.tracking.delivery._LONGEST_PAUSE_S", 1.0)
     store, warnings = tmp_path / "mlflow.db", []
     journal = small_sweep(tmp_path / "s", f"sqlite:///{store}")
     commit(journal, 0)
@@ -310,7 +310,7 @@ def test_a_model_whose_file_is_gone_is_reported_and_holds_up_no_other_trial(tmp_
         sync(folder, None, warnings.append)
     assert len(warnings) == 2
     for number, (text, file) in enumerate(zip(warnings, gone, strict=True)):
-        assert text.startswith(f"MLflow does not take trial 00{number}: the model's file {file} is not in the sweep's ")
+        assert text.startswith(f"MLflow does not take trial 00{number}: the model's file {file} is missing; ")
     assert ask(store, "SELECT status FROM runs ORDER BY start_time, status")[0] == ("FINISHED",)
     for file in gone:
         file.with_suffix(".away").rename(file)

@@ -15,9 +15,9 @@ from small_journal import begin, facts, report, sweep, trial
 from runner.journal import JournalReader, SqliteJournal
 from runner.records import Allocation, Export, Failure, Verdict
 from runner.tracking import sync
+from runner.tracking.connection import StoreConnection
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.foreign_errors import mapped
-from runner.tracking.mlflow_sink import MlflowSink
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -74,8 +74,7 @@ def _runs(uri: str, experiment: str) -> dict:
 @pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing())
 def test_a_databases_refusal_tells_its_reason():
     with postgres.serving() as uri:
-        sink = MlflowSink(uri, "x")
-        sink.open()
-        client, experiment_id = sink._client
+        store = StoreConnection(uri, "x")
+        store.open()
         with pytest.raises(StoreRefusedError, match=r"^value too long for type character varying\(250\)$"), mapped():
-            MlflowClient.create_run(client, experiment_id, run_name="n" * 251)
+            MlflowClient.create_run(store.client, store.experiment_id, run_name="n" * 251)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.host.collecting import without_collecting
+from runner.host.processes import without_collecting
 
 
 @pytest.fixture(autouse=True)

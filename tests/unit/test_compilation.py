@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from runner.autotune.auto import Settling, with_turns
+from runner.autotune.auto import AutoSettings, with_turns
+from runner.autotune.cache import TimingsFile
 from runner.autotune.compilation import Timings, choose, is_worth_measuring
-from runner.autotune.timings import TimingsFile
 from runner.records import Allocation, Checked, EarlyStopping, Facts, Failure, ReduceLROnPlateau, Trial
 
 FACTS = Facts(
@@ -34,7 +34,7 @@ def found(step_s: float, trial_id: str = "000", trace_s: float = 2.0) -> Checked
 
 
 class Timed:
-    """A settling whose fleet answers with what XLA would take, and counts how often it is asked."""
+    """A auto whose fleet answers with what XLA would take, and counts how often it is asked."""
 
     def __init__(
         self, path: Path, xla: Checked | Failure | None = None, slots: int = 1, graph: Checked | None = None
@@ -42,22 +42,24 @@ class Timed:
         self.asked: list[Trial] = []
         self._xla, self._graph = xla or found(1e-4), graph
         self._slots = slots
-        self._settling = Settling(TimingsFile(path), Allocation(num_cpus=1), {"tensorflow": "2"}, check=self._check)
+        self._auto_settings = AutoSettings(
+            TimingsFile(path), Allocation(num_cpus=1), {"tensorflow": "2"}, check=self._check
+        )
 
     def __call__(self, trials: list[Trial], graph_s: float = 1e-3) -> list[str]:
-        return [t.train.compile for t in self.settle(trials, graph_s)]
+        return [t.train.compile for t in self.decide(trials, graph_s)]
 
-    def settle(self, trials: list[Trial], graph_s: float = 1e-3) -> tuple[Trial, ...]:
-        return self._settling.settle(trials, {"test": found(graph_s)}, self._slots)
+    def decide(self, trials: list[Trial], graph_s: float = 1e-3) -> tuple[Trial, ...]:
+        return self._auto_settings.decide(trials, {"test": found(graph_s)}, self._slots)
 
     def check(self, trials: list[Trial]) -> Mapping[str, Checked | Failure]:
-        return self._settling.check(trials)
+        return self._auto_settings.check(trials)
 
     def is_known(self, trials: list[Trial]) -> bool:
-        return self._settling.is_known(trials)
+        return self._auto_settings.is_known(trials)
 
     def has_checked(self, trials: list[Trial]) -> bool:
-        return self._settling.has_checked(trials)
+        return self._auto_settings.has_checked(trials)
 
     def _check(self, trials: Sequence[Trial]) -> dict[str, Checked | Failure]:
         self.asked += trials
@@ -172,7 +174,7 @@ def test_data_that_cannot_be_loaded_are_not_loaded_again(make_trial: Any, tmp_pa
 def test_a_choice_that_was_made_is_left_alone(make_trial: Any, tmp_path: Path) -> None:
     timed = Timed(tmp_path / "t.json")
     trial = make_trial(compile="xla", steps_per_round=2)
-    assert timed.settle([trial]) == (trial,)
+    assert timed.decide([trial]) == (trial,)
     assert timed.asked == []
 
 
@@ -234,9 +236,9 @@ def test_a_turn_is_within_an_epoch_or_whole_epochs(make_trial: Any, turn: dict[s
 
 
 def test_turns_are_sized_by_the_step_as_it_is_compiled(make_trial: Any, tmp_path: Path) -> None:
-    settled = Timed(tmp_path / "t.json").settle([make_trial(epochs=3, steps_per_epoch=8_000, compile="auto")])
+    settled = Timed(tmp_path / "t.json").decide([make_trial(epochs=3, steps_per_epoch=8_000, compile="auto")])
     assert (settled[0].train.compile, settled[0].train.steps_per_round) == ("xla", 8_000)
-    graph = Timed(tmp_path / "t.json").settle([make_trial(epochs=3, steps_per_epoch=8_000, compile="graph")])
+    graph = Timed(tmp_path / "t.json").decide([make_trial(epochs=3, steps_per_epoch=8_000, compile="graph")])
     assert graph[0].train.steps_per_round == 1_000
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from runner import records
-from runner.config import Config, config_to_yaml, load_config
+from runner.config import Config, config_to_yaml, hints, load_config
 from runner.config.files import Folder, compose_folder
-from runner.config.messages import REFUSED
 from runner.config.mlflow_variables import notes, with_credentials
-from runner.config.schema import EarlyStopping, ReduceLROnPlateau, default_values
+from runner.config.schema import EarlyStopping, ReduceLROnPlateau, Train, default_values
 from runner.errors import ConfigError
 from runner.search.members import resolve_members
 
@@ -104,7 +104,7 @@ def test_without_folder_and_experiment_the_error_says_what_to_give(empty: Path) 
 
 def test_an_unknown_experiment_suggests_and_lists(project: Path) -> None:
     assert problems("experiment=smal").endswith(
-        "experiment=smal: no such config in conf/experiment; did you mean small? available: small"
+        "experiment=smal: no conf/experiment/smal.yaml; did you mean small? available: small"
     )
 
 
@@ -160,14 +160,14 @@ def test_settings_for_all_reach_members_and_members_keep_the_last_word(empty: Pa
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("train.epoch=3", "train.epoch: unknown key; did you mean epochs?"),
+        ("train.epoch=3", "train.epoch: unknown key; did you mean train.epochs?"),
         ("epochs=3", "epochs: unknown key; did you mean train.epochs?"),
         ("train.shuffle=1", "train.shuffle: must be true or false; got 1"),
         ("resources.num_gpus=1.5", "resources.num_gpus: must be auto, a fraction of a GPU up to 1 (such as 0.33)"),
         ("resources.num_cpus=0", "resources.num_cpus: must be auto or a number above 0; got 0"),
         ("train.epochs=true", "train.epochs: must be a whole number above 0; got true"),
         ("train.early_stopping.patience=x", "train.early_stopping.patience: must be a whole number, 0 or above"),
-        ("train.early_stopping.restore_best_weights=true", "did you mean restore_best?"),
+        ("train.early_stopping.restore_best_weights=true", "did you mean train.early_stopping.restore_best?"),
         ("fleet.kind=ray,local", "fleet.kind: cannot be searched; only params.*"),
         ("seed=-1", "seed: must be a whole number from 0 to 2147483647; got -1"),
         ("params.lr=1e999", "inf is not a finite number"),
@@ -175,7 +175,7 @@ def test_settings_for_all_reach_members_and_members_keep_the_last_word(empty: Pa
         ("params.n=range(0,0)", "the range is empty"),
         ("params.n=range(0,1000000000000000000000)", "more than 10000 values"),
         ("params.n=shuffle(1,2)", "unknown function; allowed: choice, range, interval, loguniform"),
-        ("params.n=é", "put quotes around the value"),
+        ("params.n=%é", "put quotes around a value with special characters"),
         ("params.n", "not of the form key=value"),
         ("params._target_=os.system", "_target_ is not supported"),
         ("params.home='${oc.env:HOME}'", "only plain references"),
@@ -194,7 +194,9 @@ def test_a_wrong_setting_is_explained(empty: Path, override: str, told: str) -> 
     assert told in message
 
 
-@pytest.mark.parametrize("name", [*REFUSED, "ModelCheckpoint", "TerminateOnNaN", "CSVLogger", "TensorBoard"])
+@pytest.mark.parametrize(
+    "name", [*hints.table("callbacks"), "ModelCheckpoint", "TerminateOnNaN", "CSVLogger", "TensorBoard"]
+)
 def test_keras_callbacks_are_refused_by_name_with_the_alternative(empty: Path, name: str) -> None:
     message = problems(f"train.{name}=true", experiment="a.py")
     assert "is not needed: " in message or "is not supported: " in message
@@ -208,7 +210,7 @@ def test_all_problems_are_listed_at_once(empty: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("train:\n  epoch: 3\n", "conf/experiment/small.yaml:2: train.epoch: unknown key; did you mean epochs?"),
+        ("train:\n  epoch: 3\n", "conf/experiment/small.yaml:2: train.epoch: unknown key; did you mean train.epochs?"),
         ("seed: 1\nseed: 2\n", "small.yaml:2: seed: given twice; first on line 1"),
         ("train:\n\tepochs: 3\n", "small.yaml:2: not valid YAML: a tab character"),
         ("- 1\n", "small.yaml:1: a config is a list of `key: value` lines; got a list"),
@@ -216,14 +218,14 @@ def test_all_problems_are_listed_at_once(empty: Path) -> None:
         ("params: &a {x: *a}\n", "small.yaml:1: an alias (*) that contains itself"),
         ("params: {x: !!python/name:os.system ''}\n", "small.yaml:1: the tag !!python/name:os.system is not allowed"),
         ("params: {_target_: os.system}\n", "small.yaml:1: _target_ is not supported"),
-        ("params: {x: '${oc.env:HOME}'}\n", "small.yaml:1: only plain references"),
+        ("params: {x: '${oc.env:HOME}'}\n", "conf/experiment/small.yaml:1: params.x: only plain references"),
         ("seed: 010\n", "small.yaml:1: YAML reads 010 in base 8 or 60"),
         ("params: {no: 1}\n", "small.yaml:1: the key 'no' is read as bool"),
-        ("hydra: {run: 1}\n", "small.yaml:1: hydra: Hydra's own settings"),
-        ("defaults: [nowhere]\n", "small.yaml:1: defaults: no experiment/nowhere.yaml"),
+        ("hydra: {run: 1}\n", "conf/experiment/small.yaml:1: hydra: unknown key; Hydra's own settings"),
+        ("defaults: [nowhere]\n", "small.yaml:1: defaults: no conf/experiment/nowhere.yaml"),
         ("search:\n  points: [{}, 3]\n", "conf/experiment/small.yaml:2: search.points[1]: must be a list of mappings"),
         (b"name: \xff\n", "small.yaml:1: not UTF-8 text"),
-        ("params: " + "[" * 3000, "small.yaml: nested too deeply"),
+        ("params: " + "[" * 3000, "small.yaml:1: nested too deeply"),
         ("experiment: a.py\n", "small.yaml:1: an experiment's config begins with the line `# @package _global_`"),
     ],
 )
@@ -232,7 +234,7 @@ def test_a_wrong_file_is_named_with_its_line(project: Path, text: str | bytes, t
     header = "# @package _global_\n"
     if told.startswith("conf/"):  # the header moves lines by one
         write(project, "conf/experiment/small.yaml", header + str(text))
-        told = told.replace(":2:", ":3:")
+        told = told.replace(":2:", ":3:").replace(":1:", ":2:")
     assert told in problems(experiment=None)
 
 
@@ -286,6 +288,44 @@ def test_further_groups_can_be_chosen(project: Path) -> None:
     assert load("train=fast", "train.epochs=2").train.epochs == 2
 
 
+@pytest.mark.parametrize("override", ["train=fast,slow", "train=../fast", "train=/etc/fast", "train=1.5"])
+def test_a_choice_is_the_name_of_one_file(project: Path, override: str) -> None:
+    write(project, "conf/train/fast.yaml", "epochs: 1\n")
+    assert f"command line: {override}: " in problems(override)
+
+
+def test_defaults_lists_lead_to_further_files_and_the_later_one_wins(project: Path) -> None:
+    write(project, "conf/config.yaml", "defaults: [experiment: small, optional train: nowhere]\ntrain: {epochs: 3}\n")
+    write(
+        project, "conf/experiment/small.yaml", "# @package _global_\ndefaults: [base, /train: [fast, big]]\nseed: 1\n"
+    )
+    write(project, "conf/experiment/base.yaml", "# @package _global_\nexperiment: a.py\nseed: 2\ntrain: {epochs: 9}\n")
+    write(project, "conf/train/fast.yaml", "epochs: 1\nbatch_size: 8\n")
+    write(project, "conf/train/big.yaml", "batch_size: 64\n")
+    write(project, "conf/rules/stop.yaml", "# @package train.early_stopping\npatience: 7\n")
+    config = load("+rules=stop")
+    assert (config.experiment, config.seed) == ("a.py", 1)
+    assert (config.train.epochs, config.train.batch_size) == (3, 64)
+    assert config.train.early_stopping is not None
+    assert config.train.early_stopping.patience == 7
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("override experiment: small", "`group: name`"),
+        ("experiment@train: small", "`# @package NAME`"),
+        ("experiment: '${name}'", "must be one name in the config folder"),
+        ("3", "a defaults list has names"),
+        ("config", "conf/config.yaml:2: defaults: config.yaml is named twice, or leads back to itself"),
+    ],
+)
+def test_what_a_defaults_list_cannot_hold_is_refused_with_what_to_write(project: Path, item: str, told: str) -> None:
+    write(project, "conf/config.yaml", f"defaults:\n  - {item}\n")
+    assert problems().startswith("conf/config.yaml:2: defaults: ")
+    assert told in problems()
+
+
 @pytest.mark.parametrize("name", ["plain", "odd 'folder' é"])
 def test_a_written_config_loads_equal(project: Path, name: str) -> None:
     config = load(
@@ -309,7 +349,7 @@ def test_a_written_mixed_config_keeps_what_members_leave_out(project: Path) -> N
 
 
 def test_the_shipped_config_lists_every_default() -> None:
-    values, _ = compose_folder(Folder(path=ROOT / "conf", name="config"), {"experiment": None})
+    values, _ = compose_folder(Folder(path=ROOT / "conf", name="config"), {"experiment": (None, "")})
     assert values == default_values()
 
 
@@ -320,7 +360,11 @@ def test_every_shipped_experiment_loads_and_opens_with_its_command(file: Path, m
     assert file.read_text().splitlines()[1].startswith(f"# runner sweep experiment={file.stem}")
 
 
-def test_schema_and_records_have_the_same_rules() -> None:
+def test_schema_and_records_have_the_same_settings() -> None:
+    decided_by_the_driver = {"steps_per_round", "epochs_per_round", "compile"}
+    settings = records.TrainSettings.of({**Train().model_dump(), "steps_per_round": None})
+    assert replace(settings, compile="graph") == records.TrainSettings()
+    assert {field.name for field in fields(settings)} ^ set(Train.model_fields) <= decided_by_the_driver
     assert records.EarlyStopping(**EarlyStopping().model_dump()) == records.EarlyStopping()
     assert records.ReduceLROnPlateau(**ReduceLROnPlateau().model_dump()) == records.ReduceLROnPlateau()
 

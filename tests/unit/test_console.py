@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from runner.records import EarlyStopping, Epoch, Failure, Report, Turn, Verdict
-from runner.views.live import Lines, LiveTable, duration, number, watch
+from runner.views.live import Lines, LiveTable, duration, number
 from runner.views.progress import Progress
+from runner.views.watchers import Terminal
 
 KEEP = Verdict(kind="keep")
 
@@ -113,7 +114,7 @@ def test_a_trial_is_shown_as_running_from_its_first_turn(make_trial: Any) -> Non
 def test_a_pipe_gets_a_line_a_turn(make_trial: Any) -> None:
     file = io.StringIO()
     console = Console(file=file, width=80)
-    view = watch(console, make(make_trial, 2))
+    view = Terminal(console).rounds(make(make_trial, 2))
     assert isinstance(view, Lines)
     failure = Failure(trial_id="001", kind="build", message="no [such] layer")
     with view:

@@ -37,7 +37,7 @@ def test_whoever_waits_for_workers_notices(killed: list[str], ended: bool) -> No
             assert killed
         else:
             (lost,) = fleet._gather({"000": Call(slot=0, future=None, limit_s=1.0)}).values()
-            assert lost.message == "its worker had ended before"
+            assert lost.message == "the worker had ended before the call"
             assert not fleet._workers._stopped()
             assert not killed
         control.kill()

@@ -108,9 +108,9 @@ def test_hints_name_keys_and_verbs_that_there_are() -> None:
 
     sections = {section: found for section, found in default_values().items() if isinstance(found, dict)}
     keys = {f"{section}.{key}" for section, found in sections.items() for key in found}
-    assert set(hints.KEYS.values()) <= keys | set(Config.model_fields)
-    assert not set(hints.VERBS) & set(cli.commands)
-    assert not set(hints.ABSENT) & set(Config.model_fields)
+    assert set(hints.table("keys").values()) <= keys | set(Config.model_fields)
+    assert not set(hints.table("verbs")) & set(cli.commands)
+    assert not set(hints.table("absent")) & set(Config.model_fields)
 
 
 def test_a_batch_size_that_a_pipeline_does_not_heed_is_told(project: Path) -> None:

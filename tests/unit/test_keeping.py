@@ -12,20 +12,22 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
 
 from runner.cli import cli
 from runner.config import config_to_yaml, load_config
-from runner.driver import resume
+from runner.driver import record, resume
 from runner.driver.clean import clean
+from runner.driver.context import Context
+from runner.driver.resume_state import Asked
 from runner.errors import SweepBusyError, SweepNotFoundError
-from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, locked, staging_folder
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.records import Allocation, Epoch, Export, Report, Snapshot, Turn, Verdict, Work
-from runner.review.catalog import export_model, open_review
+from runner.review.catalog import open_review
+from runner.review.export import export_model
 from runner.tracking.ledger import HOME, Ledger
+from runner.views.watchers import Silent
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
 SWEEP = SweepRecord(
@@ -111,7 +113,7 @@ def test_of_none_no_model_is_ever_written_and_results_know_the_best(sweep: Sweep
     review = open_review(sweep.folder)
     (best,) = review.chosen(None)
     assert (best.id, best.metrics["test_loss"]) == ("001", 0.5)
-    with pytest.raises(SweepNotFoundError, match=r"001 of a-1 has no model: it was not kept \(keep\.models.*no trial"):
+    with pytest.raises(SweepNotFoundError, match=r"001 of a-1 has no model: it was not kept \(keep\.models.*: none"):
         export_model(review, best, sweep.folder / "out")
 
 
@@ -133,7 +135,7 @@ class Resumed:
         self.folder, self.addresses = sweep.folder, []
 
         @contextmanager
-        def followed(folder: Path, uri: str, *_: object) -> Iterator[SimpleNamespace]:
+        def followed(folder: Path, uri: str, *_: object, **__: object) -> Iterator[SimpleNamespace]:
             self.addresses.append(uri)
             yield SimpleNamespace(problem=None)
 
@@ -141,15 +143,12 @@ class Resumed:
             self.addresses.append(uri)
             return SimpleNamespace(problem=lambda: None)
 
-        monkeypatch.setattr(resume, "followed_by_mlflow", followed)
+        monkeypatch.setattr(record, "followed_by_mlflow", followed)
         monkeypatch.setattr(resume, "StoreCheck", check)
 
     def run(self, **environment: str) -> int:
-        with StopSignals() as signals:
-            return resume.run_resume(
-                self.folder, resume.Asked(), console=Console(quiet=True), secrets={}, signals=signals,
-                environment=environment,
-            ).exit_code  # fmt: skip
+        context = Context(watcher=Silent(), environment=environment)
+        return resume.resume(self.folder, Asked(), context).failed
 
 
 def test_a_resume_with_nothing_left_to_train_keeps_the_best_alone(

@@ -109,3 +109,9 @@ def test_the_public_names_are_these() -> None:
     import runner
 
     assert runner.__all__ == ["Data"]
+
+
+def test_private_parts_of_keras_and_tensorflow_are_used_in_one_module() -> None:
+    private = re.compile(r"(keras\.src|tensorflow\.python)\b")
+    users = {path.relative_to(PACKAGE).as_posix() for _, path in modules() if any(map(private.match, imports(path)))}
+    assert users == {"worker/private.py"}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
+from runner.journal import BarrierRow, TurnRow
+from runner.records import Turn
 from runner.review.timeline import summarize, timeline
 
 
-def turn(trial: str, slot: int, start: float, end: float, **phases: float) -> dict[str, Any]:
-    none = {"seat_s": 0.0, "swap_s": 0.0, "compute_s": 0.0, "evaluate_s": 0.0}
-    place = {"round": 0, "step": 1, "epoch": 0}
-    return {"trial": trial, "slot": slot, "started_s": start, "ended_s": end, **place, **none, **phases}
+def turn(trial: str, slot: int, start: float, end: float, **phases: float) -> TurnRow:
+    spent = Turn(**{"pid": 1, "started_s": start, "ended_s": end, "compute_s": 0.0, **phases})
+    return TurnRow(trial=trial, slot=slot, round=0, step=1, epoch=0, turn=spent)
 
 
 TURNS = [
@@ -23,8 +23,8 @@ TURNS = [
     turn("b", 1, 12.5, 13.0, swap_s=0.1, compute_s=0.4),
 ]
 BARRIERS = [
-    {"number": 1, "began_s": 9.0, "reported_s": 12.0, "committed_s": 12.4},
-    {"number": 2, "began_s": 12.4, "reported_s": 13.6, "committed_s": 13.7},
+    BarrierRow(number=1, began_s=9.0, reported_s=12.0, committed_s=12.4),
+    BarrierRow(number=2, began_s=12.4, reported_s=13.6, committed_s=13.7),
 ]
 
 

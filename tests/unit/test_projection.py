@@ -12,15 +12,16 @@ import pytest
 from rich.console import Console
 from small_journal import facts, report, small_sweep
 
-from runner.driver.train import followed_by_mlflow
-from runner.tracking import Projection, left, projection
+from runner.driver.record import followed_by_mlflow
+from runner.tracking import Projection, backlog, projection
 from runner.tracking.ledger import HOME, Ledger
 from runner.views.live import Waiting
+from runner.views.watchers import Silent
 
 
 def waits(self: Projection) -> None:
     """A store that never answers."""
-    while self._seconds_left() > 0:
+    while self._patience.seconds_left > 0:
         time.sleep(0.01)
 
 
@@ -58,11 +59,11 @@ def test_ctrl_c_while_the_rest_is_sent_waits_briefly_and_tells_what_is_missing(
     with small_sweep(tmp_path, "") as journal:
         journal.commit({"000": report(0, 0, of=facts())}, {}, {})
         journal.end("killed")
-    console, began_s = Console(record=True, width=500), time.monotonic()
-    with pytest.raises(KeyboardInterrupt), followed_by_mlflow(tmp_path, "", console) as following:
+    watcher, began_s = Silent(), time.monotonic()
+    with pytest.raises(KeyboardInterrupt), followed_by_mlflow(tmp_path, "", watcher, 9.0) as following:
         interrupt_once(following, monkeypatch)
     assert following.problem is not None
-    assert console.export_text().strip() == following.problem
+    assert watcher.said == [following.problem]
     assert "lacks 1 metric values and the end of 2 runs (not done within 0.2 s)" in following.problem
     assert following.problem.endswith("send them with: python -m runner sync tiny-1")
     assert following._thread is not None
@@ -74,13 +75,13 @@ def test_the_end_waits_as_long_as_the_store_takes_things_and_tells_what_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Projection, "_run", takes_for_a_second)
-    monkeypatch.setattr(left, "_PAUSE_S", 0.1)
+    monkeypatch.setattr(backlog, "_PAUSE_S", 0.1)
     with small_sweep(tmp_path, "") as journal:
         journal.commit({"000": report(0, 0, of=facts())}, {}, {})
         journal.end("killed")
     told: list[str] = []
     began_s = time.monotonic()
-    with Projection(tmp_path, timeout_s=0.4, on_left=told.append) as following:
+    with Projection(tmp_path, timeout_s=0.4, on_backlog=told.append) as following:
         pass
     assert following._thread is not None
     assert not following._thread.is_alive()
@@ -91,18 +92,18 @@ def test_the_end_waits_as_long_as_the_store_takes_things_and_tells_what_is_left(
 def test_what_is_left_is_told_with_how_fast_it_becomes_less(tmp_path: Path) -> None:
     told: list[str] = []
     seconds = iter([10.0, 10.0, 12.0, 12.5])
-    looking = left.Left(tmp_path, told.append, clock=lambda: next(seconds))
+    reporter = backlog.BacklogReporter(tmp_path, told.append, clock=lambda: next(seconds))
     with small_sweep(tmp_path, "") as journal:
         journal.commit({"000": report(0, 0, of=facts())}, {}, {})
         journal.end("killed")
-        looking.look()
+        reporter.report()
         with Ledger(tmp_path, HOME) as ledger:
             ledger.begin("000", "r", metric_seq=1)
             ledger.mark("000", status="killed")
-        looking.look()
+        reporter.report()
     counts = "left to send to MLflow: the end of 1 run, 0 metric values"
     assert told[1] == f"{counts} · 0.5 runs/s, 0 values/s · about 2 s left"
-    assert looking.pause_s == 10.0, "a look that took half a second is not taken each second"
+    assert reporter.pause_s == 10.0, "a look that took half a second is not taken each second"
 
 
 def test_a_wait_is_one_line_on_a_terminal_and_few_elsewhere() -> None:

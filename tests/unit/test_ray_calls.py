@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.fleet.ray import postmortem as deaths
+from runner.fleet.ray import postmortem
 from runner.fleet.ray.fleet import RayFleet
 from runner.records import Allocation, Replay, Slot, Snapshot, Trial, Work
 
@@ -52,5 +52,5 @@ def replay(trial: Trial, folder: Path) -> Replay:
 def test_a_full_disk_of_another_machine_is_no_failure_of_the_trials_own(number: int, of_space: bool) -> None:
     raised = OSError(number, os.strerror(number), "/tmp/lsr-worker-1")
     err = RayTaskError("take", "Traceback", raised)
-    assert deaths.explain(err, None, None, limited=False).of_space == of_space
-    assert deaths.explain(err.as_instanceof_cause(), None, None, limited=False).of_space == of_space
+    assert postmortem.explain(err, None, None, limited=False).of_space == of_space
+    assert postmortem.explain(err.as_instanceof_cause(), None, None, limited=False).of_space == of_space

@@ -1,24 +1,29 @@
-"""What is changed in Ray's own code while it starts: put back afterwards, and left out where Ray has no such thing."""
+"""Private parts of Ray that are replaced while it starts: restored afterwards, and named in a warning if missing."""
 
 from __future__ import annotations
 
 import sys
 import time
+import tomllib
 from pathlib import Path
+from pkgutil import resolve_name
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from runner.fleet.ray import patches  # sets Ray's environment, so it comes before Ray
 
 import ray  # isort: skip
-from ray._private import services, utils, worker  # isort: skip
-from ray._private.node import Node  # isort: skip
+import ray.dashboard.utils  # isort: skip
+from ray._private import utils, worker  # isort: skip
 from ray.job_config import JobConfig  # isort: skip
 
-CHANGED = [(Node, name) for name in patches._UNUSED_PROCESSES]
-CHANGED += [(services, patches._AGENTS_PYTHON), (services, "get_node"), (utils, "get_dashboard_dependency_error")]
+LEAN = (*patches._UNUSED_PROCESSES, patches._AGENT_COMMAND, patches._FIND_NODE, patches._DASHBOARD_ERROR)
+CHANGED = [(resolve_name(part.rpartition(".")[0]), part.rpartition(".")[2]) for part in LEAN if "Node." in part]
+CHANGED += [(resolve_name(part.partition(":")[0]), part.partition(":")[2]) for part in LEAN if "Node." not in part]
 
 
 @pytest.mark.parametrize(("owner", "name"), CHANGED, ids=[name for _, name in CHANGED])
@@ -36,11 +41,30 @@ def test_raylets_reports_are_not_printed() -> None:
     assert worker.listen_error_messages is before
 
 
-def test_what_a_version_of_ray_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_version_of_ray_lacks_is_left_out_and_named_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     for owner, name in CHANGED:
         monkeypatch.delattr(owner, name)
     with patches.lean():
         assert not [name for owner, name in CHANGED if hasattr(owner, name)]
+    warning = patches.warning()
+    assert warning is not None
+    assert f"Ray {ray.__version__} lacks " in warning
+    assert f"pip install 'ray{patches.TESTED}'" in warning
+    assert {part for part in patches.PARTS if part.replace(":", ".") in warning} == set(LEAN)
+
+
+def test_a_module_of_ray_that_is_gone_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray.dashboard.utils", None)
+    warning = patches.warning()
+    assert warning is not None
+    assert "lacks ray.dashboard.utils.get_all_modules, which" in warning
+
+
+def test_the_ray_that_is_installed_has_every_part_and_is_a_tested_version() -> None:
+    assert patches.warning() is None
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"ray{patches.TESTED}" in project["dependencies"]
+    assert Version(ray.__version__) in SpecifierSet(patches.TESTED)
 
 
 def test_ray_takes_itself_for_one_without_a_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +95,7 @@ def test_a_raylet_is_looked_for_and_then_ray_asks(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(patches, "time", SimpleNamespace(monotonic=time.monotonic, sleep=slept.append))
     monkeypatch.setattr(ray._raylet, "GcsClient", server)
     monkeypatch.setattr(patches, "_GET_NODE", lambda address, node: f"{node} at {address}")
-    assert patches._get_node("127.0.0.1:1", "ff") == "ff at 127.0.0.1:1"
+    assert patches._find_node("127.0.0.1:1", "ff") == "ff at 127.0.0.1:1"
     assert len(slept) == (1 if server is Server else 0)
 
 

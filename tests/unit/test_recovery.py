@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from runner.errors import ShareTakenError, StorageError, TooManyFailuresError
-from runner.loop import lockstep
+from runner.loop import judge, lockstep
 from runner.loop.history import read_history, reopen
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
 from runner.loop.slots import Shares
+from runner.loop.snapshotting import Snapshotting
 from runner.placement import Gpu, Machine, Request, plan_slots
 from runner.records import (
     Allocation,
@@ -28,6 +29,7 @@ from runner.records import (
     Slot,
     Snapshot,
     Trial,
+    Verdict,
     Work,
 )
 from runner.testing import FakeFleet, MemoryJournal, MemorySnapshots, NullWatcher, falling_loss
@@ -87,7 +89,10 @@ def run(
     settings = {"every_s": 0.5, "clock": iter(range(10_000)).__next__, **settings}
 
     stopping = settings.pop("stopping", lambda: stop_after is not None and len(journal.commits) >= stop_after)
-    recovery = Recovery(fleet, journal, snapshots, stopping=stopping, **settings)
+    taken = {name: settings.pop(name) for name in ("every_s", "clock", "keep_ended") if name in settings}
+    shared = {name: settings[name] for name in ("folder", "warn") if name in settings}
+    snapshotting = Snapshotting(fleet, snapshots, stopping=stopping, **taken, **shared)
+    recovery = Recovery(fleet, journal, snapshotting, stopping=stopping, **settings)
     pasts = {
         trial.id: reopen(trial, begun[trial.id], [made for made in decided if made.trial_id == trial.id])[0]
         for trial in trials
@@ -239,7 +244,7 @@ def test_a_snapshot_that_does_not_fit_its_model_is_done_without(make_trial: Any)
 
     told: list[str] = []
     trials = [make_trial(id="000", epochs=3)]
-    sweep = run(trials, slots=1, fleet=Changed(range(1), dying("000", [3])), tell=told.append)
+    sweep = run(trials, slots=1, fleet=Changed(range(1), dying("000", [3])), warn=told.append)
     assert sweep.numbers() == run(trials, slots=1).numbers()
     assert [[order.round for order in replay.orders] for replay in sweep.fleet.restored] == [[0, 1, 2]]
     assert told == ["trial 000: other shapes; it is trained again from its beginning"]
@@ -280,7 +285,7 @@ def test_what_a_stop_has_left_without_a_snapshot_is_told(make_trial: Any) -> Non
 
     told: list[str] = []
     trials = [make_trial(id=f"{i:03}", epochs=4) for i in range(2)]
-    sweep = run(trials, fleet=Slow(range(2)), stop_after=1, every_s=None, tell=told.append)
+    sweep = run(trials, fleet=Slow(range(2)), stop_after=1, every_s=None, warn=told.append)
     assert [snapshot.trial_id for snapshot in sweep.snapshots.written] == ["000"]
     assert told == ["trial 001: no snapshot of where it stands; `resume` repeats it from the one before"]
 
@@ -316,7 +321,7 @@ def test_snapshots_go_when_their_trial_has_ended_and_stay_where_it_may_go_on(mak
 
     assert run(trials, curve, slots=3).snapshots.dropped == ["000", "002"], "a failed trial may be retried"
     assert run(trials, curve, slots=3, stop_after=2).snapshots.dropped == ["000"], "a trial that was stopped goes on"
-    assert run(trials, curve, slots=3, keep_snapshots=True).snapshots.dropped == []
+    assert run(trials, curve, slots=3, keep_ended=True).snapshots.dropped == []
 
 
 def test_a_stop_leaves_snapshots_of_all_live_trials_and_reports_no_interrupted_turn(make_trial: Any) -> None:
@@ -332,9 +337,9 @@ def test_a_stop_leaves_snapshots_of_all_live_trials_and_reports_no_interrupted_t
 
 
 def test_a_trial_whose_model_a_stop_has_prevented_has_not_ended() -> None:
-    report, verdict = object(), lockstep.Verdict(kind="complete")
+    report, verdict = object(), Verdict(kind="complete")
     finished = {0: ((type("T", (), {"id": "000"}), False),)}
-    assert lockstep.settle({"000": report}, {"000": verdict}, finished, {}) == ({}, {})  # type: ignore[arg-type,dict-item]
+    assert judge.settle({"000": report}, {"000": verdict}, finished, {}) == ({}, {})  # type: ignore[arg-type,dict-item]
 
 
 def test_too_many_failed_trials_stop_the_sweep_after_their_barrier(make_trial: Any) -> None:
@@ -382,7 +387,7 @@ def test_a_state_taken_in_the_middle_of_a_turn_belongs_to_that_turn(make_trial: 
     fleet, journal, snapshots = FakeFleet(range(1)), MemoryJournal(), MemorySnapshots()
     journal.assigned.append("000")
     snapshots.written.append(Snapshot(trial_id="000", round=1, step=4, state=b"4"))
-    recovery = Recovery(fleet, journal, snapshots)
+    recovery = Recovery(fleet, journal, Snapshotting(fleet, snapshots))
     recovery.take_over("000", [Work(trial=trial, round=0)])
     report = recovery.advance({0: (Work(trial=trial, round=1),)})["000"]
     assert isinstance(report, Report)

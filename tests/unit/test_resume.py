@@ -10,8 +10,9 @@ import pytest
 from runner.driver.resume import _slots_like
 from runner.errors import PlacementError
 from runner.placement import Gpu, Machine, Request
+from runner.records import Allocation
 
-HALF = {"num_cpus": 0.5, "num_gpus": 0.0}
+HALF = Allocation(num_cpus=0.5)
 
 
 def machine(cpus: int, gpus: int = 0) -> Machine:
@@ -38,7 +39,7 @@ def test_there_are_as_many_slots_as_before_or_as_fit_now(request_: Request, cpus
 
 
 def test_on_a_cluster_that_has_lost_a_node_the_sweep_goes_on_with_the_others() -> None:
-    had = {"num_cpus": 1.0, "num_gpus": 0.0}
+    had = Allocation(num_cpus=1.0)
     for nodes in ("a", "ab"):
         slots = _slots_like(had, Request(), {name: machine(1) for name in nodes}, standing(slots=3, left=9), None)
         assert [slot.allocation.node for slot in slots] == list(nodes)
@@ -46,10 +47,10 @@ def test_on_a_cluster_that_has_lost_a_node_the_sweep_goes_on_with_the_others() -
 
 def test_a_slot_that_does_not_fit_at_all_is_refused() -> None:
     with pytest.raises(PlacementError, match="512 CPUs"):
-        _slots_like({"num_cpus": 512.0, "num_gpus": 0.0}, Request(), {"": machine(2)}, standing(2, 2), None)
+        _slots_like(Allocation(num_cpus=512.0), Request(), {"": machine(2)}, standing(2, 2), None)
 
 
 def test_a_measured_share_of_a_gpu_is_kept() -> None:
-    had = {"num_cpus": 1.0, "num_gpus": 0.25}
+    had = Allocation(num_cpus=1.0, num_gpus=0.25)
     slots = _slots_like(had, Request(), {"": machine(8, gpus=1)}, standing(slots=4, left=9), None)
     assert [slot.allocation.num_gpus for slot in slots] == [0.25] * 4

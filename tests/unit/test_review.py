@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from runner.cli import cli
 from runner.cli.train import _conclude
 from runner.driver.train import Outcome
 from runner.errors import SweepNotFoundError, TrackingError
@@ -30,20 +32,13 @@ from runner.records import (
     Verdict,
     Work,
 )
-from runner.review.catalog import (
-    as_json,
-    export_model,
-    find_sweep,
-    full_table,
-    how_to_load,
-    list_sweeps,
-    open_review,
-    table,
-)
+from runner.review.catalog import find_sweep, list_sweeps, open_review
+from runner.review.export import export_model, how_to_load
+from runner.review.summaries import full_table, sweep_summary
 from runner.search.rules import RuleState, judge
 from runner.tracking.labels import ending_metrics, late_params
 from runner.tracking.ledger import HOME, Ledger
-from runner.views.results import print_results
+from runner.views.results import print_results, results_table
 
 FACTS = Facts(
     steps_per_epoch=2, rows=64, validation_rows=None, parameters=9, program="round", program_reason="", inexact="",
@@ -192,7 +187,7 @@ def test_equal_values_keep_the_order_of_the_trials(make_trial: Any, tmp_path: Pa
 
 def test_each_member_has_ranks_and_a_best_of_its_own(make_trial: Any, tmp_path: Path) -> None:
     review = open_review(write_sweep(tmp_path, make_trial, [0.1, 0.9, 0.2, 0.8], members="xyxy"))
-    header, rows = table(review)
+    header, rows = results_table(review)
     place = [header.index(name) for name in ("member", "rank", "trial")]
     assert [tuple(row[index] for index in place) for row in rows] == [
         ("x", 1, "002"), ("x", 2, "000"), ("y", 1, "001"), ("y", 2, "003"),
@@ -208,14 +203,14 @@ def test_a_trial_that_does_not_exist_is_told_with_those_that_do(make_trial: Any,
 
 
 def test_a_sweep_without_a_value_has_no_best(make_trial: Any, tmp_path: Path) -> None:
-    with pytest.raises(SweepNotFoundError, match="no trial has a value of val_accuracy"):
+    with pytest.raises(SweepNotFoundError, match="no trial has ended with a value of val_accuracy"):
         open_review(write_sweep(tmp_path, make_trial, [None])).chosen(None)
 
 
 def test_the_table_has_the_metric_first_then_other_metrics_settings_and_reasons(
     make_trial: Any, tmp_path: Path
 ) -> None:
-    header, rows = table(open_review(write_sweep(tmp_path, make_trial, [0.8, None])))
+    header, rows = results_table(open_review(write_sweep(tmp_path, make_trial, [0.8, None])))
     assert header == ["rank", "trial", "status", "val_accuracy", "loss", "units", "reason"]
     assert rows == [
         [1, "000", "complete", 0.8, 0.5, 0, ""],
@@ -224,7 +219,7 @@ def test_the_table_has_the_metric_first_then_other_metrics_settings_and_reasons(
 
 
 def test_json_has_no_number_that_json_lacks(make_trial: Any, tmp_path: Path) -> None:
-    text = json.dumps(as_json(open_review(write_sweep(tmp_path, make_trial, [math.nan, math.inf]))))
+    text = json.dumps(sweep_summary(open_review(write_sweep(tmp_path, make_trial, [math.nan, math.inf]))))
     assert "NaN" not in text
     assert "Infinity" not in text
 
@@ -245,7 +240,7 @@ def test_a_sweep_is_found_by_its_id_its_beginning_and_latest(make_trial: Any, tm
 
 @pytest.mark.parametrize("name", ["latest", "a"])
 def test_a_folder_without_sweeps_says_how_to_make_one(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SweepNotFoundError, match="python -m runner sweep"):
+    with pytest.raises(SweepNotFoundError, match="there is no sweep here yet; `python -m runner sweep` makes one"):
         find_sweep(name, tmp_path / "sweeps")
 
 
@@ -279,6 +274,19 @@ def test_an_export_overwrites_nothing(make_trial: Any, tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "out") == ["thesis.txt"]
 
 
+def test_an_export_to_a_folder_in_use_names_it_once(
+    make_trial: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_sweep(Path("sweeps"), make_trial, [0.5])
+    Path("best").mkdir()
+    Path("best/thesis.txt").touch()
+    Path("file").touch()
+    for target, problem in (("best", "the folder is not empty; name a new one"), ("file", "Not a directory")):
+        ended = CliRunner().invoke(cli, ["best", "--export", target])
+        assert (ended.exit_code, ended.stderr) == (2, f"error: --export {target}: {problem}\n")
+
+
 def test_a_trial_without_a_model_cannot_be_exported(make_trial: Any, tmp_path: Path) -> None:
     review = open_review(write_sweep(tmp_path, make_trial, [None]))
     with pytest.raises(SweepNotFoundError, match="has no model: it is failed"):
@@ -300,7 +308,7 @@ def test_a_setting_that_a_trial_does_not_use_is_not_said_of_it(
     review = open_review(write_sweep(tmp_path, make_trial, [0.5]))
     (trial,) = review.trials
     assert trial.facts is not None
-    known = replace(trial, facts={**trial.facts, **changed})
+    known = replace(trial, facts=replace(trial.facts, **changed))
     assert {key: known.used_settings[key] for key in UNSURE if key in known.used_settings} == wanted
     assert late_params(known) == {key: str(value) for key, value in wanted.items()}
     assert not late_params(replace(known, facts=None))
@@ -313,7 +321,7 @@ def test_what_a_store_lacks_is_an_error_only_where_the_store_is_required(
     make_trial: Any, tmp_path: Path, required: bool
 ) -> None:
     console, folder = Console(record=True, width=200), write_sweep(tmp_path, make_trial, [0.5])
-    outcome = Outcome(folder=folder, exit_code=0, problem="lacks all", is_error=required)
+    outcome = Outcome(folder=folder, failed=0, problem="lacks all", is_error=required)
     if required:
         with pytest.raises(TrackingError, match="lacks all"):
             _conclude(outcome, console, with_times=False)

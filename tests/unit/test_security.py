@@ -17,8 +17,9 @@ from runner.config import load_config
 from runner.errors import ConfigError, JournalError, SweepNotFoundError
 from runner.journal import FILE, JournalReader, SqliteJournal, SweepRecord, locked, write_durably
 from runner.journal.snapshots import SnapshotStore
-from runner.records import Allocation, Export, Failure, Snapshot, Trial, Verdict, Work
-from runner.review.catalog import export_model, find_sweep, open_review
+from runner.records import Allocation, Export, Facts, Failure, Snapshot, Trial, Verdict, Work
+from runner.review.catalog import find_sweep, open_review
+from runner.review.export import export_model
 from runner.search.members import resolve_members
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +165,7 @@ def test_a_foreign_journal_cannot_name_files_outside_its_folder(tmp_path: Path, 
     with database:
         database.execute(statement)
     database.close()
-    with pytest.raises(JournalError, match="no file of the sweep's own"), JournalReader(tmp_path) as reader:
+    with pytest.raises(JournalError, match="outside the sweep's folder"), JournalReader(tmp_path) as reader:
         reader.trials()
 
 
@@ -178,7 +179,7 @@ def test_a_foreign_journals_ids_of_trials_are_no_paths(foreign: Path, trial_id: 
         else:
             database.execute("UPDATE trial SET id = ?", (trial_id,))
     database.close()
-    with pytest.raises(JournalError, match="no id that this program gives"), JournalReader(foreign) as reader:
+    with pytest.raises(JournalError, match="this program makes no such id"), JournalReader(foreign) as reader:
         reader.trials()
 
 
@@ -218,7 +219,11 @@ def link(folder: Path, name: str) -> None:
 def test_a_model_that_is_a_link_is_not_exported(foreign: Path, name: str) -> None:
     link(foreign, name)
     review = open_review(foreign)
-    trial = replace(review.trials[0], facts={"loadable": True})
+    facts = Facts(
+        steps_per_epoch=1, rows=1, validation_rows=None, parameters=1, program="round", program_reason="", inexact="",
+        summary="", loadable=True,
+    )  # fmt: skip
+    trial = replace(review.trials[0], facts=facts)
     with pytest.raises(JournalError, match="is a link or leads through one"):
         export_model(review, trial, foreign.parents[1] / "out")
     assert not any(file.read_bytes() == b"mine" for file in (foreign.parents[1] / "out").rglob("*.*"))
@@ -323,18 +328,16 @@ def test_a_parameter_that_looks_like_a_secret_is_refused(project: Path, value: s
 
 
 def test_a_config_with_a_secret_of_the_environment_is_refused_before_anything_starts(project: Path) -> None:
-    from rich.console import Console
-
-    from runner.driver.run import run_sweep
-    from runner.host.signals import StopSignals
+    from runner.driver.context import Context
+    from runner.driver.run import run
+    from runner.views.watchers import Silent
 
     config = load_config("a.py", ["params.path=hunter22hunter"], config_dir=None)
-    secrets, signals = {"MY_TOKEN": "hunter22hunter"}, StopSignals()
     shaped = load_config("a.py", [f"tracking.mlflow_experiment={'hf_' + 'abcdefghij' * 4}"], config_dir=None)
     with pytest.raises(ConfigError, match="has what looks like a Hugging Face token in it"):
-        run_sweep(shaped, console=Console(), command="", root=Path("sweeps"), secrets={}, signals=signals)
+        run(shaped, Context(watcher=Silent()), root=Path("sweeps"))
     with pytest.raises(ConfigError, match="has the value of MY_TOKEN in it") as error:
-        run_sweep(config, console=Console(), command="", root=Path("sweeps"), secrets=secrets, signals=signals)
+        run(config, Context(watcher=Silent(), environment={"MY_TOKEN": "hunter22hunter"}), root=Path("sweeps"))
     assert "hunter22" not in str(error.value)
     assert not Path("sweeps").exists()
 
@@ -349,23 +352,23 @@ def test_what_is_recorded_of_a_config_has_no_credentials(project: Path) -> None:
     assert "postgresql://host/db" in recorded_config(config)
 
 
-def test_what_a_person_sees_of_a_round_has_no_secret() -> None:
-    from runner.driver.train import _Watchers
+def test_what_an_experiment_says_loses_secrets_where_it_enters_the_driver() -> None:
+    from runner.loop.logged import LoggedFleet
+    from runner.records import Aside
 
-    view = Mock()
-    failure = Failure(trial_id="000", kind="train", message="no hunter22")
-    verdicts = {
-        "000": Verdict(kind="fail", reason="train: no hunter22"),
-        "001": Verdict(kind="stop", reason="hunter22"),
-    }
-    watchers = _Watchers(Mock(), view, lambda text: text.replace("hunter22", "***"))
-    watchers.begin(["000"])
-    view.begin.assert_called_once_with(["000"])
-    watchers.show({"000": failure}, verdicts)
-    (reports, shown), _ = view.show.call_args
-    assert reports["000"].message == "no ***"
-    assert {key: verdict.reason for key, verdict in shown.items()} == {"000": "train: no ***", "001": "***"}
-    assert [verdict.kind for verdict in shown.values()] == ["fail", "stop"]
+    warned: list[str] = []
+    fleet = Mock()
+    aside = Aside(output="at last hunter22\n", warnings=("beware of hunter22",))
+    failure = Failure(trial_id="000", kind="train", message="no hunter22", traceback="in hunter22", aside=aside)
+    for call in ("check", "probe", "advance", "export", "snapshot", "restore"):
+        getattr(fleet, call).return_value = {"000": failure, "001": replace(failure, aside=Aside())}
+    logged = LoggedFleet(fleet, lambda *_: "", warned.append, lambda text: text.replace("hunter22", "***"))
+    for call in ("check", "probe", "advance", "export", "snapshot", "restore"):
+        found = getattr(logged, call)({})
+        assert found["000"].message == "no *** (its output ends with 'at last ***')"
+        assert found["000"].traceback.startswith("in ***")
+        assert "hunter22" not in repr(found)
+    assert warned == ["beware of ***"]
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

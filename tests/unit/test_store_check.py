@@ -14,12 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from runner.driver.train import is_reached
 from runner.errors import ConfigError, RunnerError, TrackingError
 from runner.tracking import store_check
 from runner.tracking.store_check import StoreCheck, check_store
+from runner.views.watchers import Silent
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -94,7 +94,7 @@ def test_wrong_credentials_are_told_and_not_shown(server: str, tmp_path: Path, m
 
 
 @pytest.mark.parametrize(("path", "kind", "said"), [
-    ("broken", TrackingError, "HTTP 503"), ("other", ConfigError, "no MLflow server"),
+    ("broken", TrackingError, "HTTP 503"), ("other", ConfigError, "not an MLflow server"),
 ])  # fmt: skip
 def test_a_server_that_cannot_take_runs_is_told(server: str, path: str, kind: type, said: str):
     found = problem(f"http://{server}/{path}")
@@ -115,22 +115,22 @@ def test_where_nothing_listens_is_an_error_of_the_infrastructure(nowhere: str, s
     ("uri", "said"),
     [
         ("sqlite:///none/mlflow.db", "does not exist; make it (mkdir -p"),
-        ("sqlite:///file/mlflow.db", "is no folder"),
+        ("sqlite:///file/mlflow.db", "is not a folder"),
         ("sqlite:///folder", "is a folder; name a file in it"),
-        ("sqlite:///file", "is no sqlite database; name another file"),
+        ("sqlite:///file", "is not a sqlite database; name another file"),
         ("sqlite://", "a store in memory ends with the program"),
         ("sqlite:///:memory:", "a store in memory ends with the program"),
-        ("mlruns", "MLflow keeps no runs in plain folders any more"),
-        ("file:///tmp/mlruns", "MLflow keeps no runs in plain folders any more"),
-        ("ftp://host/x", "no address of an MLflow store; allowed: sqlite:///"),
-        ("http://host:port", "no address of a server"),
+        ("mlruns", "MLflow no longer keeps runs in plain folders"),
+        ("file:///tmp/mlruns", "MLflow no longer keeps runs in plain folders"),
+        ("ftp://host/x", "not the address of an MLflow store; allowed: sqlite:///"),
+        ("http://host:port", "not the address of a server"),
         (
             "sqlite:mlflow.db",
-            "no address of a sqlite file; write sqlite:/// before its path, as in sqlite:///mlflow.db",
+            "not the address of a sqlite file; write sqlite:/// before its path, as in sqlite:///mlflow.db",
         ),
-        ("http://[::1", "no address of a server: Invalid IPv6 URL; write it as in http://HOST:5000"),
+        ("http://[::1", "not the address of a server: Invalid IPv6 URL; write it as in http://HOST:5000"),
         ("http:host:5000", "it names no host; write it as in http://HOST:5000"),
-        ("postgresql:host/db", "no address of a database; write it as in postgresql://HOST/DATABASE"),
+        ("postgresql:host/db", "not the address of a database; write it as in postgresql://HOST/DATABASE"),
     ],
 )
 def test_an_address_that_cannot_work_is_an_error_of_the_config(
@@ -148,7 +148,7 @@ def test_an_address_that_cannot_work_is_an_error_of_the_config(
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
     tmp_path.chmod(0o500)
-    with pytest.raises(ConfigError, match="no right to write"):
+    with pytest.raises(ConfigError, match="no permission to write"):
         check_store(f"sqlite:///{tmp_path}/mlflow.db", {})
     tmp_path.chmod(0o700)
 
@@ -175,11 +175,11 @@ def test_a_store_that_somebody_has_locked_will_do(tmp_path: Path):
 
 
 def test_a_store_that_is_not_required_is_told_and_trained_without(nowhere: str):
-    store, console = StoreCheck(f"http://{nowhere}", {}), Console(record=True, width=500)
+    store, watcher = StoreCheck(f"http://{nowhere}", {}), Silent()
     with pytest.raises(TrackingError):
-        is_reached(store, True, console)
-    assert not is_reached(store, False, console)
-    assert "warning: tracking.uri=http://127.0.0.1" in console.export_text()
+        is_reached(store, True, watcher)
+    assert not is_reached(store, False, watcher)
+    assert watcher.said[0].startswith("warning: tracking.uri=http://127.0.0.1")
 
 
 @pytest.mark.skipif(find_spec("pymysql") is not None, reason="the driver is installed")
@@ -215,7 +215,7 @@ def test_the_import_of_a_database_driver_is_no_time_in_which_the_store_is_silent
 def test_an_address_that_cannot_be_read_is_an_error_at_once_and_shows_no_credentials(uri: str):
     with pytest.raises(ConfigError) as found:
         StoreCheck(uri, {})
-    assert str(found.value).startswith(f"tracking.uri={uri.replace('me:hunter22@', '')}: no address of a ")
+    assert str(found.value).startswith(f"tracking.uri={uri.replace('me:hunter22@', '')}: not the address of a ")
     assert "hunter22" not in str(found.value)
 
 

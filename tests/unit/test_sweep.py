@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from runner.config import load_config
+from runner.driver import check as check_
+from runner.driver import prepare
 from runner.driver import run as sweep
-from runner.host.signals import StopSignals
+from runner.driver.context import Context
+from runner.views.watchers import Silent
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
 
@@ -25,9 +27,9 @@ class Enough(Exception):  # noqa: N818
 @pytest.mark.parametrize(
     ("kind", "known", "order"),
     [
-        ("ray", True, ["workers", "import of MLflow", "check", "settled"]),
-        ("ray", False, ["workers", "check", "settled", "import of MLflow"]),
-        ("local", True, ["workers", "check", "settled"]),
+        ("ray", True, ["workers", "import of MLflow", "check", "decided"]),
+        ("ray", False, ["workers", "check", "decided", "import of MLflow"]),
+        ("local", True, ["workers", "check", "decided"]),
     ],
     ids=["beside a check that times nothing", "after a check that times steps", "not where models are in this process"],
 )
@@ -37,7 +39,7 @@ def test_when_mlflow_is_imported(
     done: list[str] = []
 
     @contextmanager
-    def fleet(prepared: Any, slots: Any, meanwhile: Any) -> Iterator[None]:
+    def fleet(prepared: Any, slots: Any, *_: Any) -> Iterator[None]:
         done.append("workers")
         yield
 
@@ -45,23 +47,23 @@ def test_when_mlflow_is_imported(
         done.append("check")
         return {}
 
-    def settle(trials: Any, *_: Any) -> Any:
-        done.append("settled")
+    def decide(trials: Any, *_: Any) -> Any:
+        done.append("decided")
         return trials
 
     def enough(*_: Any) -> None:
         raise Enough
 
-    settling = SimpleNamespace(is_known=lambda trials: known, check=None, settle=settle)
-    monkeypatch.setattr(sweep, "open_fleet", fleet)
-    monkeypatch.setattr(sweep, "make_settling", lambda *_: settling)
-    monkeypatch.setattr(sweep, "check_members", check)
-    monkeypatch.setattr(sweep, "within_memory", lambda prepared, *_: prepared)
-    monkeypatch.setattr(sweep, "preload", lambda uri: done.append("import of MLflow"))
-    monkeypatch.setattr(sweep, "choose_metric", enough)
+    auto = SimpleNamespace(is_known=lambda trials: known, check=None, decide=decide)
+    monkeypatch.setattr(prepare, "open_fleet", fleet)
+    monkeypatch.setattr(check_, "auto_settings", lambda *_: auto)
+    monkeypatch.setattr(check_, "check_members", check)
+    monkeypatch.setattr(check_, "within_memory", lambda prepared, *_: prepared)
+    monkeypatch.setattr(check_, "preload", lambda uri: done.append("import of MLflow"))
+    monkeypatch.setattr(check_, "choose_metric", enough)
     config = load_config(str(EXPERIMENT), [f"fleet.kind={kind}"], config_dir=None)
     with pytest.raises(Enough):
-        sweep.run_sweep(config, console=Console(), command="", root=tmp_path, secrets={}, signals=StopSignals())
+        sweep.run(config, Context(watcher=Silent()), root=tmp_path)
     assert done == order
 
 
@@ -81,12 +83,9 @@ def test_a_process_of_its_own_looks_at_new_code_while_workers_start(
     def enough(*_: Any) -> None:
         raise Enough
 
-    monkeypatch.setattr(sweep, "open_fleet", enough)
+    monkeypatch.setattr(prepare, "open_fleet", enough)
     monkeypatch.setattr(sweep, "has_passed_before", lambda prepared: passed)
     config = load_config(str(EXPERIMENT), [f"fleet.kind={kind}"], config_dir=None)
     with pytest.raises(Enough):
-        sweep.run_sweep(
-            config, console=Console(), command="", root=tmp_path, secrets={}, signals=StopSignals(),
-            preflight=preflight,  # type: ignore[arg-type]
-        )  # fmt: skip
+        sweep.run(config, Context(watcher=Silent()), root=tmp_path, preflight=preflight)  # type: ignore[arg-type]
     assert called == done

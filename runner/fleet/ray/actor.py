@@ -1,4 +1,4 @@
-"""The process in a slot, as Ray starts it."""
+"""The Ray actor that wraps a slot's worker."""
 
 from __future__ import annotations
 
@@ -6,38 +6,44 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import ray
 
 from runner.fleet.ray.transfers import Transfers
 from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
 
+if TYPE_CHECKING:
+    from runner.worker.startup import Device
+    from runner.worker.worker import Loaded
+
 STOP = signal.SIGUSR1
-"""Tells a worker to interrupt its turn: a call would wait until the turn is over."""
+"""Signal that interrupts a worker's turn, because a call would wait until the turn has ended."""
 
 
 class RayWorker:
-    """A `Worker` behind Ray's calls; data sets arrive as zero-copy arrays from the object store."""
+    """A `Worker` as a Ray actor; data sets arrive as zero-copy arrays from the object store."""
 
     def __init__(self) -> None:
         self._transfers = Transfers()
-        if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()):  # by `RaySession`; not in another's cluster
+        if signal.SIGTERM in signal.pthread_sigmask(
+            signal.SIG_BLOCK, ()
+        ):  # by `RaySession`, which does not in a running cluster
             _ignore_sigterm()
 
     def gpus(self) -> tuple[str, ...]:
-        """The GPUs that Ray has given to this process."""
+        """Names of the GPUs that Ray assigned to this process."""
         return tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
 
-    def start(self, allocation: Allocation) -> Any:
-        """Makes the process a worker within its limits; returns what it then found, a `Device`."""
-        if (here := os.getcwd()) not in sys.path:  # the driver's folder: last, for modules that nothing else has
+    def start(self, allocation: Allocation) -> Device:
+        """Applies the limits to this process, makes it a worker and returns the device that it has."""
+        if (here := os.getcwd()) not in sys.path:  # the driver's folder; last, so that it shadows no module
             sys.path.append(here)
-        from runner.worker import startup as process
-        from runner.worker.exits import tell_exits
+        from runner.worker import startup
+        from runner.worker.exits import report_exits
 
-        device = process.configure(allocation)
-        tell_exits()
+        device = startup.configure(allocation)
+        report_exits()
         from runner.worker.printed import Descriptors, Output
         from runner.worker.worker import Worker
 
@@ -45,31 +51,31 @@ class RayWorker:
         signal.signal(STOP, lambda *_: self._worker.stop())
         return device
 
-    def load(self, trial: Trial) -> Any:
+    def load(self, trial: Trial) -> Loaded:
         """As `Worker.load`."""
         return self._worker.load(trial)
 
-    def check(self, trial: Trial, until_s: float, loaded: Any) -> Checked | Failure:
+    def check(self, trial: Trial, until_s: float, loaded: Loaded) -> Checked | Failure:
         """As `Worker.check`."""
         return self._worker.check(trial, loaded, until_s)
 
-    def probe(self, trial: Trial, until_s: float, loaded: Any) -> Checked | Failure:
+    def probe(self, trial: Trial, until_s: float, loaded: Loaded) -> Checked | Failure:
         """As `Worker.probe`."""
         return self._worker.probe(trial, loaded, until_s)
 
-    def advance(self, work: tuple[Work, ...], *loaded: Any) -> dict[str, Report | Failure]:
+    def advance(self, work: tuple[Work, ...], *loaded: Loaded) -> dict[str, Report | Failure]:
         """As `Worker.advance`."""
         return self._worker.advance(work, loaded)
 
     def export(self, trial: Trial, best: bool, folder: Path | None) -> Export | Failure:
-        """As `Worker.export`; without a folder of the driver's in one of this machine's own."""
+        """As `Worker.export`; without a folder of the driver it writes to a temporary one of this machine."""
         return self._worker.export(trial, best, folder or self._transfers.folder)
 
     def snapshot(self, trials: tuple[Trial, ...], folder: Path | None) -> dict[str, Snapshot | Failure]:
-        """As `Worker.snapshot`; without a folder of the driver's in one of this machine's own."""
+        """As `Worker.snapshot`; without a folder of the driver it writes to a temporary one of this machine."""
         return self._worker.snapshot(trials, folder or self._transfers.folder)
 
-    def restore(self, replay: Replay, loaded: Any) -> Report | Failure | None:
+    def restore(self, replay: Replay, loaded: Loaded) -> Report | Failure | None:
         """As `Worker.restore`."""
         try:
             return self._worker.restore(replay, loaded)
@@ -86,14 +92,14 @@ class RayWorker:
 
 
 def _ignore_sigterm() -> None:
-    """In this process, but not in those that it starts, such as an experiment's that read data: pools end theirs by it.
+    """Ignores SIGTERM in this process but not in its children, because an experiment's process pools end theirs by it.
 
-    A program that is started inherits a blocked signal, not a handler; a forked process inherits both, and gets the
-    signal's default before it can hear one.
+    A program that this process executes inherits a blocked signal but no handler. A forked process inherits both, so
+    its default handler is restored before the signal is unblocked.
     """
     sigterm = {signal.SIGTERM}
 
-    def as_usual() -> None:
+    def restore_default() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm)
 
@@ -102,5 +108,5 @@ def _ignore_sigterm() -> None:
     os.register_at_fork(
         before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, sigterm),
         after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm),
-        after_in_child=as_usual,
+        after_in_child=restore_default,
     )

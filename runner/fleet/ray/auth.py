@@ -1,8 +1,7 @@
-"""Who may use a Ray that is started here: processes of this sweep, which know its token, and nobody else."""
+"""Restricts a local Ray cluster to the processes of its sweep by a token and a private folder."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import secrets
@@ -15,25 +14,26 @@ from pathlib import Path
 from ray._common.utils import get_default_system_temp_dir
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # not in its type stub
 
+from runner.locks import FOLDER, lock
+
 # Names are short: sockets' paths, which have 107 characters at most, begin with them.
 _PREFIX, _MARK, _RAYS = "lsr-", "made-by", "r"
 
-
-# Seconds until a process of Ray's that misses its control process gives up, the driver among them, in C++ and without
-# a word. Longer than a sweep takes to notice that by itself, and to end in good order.
+# Seconds until Ray's processes, the driver among them, abort without a message after they lost the control process.
+# Longer than a sweep needs to notice the loss itself and to end cleanly.
 _RECONNECT_S = 600
 
 
 @contextmanager
 def private_cluster(nice: int = 0) -> Iterator[dict[str, str]]:
-    """A Ray that starts meanwhile takes calls with a token of its own only, and keeps its files to this user.
+    """Makes a Ray that starts inside of it accept only calls with a new token, and keep its files in a private folder.
 
-    The token is in the environment of Ray's processes, which other users cannot read, and in no file: Ray by itself
-    would make one for all sweeps, `~/.ray/auth_token`, readable by everyone. So are its sockets and the workers' logs,
-    below `/tmp/ray`: hence a folder of its own.
+    The token is in the environment of Ray's processes, which other users cannot read, and in no file. By default Ray
+    makes one for all sweeps, `~/.ray/auth_token`, which everyone can read. Everyone can also read its sockets and the
+    workers' logs below `/tmp/ray`, which is the reason for the private folder.
 
     Args:
-        nice: added to this process' niceness for that of its workers; by itself Ray adds 15.
+        nice: niceness of the workers relative to this process; Ray's default is 15.
 
     Yields:
         Options for `ray.init`.
@@ -47,7 +47,7 @@ def private_cluster(nice: int = 0) -> Iterator[dict[str, str]]:
     _reload()
     try:
         with _private_folder() as private:
-            yield {"_temp_dir": str(private / _RAYS)}  # Ray opens this one to everyone
+            yield {"_temp_dir": str(private / _RAYS)}  # Ray makes this folder readable by everyone
     finally:
         for name, value in before.items():
             if value is None:
@@ -59,13 +59,13 @@ def private_cluster(nice: int = 0) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
-    """A new folder that is locked and removed on leaving; those of drivers that were killed are removed first."""
+    """A new locked folder, which is removed at the end; removes folders that killed drivers left behind first."""
     parent = Path(get_default_system_temp_dir())
     for left in parent.glob(f"{_PREFIX}*"):
         with _locked(left) as free:
             if free and _is_ours(left):
                 shutil.rmtree(left, ignore_errors=True)
-    # Under its own name once it is locked, and not before: another sweep may be looking for folders left behind.
+    # Gets its final name only once it is locked, because another sweep may be removing folders left behind.
     new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
     (new / _MARK).write_bytes(_machine())
     with _locked(new) as locked:
@@ -73,23 +73,23 @@ def _private_folder() -> Iterator[Path]:
         try:
             yield private
         finally:
-            shutil.rmtree(private, ignore_errors=True)  # what Ray still holds open there is gone with its processes
+            shutil.rmtree(private, ignore_errors=True)  # files that Ray has open go with its processes
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a sweep on this machine made the folder, and nobody has put anything else there.
+    """Whether a sweep on this machine made the folder and it has no other files.
 
-    A folder of temporary files that several machines share may have locks that each of them sees alone.
+    Machines that share a folder for temporary files may not see each other's locks.
     """
     try:
         names = {path.name for path in folder.iterdir()}
         return names <= {_MARK, _RAYS} and (folder / _MARK).read_bytes() == _machine()
-    except OSError:  # without the mark, or another sweep that has begun at the same time has just removed it
+    except OSError:  # no mark, or another sweep has just removed the folder
         return False
 
 
 def _machine() -> bytes:
-    """This machine since it was started."""
+    """Identifies this machine since its last boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_bytes()
     except OSError:  # not Linux
@@ -98,23 +98,22 @@ def _machine() -> bytes:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Locks a folder of this user's until this process has left or ended; false where that cannot be.
+    """Locks a folder of this user's.
 
-    It is another user's, another process has it, or it has been removed.
+    Yields:
+        False if it is another user's, another process has locked it, or it has been removed.
     """
-    with ExitStack() as held:
+    with ExitStack() as closing:
         try:
-            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            held.callback(os.close, number)
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = held.enter_context(lock(folder, FOLDER | os.O_NOFOLLOW))
         except OSError:
-            locked = False
+            is_ours = False
         else:
-            locked = os.fstat(number).st_uid == os.getuid()
-        yield locked
+            is_ours = os.fstat(descriptor).st_uid == os.getuid()
+        yield is_ours
 
 
 def _reload() -> None:
-    """Ray reads mode, token and its settings from the environment once in a process."""
+    """Has Ray read mode, token and settings from the environment again, which it does only once in a process."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()

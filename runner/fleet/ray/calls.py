@@ -1,4 +1,4 @@
-"""Calls to several workers at once: what each has answered, which worker died over it, which took too long."""
+"""Waits for calls to several workers: collects answers, deaths of workers and timeouts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from runner.records import Aside, Failure, FailureKind, Trial
 
 K = TypeVar("K")
 Explain = Callable[[int, RayError], Death]
-"""Why a slot's worker was lost."""
-_POLL_S = 0.25  # a signal's handler runs, and a dead worker is noticed, between two polls
-_AFTER_STOP_S = 3.0  # what has not answered then is given up: it may be building a model
-_AT_LEAST_S = 1.5  # for what is asked for later: models, snapshots
+"""Finds the cause of the loss of a slot's worker."""
+_POLL_S = 0.25  # signal handlers run and dead workers are noticed between two polls
+_AFTER_STOP_S = 3.0  # calls without an answer by then are abandoned: a worker may be building a model
+_MIN_WAIT_S = 1.5  # for calls that begin after the stop: exports, snapshots
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,18 +26,18 @@ class Call:
     """One call to a slot's worker.
 
     Args:
-        future: of its answer; None where the slot has no worker.
-        limit_s: most seconds until the answer, those of earlier calls to the same worker included.
+        future: reference to its answer; None if the slot has no worker.
+        limit_s: limit in seconds until the answer, including the worker's earlier calls that are pending.
     """
 
     slot: int
-    future: Any
+    future: ray.ObjectRef | None
     limit_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lost:
-    """The worker is gone, and with it the answer; as `Failure`."""
+    """A call whose worker was lost before it answered; fields as in `Failure`."""
 
     kind: FailureKind
     message: str
@@ -46,7 +46,7 @@ class Lost:
     output: str = ""
 
     def of(self, trial: Trial) -> Failure:
-        """The same as one trial's failure."""
+        """The loss as a trial's failure."""
         return Failure(
             trial_id=trial.id,
             kind=self.kind,
@@ -62,20 +62,20 @@ def gather(
     end: Callable[[int], object],
     stopped_s: Callable[[], float | None],
     explain: Explain,
-) -> dict[K, Any | Lost]:
-    """Waits for all answers.
+) -> dict[K, Any]:
+    """Waits for the answers of all calls.
 
     Args:
-        calls: what is waited for.
-        end: ends a slot's worker for certain; called for those that died, hang, or lost what they depend on.
-        stopped_s: when the fleet was told to stop, on the monotonic clock; None where it was not.
-        explain: why a slot's worker was lost.
+        calls: the calls, by any key.
+        end: ends a slot's worker reliably; called for workers that died, hang, or lost data that they depend on.
+        stopped_s: returns when the fleet was stopped, on the monotonic clock in seconds; None if it was not.
+        explain: finds why a slot's worker was lost.
 
     Returns:
-        The answers; none for calls that were given up after a stop.
+        The answers, `Lost` if the worker was lost; without calls that were abandoned after a stop.
     """
     began_s = time.monotonic()
-    answers: dict[K, Any | Lost] = {}
+    answers: dict[K, object] = {}
     pending = dict(calls)
     while pending:
         found = {**_overdue(pending, time.monotonic() - began_s), **_answered(pending, explain)}
@@ -85,7 +85,7 @@ def gather(
             if isinstance(answer, Lost):
                 end(call.slot)
         stopped = stopped_s()
-        if stopped is not None and time.monotonic() > max(stopped + _AFTER_STOP_S, began_s + _AT_LEAST_S):
+        if stopped is not None and time.monotonic() > max(stopped + _AFTER_STOP_S, began_s + _MIN_WAIT_S):
             break
         if pending:
             first_s = min(call.limit_s for call in pending.values()) - (time.monotonic() - began_s)
@@ -95,28 +95,28 @@ def gather(
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    value: Any
+    value: object
 
 
 def _answered(pending: Mapping[K, Call], explain: Explain) -> dict[K, _Value | Lost]:
-    """What has come of the calls so far."""
+    """The answers and losses of calls that are known by now, without waiting."""
     ready = _wait(list(pending.values()), 0.0)
-    there = {key: call for key, call in pending.items() if call.future in ready}
+    arrived = {key: call for key, call in pending.items() if call.future in ready}
     found: dict[K, _Value | Lost] = dict.fromkeys(
         (key for key, call in pending.items() if call.future is None),
-        Lost(kind="worker", message="its worker had ended before", noticed_s=time.time()),
+        Lost(kind="worker", message="the worker had ended before the call", noticed_s=time.time()),
     )
-    if not there:
+    if not arrived:
         return found
     try:
-        values = ray.get([call.future for call in there.values()])  # one call where none of them is an error
+        values = ray.get([call.future for call in arrived.values()])  # a single call if none is an error
     except RayError:
-        return found | {key: _answer(call, explain) for key, call in there.items()}
-    return found | dict(zip(there, map(_Value, values), strict=True))
+        return found | {key: _answer(call, explain) for key, call in arrived.items()}
+    return found | dict(zip(arrived, map(_Value, values), strict=True))
 
 
-def _wait(calls: Sequence[Call], timeout_s: float) -> set[Any]:
-    """The futures that are there within the time; one call for all of them, as Ray's cost is by the call."""
+def _wait(calls: Sequence[Call], timeout_s: float) -> set[ray.ObjectRef]:
+    """The futures that resolve within the time; waits for all at once because Ray has a fixed cost for each call."""
     futures = [call.future for call in calls if call.future is not None]
     return set(ray.wait(futures, num_returns=len(futures), timeout=timeout_s)[0]) if futures else set()
 
@@ -125,7 +125,7 @@ def _answer(call: Call, explain: Explain) -> _Value | Lost:
     try:
         return _Value(ray.get(call.future))
     except RayError as err:
-        # Of an error in a worker the last line is the error itself, of one of Ray's own the first.
+        # The error is in the last line if it was raised in a worker, in the first if Ray raised it.
         lines = str(err).strip().splitlines() or [""]
         line = lines[-1] if isinstance(err, RayTaskError) else lines[0]
         message, death = f"{type(err).__name__}: {line}", explain(call.slot, err)
@@ -135,11 +135,11 @@ def _answer(call: Call, explain: Explain) -> _Value | Lost:
 
 
 def _overdue(pending: Mapping[K, Call], waited_s: float) -> dict[K, Lost]:
-    """Calls whose time is over."""
+    """Calls whose limit has passed, as lost."""
     return {
         key: Lost(
             kind="hang",
-            message=f"no answer within {call.limit_s:.0f} s; its worker was killed",
+            message=f"no answer within {call.limit_s:.0f} s; the worker was killed",
             noticed_s=time.time(),
         )
         for key, call in pending.items()

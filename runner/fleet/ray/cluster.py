@@ -1,8 +1,8 @@
-"""A Ray cluster that runs already: its nodes, and what a function finds on each of them."""
+"""Surveys the nodes of a running Ray cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -14,19 +14,19 @@ from runner.fleet.ray.nodes import call_on
 from runner.fleet.ray.session import RaySession
 
 T = TypeVar("T")
-_ANSWER_S = 120.0  # a node starts a process to answer
+_ANSWER_S = 120.0  # includes the start of a process on the node
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node(Generic[T]):
-    """One node that lives.
+    """A node that is alive.
 
     Args:
-        id: what Ray calls it.
-        ip: its address.
-        cpus: how many Ray has to give there.
-        gpus: how many Ray has to give there.
-        found: what the function returned there.
+        id: its id in Ray.
+        ip: its IP address.
+        cpus: number of CPUs that Ray can assign.
+        gpus: number of GPUs that Ray can assign.
+        found: the result of the survey's function on the node.
     """
 
     id: str
@@ -37,18 +37,18 @@ class Node(Generic[T]):
 
 
 def survey(address: str, ask: Callable[[], T]) -> tuple[Node[T], ...]:
-    """Calls a function of this program on every node.
+    """Calls a function of this program on every node that is alive.
 
     Raises:
         FleetError: the cluster cannot be reached, or a node cannot run this program.
     """
-    with RaySession((), address=address, log_to_driver=False, logging_level="ERROR"):
+    with RaySession((), address=address):
         alive = [node for node in ray.nodes() if node["Alive"]]
         calls = [(node, call_on(node["NodeID"], ask)) for node in alive]
         return tuple(_node(node, call) for node, call in calls)
 
 
-def _node(node: dict[str, Any], call: Any) -> Node[Any]:
+def _node(node: Mapping[str, Any], call: ray.ObjectRef) -> Node[T]:
     where = f"node {node['NodeManagerAddress']} ({node['NodeID'][:8]})"
     try:
         found = ray.get(call, timeout=_ANSWER_S)

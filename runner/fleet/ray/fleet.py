@@ -1,4 +1,4 @@
-"""One Ray actor for each slot, with the slot's share of CPUs and GPU."""
+"""Fleet of Ray actors, one for each slot with its allocation of CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import ray
 from ray.exceptions import RayError
 
-from runner.fleet.deadlines import Patience, answer_by_s
+from runner.fleet.deadlines import Deadlines, answer_by_s
 from runner.fleet.ray.actor import STOP
 from runner.fleet.ray.calls import Call, Lost, gather
+from runner.fleet.ray.patches import warning_about
 from runner.fleet.ray.postmortem import Death, KernelKills, explain
 from runner.fleet.ray.session import RaySession
 from runner.fleet.ray.transfers import fetched, sent
 from runner.fleet.ray.workers import Workers
-from runner.host.endings import send
-from runner.host.processes import start_of
+from runner.host.processes import send
 from runner.placement import gpus_used
 from runner.records import (
     Allocation,
@@ -34,19 +35,24 @@ from runner.records import (
     Work,
 )
 
+if TYPE_CHECKING:
+    from runner.worker.startup import Device
+
 A = TypeVar("A")
+K = TypeVar("K")
 
 
 class RayFleet:
     """Workers as Ray actors.
 
     Args:
-        slots: one actor each.
-        address: of a running Ray cluster; None starts one on this machine, for this sweep alone.
+        slots: the slots; each gets one actor.
+        address: of a running Ray cluster; None starts one on this machine for this sweep alone.
         cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
-        patience: how long a worker may take.
-        nice: added to this process' niceness for that of the workers of a cluster started here.
-        meanwhile: called at every poll while Ray or workers are awaited; what it raises ends the waiting.
+        deadlines: time limits of the workers' calls.
+        nice: niceness of the workers of a cluster started here, relative to this process.
+        meanwhile: called at every poll while the fleet waits for Ray or workers; an exception of it ends the wait.
+        warn: shows the user a warning.
     """
 
     def __init__(
@@ -55,24 +61,28 @@ class RayFleet:
         *,
         address: str | None,
         cpus: int,
-        patience: Patience | None = None,
+        deadlines: Deadlines | None = None,
         nice: int = 0,
         meanwhile: Callable[[], None] = lambda: None,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._address, self._meanwhile = address, meanwhile
-        options = _options(address, cpus, len(gpus_used(slots)))
-        self._session = RaySession(gpus_used(slots), nice=nice, meanwhile=meanwhile, **options)
-        self._workers = Workers(slots, stopped=lambda: self._asked_to_stop() is not None)
-        self._loaded: dict[str, Any] = {}
-        self._proven: set[str] = set()  # data that a trial has trained on: it is in the object store
-        self._patience = patience or Patience()
+        self._address, self._meanwhile, self._warn = address, meanwhile, warn
+        gpus = gpus_used(slots)
+        resources = {"num_cpus": cpus, "num_gpus": len(gpus)} if address is None else {}
+        self._session = RaySession(gpus, address=address or "local", nice=nice, meanwhile=meanwhile, **resources)
+        self._workers = Workers(slots, stopped=lambda: self._stop_time() is not None)
+        self._loaded: dict[str, ray.ObjectRef] = {}
+        self._proven: set[str] = set()  # keys of data that a trial has trained on, so that the object store has it
+        self._deadlines = deadlines or Deadlines()
         self._stopped_s: float | None = None
         self._kernel = KernelKills()
-        self._busy: set[int] = set()  # slots that had not answered when a stop ended the waiting
+        self._busy: set[int] = set()  # slots without an answer when a stop ended the wait
 
     def __enter__(self) -> Self:
         self._session.__enter__()
         try:
+            if self._session.missing:
+                self._warn(warning_about(self._session.missing))
             self._workers.start(list(self._workers.slots))
         except BaseException:
             self.__exit__()
@@ -81,27 +91,27 @@ class RayFleet:
 
     def __exit__(self, *exc: object) -> None:
         self._loaded.clear()
-        with contextlib.ExitStack() as endings:  # one that fails keeps none of the others from ending
+        with contextlib.ExitStack() as endings:  # ends all others if one fails
             endings.callback(self._session.__exit__)
             for slot in list(self._workers.actors):
                 endings.callback(self._workers.end, slot)
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
-        """As `Fleet.check`; trials are spread over the workers, and those left over try one too.
+        """As `Fleet.check`; spreads the trials over the workers, and has idle workers check a trial too.
 
-        What a worker has traced in a check it need not trace for the first trial of that architecture.
+        A worker keeps what it traced in a check for the first trial of that architecture.
         """
         calls = self._spread("check", trials)
         slots = list(self._workers.actors)
         for index, slot in enumerate(slots[len(trials) :]):
             trial = trials[index % len(trials)]
-            limit_s = self._patience.first_s
+            limit_s = self._deadlines.first_s
             self._call(slot, "check", trial, answer_by_s(limit_s), load=[trial], limit_s=limit_s)
-        return self._tried(trials, calls)
+        return self._checked(trials, calls)
 
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
-        """As `Fleet.probe`; trials are spread over the workers."""
-        return self._tried(trials, self._spread("probe", trials))
+        """As `Fleet.probe`; spreads the trials over the workers."""
+        return self._checked(trials, self._spread("probe", trials))
 
     def retire(self, slot: int) -> None:
         """As `Fleet.retire`."""
@@ -110,34 +120,34 @@ class RayFleet:
         self._forget_unproven()
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
-        """As `Fleet.advance`; a worker that takes too long is killed."""
+        """As `Fleet.advance`; kills workers that exceed their limit."""
         calls = {}
         for slot, items in work.items():
             trials = [item.trial for item in items]
-            loading_s = self._patience.first_s * any(trial.data_key not in self._loaded for trial in trials)
-            limit_s = self._patience.limit_s(trials) + loading_s
+            loading_s = self._deadlines.first_s * any(trial.data_key not in self._loaded for trial in trials)
+            limit_s = self._deadlines.limit_s(trials) + loading_s
             calls[slot] = self._call(slot, "advance", items, load=trials, limit_s=limit_s)
         reports: dict[str, Report | Failure] = {}
         for slot, answer in self._gather(calls).items():
             found = {i.trial.id: answer.of(i.trial) for i in work[slot]} if isinstance(answer, Lost) else answer
             reports |= found
             self._proven |= {i.trial.data_key for i in work[slot] if isinstance(found.get(i.trial.id), Report)}
-        self._patience.learn_all(reports.values())
+        self._deadlines.learn_all(reports.values())
         return reports
 
     def export(
         self, work: Mapping[int, tuple[tuple[Trial, bool], ...]], folder: Path | None = None
     ) -> Mapping[str, Export | Failure]:
-        """As `Fleet.export`; what a worker on another machine has written is fetched from there."""
+        """As `Fleet.export`; fetches the files of workers on other machines."""
         calls, trials = {}, {}
         for slot, chosen in work.items():
             for place, (trial, best) in enumerate(chosen, start=1):
                 trials[trial.id] = trial
-                limit_s, there = self._patience.first_s * place, self._seen_from(slot, folder)
+                limit_s, there = self._deadlines.first_s * place, self._writable(slot, folder)
                 calls[trial.id] = self._call(slot, "export", trial, best, there, limit_s=limit_s)
         found = {}
         for trial_id, answer in self._gather(calls).items():
-            here = self._brought(calls[trial_id].slot, answer, folder)
+            here = self._fetched(calls[trial_id].slot, answer, folder)
             if here is not None:
                 found[trial_id] = _value(trials[trial_id], here)
         return found
@@ -145,16 +155,16 @@ class RayFleet:
     def snapshot(
         self, work: Mapping[int, tuple[Trial, ...]], folder: Path | None = None
     ) -> Mapping[str, Snapshot | Failure]:
-        """As `Fleet.snapshot`; what a worker on another machine has written is fetched from there."""
+        """As `Fleet.snapshot`; fetches the files of workers on other machines."""
         calls = {
-            slot: self._call(slot, "snapshot", trials, self._seen_from(slot, folder), limit_s=self._patience.first_s)
+            slot: self._call(slot, "snapshot", trials, self._writable(slot, folder), limit_s=self._deadlines.first_s)
             for slot, trials in work.items()
         }
         found: dict[str, Snapshot | Failure] = {}
         for slot, answer in self._gather({slot: c for slot, c in calls.items() if slot not in self._busy}).items():
             for trial in work[slot]:
                 one = answer if isinstance(answer, Lost) else answer.get(trial.id)
-                here = None if one is None else self._brought(slot, one, folder)
+                here = None if one is None else self._fetched(slot, one, folder)
                 if here is not None:
                     found[trial.id] = _value(trial, here)
         return found
@@ -167,26 +177,25 @@ class RayFleet:
             for replay in replays:
                 trial, queued_s = replay.trial, limit_s
                 trials[trial.id] = trial
-                limit_s += self._patience.first_s + len(replay.orders) * self._patience.limit_s([trial])
-                self._patience.forget(trial)
-                elsewhere = bool(self._workers.slots[slot].allocation.node)
-                there = sent(replay, partial(self._ask, slot, after_s=queued_s)) if elsewhere else replay
-                if isinstance(there, Replay):
-                    calls[trial.id] = self._call(slot, "restore", there, load=[trial], limit_s=limit_s)
-                elif there is not None:
-                    lost[trial.id] = there
+                limit_s += self._deadlines.first_s + len(replay.orders) * self._deadlines.limit_s([trial])
+                self._deadlines.forget(trial)
+                is_remote = bool(self._workers.slots[slot].allocation.node)
+                found = sent(replay, partial(self._ask, slot, after_s=queued_s)) if is_remote else replay
+                if isinstance(found, Replay):
+                    calls[trial.id] = self._call(slot, "restore", found, load=[trial], limit_s=limit_s)
+                elif found is not None:
+                    lost[trial.id] = found
         answers = {**lost, **self._gather(calls)}
         reports = {trial_id: _value(trials[trial_id], answer) for trial_id, answer in answers.items()}
-        self._patience.learn_all(reports.values())
+        self._deadlines.learn_all(reports.values())
         return reports
 
     def stop(self) -> None:
-        """As `Fleet.stop`. Workers on other machines cannot be told; their turns are given up instead."""
+        """As `Fleet.stop`; abandons the turns of a cluster's workers because it cannot send them signals."""
         self._stopped_s = time.monotonic()
         if self._address is None:
             for device in list(self._workers.devices.values()):
-                if start_of(device.pid) == device.started:
-                    send(device.pid, STOP)
+                send(device.pid, device.started, STOP)
 
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
         """As `Fleet.replace`."""
@@ -194,47 +203,47 @@ class RayFleet:
         self._workers.replace(shares)
 
     @property
-    def devices(self) -> Mapping[int, Any]:
-        """What each slot's worker found when it started."""
+    def devices(self) -> Mapping[int, Device]:
+        """Each worker's device, by slot."""
         return self._workers.devices
 
-    def _call(self, slot: int, name: str, *arguments: Any, limit_s: float, load: Sequence[Trial] = ()) -> Call:
-        """Calls the slot's worker; the data of `load` follows the arguments."""
+    def _call(self, slot: int, name: str, *arguments: object, limit_s: float, load: Sequence[Trial] = ()) -> Call:
+        """Calls a method of the slot's worker with the arguments, followed by the data of the trials in `load`."""
         actor = self._workers.actors.get(slot)
         if actor is None:
             return Call(slot=slot, future=None, limit_s=limit_s)
         loaded = [self._load(actor, trial) for trial in load]
         return Call(slot=slot, future=getattr(actor, name).remote(*arguments, *loaded), limit_s=limit_s)
 
-    def _seen_from(self, slot: int, folder: Path | None) -> Path | None:
-        """The folder where the slot's worker can write into it; None on another machine."""
+    def _writable(self, slot: int, folder: Path | None) -> Path | None:
+        """The folder if the slot's worker can write to it; None if the worker is on another machine."""
         return None if self._workers.slots[slot].allocation.node else folder
 
-    def _brought(self, slot: int, answer: A, folder: Path | None) -> A | Lost | None:
-        """The answer with its files on this machine; None where a stop has prevented that."""
-        if folder is not None and self._seen_from(slot, folder) is not None:
+    def _fetched(self, slot: int, answer: A, folder: Path | None) -> A | Lost | None:
+        """The answer with its files on this machine; None if a stop ended their transfer."""
+        if folder is not None and self._writable(slot, folder) is not None:
             return answer
         return fetched(answer, partial(self._ask, slot), folder)
 
-    def _ask(self, slot: int, name: str, *arguments: Any, after_s: float = 0.0) -> Any:
-        """What the slot's worker answers; None where a stop has ended the waiting.
+    def _ask(self, slot: int, name: str, *arguments: object, after_s: float = 0.0) -> Any:
+        """Calls a method of the slot's worker and waits for the answer; None if a stop ended the wait.
 
-        `after_s` is the time for the calls that it has not answered yet, which come first.
+        `after_s` is the limit in seconds of the worker's pending calls, which it answers first.
         """
-        call = self._call(slot, name, *arguments, limit_s=after_s + self._patience.first_s)
+        call = self._call(slot, name, *arguments, limit_s=after_s + self._deadlines.first_s)
         return self._gather({slot: call}).get(slot)
 
     def _spread(self, name: str, trials: Sequence[Trial]) -> dict[str, Call]:
-        """Calls the workers in turn, a trial each; one that has several is given the time for all of them."""
+        """Calls the workers in turn, one trial a call; a worker's limits add up over its calls."""
         slots, calls = list(self._workers.actors), {}
         for index, trial in enumerate(trials):
             slot, place = slots[index % len(slots)], 1 + index // len(slots)
-            limit_s = self._patience.first_s * place
+            limit_s = self._deadlines.first_s * place
             calls[trial.id] = self._call(slot, name, trial, answer_by_s(limit_s), load=[trial], limit_s=limit_s)
         return calls
 
-    def _tried(self, trials: Sequence[Trial], calls: Mapping[str, Call]) -> dict[str, Checked | Failure]:
-        """What the trials' checks found; workers that were lost are replaced."""
+    def _checked(self, trials: Sequence[Trial], calls: Mapping[str, Call]) -> dict[str, Checked | Failure]:
+        """Waits for the trials' checks or probes, and replaces lost workers."""
         answers = self._gather(calls)
         found = {trial.id: _value(trial, answers[trial.id]) for trial in trials if trial.id in answers}
         lost = {trial_id for trial_id, value in found.items() if isinstance(value, Failure) and value.lost_worker}
@@ -242,47 +251,40 @@ class RayFleet:
             self.replace(dict.fromkeys(calls[trial_id].slot for trial_id in lost))
         return found
 
-    def _gather(self, calls: Mapping[Any, Call]) -> dict[Any, Any]:
-        answers = gather(calls, self._workers.end, self._asked_to_stop, self._explain)
+    def _gather(self, calls: Mapping[K, Call]) -> dict[K, Any]:
+        answers = gather(calls, self._workers.end, self._stop_time, self._explain)
         self._kernel.mark()
         self._busy |= {call.slot for key, call in calls.items() if key not in answers}
         return answers
 
-    def _asked_to_stop(self) -> float | None:
-        """When `stop` was called. Asked at every poll of whoever waits for workers.
+    def _stop_time(self) -> float | None:
+        """When `stop` was called, on the monotonic clock in seconds; called at every poll while workers are awaited.
 
         Raises:
             FleetError: Ray's control process has ended.
-            Exception: what `meanwhile` raises.
+            Exception: raised by `meanwhile`.
         """
         self._session.check()
         self._meanwhile()
         return self._stopped_s
 
     def _explain(self, slot: int, err: RayError) -> Death:
-        """Why the slot's worker was lost. On other machines only Ray can tell."""
+        """Finds why the slot's worker was lost; on a cluster from Ray's error alone."""
         limited = self._workers.slots[slot].allocation.memory_mib is not None
         if self._address is not None:
             return explain(err, None, None, limited)
         return explain(err, self._workers.last_process(slot), self._kernel, limited)
 
     def _forget_unproven(self) -> None:
-        """Data that a worker which has ended may not have loaded to the end is loaded again."""
+        """Forgets data that no trial has trained on, because its worker may have ended before it had loaded it."""
         self._loaded = {key: future for key, future in self._loaded.items() if key in self._proven}
 
-    def _load(self, actor: Any, trial: Trial) -> Any:
-        """The trial's data as a future, loaded by this worker where no other has begun to."""
+    def _load(self, actor: ray.actor.ActorHandle, trial: Trial) -> ray.ObjectRef:
+        """Reference to the trial's data, which this worker loads unless a worker has started to."""
         if trial.data_key not in self._loaded:
             self._loaded[trial.data_key] = actor.load.remote(trial)
         return self._loaded[trial.data_key]
 
 
-def _options(address: str | None, cpus: int, gpus: int) -> dict[str, Any]:
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is not None:
-        return {**quiet, "address": address}
-    return {**quiet, "address": "local", "include_dashboard": False, "num_cpus": cpus, "num_gpus": gpus}
-
-
-def _value(trial: Trial, answer: Any) -> Any:
+def _value(trial: Trial, answer: A | Lost) -> A | Failure:
     return answer.of(trial) if isinstance(answer, Lost) else answer

@@ -1,9 +1,8 @@
-"""Functions called on a worker's own node of a cluster, beside the workers: they book nothing."""
+"""Calls functions on a given node of a cluster, as tasks that reserve no resources."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
@@ -11,27 +10,28 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from runner.errors import FleetError, ShareTakenError
 
-_ANSWER_S = 120.0  # a node starts a process to answer
+_ANSWER_S = 120.0  # includes the start of a process on the node
 
 
-def call_on(node: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The future of a call on a node."""
+def call_on(node: str, function: Callable[..., object], *arguments: object) -> ray.ObjectRef:
+    """Calls a function on a node; returns the reference to its result."""
     strategy = NodeAffinitySchedulingStrategy(node, soft=False)
     return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(function).remote(*arguments)
 
 
-def wait_on(node: str, wait: Callable[..., None], *arguments: Any) -> None:
-    """Waits for what a function waits for, on the node; here for the empty name.
+def wait_on(node: str, wait: Callable[..., None], *arguments: object) -> None:
+    """Runs a function that waits for a condition on a node; in this process if the name of the node is empty.
 
-    A node that has died holds nothing any more, and is not used again: there is nothing to wait for.
+    Does not wait for a node that has died, because it holds no resources and is not used again.
 
     Raises:
-        FleetError: in vain.
+        ShareTakenError: other processes use the GPU memory that the function waits for.
+        FleetError: the function failed, or the node does not answer.
     """
     if not node:
         wait(*arguments)
         return
-    for is_last in (False, True):  # a process that answers may itself be ended for want of memory
+    for is_last in (False, True):  # a node that is low on memory may kill the first process
         try:
             ray.get(call_on(node, wait, *arguments), timeout=_ANSWER_S)
             return

@@ -1,119 +1,158 @@
-"""What is changed in Ray's own code while it starts and ends, in one place: no option of Ray's does any of it.
+"""Replaces private parts of Ray while it starts and ends, because no option of Ray's does any of it.
 
-Source: ray 2.60, `ray/_private/node.py` and `ray/_private/services.py`; tests watch each change.
+Source: ray 2.60, `ray/_private/node.py` and `ray/_private/services.py`; tests watch each part.
 """
 
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 import ray
-from ray._private import ray_constants, services, utils, worker
+from ray._private import ray_constants, services
 from ray._private.node import Node
-from ray.job_config import JobConfig
 
 from runner.fleet.ray import agent
-from runner.host.endings import send
-from runner.host.processes import descendants, start_of
+from runner.host.processes import descendants, kill
 
-_UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
-_AGENTS_PYTHON = "_build_python_executable_command_memory_profileable"
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+TESTED = ">=2.60,<2.61"
+"""Versions of Ray that the tests run with, as in pyproject.toml."""
+_UNUSED_PROCESSES = tuple(f"ray._private.node:Node.start_{name}" for name in ("monitor", "log_monitor", "api_server"))
+_AGENT_COMMAND = "ray._private.services:_build_python_executable_command_memory_profileable"
+_FIND_NODE = "ray._private.services:get_node"
+_DASHBOARD_ERROR = "ray._private.utils:get_dashboard_dependency_error"
+_PRINT_REPORTS = "ray._private.worker:listen_error_messages"
+_USE_NETWORK = "ray._private.ray_constants:ENABLE_RAY_CLUSTER"
+_HAS_OWN_FOLDER = "ray.job_config:JobConfig._runtime_env_has_working_dir"
+_KILL_PROCESSES = "ray._private.node:Node.kill_all_processes"
+PARTS = (
+    *_UNUSED_PROCESSES, _AGENT_COMMAND, _FIND_NODE, _DASHBOARD_ERROR, _PRINT_REPORTS, _USE_NETWORK, _HAS_OWN_FOLDER,
+    _KILL_PROCESSES, agent.DASHBOARD_MODULES,
+)  # fmt: skip
+"""Every private part that is replaced, as `module:name`."""
 _KILL_ALL: Any = getattr(Node, "kill_all_processes", None)
 _GET_NODE: Any = getattr(services, "get_node", None)
 _LOOK_AGAIN_S = 0.02
-_LOOK_AT_MOST_S = 5.0  # then Ray looks by itself, and tells what is wrong
+_LOOK_AT_MOST_S = 5.0  # then Ray looks itself, and says what is wrong
 _ANSWER_S = 1.0
+
+
+def warning() -> str | None:
+    """Names the private parts that this version of Ray lacks; None if it has all."""
+    lacking = [part.replace(":", ".") for part in PARTS if _owner_of(part) is None]
+    if not lacking:
+        return None
+    return (
+        f"warning: Ray {ray.__version__} lacks {', '.join(lacking)}, which this program replaces so that Ray starts "
+        f"sooner, prints less and leaves no process behind; the sweep goes on without that. Tested versions: "
+        f"pip install 'ray{TESTED}'"
+    )
 
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """A Ray that starts meanwhile is there sooner, and its agents do not outlive it.
+    """Ray starts faster inside, and its agents do not outlive it.
 
-    - What only an autoscaler, a stream of the workers' logs and a dashboard need is left out, a Python process each; so
-      are the dashboard's parts of the agent that Ray cannot do without.
+    - It starts no autoscaler, log monitor and dashboard, which are a Python process each, and none of the dashboard's
+      parts of the agent, which itself is needed.
     - Its agents end with their raylet.
-    - Its raylet is noticed when it is there. By itself Ray looks once a second.
+    - It notices its raylet at once. Unchanged, Ray looks once a second.
     """
-    build = getattr(services, _AGENTS_PYTHON, None)
+    build = getattr(services, _AGENT_COMMAND.partition(":")[2], None)
     program = str(Path(agent.__file__))
-    changes: list[tuple[object, str, Callable[..., Any]]] = [
-        *((Node, name, lambda *_, **__: None) for name in _UNUSED_PROCESSES),
-        (services, _AGENTS_PYTHON, lambda *of, **options: [*build(*of, **options), program]),  # type: ignore[misc]
-        (utils, "get_dashboard_dependency_error", lambda: ImportError("a sweep's Ray has no dashboard")),
-        (services, "get_node", _get_node),
-    ]
+    changes: dict[str, Callable[..., object]] = {
+        **dict.fromkeys(_UNUSED_PROCESSES, lambda *_, **__: None),
+        _AGENT_COMMAND: lambda *of, **options: [*build(*of, **options), program],  # type: ignore[misc]
+        _DASHBOARD_ERROR: lambda: ImportError("a sweep's Ray has no dashboard"),
+        _FIND_NODE: _find_node,
+    }
     with ExitStack() as changed:
-        for owner, name, function in changes:
-            changed.enter_context(_replaced(owner, name, function))
+        for part, function in changes.items():
+            changed.enter_context(_replaced(part, function))
         yield
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A driver that connects meanwhile does not print what raylets report, a paragraph on each death of a worker.
+    """A driver that connects inside does not print what raylets report, a paragraph on each death of a worker.
 
-    The fleet says what has become of a worker. Ray has no option for it: `log_to_driver` is about other texts.
+    The fleet itself reports why a worker was lost. Ray's option `log_to_driver` is about other texts.
     """
-    with _replaced(worker, "listen_error_messages", lambda *_: None):
+    with _replaced(_PRINT_REPORTS, lambda *_: None):
         yield
 
 
 @contextmanager
-def reachable(by_others: bool) -> Iterator[None]:
-    """Meanwhile Ray takes this machine's address in the network for its own, not loopback: a cluster's nodes call back.
+def network_address(used: bool) -> Iterator[None]:
+    """If `used`, Ray gives others this machine's address in the network, not loopback: a cluster's nodes call back.
 
-    A cluster that is itself on loopback is not found there.
+    A cluster that is itself on loopback cannot be found by that address.
 
     Source: `get_node_ip_address` in Ray's `_private/services.py`.
     """
-    with _replaced(ray_constants, "ENABLE_RAY_CLUSTER", True) if by_others else nullcontext():
+    with _replaced(_USE_NETWORK, True) if used else nullcontext():
         yield
 
 
-def control_process() -> Any | None:
+def session_folder() -> Path | None:
+    """The folder of sockets and logs of the Ray that this process is connected to; None without one."""
+    node = _node()
+    return None if node is None else Path(node.get_session_dir_path())
+
+
+def control_process() -> Popen[bytes] | None:
     """The process that holds the state of a Ray which was started here (GCS); None for another's cluster."""
-    node = ray._private.worker._global_node
+    node = _node()
     found = node.all_processes.get(ray_constants.PROCESS_TYPE_GCS_SERVER, []) if node is not None else []
     return found[0].process if found else None
 
 
 def kill_all() -> None:
     """Kills all processes of a Ray that was started here."""
-    node = ray._private.worker._global_node
+    node = _node()
     if node is not None:
         _kill(node)
 
 
 def without_drivers_folders() -> AbstractContextManager[None]:
-    """Workers of a Ray that is connected to meanwhile import nothing from the driver's current and script's folders.
+    """Workers of a Ray that is connected to inside import nothing from the driver's current and script's folders.
 
     Ray would put both before Python's own library, where a `json.py` or `runner.py` breaks every worker. In a clone
-    whose package is installed nowhere it is left to do so, as its workers would not find this program otherwise.
+    whose package is installed nowhere Ray still does so, because its workers would not find this program otherwise.
 
-    Source: `connect` in Ray's `_private/worker.py`, which leaves them out for jobs with a folder of their own.
+    Source: `connect` in Ray's `_private/worker.py`, which omits the folders for jobs with a working directory.
     """
     if Path(__file__).parents[3] == Path.cwd():
         return nullcontext()
-    return _replaced(JobConfig, "_runtime_env_has_working_dir", lambda _: True)
+    return _replaced(_HAS_OWN_FOLDER, lambda _: True)
 
 
 def shut_down() -> None:
-    """Ends Ray, and with a Ray that was started here all of its processes.
+    """Disconnects from Ray, and kills all processes of a Ray that was started by this process.
 
-    Ray would ask its processes by SIGTERM, which they do not hear, and give each a second for the answer. What its
-    raylet had started would notice some time after it.
+    Unchanged, Ray would send its processes SIGTERM, which they ignore, and wait a second for each. The children of its
+    raylet would end some time after it.
     """
-    with _replaced(Node, "kill_all_processes", _kill):
+    with _replaced(_KILL_PROCESSES, _kill):
         ray.shutdown()
 
 
-def _get_node(gcs_address: str, node_id: str) -> Any:
-    with suppress(Exception):  # of another version of Ray: it then waits by itself
+def _node() -> Node | None:
+    """Ray's own record of the cluster that this process has started or connected to."""
+    return ray._private.worker._global_node
+
+
+def _find_node(gcs_address: str, node_id: str) -> object:
+    with suppress(Exception):  # of another version of Ray, which then waits itself
         _wait_until_known(gcs_address, node_id)
     return _GET_NODE(gcs_address, node_id)
 
@@ -129,27 +168,37 @@ def _wait_until_known(gcs_address: str, node_id: str) -> None:
         time.sleep(_LOOK_AGAIN_S)
 
 
-def _kill(node: Node, **_: Any) -> None:
-    """Kills the processes that were started for this node, and what they have started."""
-    own = [info.process.pid for infos in node.all_processes.values() for info in infos]
-    for pid in own:
-        send(pid, signal.SIGSTOP)  # so that they start nothing while what they have started is looked for
-    below = {pid: start_of(pid) for started in own for pid in descendants(started)}
+def _kill(node: Node, **_: object) -> None:
+    """Kills the processes that were started for this node, and all below them."""
+    own = [info.process for infos in node.all_processes.values() for info in infos]
+    for process in own:
+        process.send_signal(signal.SIGSTOP)  # so that they start nothing while their children are listed
+    started = [child for process in own for child in descendants(process.pid)]
     _KILL_ALL(node, check_alive=False)
-    for pid, start in below.items():
-        if start is not None and start_of(pid) == start:
-            send(pid, signal.SIGKILL)
+    kill(started)
 
 
 @contextmanager
-def _replaced(owner: object, name: str, value: Any) -> Iterator[None]:
-    """Meanwhile Ray has this value under the name; what a version of Ray lacks is left out."""
-    if not hasattr(owner, name):
+def _replaced(part: str, value: object) -> Iterator[None]:
+    """Ray has this value in place of one of `PARTS` inside; a part that this version lacks is left out."""
+    owner, name = _owner_of(part), part.replace(":", ".").rpartition(".")[2]
+    if owner is None:
         yield
         return
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
-        yield
+        yield ()
     finally:
         setattr(owner, name, before)
+
+
+def _owner_of(part: str) -> object | None:
+    """The module or class that has the part; None if there is none."""
+    module, _, path = part.partition(":")
+    within, _, name = path.rpartition(".")
+    try:
+        owner: object = resolve_name(f"{module}:{within}")
+    except (ImportError, AttributeError):
+        return None
+    return owner if hasattr(owner, name) else None

@@ -1,4 +1,4 @@
-"""Why a worker's process died, as far as it can be told: out of memory or room, by its own code, or in a crash."""
+"""Finds why a worker's process died: out of memory, out of disk space, `os._exit` in its own code, or a crash."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayError
 
 from runner.errors import DISK_ERRNOS
+from runner.fleet.ray.patches import session_folder
 from runner.texts.excerpt import beginning_and_end
 from runner.worker.exits import EXIT
 
 _VMSTAT = Path("/proc/vmstat")
-_TAIL = 8192  # characters of the end of a worker's standard error
+_TAIL = 8192  # characters at the end of a worker's standard error
 _NO_MEMORY = ("std::bad_alloc", "Cannot allocate memory", "MemoryError")
 _SHARED_MEMORY = Path("/dev/shm")
-_NO_ROOM = 256 * 1024  # bytes
-_NO_STACK = "Resource temporarily unavailable"  # for a new thread: the end of a process at its memory limit
+_MIN_FREE = 256 * 1024  # bytes
+_NO_STACK = "Resource temporarily unavailable"  # no memory for a new thread, in a process at its limit
 _EXIT = re.compile(rf"^{re.escape(EXIT)}(-?\d+)$", re.MULTILINE)
-_CRASH = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)  # faulthandler's, which Ray enables
+_CRASH = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)  # written by faulthandler, which Ray enables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Death:
-    """What is known of a worker's death.
+    """The known causes of a worker's death.
 
     Args:
-        cause: a clause that tells it; empty where nothing is known.
-        of_memory: it was out of memory.
-        output: what it had printed since its last answer.
-        of_space: a disk or shared memory took no more.
+        cause: a clause that states the cause; empty if it is unknown.
+        of_memory: the worker ran out of memory.
+        output: what the worker printed since its last answer.
+        of_space: a disk or shared memory was full.
     """
 
     cause: str = ""
@@ -42,12 +42,12 @@ class Death:
 
 
 class KernelKills:
-    """The kernel's out-of-memory killer on this machine, which leaves no other trace in a process that it ends.
+    """Counts kills by this machine's out-of-memory killer, because a killed process has no other trace of it.
 
-    It counts its victims, and does not say whose they were: a worker that dies after the count has risen is taken to
-    be one of them.
+    The kernel counts its victims but does not name them. A worker that dies after the count has risen is considered
+    one of them.
 
-    Source: proc(5), `oom_kill` in /proc/vmstat; it counts limits of control groups too.
+    Source: proc(5), `oom_kill` in /proc/vmstat; it includes kills at limits of control groups.
     """
 
     def __init__(self, file: Path = _VMSTAT) -> None:
@@ -55,11 +55,11 @@ class KernelKills:
         self._seen = self._count()
 
     def since_marked(self) -> int:
-        """How many processes it has ended since the last mark."""
+        """Number of processes killed since the last mark."""
         return self._count() - self._seen
 
     def mark(self) -> None:
-        """All workers have just answered: what was counted before was none of them."""
+        """Sets the mark; called when all workers have just answered, so that earlier kills were none of them."""
         self._seen = self._count()
 
     def _count(self) -> int:
@@ -68,13 +68,13 @@ class KernelKills:
 
 
 def explain(err: RayError, pid: int | None, kernel: KernelKills | None, limited: bool) -> Death:
-    """Why a worker was lost.
+    """Finds why a worker was lost.
 
     Args:
-        err: what Ray says of the call to it.
-        pid: the worker's process, where it was one of this machine's.
-        kernel: of the machine that it was on; None for another machine, which cannot be asked any more.
-        limited: its host memory had a limit.
+        err: Ray's error for the call to the worker.
+        pid: the worker's process; None if it was on another machine.
+        kernel: kills on the worker's machine; None for another machine, whose count is not known.
+        limited: whether the worker's host memory had a limit.
     """
     output = "" if pid is None else _output(pid)
     if (full := _full(err, here=pid is not None)) is not None:
@@ -82,47 +82,42 @@ def explain(err: RayError, pid: int | None, kernel: KernelKills | None, limited:
     return replace(_cause(err, output[-_TAIL:], kernel, limited), output=output)
 
 
-def _cause(err: RayError, said: str, kernel: KernelKills | None, limited: bool) -> Death:
+def _cause(err: RayError, stderr: str, kernel: KernelKills | None, limited: bool) -> Death:
     if isinstance(err, OutOfMemoryError):
         return Death(of_memory=True, cause="Ray's memory monitor has ended it")
     if isinstance(getattr(err, "cause", None), MemoryError):
-        return Death(of_memory=True, cause="it had no memory for the call")
-    if found := _EXIT.search(said):
+        return Death(of_memory=True, cause="it had too little memory for the call")
+    if found := _EXIT.search(stderr):
         return Death(cause=f"its code has ended the process by os._exit, exit code {found[1]}")
     if kernel is not None and (kills := kernel.since_marked()) > 0:
         ended = f"{kills} process{'es' * (kills > 1)} here since its last turn"
         return Death(of_memory=True, cause=f"the kernel's out-of-memory killer has ended {ended}")
-    telling = (*_NO_MEMORY, _NO_STACK) if limited else _NO_MEMORY
-    for words in telling:
-        if words in said:
-            return Death(of_memory=True, cause=f"its last words were {words!r}")
-    if found := _CRASH.search(said):
+    out_of_memory = (*_NO_MEMORY, _NO_STACK) if limited else _NO_MEMORY
+    for text in out_of_memory:
+        if text in stderr:
+            return Death(of_memory=True, cause=f"the end of its standard error has {text!r}")
+    if found := _CRASH.search(stderr):
         return Death(cause=f"its process has crashed: {found[1]}")
     return Death()
 
 
 def _full(err: RayError, here: bool) -> str | None:
-    """What says that a disk or Ray had no room; None where nothing does.
+    """States that a disk, shared memory or Ray's object store was full; None if nothing indicates it.
 
-    A process that writes to shared memory which is full dies by SIGBUS, without a word.
+    A process that writes to full shared memory dies by SIGBUS without a message.
     """
     if any(isinstance(each, ObjectStoreFullError | OutOfDiskError) for each in (err, getattr(err, "cause", None))):
-        return "Ray's object store has no room"
+        return "Ray's object store is full"
     if isinstance(cause := getattr(err, "cause", None), OSError) and cause.errno in DISK_ERRNOS:
         return "a disk of its machine takes no more"
-    for folder in (_SHARED_MEMORY, _session_folder()) if here else ():
+    for folder in (_SHARED_MEMORY, session_folder()) if here else ():
         if folder is not None and folder.is_dir() and shutil.disk_usage(folder).free < _NO_ROOM:
             return f"nothing is free in {folder}, where Ray keeps its objects and logs"
     return None
 
 
-def _session_folder() -> Path | None:
-    node = ray._private.worker._global_node
-    return None if node is None else Path(node.get_session_dir_path())
-
-
 def _output(pid: int) -> str:
     """What a worker of this machine's own Ray has written to its standard error since it last answered."""
-    session = _session_folder()
+    session = session_folder()
     found = [] if session is None else sorted((session / "logs").glob(f"worker-*-{pid}.err"))
     return beginning_and_end(found[-1]).decode(errors="backslashreplace") if found else ""

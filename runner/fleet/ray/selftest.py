@@ -1,10 +1,9 @@
-"""Starts Ray as a sweep does, has it answer once, and ends it: in a process of its own."""
+"""Program that starts Ray as a sweep does, runs one task and ends it; `doctor` runs it in a separate process."""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 import ray
 
@@ -12,15 +11,9 @@ from runner.fleet.ray.session import RaySession
 
 
 def main() -> None:
-    """Prints Ray's version and how long it took, as a line of JSON."""
+    """Prints Ray's version and the time until the first result, in seconds, as a line of JSON."""
     began = time.monotonic()
-    options: dict[str, Any] = {
-        "address": "local",
-        "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-    }
-    with RaySession((), num_cpus=1, num_gpus=0, **options):
+    with RaySession((), address="local", num_cpus=1, num_gpus=0):
         ray.get(ray.remote(num_cpus=1)(lambda: None).remote(), timeout=60)
         seconds = time.monotonic() - began
     print(json.dumps({"ray": ray.__version__, "seconds": round(seconds, 1)}))

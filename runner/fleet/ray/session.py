@@ -1,12 +1,14 @@
-"""Starts and ends Ray in a thread of its own, so that no signal interrupts it half-way."""
+"""Starts and ends Ray in a separate thread, so that no signal interrupts either of them."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from subprocess import Popen
 from typing import Any, Self
 
 import ray
@@ -17,35 +19,47 @@ from runner.fleet.ray.patches import (
     control_process,
     kill_all,
     lean,
+    network_address,
     quiet,
-    reachable,
     shut_down,
     without_drivers_folders,
 )
 
 _POLL_S = 0.1
+_QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
 class RaySession:
-    """Ray, connected while this is open.
+    """Connection to Ray, as a context manager.
 
-    A Ray that is interrupted while it starts leaves some of its processes behind: here a signal waits until it has
-    started, and is then followed by its orderly end. In a thread other than the main one Ray also leaves the handler of
-    SIGTERM alone. The thread lives as long as the session: Linux ends Ray's processes with the thread that began them.
+    If Ray is interrupted while it starts, it leaves processes behind. Therefore a signal takes effect after the start,
+    and Ray then ends cleanly. Outside of the main thread Ray also does not replace the handler of SIGTERM. The thread
+    lives as long as the session because Linux ends Ray's processes with the thread that started them.
 
     Args:
-        gpus: names of the GPUs that a Ray started here is told of, in their order; others it does not see.
-        nice: added to this process' niceness for that of the workers of a Ray started here.
-        meanwhile: called again and again while Ray starts; what it raises ends Ray once it has started.
-        options: of `ray.init`.
+        gpus: names of the GPUs that a Ray started here can use, in order; all if empty.
+        address: of a running Ray cluster; "local" starts one on this machine.
+        nice: niceness of the workers of a Ray started here, relative to this process.
+        meanwhile: called repeatedly while Ray starts; an exception that it raises ends Ray once it has started.
+        options: further options of `ray.init`.
+
+    Attributes:
+        missing: private parts of Ray that `patches` replaces and this version does not have.
     """
 
     def __init__(
-        self, gpus: Sequence[str], *, nice: int = 0, meanwhile: Callable[[], None] = lambda: None, **options: Any
+        self,
+        gpus: Sequence[str],
+        *,
+        address: str,
+        nice: int = 0,
+        meanwhile: Callable[[], None] = lambda: None,
+        **options: object,
     ) -> None:
-        self._gpus, self._nice, self._options = gpus, nice, options
+        self.missing: tuple[str, ...] = ()
+        self._gpus, self._address, self._nice, self._options = gpus, address, nice, options
         self._meanwhile = meanwhile
-        self._control: Any | None = None
+        self._control: Popen[bytes] | None = None
         self._started, self._closing = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ray-session", daemon=True)
@@ -55,17 +69,19 @@ class RaySession:
         found: Exception | None = None
         try:
             while not self._started.wait(_POLL_S):
-                found = found or self._look()
+                found = found or self._call_meanwhile()
         except BaseException:
             self.__exit__()
             raise
         if found is not None:
             self.__exit__()
             raise found
-        if isinstance(self._error, Exception) and not isinstance(self._error, RunnerError):  # Ray raises bare ones, too
+        if isinstance(self._error, Exception) and not isinstance(
+            self._error, RunnerError
+        ):  # Ray also raises plain `Exception`
             raise FleetError(
-                f"Ray did not start: {self._error}; try again when the machine is less busy, see what "
-                "python -m runner doctor says, or train without Ray: fleet.kind=local"
+                f"Ray did not start: {self._error}; try again when the machine is less busy, run "
+                "`python -m runner doctor`, or train without Ray: fleet.kind=local"
             ) from self._error
         if self._error is not None:
             raise self._error
@@ -75,8 +91,8 @@ class RaySession:
         self._closing.set()
         self._thread.join()
 
-    def _look(self) -> Exception | None:
-        """What `meanwhile` raises: a Ray that is just starting can only be ended once it has."""
+    def _call_meanwhile(self) -> Exception | None:
+        """The exception of `meanwhile`, which waits because Ray can only be ended after it has started."""
         try:
             self._meanwhile()
         except Exception as err:
@@ -84,25 +100,26 @@ class RaySession:
         return None
 
     def check(self) -> None:
-        """Ends what was started here where Ray's control process has ended: no worker can be started without it.
+        """Kills a Ray started here if its control process has ended, because no worker can be started without it.
 
         Raises:
-            FleetError: it has.
+            FleetError: the control process has ended.
         """
         if self._control is not None and self._control.poll() is not None:
             kill_all()
             raise FleetError(
                 f"Ray's control process (GCS, process {self._control.pid}) has ended, and without it no worker can be "
-                "started or ended: all workers were killed"
+                "started or ended; all workers were killed"
             )
 
     def _run(self) -> None:
-        # Ray's processes inherit it, as they inherit from Ray that SIGINT is blocked: of a closed terminal, and of what
-        # ends a whole group or batch job, the driver alone hears. Without them nothing could end in good order.
+        # Ray's processes inherit the blocked signals, as they inherit from Ray that SIGINT is blocked. If a terminal
+        # closes, or a signal ends a process group or batch job, only the driver reacts, because it needs Ray to end
+        # cleanly.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
         with ExitStack() as ending:
             try:
-                options = self._options
+                options = {**_QUIET, **self._options}
                 with ExitStack() as starting:
                     if options["address"] == "local":  # another cluster has rules of its own
                         options = {**options, **ending.enter_context(private_cluster(self._nice))}
@@ -110,7 +127,7 @@ class RaySession:
                         starting.enter_context(without_drivers_folders())
                     starting.enter_context(quiet())
                     starting.enter_context(_only(self._gpus))
-                    starting.enter_context(reachable(_is_elsewhere(options["address"])))
+                    starting.enter_context(network_address(_is_elsewhere(options["address"])))
                     ray.init(**options)
                 self._control = control_process()
             except BaseException as err:  # raised again in the thread that waits
@@ -123,8 +140,8 @@ class RaySession:
 
 
 @contextmanager
-def _only(gpus: Sequence[str]) -> Iterator[None]:
-    """A Ray that starts meanwhile, and its workers, count these GPUs, the first of them as 0."""
+def _visible(gpus: Sequence[str]) -> Iterator[None]:
+    """Limits a Ray that starts inside of it, and its workers, to these GPUs, numbered from 0 in their order."""
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
@@ -138,6 +155,6 @@ def _only(gpus: Sequence[str]) -> Iterator[None]:
 
 
 def _is_elsewhere(address: str) -> bool:
-    """Whether an address of `ray.init` may be that of a cluster with other machines in it."""
+    """Whether an address of `ray.init` may belong to a cluster with other machines."""
     host = address.rpartition(":")[0]
     return address != "local" and not host.startswith("127.") and host not in ("localhost", "[::1]", "::1")

@@ -1,4 +1,4 @@
-"""Files between the driver's machine and another one, a piece at a time: no process holds a whole one in memory."""
+"""Transfers files between the driver's machine and a worker's in pieces, so that no process holds a whole file."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from runner.records import Replay
 
 A = TypeVar("A")
 Ask = Callable[..., Any]
-"""Calls a method of a worker; its answer, `Lost`, or None where a stop has ended the waiting."""
+"""Calls a method of a worker by name; returns its answer, `Lost`, or None if a stop ended the wait."""
 PIECE = 16 * 1024 * 1024  # bytes
 
 
 class Transfers:
-    """A worker's end: a folder on its machine, which is there as long as it has files in it."""
+    """The worker's side of transfers: a temporary folder on its machine, which exists while it has files."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
 
     @property
     def folder(self) -> Path:
-        """Where the worker writes what the driver is to fetch."""
+        """The folder for files that the driver will fetch; made if it does not exist."""
         if self._folder is None or not self._folder.is_dir():
             self._folder = Path(tempfile.mkdtemp(prefix="lsr-worker-"))
         return self._folder
 
     def give(self, path: Path, offset: int) -> bytes:
-        """The file's next piece; the file is removed with the last one, which is shorter than `PIECE`."""
+        """Reads a piece of the file; removes the file after the last piece, which is shorter than `PIECE`."""
         with path.open("rb") as file:
             file.seek(offset)
             piece = file.read(PIECE)
@@ -42,30 +42,31 @@ class Transfers:
         return piece
 
     def take(self, name: str, piece: bytes, offset: int) -> Path:
-        """Adds a piece to a file of the folder; the first one begins it."""
+        """Appends a piece to a file of the folder; offset 0 starts a new file."""
         path = self.folder / name
         with path.open("ab" if offset else "wb") as file:
             file.write(piece)
         return path
 
     def remove(self, path: object) -> None:
-        """Removes one of the folder's files, and the folder with the last of them; other paths stay."""
+        """Removes a file of the folder, and the folder after its last file; ignores paths outside of it."""
         if isinstance(path, Path) and path.parent == self._folder:
             path.unlink(missing_ok=True)
-            with suppress(OSError):  # it has other files
+            with suppress(OSError):  # the folder has other files
                 path.parent.rmdir()
 
 
 def fetched(answer: A, ask: Ask, folder: Path | None) -> A | Lost | None:
-    """The worker's answer with its files brought to this machine; by value where there is no folder for them.
+    """Fetches the files of a worker's answer to this machine.
 
     Args:
-        answer: an `Export`, a `Snapshot`, or why there is none.
+        answer: an `Export`, a `Snapshot`, or the reason why there is none.
         ask: calls a method of the worker.
-        folder: where they go.
+        folder: destination of the files; None for their content in the answer instead of paths.
 
     Returns:
-        None where a stop has ended the transfer.
+        The answer with the files' new paths or content; `Lost` if the worker was lost; None if a stop ended the
+        transfer.
     """
     for name in ("weights", "model", "state"):
         if isinstance(path := getattr(answer, name, None), Path):
@@ -77,7 +78,10 @@ def fetched(answer: A, ask: Ask, folder: Path | None) -> A | Lost | None:
 
 
 def sent(replay: Replay, ask: Ask) -> Replay | Lost | None:
-    """The replay with its snapshot as a file of the worker's machine; None where a stop has ended the transfer."""
+    """Sends the replay's snapshot to the worker's machine; returns the replay with its new path.
+
+    Returns `Lost` if the worker was lost; None if a stop ended the transfer.
+    """
     snapshot = replay.snapshot
     if snapshot is None or not isinstance(snapshot.state, Path):
         return replay

@@ -1,11 +1,11 @@
-"""The slots' workers, from their start in the places that were planned to their certain end."""
+"""Starts workers on the planned nodes and GPUs, and ends them reliably."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -18,46 +18,53 @@ from runner.host.endings import wait_until_free, wait_until_gone
 from runner.placement import in_waves, match
 from runner.records import Allocation, Slot
 
+if TYPE_CHECKING:
+    from runner.worker.startup import Device
+
 _START_TIMEOUT_S = 180.0
-_POLL_S = 0.25  # a signal's handler runs between two polls
+_POLL_S = 0.25  # signal handlers run between two polls
 
 
 class Workers:
-    """One actor for each slot, once it is started.
+    """One actor for each slot that has been started.
 
     Args:
-        slots: all that there are at first.
-        stopped: asked while a worker starts; true ends the waiting.
+        slots: the initial slots.
+        stopped: called while workers start; true ends the wait.
 
     Attributes:
-        slots: by index, with the shares that they have now.
-        actors: of the slots whose worker has been started and not ended.
-        devices: what each worker has found when it started.
+        slots: the slots with their current allocations, by index.
+        actors: workers that were started and not ended, by slot.
+        devices: each worker's device, by slot.
     """
 
     def __init__(self, slots: Sequence[Slot], stopped: Callable[[], bool]) -> None:
         self.slots = {slot.index: slot for slot in slots}
-        self.actors: dict[int, Any] = {}
-        self.devices: dict[int, Any] = {}
-        self._ended: dict[int, int] = {}  # the last process of each slot that has ended
+        self.actors: dict[int, ray.actor.ActorHandle] = {}
+        self.devices: dict[int, Device] = {}
+        self._ended: dict[int, int] = {}  # pid of the last worker that ended, by slot
         self._stopped = stopped
 
     def start(self, slots: Iterable[int]) -> None:
-        """Starts these slots' workers, all that Ray can place at once together.
+        """Starts these slots' workers in waves of workers that Ray can place at the same time.
 
         Raises:
-            FleetError: one does not start, or not where it was planned.
+            FleetError: a worker does not start, or Ray places it elsewhere than planned.
         """
-        pending: dict[int, Any] = {}
+        pending: dict[int, ray.ObjectRef] = {}
         for wave in in_waves([self.slots[slot] for slot in slots]):
             pending |= self._create(wave)
         found = {slot: self._ready(slot, future) for slot, future in sorted(pending.items())}
         self.devices |= {slot: device for slot, device in found.items() if device is not None}
 
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
-        """Ends these slots' workers and starts new ones, with another share where one is given.
+        """Ends these slots' workers and starts new ones, with a new allocation if one is given.
 
-        Together, as Ray may put workers that are alike in each other's places.
+        Starts them together because Ray may swap the places of workers with equal requests.
+
+        Raises:
+            ShareTakenError: other processes use the GPU memory of an allocation.
+            FleetError: a worker does not start or end.
         """
         for slot, allocation in shares.items():
             pid = self.end(slot)
@@ -65,15 +72,15 @@ class Workers:
             if share.gpus and pid is not None:
                 share_mib = (share.gpu_memory_mib or 0) + share.gpu_overhead_mib
                 wait_on(share.node, wait_until_free, share.gpus, share_mib, pid)
-        given = {slot: allocation for slot, allocation in shares.items() if allocation is not None}
-        self.slots |= {slot: Slot(index=slot, allocation=allocation) for slot, allocation in given.items()}
+        changed = {slot: allocation for slot, allocation in shares.items() if allocation is not None}
+        self.slots |= {slot: Slot(index=slot, allocation=allocation) for slot, allocation in changed.items()}
         self.start(shares)
 
     def end(self, slot: int) -> int | None:
-        """Kills the worker and waits until its process is gone, and with it what it held on the device.
+        """Kills the worker and waits until its process has ended and its GPU memory is free.
 
         Returns:
-            The process that was ended here or earlier in this slot; None where there was none.
+            The pid of the slot's last worker, which ended now or earlier; None if there was none.
         """
         actor, device = self.actors.pop(slot, None), self.devices.pop(slot, None)
         if actor is None:
@@ -89,19 +96,21 @@ class Workers:
         return self._ended.get(slot)
 
     def last_process(self, slot: int) -> int | None:
-        """The slot's process, or the last one that has ended; None where there was none."""
+        """The pid of the slot's worker, or of the last one that ended; None if there was none."""
         device = self.devices.get(slot)
         return self._ended.get(slot) if device is None else device.pid
 
-    def _create(self, wave: Sequence[Slot]) -> dict[int, Any]:
-        """Starts workers for slots that are alike to Ray; which is whose is decided once Ray has put them on GPUs.
+    def _create(self, wave: Sequence[Slot]) -> dict[int, ray.ObjectRef]:
+        """Starts workers for slots with equal requests; assigns them to slots once Ray has placed them on GPUs.
 
         Returns:
-            The future device of each slot.
+            References to the workers' devices, by slot.
         """
         workers = [_actor(slot.allocation) for slot in wave]
         places = {slot.index: index for index, slot in enumerate(wave)}
-        self.actors |= {slot: workers[place] for slot, place in places.items()}  # to be ended, whatever happens
+        self.actors |= {
+            slot: workers[place] for slot, place in places.items()
+        }  # so that `end` kills them if this raises
         if any(slot.allocation.gpus for slot in wave):
             pending = [(slot.index, worker.gpus.remote()) for slot, worker in zip(wave, workers, strict=True)]
             found = [self._ready(slot, future) for slot, future in pending]
@@ -109,8 +118,12 @@ class Workers:
         self.actors |= {slot: workers[place] for slot, place in places.items()}
         return {slot.index: self.actors[slot.index].start.remote(slot.allocation) for slot in wave}
 
-    def _ready(self, slot: int, future: Any) -> Any:
-        """The answer of a worker that starts; None where a stop ends the waiting."""
+    def _ready(self, slot: int, future: ray.ObjectRef) -> Any:
+        """Waits for the answer of a worker that starts; None if a stop ends the wait.
+
+        Raises:
+            FleetError: the worker does not start, or its allocation cannot be applied.
+        """
         began_s = time.monotonic()
         while not ray.wait([future], timeout=_POLL_S)[0]:
             if self._stopped():
@@ -129,7 +142,7 @@ class Workers:
             raise FleetError(f"slot {slot}: the worker did not start: {err}") from err
 
 
-def _actor(allocation: Allocation) -> Any:
+def _actor(allocation: Allocation) -> ray.actor.ActorHandle:
     options = {"num_cpus": allocation.num_cpus, "num_gpus": allocation.num_gpus, "max_restarts": 0}
     if allocation.node:
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(allocation.node, soft=False)
@@ -137,10 +150,10 @@ def _actor(allocation: Allocation) -> Any:
 
 
 def _places(wave: Sequence[Slot], found: Sequence[tuple[str, ...]]) -> dict[int, int]:
-    """Which of the workers is each slot's, by the GPUs that they got.
+    """Index of each slot's worker in the wave, matched by the GPUs that Ray assigned.
 
     Raises:
-        FleetError: Ray has placed them otherwise than planned, so that a GPU could be over-committed.
+        FleetError: the GPUs are not those planned, so that one could be over-committed.
     """
     chosen = match(wave, found)
     if chosen is None:

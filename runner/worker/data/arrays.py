@@ -1,18 +1,25 @@
-"""Array data as `fit` would see it: converted, weighted, checked."""
+"""Data sets of arrays: converted, weighted and checked as in `fit`, and as tensors over the same memory."""
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from runner.data import Data, is_pydataset
-from runner.worker import private as keras_private
+from runner.worker import private
 from runner.worker.data.conversion import as_array, is_list_of_values, refuse_no_array, rows_given_as_inputs
 
 _SHOWN = 6  # lengths that a message names
+_ALIGNMENT = 64  # bytes; TensorFlow's kernels rely on it, and Ray's object store has it
+
+Arrays: TypeAlias = np.ndarray | tuple["Arrays", ...] | dict[str, "Arrays"] | None
+"""A part of a split, or all of it: arrays `[rows, ...]`, in tuples and dicts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,21 +32,21 @@ class ArraySplit:
         rows: number of rows, the same in every leaf.
     """
 
-    tensors: Any
+    tensors: Arrays
     rows: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayData:
-    """A data set of arrays, ready to be shared by value between processes."""
+    """A data set of arrays, which processes share by value."""
 
     train: ArraySplit
     validation: ArraySplit | None
     test: ArraySplit | None
 
 
-def is_stream(split: Any) -> bool:
-    """True for a `tf.data.Dataset` or a `PyDataset`, which cannot be shared and is built for each trial."""
+def is_stream(split: object) -> bool:
+    """Whether a split is a `tf.data.Dataset` or a `PyDataset`, of which each trial makes its own."""
     return hasattr(split, "element_spec") or is_pydataset(split)
 
 
@@ -47,7 +54,7 @@ def array_data(data: Data) -> ArrayData:
     """Converts what `load_data` returned.
 
     Raises:
-        ValueError: empty, NaN, ragged or mismatching data, naming the split and the part.
+        ValueError: empty, NaN, ragged or mismatching data; the message names the split and the part.
     """
     return ArrayData(
         train=array_split("train", data.train, data.class_weight),
@@ -56,11 +63,11 @@ def array_data(data: Data) -> ArrayData:
     )
 
 
-def array_split(name: str, value: Any, class_weight: Any = None) -> ArraySplit:
-    """One split of arrays, floats converted to Keras' float type as `fit` does.
+def array_split(name: str, value: object, class_weight: Mapping[int, float] | None = None) -> ArraySplit:
+    """Converts one split of arrays; floats become Keras' float type, as in `fit`.
 
     Raises:
-        ValueError: empty, NaN, ragged or mismatching data, naming the split and the part.
+        ValueError: empty, NaN, ragged or mismatching data; the message names the split and the part.
     """
     parts = value if isinstance(value, tuple) else (value,)
     if not isinstance(value, (tuple, list, dict)):
@@ -73,12 +80,12 @@ def array_split(name: str, value: Any, class_weight: Any = None) -> ArraySplit:
     if class_weight is not None:
         weight = _class_weights(name, y, weight, class_weight)
     if weight is not None and keras.tree.is_nested(y) and not keras.tree.is_nested(weight):
-        weight = keras.tree.map_structure(lambda _: weight, y)  # as fit: one weight for every output
-    tensors = keras.utils.pack_x_y_sample_weight(x, y, weight)  # without y `fit` gives a step x itself
+        weight = keras.tree.map_structure(lambda _: weight, y)  # as in `fit`: the same weights for every output
+    tensors = keras.utils.pack_x_y_sample_weight(x, y, weight)  # a step gets x itself if there is no y, as in `fit`
     return ArraySplit(tensors=tensors, rows=_count_rows(name, tensors, given))
 
 
-def _convert(name: str, value: Any) -> Any:
+def _convert(name: str, value: object) -> Arrays:
     if value is None:
         return None
     if isinstance(value, dict):
@@ -88,22 +95,22 @@ def _convert(name: str, value: Any) -> Any:
     return as_array(name, value, keras.config.floatx())
 
 
-def _convert_part(name: str, value: Any) -> Any:
+def _convert_part(name: str, value: object) -> Arrays:
     if value is None:
         raise ValueError(f"{name} is None; leave it out, or give an array")
     return _convert(name, value)
 
 
-def _class_weights(name: str, y: Any, weight: Any, class_weight: Any) -> np.ndarray[Any, Any]:
+def _class_weights(name: str, y: Arrays, weight: Arrays, class_weight: Mapping[int, float]) -> np.ndarray:
     if weight is not None:
         raise ValueError(f"{name} data has sample weights and class_weight; give one of them")
-    if y is None or keras.tree.is_nested(y):
+    if not isinstance(y, np.ndarray):
         raise ValueError("class_weight needs a model with a single output and its integer or one-hot targets")
-    weights = keras_private.class_weights_as_sample_weights(y, class_weight)
+    weights = private.class_weights_as_sample_weights(y, class_weight)
     return as_array(f"{name} class_weight", weights, keras.config.floatx())
 
 
-def _count_rows(name: str, tensors: Any, given: dict[str, Any]) -> int:
+def _count_rows(name: str, tensors: Arrays, given: Mapping[str, object]) -> int:
     lengths = [len(leaf) for leaf in keras.tree.flatten(tensors) if leaf is not None]
     if not lengths or lengths[0] == 0:
         raise ValueError(f"{name} data is empty")
@@ -112,3 +119,22 @@ def _count_rows(name: str, tensors: Any, given: dict[str, Any]) -> int:
         shown = ", ".join(map(str, lengths[:_SHOWN])) + (", …" if len(lengths) > _SHOWN else "")
         raise ValueError(f"{name} data has parts of different length: {shown} rows{advice}")
     return lengths[0]
+
+
+def as_tensor(array: np.ndarray) -> tf.Tensor:
+    """The array as a tensor: over the same memory on a CPU if that is possible, copied to a GPU.
+
+    The caller keeps the array as long as the tensor lives. Workers may share read-only memory, because TensorFlow
+    does not write to a tensor.
+    """
+    if array.dtype.kind not in "fiu" or not _can_share(array):
+        return tf.convert_to_tensor(array)
+    # NumPy does not export read-only memory by DLPack. This is the same memory without that flag.
+    address = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+    alias = np.frombuffer(memoryview(address), dtype=array.dtype).reshape(array.shape)
+    return tf.experimental.dlpack.from_dlpack(alias.__dlpack__())
+
+
+def _can_share(array: np.ndarray) -> bool:
+    aligned = array.ctypes.data % _ALIGNMENT == 0 and array.flags.c_contiguous and array.nbytes > 0
+    return aligned and not tf.config.list_logical_devices("GPU")

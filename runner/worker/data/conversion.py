@@ -1,6 +1,6 @@
-"""One part of a split as an array of rows, as `fit` converts it; or why it cannot be one, and what to do instead.
+"""Converts one part of a split to an array of rows as `fit` does, or says why not and what to do instead.
 
-Foreign kinds are told by the names of their classes: nothing is imported for a check.
+Foreign classes are recognised by their names, so that a check imports nothing.
 
 Source: keras 3.15, `keras/src/trainers/data_adapters/array_slicing.py`.
 """
@@ -11,13 +11,15 @@ import numbers
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    import pandas as pd
+
 _SHOWN = 3  # values or columns that a message names
-# What is no array, by a class among its ancestors: (package, class, what to write instead).
+# Classes that are no arrays, and their subclasses: (package, class, what to write instead).
 _NO_ARRAYS = (
     ("scipy.sparse", "", "a sparse matrix; give {name}.toarray(), or a tf.data.Dataset that makes each batch dense"),
     ("tensorflow.", "SparseTensor", "a tf.SparseTensor; give tf.sparse.to_dense({name})"),
@@ -33,16 +35,16 @@ _NO_ARRAYS = (
 )
 
 
-def as_array(name: str, value: Any, floatx: str) -> Array:
+def as_array(name: str, value: Any, floatx: str) -> np.ndarray:
     """An array `[rows, ...]`: floats of Keras' float type, text as Python objects, a pandas Series as `[rows, 1]`.
 
     Args:
-        name: of the split and the part, for messages: `train x['age']`.
-        value: an array, a tensor, a list of numbers or texts, or what pandas has.
+        name: the split and the part, for messages: `train x['age']`.
+        value: an array, a tensor, a list of numbers or texts, or a pandas Series or DataFrame.
         floatx: Keras' float type.
 
     Raises:
-        ValueError: it is no array, or holds what cannot be trained on; the message says what to do.
+        ValueError: it is no array, or has values that cannot be trained on; the message says what to do.
     """
     refuse_no_array(name, value)
     if _is_a(value, "pandas.", "DataFrame"):
@@ -61,18 +63,24 @@ def as_array(name: str, value: Any, floatx: str) -> Array:
     return _checked(name, array, floatx)
 
 
-def is_list_of_values(value: list[Any] | tuple[Any, ...]) -> bool:
-    """True for a list that is one array of rows; False for one that has an array for each input or output."""
+def is_list_of_values(value: list[object] | tuple[object, ...]) -> bool:
+    """Whether a list is one array of rows, and not an array for each input or output."""
     if not value:
         return False
     if isinstance(value, tuple):
         return all(isinstance(item, (numbers.Number, str, bytes)) for item in value)
     first = value[0]
-    return not hasattr(first, "shape") or first.shape == ()
+    return bool(getattr(first, "shape", ()) == ())
 
 
-def rows_given_as_inputs(name: str, value: Any, lengths: Collection[int]) -> str:
-    """What to do with a list that has an array for each row, as one of these lengths shows; empty for anything else."""
+def rows_given_as_inputs(name: str, value: object, lengths: Collection[int]) -> str:
+    """What to do with a list that has an array for each row; empty for anything else.
+
+    Args:
+        name: the split and the part.
+        value: the part.
+        lengths: lengths of all parts; a list of arrays has rows if one of them is its own length.
+    """
     if not isinstance(value, list) or len(value) not in lengths:
         return ""
     shapes = {np.shape(item) for item in value}
@@ -80,11 +88,11 @@ def rows_given_as_inputs(name: str, value: Any, lengths: Collection[int]) -> str
     return f"; {name} is a list of {len(value)} arrays, which Keras takes for {len(value)} inputs: {advice}"
 
 
-def refuse_no_array(name: str, value: Any) -> None:
-    """Refuses what is no array of rows by its type.
+def refuse_no_array(name: str, value: object) -> None:
+    """Refuses a value whose type shows that it is no array of rows.
 
     Raises:
-        ValueError: saying what to give instead.
+        ValueError: it says what to give instead.
     """
     part = _expression(name)
     for package, ancestor, advice in _NO_ARRAYS:
@@ -102,19 +110,19 @@ def refuse_no_array(name: str, value: Any) -> None:
 
 
 def _expression(name: str) -> str:
-    """How code calls what a message names: `x['age']` for `train x: column 'age'`."""
+    """The Python expression for what a message names: `x['age']` for `train x: column 'age'`."""
     part = name.split(" ", 1)[-1]
     return re.sub(r": column (.*)$", r"[\1]", part)
 
 
-def _is_a(value: Any, package: str, name: str) -> bool:
-    """Whether a class of the value's has this name in this package; any class of the package for an empty name."""
+def _is_a(value: object, package: str, name: str) -> bool:
+    """Whether the value's class or an ancestor has this name in this package; an empty name is any class of it."""
     return any(
         f"{kind.__module__}.".startswith(package) and name in ("", kind.__name__) for kind in type(value).__mro__
     )
 
 
-def _of_others(name: str, value: Any) -> Array:
+def _of_others(name: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
     except ValueError as err:
@@ -134,8 +142,8 @@ def _unequal(name: str, rows: Iterable[Any]) -> str:
     )
 
 
-def _of_frame(name: str, frame: Any, floatx: str) -> Array:
-    """All columns in one array: of Keras' float type where one of them has floats, as `fit` does."""
+def _of_frame(name: str, frame: pd.DataFrame, floatx: str) -> np.ndarray:
+    """All columns in one array, of Keras' float type if one of them has floats, as `fit` does."""
     columns = [(column, frame.iloc[:, index]) for index, column in enumerate(frame.columns)]
     texts = [column for column, series in columns if _is_text(series)]
     if texts and len(texts) == len(columns) and len(frame):
@@ -153,11 +161,11 @@ def _of_frame(name: str, frame: Any, floatx: str) -> Array:
     return np.stack([array.astype(common) for array in arrays], axis=1)
 
 
-def _of_column(where: str, column: Any) -> Array:
+def _of_column(where: str, column: pd.Series) -> np.ndarray:
     """A Series as `[rows]`.
 
     Raises:
-        ValueError: with missing values, or of a type that only pandas has, naming the column.
+        ValueError: it has missing values or a type that only pandas has; the message names the column.
     """
     if str(column.dtype) == "category":
         raise ValueError(
@@ -181,11 +189,11 @@ def _of_column(where: str, column: Any) -> Array:
     return _checked_kind(where, array)
 
 
-def _is_text(column: Any) -> bool:
+def _is_text(column: pd.Series) -> bool:
     return str(column.dtype).startswith(("str", "object")) and all(isinstance(item, str) for item in column)
 
 
-def _checked(name: str, array: Array, floatx: str) -> Array:
+def _checked(name: str, array: np.ndarray, floatx: str) -> np.ndarray:
     array = _checked_kind(name, array)
     if array.dtype.kind == "U":
         return array.astype(object)
@@ -199,8 +207,8 @@ def _checked(name: str, array: Array, floatx: str) -> Array:
     return np.ascontiguousarray(array, dtype=floatx)
 
 
-def _checked_kind(name: str, array: Array) -> Array:
-    """Refuses dates, records and Python objects other than texts."""
+def _checked_kind(name: str, array: np.ndarray) -> np.ndarray:
+    """Refuses dates, structured arrays, and Python objects other than texts."""
     part = _expression(name)
     if array.dtype.kind in "mM":
         raise ValueError(_dates(name, array.dtype))
@@ -214,7 +222,7 @@ def _checked_kind(name: str, array: Array) -> Array:
     return array
 
 
-def _dates(name: str, dtype: Any) -> str:
+def _dates(name: str, dtype: object) -> str:
     part = _expression(name)
     return (
         f"{name} holds {dtype}, dates or durations; give numbers, such as days: "
@@ -222,11 +230,11 @@ def _dates(name: str, dtype: Any) -> str:
     )
 
 
-def _check_objects(name: str, array: Array) -> None:
-    """Refuses all but texts.
+def _check_objects(name: str, array: np.ndarray) -> None:
+    """Refuses all Python objects but texts.
 
     Raises:
-        ValueError: naming the first row that is none.
+        ValueError: it names the first row without a value, or the objects.
     """
     items, part = list(array.flat), _expression(name)
     others = [item for item in items if not isinstance(item, (str, bytes))]
@@ -248,5 +256,5 @@ def _check_objects(name: str, array: Array) -> None:
         )
 
 
-def _is_missing(item: Any) -> bool:
+def _is_missing(item: object) -> bool:
     return item is None or (isinstance(item, float) and item != item)

@@ -1,29 +1,29 @@
-"""A trial's splits, from arrays in memory or from `tf.data` pipelines, behind one interface."""
+"""A trial's splits behind one interface: arrays in memory, or `tf.data` pipelines."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from runner.data import Data, is_pydataset
 from runner.records import TrainSettings
-from runner.worker import private as keras_private
-from runner.worker.data.arrays import ArrayData, ArraySplit
-from runner.worker.data.batches import RowOrder, Rows, Stream
+from runner.worker import private
+from runner.worker.data.arrays import ArrayData, ArraySplit, as_tensor
+from runner.worker.data.batches import Batch, RowOrder, Rows, Stream
 from runner.worker.data.pipelines import is_endless, is_seeded_by_iterators, is_the_same_each_pass, pipeline_inexact
 from runner.worker.data.pydataset import INEXACT as PYDATASET_INEXACT
 from runner.worker.data.pydataset import as_pipeline
-from runner.worker.data.tensors import as_tensor
-from runner.worker.programs.base import Program, StepFunction, rows_program, stream_program
+from runner.worker.programs.base import Logs, Program, StepFunction
+from runner.worker.programs.compiled import rows_program, stream_program
 from runner.worker.shared_parts import SharedParts
 
 SPLITS = ("train", "validation", "test")
-Evaluator = Callable[[], Any]
+Evaluator: TypeAlias = Callable[[], Logs]
 _TAKE = "give it one by .take(n), of n batches: it is evaluated whole"
 
 
@@ -32,15 +32,15 @@ class DataError(ValueError):
 
 
 class Feed(Protocol):
-    """Where a trial's batches come from.
+    """The source of a trial's batches.
 
     Attributes:
-        rows: training rows; None where unknown.
-        validation_rows: validation rows; None for none or unknown.
+        rows: training rows; None if unknown.
+        validation_rows: validation rows; None if there are none or their number is unknown.
         steps_per_epoch: optimizer steps an epoch.
-        inexact: why the batches may not come again as they came; empty where they do.
-        place: where the trial is in its training data; given to its program.
-        splits: the splits there are.
+        inexact: why the same batches may not come again; empty if they do.
+        place: the trial's `RowOrder` or `Stream` in its training data, for its program.
+        splits: names of the splits.
     """
 
     rows: int | None
@@ -50,29 +50,29 @@ class Feed(Protocol):
     place: Any
     splits: frozenset[str]
 
-    def spec(self) -> Any:
-        """What a training batch looks like to a trace; its length is open, as in `fit`."""
+    def spec(self) -> tf.TypeSpec:
+        """The spec of a training batch, whose length is open as in `fit`."""
 
     def resume(self, step: int, validations: int) -> None:
-        """Goes to where so many training batches have been drawn and so many validations have ended."""
+        """Goes to the position after `step` training batches and this number of validations."""
 
     def training(self, step: StepFunction) -> Program:
-        """The program that trains."""
+        """The program that trains by this step."""
 
     def evaluator(self, step: StepFunction, split: str) -> Evaluator:
-        """Runs `step` over the whole "validation" or "test" split; returns the last logs."""
+        """A function that runs `step` over the whole "validation" or "test" split and returns the last logs."""
 
 
 class Resident:
-    """A data set's arrays as tensors, once for each process however many trials use them."""
+    """A data set's arrays as tensors, of which all trials of a process use the same ones."""
 
     def __init__(self, data: ArrayData) -> None:
         self.data = data
-        self._tensors: dict[str, Any] = {}
+        self._tensors: dict[str, Batch] = {}
 
     @property
     def splits(self) -> frozenset[str]:
-        """The splits there are."""
+        """Names of the splits."""
         return frozenset(name for name in SPLITS if getattr(self.data, name) is not None)
 
     def batches(self, split: str, batch_size: int) -> Rows:
@@ -84,7 +84,7 @@ class Resident:
 
 
 class ArrayFeed:
-    """Batches gathered by index from arrays in memory."""
+    """Batches that are gathered by index from arrays in memory."""
 
     inexact = ""
 
@@ -98,12 +98,12 @@ class ArrayFeed:
         self.place = RowOrder(data.train.rows, seed if train.shuffle else None)
         self.splits = resident.splits
 
-    def spec(self) -> Any:
+    def spec(self) -> tf.TypeSpec:
         """As `Feed.spec`."""
         return self._train.spec(None)
 
     def resume(self, step: int, validations: int) -> None:
-        """As `Feed.resume`: every pass is computed from its number."""
+        """As `Feed.resume`."""
         self.place.resume(step)
 
     def training(self, step: StepFunction) -> Program:
@@ -118,20 +118,20 @@ class ArrayFeed:
 
 
 class StreamFeed:
-    """Batches drawn from `tf.data` pipelines or `PyDataset`s; the training one starts again when it runs out.
+    """Batches from `tf.data` pipelines or `PyDataset`s. The training pipeline starts again when it ends.
 
     Args:
         data: pipelines for all splits.
-        train: how the trial is trained.
-        seed: of the order in which a `PyDataset`'s batches are taken.
+        train: the trial's settings.
+        seed: of the order of a `PyDataset`'s batches.
         shared: what other trials' pipelines use.
 
     Attributes:
-        evaluate_until_s: seconds since the epoch at which a split of unknown length counts as one without end.
+        evaluate_until_s: seconds since the epoch after which a split of unknown length counts as endless.
 
     Raises:
-        DataError: a pipeline is empty, or its length is unknown and `train.steps_per_epoch` is not set, or one that
-            is evaluated has no end.
+        DataError: a pipeline is empty, or its length is unknown and `train.steps_per_epoch` is not set, or a
+            validation or test pipeline has no end.
     """
 
     def __init__(self, data: Data, train: TrainSettings, seed: int, shared: SharedParts) -> None:
@@ -141,7 +141,7 @@ class StreamFeed:
             name: self._opened(name, split, seed if train.shuffle else None) for name, split in given.items()
         }
         if data.class_weight is not None:
-            weigh = keras_private.class_weight_map(data.class_weight)
+            weigh = private.class_weight_map(data.class_weight)
             self._pipelines["train"] = self._pipelines["train"].map(weigh)
         dataset = self._pipelines["train"]
         batches = _length(dataset)
@@ -153,7 +153,7 @@ class StreamFeed:
         self.splits = frozenset(given)
         self.evaluate_until_s = math.inf
 
-    def _opened(self, name: str, split: Any, seed: int | None) -> Any:
+    def _opened(self, name: str, split: Any, seed: int | None) -> tf.data.Dataset:
         if name in self._python:
             split = as_pipeline(name, split, seed if name == "train" else None)
         if name != "train" and is_endless(split):
@@ -168,15 +168,15 @@ class StreamFeed:
             else pipeline_inexact(pipeline, deterministic) or shared.inexact(pipeline)
             for name, pipeline in self._pipelines.items()
         }
-        found = {reason: name for name, reason in reversed(reasons.items()) if reason}  # the same one once
+        found = {reason: name for name, reason in reversed(reasons.items()) if reason}  # each reason once
         return "; ".join(reason if name == "train" else f"{name}: {reason}" for reason, name in found.items())
 
-    def spec(self) -> Any:
-        """As `Feed.spec`. No batch is drawn: every iterator advances the seeds of a pipeline that reshuffles."""
+    def spec(self) -> tf.TypeSpec:
+        """As `Feed.spec`. Draws no batch, because an iterator advances the seeds of a pipeline that reshuffles."""
         return self._pipelines["train"].element_spec
 
     def resume(self, step: int, validations: int) -> None:
-        """As `Feed.resume`: training batches are drawn again, and passes over validation that change the next ones."""
+        """As `Feed.resume`. Draws training batches again, and repeats passes over validation that change later ones."""
         self.place.resume(step)
         dataset = self._pipelines.get("validation")
         if dataset is None or is_the_same_each_pass(dataset):
@@ -195,10 +195,10 @@ class StreamFeed:
     def evaluator(self, step: StepFunction, split: str) -> Evaluator:
         """As `Feed.evaluator`."""
         if not step.eager:
-            step.trace(self._pipelines[split].element_spec)  # as in `fit`: one trace for batches of every length
+            step.trace(self._pipelines[split].element_spec)  # one trace for batches of every length, as in `fit`
 
-        def evaluate() -> Any:
-            logs = None
+        def evaluate() -> Logs:
+            logs: Logs = {}
             for batch in self._whole(split):
                 logs = step(batch)
             return logs
@@ -206,7 +206,7 @@ class StreamFeed:
         return evaluate
 
     def check_that_it_ends(self, split: str) -> None:
-        """Reads a split that does not tell its length, once.
+        """Reads a split of unknown length once.
 
         Raises:
             DataError: it has not ended by `evaluate_until_s`.
@@ -215,7 +215,7 @@ class StreamFeed:
             for _ in self._whole(split):
                 pass
 
-    def _whole(self, split: str) -> Iterator[Any]:
+    def _whole(self, split: str) -> Iterator[Batch]:
         dataset = self._pipelines[split]
         if split not in self._python:
             dataset = dataset.prefetch(tf.data.AUTOTUNE)
@@ -228,24 +228,24 @@ class StreamFeed:
             raise DataError(f"{split} data is empty")
 
 
-def _is_of_unknown_length(dataset: Any) -> bool:
+def _is_of_unknown_length(dataset: tf.data.Dataset) -> bool:
     return bool(dataset.cardinality() == tf.data.UNKNOWN_CARDINALITY)
 
 
 def _has_not_ended(split: str, batches: int) -> str:
     return (
-        f"{split} data has not ended after {batches} batches and most of fleet.first_turn_timeout_s, and does not tell "
+        f"{split} data has not ended after {batches} batches and most of fleet.first_turn_timeout_s, and does not know "
         f"its length; if it has no end, {_TAKE}; if it is long, raise the timeout"
     )
 
 
-def _length(dataset: Any) -> int | None:
+def _length(dataset: tf.data.Dataset) -> int | None:
     batches = int(dataset.cardinality())
     if batches == 0:
         raise DataError("train data is empty")
     return batches if batches > 0 else None  # negative: endless or unknown
 
 
-def _refuse_unknown_length(dataset: Any) -> int:
+def _refuse_unknown_length(dataset: tf.data.Dataset) -> NoReturn:
     what = "has no end" if is_endless(dataset) else "does not know its length"
     raise DataError(f"train data is a pipeline that {what}; set train.steps_per_epoch")

@@ -1,7 +1,7 @@
-"""What a `tf.data` pipeline tells: whether it gives the same batches again, whether it ends, how it is continued.
+"""Examines a `tf.data` pipeline: whether it gives the same batches again, whether it ends, how to continue it.
 
-Source: tensorflow 2.21, `tensorflow/core/grappler/optimizers/data/make_deterministic.cc`, which decides likewise what
-cannot run in parallel when ops must be deterministic.
+Source: tensorflow 2.21, `tensorflow/core/grappler/optimizers/data/make_deterministic.cc`, which decides in the same way
+what cannot run in parallel when ops must be deterministic.
 """
 
 from __future__ import annotations
@@ -9,24 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
-from tensorflow.core.framework import dataset_options_pb2, graph_pb2
-from tensorflow.python.framework import op_def_registry
-from tensorflow.python.ops import gen_dataset_ops
+from tensorflow.core.framework import dataset_options_pb2
 
-from runner.worker.ops import graph_ops, stateful_random
+from runner.worker import private
+from runner.worker.determinism import graph_ops, stateful_random
 
-# Of tf.data's kinds those that pass through what they are made of once, and those that shuffle besides.
-_AS_THEY_LIE = frozenset(
+if TYPE_CHECKING:
+    from tensorflow.core.framework import function_pb2, graph_pb2, node_def_pb2
+
+# Kinds of datasets that give the same elements in each pass if their inputs do.
+_IN_ORDER = frozenset(
     {"_TensorDataset", "_TensorSliceDataset", "_RangeDataset", "_BatchDataset", "_ShardDataset", "_CacheDataset"}
     | {"_ParallelBatchDataset", "_PaddedBatchDataset", "_MapDataset", "_ParallelMapDataset", "_FilterDataset"}
     | {"_PrefetchDataset", "_TakeDataset", "_SkipDataset", "_ZipDataset", "_OptionsDataset"}
 )
-_ONCE_A_PASS = (_AS_THEY_LIE - {"_CacheDataset"}) | {"_ShuffleDataset"}
-# Kinds that give nothing more once what they are made of has ended, and something as long as it has not.
-_AS_LONG_AS = frozenset(
+# Kinds of datasets that make one iterator of each input in each pass.
+_ONCE_A_PASS = (_IN_ORDER - {"_CacheDataset"}) | {"_ShuffleDataset"}
+# Kinds that end when their input ends, and not before.
+_AS_LONG_AS_INPUT = frozenset(
     {"_BatchDataset", "_ParallelBatchDataset", "_PaddedBatchDataset", "_MapDataset", "_ParallelMapDataset"}
     | {"_FilterDataset", "_FlatMapDataset", "_InterleaveDataset", "_ParallelInterleaveDataset", "_ShuffleDataset"}
     | {"_PrefetchDataset", "_OptionsDataset", "_UnbatchDataset", "_IgnoreErrorsDataset", "_CacheDataset"}
@@ -35,26 +38,26 @@ _PARALLEL = frozenset({"_ParallelMapDataset", "_ParallelInterleaveDataset", "_Ma
 _PARALLEL |= {"ParallelInterleaveDataset", "_ParallelBatchDataset"}
 _PARALLEL_NODE = re.compile(r"(Experimental|Legacy)?(Parallel(Map|Interleave|Batch|Filter)|MapAndBatch)Dataset(V\d)?")
 _PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
-# Ops that TensorFlow calls stateful and that change nothing that another call could see.
+# Ops that TensorFlow registers as stateful but that change nothing that another call could see.
 _HARMLESS = re.compile(
     r"ReadVariableOp|ResourceGather(Nd)?|VariableShape|VarIsInitializedOp|VarHandleOp|Assert|Print(V2)?"
     r"|LookupTable(Find|Size|Export)(V2)?|(Anonymous)?(Mutable)?HashTable.*|InitializeTable.*|NoOp|Placeholder.*"
     r"|(Stateful)?PartitionedCall|If|While|Case|TensorArray.*|Stack.*|.*Dataset(V\d)?"
     r"|(Anonymous|Dummy|Delete)(Random)?(SeedGenerator|MemoryCache|IterationCounter).*"
 )
-_UNKNOWN = "?"  # a stage that cannot be examined
+_UNKNOWN = "?"  # the kind of a stage that cannot be examined
 _ADVICE = "; leave num_parallel_calls out, or set train.deterministic=true"
 
 
-def pipeline_inexact(dataset: Any, deterministic: bool) -> str:
-    """Why a pipeline may not give the same batches again; empty where it does.
+def pipeline_inexact(dataset: tf.data.Dataset, deterministic: bool) -> str:
+    """Why a pipeline may not give the same batches again; empty if it does.
 
-    A pipeline is continued by drawing again what was drawn before. A shuffle repeats itself, with a seed of its own or
-    with the one that the trial sets.
+    To continue a pipeline, the batches before are drawn again. A shuffle repeats itself, with a seed of its own or with
+    the one that the trial sets.
 
     Args:
         dataset: the pipeline.
-        deterministic: TensorFlow's ops are (`train.deterministic`): it runs in order what could race.
+        deterministic: ops are deterministic (`train.deterministic`), so that TensorFlow runs in order what could race.
     """
     stages = list(_stages(dataset))
     ops = frozenset[str]().union(*(stage.ops for stage in stages))
@@ -74,8 +77,8 @@ def pipeline_inexact(dataset: Any, deterministic: bool) -> str:
     return "" if deterministic else _race(dataset, stages)
 
 
-def _race(dataset: Any, stages: list[_Stage]) -> str:
-    """What the order in time of parallel calls decides; empty for nothing."""
+def _race(dataset: tf.data.Dataset, stages: list[_Stage]) -> str:
+    """What depends on the order in time of parallel calls; empty for nothing."""
     for stage in stages:
         if stage.parallel and (found := _changing(stage.ops)):
             return f"the pipeline: a parallel {stage.kind} changes state ({', '.join(found)}) in any order{_ADVICE}"
@@ -94,52 +97,53 @@ def _race(dataset: Any, stages: list[_Stage]) -> str:
     return ""
 
 
-def is_seeded_by_iterators(dataset: Any) -> bool:
-    """Whether each new iterator advances the pipeline's seeds, and drawing from it does not.
+def is_seeded_by_iterators(dataset: tf.data.Dataset) -> bool:
+    """Whether a new iterator advances the pipeline's seeds and drawing from it does not.
 
-    So it is where a shuffle is not repeated within a pass (`repeat`, `interleave`, `cache` and the like), and no
-    function changes anything that outlives the pass, such as the seed of a layer.
+    True if no shuffle is repeated within a pass (`repeat`, `interleave`, `cache` and the like) and no function changes
+    anything that outlives the pass, such as the seed of a layer.
     """
     return _kinds(dataset) <= _ONCE_A_PASS and not _changes_state(dataset)
 
 
-def is_the_same_each_pass(dataset: Any) -> bool:
+def is_the_same_each_pass(dataset: tf.data.Dataset) -> bool:
     """Whether no pass depends on those before it."""
-    return _kinds(dataset) <= _AS_THEY_LIE and not _changes_state(dataset)
+    return _kinds(dataset) <= _IN_ORDER and not _changes_state(dataset)
 
 
-def remembering(dataset: Any) -> list[tuple[str, Any]]:
-    """The objects whose state decides what the next pass gives, with what they are: shuffles, and changed variables."""
-    found: list[tuple[str, Any]] = []
+def stateful_parts(dataset: tf.data.Dataset) -> list[tuple[str, tf.data.Dataset | tf.Tensor]]:
+    """Names and objects whose state decides what the next pass gives: shuffles, and variables that functions change."""
+    found: list[tuple[str, tf.data.Dataset | tf.Tensor]] = []
     for part in _parts(dataset):
-        if getattr(part, "_reshuffle_each_iteration", False) is not False or getattr(part, "_rerandomize", False):
+        if private.is_random_each_pass(part):
             found.append((_name(type(part).__name__), part))
-        for function in (function.function for function in part._functions()):
+        for function in private.functions_of(part):
             if _changing(frozenset(graph_ops(function))):
                 resources = (tensor for tensor in function.captured_inputs if tensor.dtype == tf.resource)
                 found += [(f"state that {_name(type(part).__name__)} changes", tensor) for tensor in resources]
     return found
 
 
-def is_endless(dataset: Any) -> bool:
-    """Whether the pipeline certainly never ends, though it may not know its length (`repeat().filter(...)`)."""
+def is_endless(dataset: tf.data.Dataset) -> bool:
+    """Whether the pipeline certainly never ends, even if it does not know its length (`repeat().filter(...)`)."""
     cardinality = int(dataset.cardinality())
     if cardinality != tf.data.UNKNOWN_CARDINALITY:
         return bool(cardinality == tf.data.INFINITE_CARDINALITY)
-    return type(dataset).__name__ in _AS_LONG_AS and any(is_endless(part) for part in dataset._inputs())
+    return type(dataset).__name__ in _AS_LONG_AS_INPUT and any(is_endless(part) for part in private.inputs_of(dataset))
 
 
-def _kinds(dataset: Any) -> set[str]:
+def _kinds(dataset: tf.data.Dataset) -> set[str]:
     return {type(part).__name__ for part in _parts(dataset)}
 
 
-def _changes_state(dataset: Any) -> bool:
+def _changes_state(dataset: tf.data.Dataset) -> bool:
     return any(_changing(stage.ops) for stage in _stages(dataset))
 
 
 def _changing(ops: frozenset[str]) -> list[str]:
-    """Those ops that change state which outlives their call."""
-    return sorted(op for op in ops if (known := op_def_registry.get(op)) and known.is_stateful and not _is_harmless(op))
+    """Those of the ops that change state which outlives their call."""
+    definitions = {op: private.op_definition(op) for op in ops if not _is_harmless(op)}
+    return sorted(op for op, definition in definitions.items() if definition and definition.is_stateful)
 
 
 def _is_harmless(op: str) -> bool:
@@ -151,12 +155,12 @@ class _Stage:
     """One part of a pipeline, or of a pipeline that a function of it makes.
 
     Args:
-        kind: for a message, such as `map`.
-        parallel: several of its elements are made at a time.
-        order: whether it keeps the order of elements: "true", "false", or "default", as the pipeline's options say.
-        ops: of its functions, and of those that they call.
+        kind: its name in messages, such as `map`.
+        parallel: makes several elements at a time.
+        order: whether it keeps the order of elements: "true", "false", or "default" (the pipeline's options).
+        ops: names of the ops of its functions, and of those that they call.
         resources: variables and tables that its functions use, by identity.
-        loose_options: it is an option of a part, that order is not kept.
+        loose_options: the stage is an option that lets a part change the order.
     """
 
     kind: str
@@ -167,18 +171,18 @@ class _Stage:
     loose_options: bool = False
 
 
-def _parts(dataset: Any) -> list[Any]:
+def _parts(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
     parts = [dataset]
     for part in parts:
-        parts += part._inputs()
+        parts += private.inputs_of(part)
     return list({id(part): part for part in parts}.values())
 
 
-def _stages(dataset: Any) -> Iterator[_Stage]:
+def _stages(dataset: tf.data.Dataset) -> Iterator[_Stage]:
     for part in _parts(dataset):
-        functions = [function.function for function in part._functions()]
+        functions = private.functions_of(part)
         captured = [tensor for function in functions for tensor in function.captured_inputs]
-        parallel = type(part).__name__ in _PARALLEL and _calls(part) != 1
+        parallel = type(part).__name__ in _PARALLEL and private.parallel_calls(part) != 1
         yield _Stage(
             kind=_name(type(part).__name__),
             parallel=parallel,
@@ -190,40 +194,25 @@ def _stages(dataset: Any) -> Iterator[_Stage]:
             yield from _stages_of_graph(function.graph.as_graph_def())
         for tensor in captured:
             if tensor.dtype == tf.variant:  # a pipeline made outside of the function that reads it
-                definition = _graph_of(tensor)
+                definition = private.graph_of(tensor)
                 yield from [_Stage(kind=_UNKNOWN)] if definition is None else _stages_of_graph(definition)
 
 
-def _calls(part: Any) -> int | None:
-    """How many elements are made at a time; None where that is not known, or left to TensorFlow."""
-    calls = getattr(part, "_num_parallel_calls", getattr(part, "_num_parallel_calls_t", None))
-    return None if calls is None else int(calls)
-
-
-def _order(part: Any) -> str:
-    if hasattr(part, "_deterministic"):
-        return str(part._deterministic)
+def _order(part: tf.data.Dataset) -> str:
+    argument = private.argument_deterministic(part)
+    if argument is not None:
+        return argument
     if type(part).__name__ != "_ParallelInterleaveDataset":
         return "default"
-    # It keeps its argument in the graph alone; what is read in such a part are names of files, seldom arrays.
-    definition = _graph_of(part._variant_tensor)
+    # It keeps its argument only in the graph, which is small: such a part reads names of files, seldom arrays.
+    definition = private.graph_of(part)
     nodes = [] if definition is None else definition.node
     orders = [_order_of_node(node) for node in nodes if _PARALLEL_NODE.fullmatch(node.op)]
     return "false" if "false" in orders else "default"
 
 
-def _graph_of(variant: Any) -> Any | None:
-    """The graph of a pipeline; None where TensorFlow cannot write it down, as with arrays of gigabytes."""
-    ignore = tf.data.experimental.ExternalStatePolicy.IGNORE.value
-    try:
-        text = gen_dataset_ops.dataset_to_graph_v2(variant, external_state_policy=ignore).numpy()
-        return graph_pb2.GraphDef.FromString(text)
-    except tf.errors.OpError:
-        return None
-
-
-def _stages_of_graph(definition: Any) -> Iterator[_Stage]:
-    """The parts of the pipelines that the functions of a graph make."""
+def _stages_of_graph(definition: graph_pb2.GraphDef) -> Iterator[_Stage]:
+    """The parts of the pipelines that a graph and its functions make."""
     functions = {function.signature.name: function for function in definition.library.function}
     for node in [*definition.node, *(node for function in functions.values() for node in function.node_def)]:
         if _PARALLEL_NODE.fullmatch(node.op):
@@ -237,13 +226,13 @@ def _stages_of_graph(definition: Any) -> Iterator[_Stage]:
             yield _Stage(kind=_name(node.op), ops=frozenset(_ops_called(node, functions)))
 
 
-def _order_of_node(node: Any) -> str:
+def _order_of_node(node: node_def_pb2.NodeDef) -> str:
     if "sloppy" in node.attr:
         return "false" if node.attr["sloppy"].b else "true"
     return node.attr["deterministic"].s.decode() or "default" if "deterministic" in node.attr else "default"
 
 
-def _ops_called(node: Any, functions: Mapping[str, Any]) -> set[str]:
+def _ops_called(node: node_def_pb2.NodeDef, functions: Mapping[str, function_pb2.FunctionDef]) -> set[str]:
     """The ops of the functions that a node calls, and of those that they call."""
     wanted, seen, ops = _functions_of(node), set[str](), set[str]()
     while wanted:
@@ -257,7 +246,7 @@ def _ops_called(node: Any, functions: Mapping[str, Any]) -> set[str]:
     return ops
 
 
-def _functions_of(node: Any) -> list[str]:
+def _functions_of(node: node_def_pb2.NodeDef) -> list[str]:
     lists = [name.name for value in node.attr.values() for name in value.list.func]
     return lists + [value.func.name for value in node.attr.values() if value.func.name]
 

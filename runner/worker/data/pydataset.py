@@ -1,7 +1,7 @@
-"""A `keras.utils.PyDataset` as a pipeline: the calls that `fit` makes to it in epochs of one pass, in `fit`'s order.
+"""A `keras.utils.PyDataset` as a pipeline: it gets the calls that `fit` makes in epochs of one pass, in their order.
 
-It runs inside of its trial's turns alone, never ahead in a thread of its own: it may draw from the random states of
-Python and NumPy, which belong to whichever trial has its turn.
+It runs inside its trial's turns only, never ahead in a thread of its own, because it may draw from the random states of
+Python and NumPy, which belong to the trial whose turn it is.
 
 Source: keras 3.15, `keras/src/trainers/data_adapters/py_dataset_adapter.py`.
 """
@@ -11,62 +11,61 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from runner.worker import private as keras_private
+from runner.worker import private
+from runner.worker.data.batches import Batch
 
 INEXACT = "a keras.utils.PyDataset is Python code, which may not give the same again"
 
 
-def as_pipeline(name: str, dataset: Any, seed: int | None) -> Any:
-    """The batches of a PyDataset as a `tf.data.Dataset`, which calls it anew for each iterator.
+def as_pipeline(name: str, dataset: keras.utils.PyDataset, seed: int | None) -> tf.data.Dataset:
+    """The batches of a PyDataset as a `tf.data.Dataset`, each of whose iterators calls it for one pass.
 
-    An epoch's begin and end are those of a pass, also with `train.steps_per_epoch`, where `fit`'s are its own epochs'.
-    `on_epoch_end` is called before the last batch is given, since nobody asks for another one before the next pass.
+    An epoch begins and ends with a pass, even if `train.steps_per_epoch` is set; in `fit` it would with `fit`'s epochs.
+    `on_epoch_end` is called before the last batch is given, because no other batch is drawn before the next pass.
 
     Args:
         name: of the split, for messages.
-        dataset: batches by their number, `len` or `num_batches` of them; None for a dataset without end.
-        seed: each pass takes the batches in an order from (seed, pass); None takes them as they are numbered.
+        dataset: batches by number; `num_batches` is None for a dataset without end.
+        seed: each pass has an order of the batches from (seed, pass); None keeps their own order.
 
     Raises:
-        ValueError: it is empty, or its batches are not as `fit` takes them.
+        ValueError: it is empty, or `fit` does not accept its batches.
     """
     batches = dataset.num_batches
     if batches == 0:
         raise ValueError(f"{name} data is empty: the {type(dataset).__name__} has no batch")
     first = [_batch(name, dataset[index]) for index in range(min(2, batches or 2))]  # as many as `fit` looks at
-    pipeline = tf.data.Dataset.from_generator(
-        _Passes(name, dataset, seed), output_signature=keras_private.batch_spec(first)
-    )
+    pipeline = tf.data.Dataset.from_generator(_Passes(name, dataset, seed), output_signature=private.batch_spec(first))
     cardinality = tf.data.INFINITE_CARDINALITY if batches is None else batches
-    options = tf.data.Options()  # by default TensorFlow may add a prefetch of its own
+    options = tf.data.Options()  # TensorFlow may add a prefetch by default
     options.experimental_optimization.inject_prefetch = False
     options.autotune.enabled = False
     return pipeline.apply(tf.data.experimental.assert_cardinality(cardinality)).with_options(options)
 
 
 class _Passes:
-    """Gives the batches of one pass, whenever it is called."""
+    """Returns the batches of the next pass whenever it is called."""
 
-    def __init__(self, name: str, dataset: Any, seed: int | None) -> None:
+    def __init__(self, name: str, dataset: keras.utils.PyDataset, seed: int | None) -> None:
         self._name, self._dataset, self._seed = name, dataset, seed
         self._number = 0
 
-    def __call__(self) -> Iterator[Any]:
+    def __call__(self) -> Iterator[Batch]:
         number, self._number = self._number, self._number + 1
         is_training = self._name == "train"
         if number == 0 or not is_training:
-            self._dataset.on_epoch_end()  # as `fit` resets what it was given, and `evaluate` each time
+            self._dataset.on_epoch_end()  # as `fit` resets its dataset, and `evaluate` each time
         self._dataset.on_epoch_begin()
         last = self._dataset.num_batches
         for place, value in enumerate(_drawn(self._dataset, self._order(number)), start=1):
             batch = _batch(self._name, value)
             if place == last:
-                batch = tf.nest.map_structure(_copied, batch)  # it may lie in what `on_epoch_end` changes
+                batch = tf.nest.map_structure(_copied, batch)  # `on_epoch_end` may change its memory
                 self._dataset.on_epoch_end()
             yield batch
 
@@ -79,8 +78,8 @@ class _Passes:
         return [int(index) for index in np.random.default_rng([self._seed, number]).permutation(batches)]
 
 
-def _drawn(dataset: Any, order: Iterable[int]) -> Iterator[Any]:
-    """The batches in this order; several at a time, in threads, where the dataset asks for workers."""
+def _drawn(dataset: keras.utils.PyDataset, order: Iterable[int]) -> Iterator[Batch]:
+    """The batches in this order; several at a time, in threads, if the dataset asks for workers."""
     if dataset.workers <= 1:
         yield from map(dataset.__getitem__, order)
         return
@@ -90,12 +89,12 @@ def _drawn(dataset: Any, order: Iterable[int]) -> Iterator[Any]:
             yield from list(pool.map(dataset.__getitem__, chosen))
 
 
-def _copied(part: Any) -> Any:
+def _copied(part: object) -> object:
     return part.copy() if isinstance(part, np.ndarray) else part
 
 
-def _batch(name: str, value: Any) -> Any:
-    """A batch as `fit` takes it: a dict, or a tuple of up to three parts."""
+def _batch(name: str, value: object) -> Batch:
+    """The batch as `fit` accepts it: a dict, or a tuple of up to three parts."""
     if isinstance(value, np.ndarray):
         return (value,)
     if isinstance(value, list):

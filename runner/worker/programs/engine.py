@@ -1,9 +1,9 @@
-"""A live model with its compiled programs, and the trials that use it one after another.
+"""A live model with its compiled programs, which several trials use one after another.
 
-Tracing and compiling cost far more than a small model's turn. Trials whose models differ in nothing but the values of
-variables share one engine: each brings its own, which are assigned before its turn. A fingerprint proves that nothing
-else differs, since a trace bakes in dropout rates, momenta, schedules, vocabularies, everything but a float learning
-rate. A model without that proof has an engine of its own.
+Tracing and compiling take far longer than a small model's turn. Trials whose models differ only in the values of
+variables share one engine: each trial has values of its own, which are assigned before its turn. A fingerprint proves
+that nothing else differs, because a trace has constants for dropout rates, momenta, schedules, vocabularies and
+everything but a float learning rate. A model without that proof has an engine of its own.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from runner.records import Trial
-from runner.worker import private as keras_private
+from runner.worker import private
 from runner.worker.data.feeds import ArrayFeed, Evaluator, Feed
+from runner.worker.global_state import Settings
 from runner.worker.oom import is_out_of_memory
 from runner.worker.programs.base import StepFunction
 from runner.worker.programs.fingerprint import Fingerprint, fingerprint
 from runner.worker.storage import is_out_of_space, temporary_files_in
 
 _KEPT_IDLE = 4
-State = list[np.ndarray[Any, Any]]
+State: TypeAlias = list[np.ndarray]
 """The values of all variables of a trial, in the order of `Engine.variables`."""
 
 
@@ -35,11 +36,11 @@ class Built:
     """A compiled model whose steps are not traced yet.
 
     Args:
-        model: its first step creates what variables it lacks.
+        model: its first step creates the variables that are missing.
         feed: its data.
     """
 
-    model: Any
+    model: keras.Model
     feed: Feed
 
 
@@ -57,22 +58,22 @@ class Engine:
         self._test_step = StepFunction(self.model, self.model.test_step, xla)
         self._evaluators: dict[str, Evaluator] = {}
         self.occupant: object | None = None
-        """Whose values the variables hold."""
+        """The seat whose values the variables have."""
         self._loads: bool | None = None
-        travelling = {id(variable.value) for variable in variables(self.model)}
+        known = {id(variable.value) for variable in variables(self.model)}
         self.program = built.feed.training(StepFunction(self.model, self.model.train_step, xla))
-        self.is_shareable = all(id(variable) in travelling for variable in self.program.captured)
-        """Whether the traced step uses no variable but those that `read` and `write` know."""
+        self.is_shareable = all(id(variable) in known for variable in self.program.captured)
+        """Whether the traced step uses only variables that `read` and `write` know."""
 
     def evaluate(self, split: str, prefix: str) -> dict[str, float]:
-        """Metrics over a whole split, their names prefixed."""
+        """Metrics over a whole split; `prefix` is added to their names."""
         evaluator = self._evaluator(split)
         self.model.reset_metrics()
-        logs = keras_private.epoch_logs(self.model, evaluator())
+        logs = private.epoch_logs(self.model, evaluator())
         return {prefix + name: value for name, value in logs.items()}
 
     def save(self, file: Path) -> bool:
-        """Writes the model as a `.keras` file; false, and no file, where Keras cannot load it again: tried once."""
+        """Writes the model as a `.keras` file; false, and no file, if Keras cannot load it. Loading is tried once."""
         if self._loads is False:
             return False
         with temporary_files_in(file.parent):
@@ -85,12 +86,12 @@ class Engine:
         return True
 
     def prepare(self, splits: Collection[str]) -> None:
-        """Traces validation, and so creates the variables that only it creates."""
+        """Traces validation, which creates variables that nothing else creates."""
         for split in splits:
             self._evaluator(split)
 
     def begin_again(self, feed: Feed) -> None:
-        """Takes the data of its occupant that have not been drawn from yet."""
+        """Replaces the occupant's data by a feed from which nothing has been drawn."""
         self._feed, self._evaluators = feed, {}
 
     def read(self) -> State:
@@ -98,7 +99,7 @@ class Engine:
         return read(self.model)
 
     def write(self, state: State) -> None:
-        """Makes these the variables' values."""
+        """Assigns these values to the variables."""
         for variable, value in zip(variables(self.model), state, strict=True):
             tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tf.constant(value, variable.value.dtype))
 
@@ -114,13 +115,13 @@ class Engines:
     def __init__(self) -> None:
         self._engines: dict[tuple[str, str, Fingerprint], Engine] = {}
 
-    def fitting(self, built: Built, trial: Trial) -> Engine:
-        """An engine for this model: one that is there already, or a new one around the model itself."""
+    def engine_for(self, built: Built, trial: Trial) -> Engine:
+        """An engine for this model: one with an equal fingerprint if there is one, else a new one with the model."""
         xla = trial.train.compile == "xla"
         found = fingerprint(built.model, variables(built.model)) if isinstance(built.feed, ArrayFeed) else None
         if found is None:
             return Engine(built, xla)
-        key = trial.data_key, repr((trial.train.batch_size, xla, keras_private.Settings.current())), found
+        key = trial.data_key, repr((trial.train.batch_size, xla, Settings.current())), found
         engine = self._engines.pop(key, None) or Engine(built, xla)
         if engine.is_shareable:
             self._engines[key] = engine  # the last in order is the last used
@@ -128,7 +129,7 @@ class Engines:
         return engine
 
     def release(self, data_keys: Collection[str]) -> None:
-        """Forgets idle engines over other data than these; they would keep it in memory."""
+        """Drops idle engines of other data, which they would keep in memory."""
         for key, engine in list(self._engines.items()):
             if engine.occupant is None and key[0] not in data_keys:
                 del self._engines[key]
@@ -139,31 +140,32 @@ class Engines:
             del self._engines[key]
 
 
-def variables(model: Any) -> Sequence[Any]:
-    """Everything of a model that training changes: weights, seeds, optimizer with learning rate, metrics."""
+def variables(model: keras.Model) -> Sequence[keras.Variable]:
+    """All variables of a model that training changes: weights, seeds, optimizer with learning rate, metrics."""
     return [*model.variables, *(model.optimizer.variables if model.optimizer else ()), *model.metrics_variables]
 
 
-def read(model: Any) -> State:
+def read(model: keras.Model) -> State:
     """The values of a model's variables."""
-    # Bare ops, as in `Engine.write`: Keras' own way takes fifteen times as long, most of a small model's turn.
+    # Raw ops, as in `Engine.write`, because Keras' own way takes fifteen times as long, most of a small model's turn.
     return [_read(variable.value) for variable in variables(model)]
 
 
-def _read(variable: Any) -> np.ndarray[Any, Any]:
+def _read(variable: tf.Variable) -> np.ndarray:
     return np.array(tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy())
 
 
 def _can_be_loaded(file: Path) -> bool | None:
-    """Whether Keras loads the file; None where the memory does not hold the model a second time, which tells nothing.
+    """Whether Keras loads the file; None if memory ran out, because a second model does not fit, which shows nothing.
 
-    Such a file is kept: its config names only what Keras has (`Facts.loadable`). To count that as the trial's lack of
-    memory would repeat the trial in vain, as no worker has more room for a second model; the next trial tries again.
+    Such a file is kept, because its config names only what Keras has (`Facts.loadable`). It does not count as the
+    trial's lack of memory, because no worker has more memory for a second model, so that repeating the trial is no use.
+    The next trial tries again.
     """
     try:
         with tf.device("CPU:0"):  # a GPU may have no room for a second model
             keras.models.load_model(file)
-    except Exception as err:  # Keras' own classes may fail in any way to be made again from what they saved
+    except Exception as err:  # Keras' own classes may fail in any way on what they saved
         if is_out_of_space(err):
             raise
         return None if is_out_of_memory(err) else False

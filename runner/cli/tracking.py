@@ -1,23 +1,28 @@
-"""The verbs around MLflow's store and this machine: `sync`, `ui` and `doctor`."""
+"""The verbs around MLflow's store: `sync` and `ui`."""
 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import socket
 
 import click
 
-from runner.cli.app import takes_sweep, verb
+from runner.cli.app import Verb, takes_sweep, verb
 from runner.texts.redaction import without_credentials
+
+
+def takes_store(function: Verb) -> Verb:
+    """Adds the option of verbs that use an MLflow store, for `store_to_use`."""
+    default = "that of the latest sweep, else $MLFLOW_TRACKING_URI or sqlite:///mlflow.db"
+    return click.option("--uri", help=f"MLflow tracking URI.  [default: {default}]")(function)
 
 
 @verb
 @click.option("--tracking-uri", metavar="URI", help="Another MLflow store.  [default: that of the sweep's config]")
 @takes_sweep
 def sync(sweep: str, tracking_uri: str | None) -> None:
-    """Sends what MLflow lacks of a sweep, from its journal; may be repeated."""
+    """Sends to MLflow what it lacks of a sweep's journal; may be repeated."""
     from runner.config.mlflow_variables import with_credentials
     from runner.journal import JournalReader, locked
     from runner.review.catalog import find_sweep
@@ -35,56 +40,27 @@ def sync(sweep: str, tracking_uri: str | None) -> None:
 
 @verb
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
-@click.option(
-    "--uri",
-    help="MLflow tracking URI.  [default: that of the latest sweep, else $MLFLOW_TRACKING_URI or sqlite:///mlflow.db]",
-)
+@takes_store
 def ui(port: int, uri: str | None) -> int:
     """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
     from runner.tracking.ui import serve, server_command, server_environment
 
-    store = _given_or_latest(uri)
+    store = store_to_use(uri)
     shown = without_credentials(store)
     if store.startswith(("http://", "https://")):
         click.echo(f"this store has a UI of its own: {shown}")
         return 0
     _check_port(port)
-    _bring_artifacts_along(store)
+    _relocate_artifacts(store)
     click.echo(f"MLflow UI of {shown}: http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)")
     return serve(server_command(port), server_environment(store, os.environ), click.get_current_context().obj)
 
 
-@verb
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--uri",
-    help="MLflow tracking URI.  [default: that of the latest sweep, else $MLFLOW_TRACKING_URI or sqlite:///mlflow.db]",
-)
-def doctor(as_json: bool, uri: str | None) -> int:
-    """Looks at GPUs, TensorFlow, MPS, Ray, MLflow's store and disks, and says what to do; exit code 2 if one fails."""
-    from dataclasses import asdict
-
-    from runner.driver.doctor import examine, exit_code
-    from runner.review.catalog import SWEEPS
-
-    findings = examine(_given_or_latest(uri), SWEEPS)
-    if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-        return exit_code(findings)
-    width = max(len(finding.part) for finding in findings)
-    for finding in findings:
-        colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.status]
-        click.echo(f"{click.style(f'{finding.status:4}', fg=colour)}  {finding.part:{width}}  {finding.found}")
-        if finding.advice:
-            click.echo(f"{'':{width + 8}}{finding.advice}")
-    return exit_code(findings)
-
-
-def _given_or_latest(uri: str | None) -> str:
-    """The store that is asked for, else that of the latest sweep, else the environment's, else the default.
+def store_to_use(uri: str | None) -> str:
+    """The given store, else that of the latest sweep, else the environment's, else the default.
 
     Raises:
-        ConfigError: its address cannot be read.
+        ConfigError: its address cannot be parsed.
     """
     from runner.config.mlflow_variables import DEFAULT_URI, with_credentials
     from runner.review.catalog import list_sweeps
@@ -98,14 +74,14 @@ def _given_or_latest(uri: str | None) -> str:
     return store
 
 
-def _bring_artifacts_along(store: str) -> None:
-    """A sqlite store that was moved or copied together with its artifacts shows those that came with it."""
+def _relocate_artifacts(store: str) -> None:
+    """Makes a sqlite store that was moved or copied with its artifacts show those beside it."""
     from runner.tracking.addresses import ARTIFACTS, sqlite_file
-    from runner.tracking.moved_store import bring_artifacts_along
+    from runner.tracking.moved_store import relocate_artifacts
 
     file = sqlite_file(store)
     if file is not None and file.is_file() and (file.parent / ARTIFACTS).is_dir():
-        bring_artifacts_along(file)
+        relocate_artifacts(file)
 
 
 def _check_port(port: int) -> None:

@@ -1,4 +1,4 @@
-"""What an experiment's exceptions say, whatever their classes do."""
+"""Text and place of an experiment's exceptions, whatever their classes do."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def text_of(err: BaseException) -> str:
 
 
 def place_of(err: BaseException, source: Source, root: Path) -> str:
-    """File and line of the innermost frame that is the experiment's own, as the user named it; empty for none.
+    """File and line of the innermost frame in the experiment's own code, named as by the user; empty if there is none.
 
-    Of a syntax error the place that it is about.
+    For a syntax error it is the place of the error.
 
     Args:
-        err: as it was caught.
+        err: the caught exception.
         source: the experiment's code.
-        root: the folder that it ran in on this machine.
+        root: the folder of the code on this machine.
     """
     places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(err.__traceback__)]
     if isinstance(err, SyntaxError) and err.filename:
@@ -41,9 +41,9 @@ def place_of(err: BaseException, source: Source, root: Path) -> str:
 
 
 def in_one_line(err: BaseException) -> str:
-    """The error without colours, line breaks and the list of arguments that Keras adds; the traceback has it all.
+    """The error without colours, line breaks and the list of arguments that Keras adds; the traceback has them.
 
-    Secrets are in it: those to take out are the driver's, which does that in a shortened text as well.
+    It may contain secrets, which the driver masks later, also in a shortened text.
     """
     text = re.sub(r"\x1b\[[0-9;]*m", "", text_of(err)).split("Arguments received by")[0]
     return f"{type(err).__name__}: {shortened(' '.join(text.split()))}"

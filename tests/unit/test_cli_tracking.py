@@ -65,5 +65,5 @@ def test_an_address_that_cannot_be_read_is_a_line_and_not_a_traceback(
 ) -> None:
     ended = CliRunner().invoke(cli, [word.format(uri) for word in verb], env={"MLFLOW_TRACKING_URI": uri})
     assert ended.exit_code == 2, ended.output
-    assert f"tracking.uri={uri}: no address of a s" in ended.output
+    assert f"tracking.uri={uri}: not the address of a s" in ended.output
     assert asked == []

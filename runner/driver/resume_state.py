@@ -1,0 +1,110 @@
+"""A sweep that has ended in any way, as its journal has it, and what is left of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from runner.errors import ConfigError
+from runner.journal import JournalReader, Status, SweepRecord, TrialRecord
+from runner.loop.history import History, reopen
+from runner.records import Decision, Report, Trial
+from runner.views.progress import State
+
+_UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What a person wants of a sweep that has ended.
+
+    Args:
+        retry_failed: trials that have failed go on where they failed.
+        more_epochs: epochs that every trial is given beyond those it was to train.
+    """
+
+    retry_failed: bool = False
+    more_epochs: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResumeState:
+    """A sweep as its journal has it, and what is left of it.
+
+    Args:
+        trials: all of the sweep.
+        reports: what each has reported.
+        states: of those that have ended for good.
+        pasts: of those that go on and have begun.
+        decisions: what the user's request decides about trials that had ended.
+    """
+
+    sweep: SweepRecord
+    records: tuple[TrialRecord, ...]
+    trials: tuple[Trial, ...]
+    reports: Mapping[str, Sequence[Report]]
+    states: Mapping[str, State]
+    pasts: Mapping[str, History] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def left(self) -> tuple[Trial, ...]:
+        """Trials that go on."""
+        return tuple(trial for trial in self.trials if trial.id not in self.states)
+
+    @property
+    def going_on(self) -> dict[str, tuple[Trial, int]]:
+        """The same by id, each with how many of its turns count."""
+        turns = {trial_id: len(past.orders) for trial_id, past in self.pasts.items()}
+        return {trial.id: (trial, turns.get(trial.id, 0)) for trial in self.left}
+
+
+def read_state(folder: Path, asked: Asked) -> ResumeState:
+    """Reads the journal, and decides of every trial whether it goes on.
+
+    Raises:
+        SweepNotFoundError: there is no journal.
+        ConfigError: the sweep's metric would not be known of the last epoch.
+    """
+    with JournalReader(folder) as reader:
+        sweep, records = reader.sweep(), reader.trials()
+        reports = {record.id: reader.reports(record.id) for record in records}
+        decisions = {record.id: reader.decisions(record.id) for record in records}
+    trials = tuple(_with_epochs(record.trial, asked.more_epochs, sweep) for record in records)
+    states: dict[str, State] = {}
+    pasts: dict[str, History] = {}
+    revoked: list[Decision] = []
+    for record, trial in zip(records, trials, strict=True):
+        if not _goes_on(record, asked):
+            states[trial.id] = _ended(record)
+            continue
+        past, made = reopen(trial, reports[trial.id], decisions[trial.id])
+        revoked += made
+        if past.orders:
+            pasts[trial.id] = past
+    return ResumeState(
+        sweep=sweep, records=records, trials=trials, reports=reports, states=states, pasts=pasts,
+        decisions=tuple(revoked),
+    )  # fmt: skip
+
+
+def _goes_on(record: TrialRecord, asked: Asked) -> bool:
+    if record.status == "failed":
+        return asked.retry_failed
+    return record.status in _UNFINISHED or (record.status == "complete" and asked.more_epochs > 0)
+
+
+def _ended(record: TrialRecord) -> State:
+    assert record.status in ("complete", "stopped", "failed")
+    return record.status
+
+
+def _with_epochs(trial: Trial, more: int, sweep: SweepRecord) -> Trial:
+    epochs = trial.train.epochs + more
+    if more and sweep.metric.startswith("val_") and epochs % trial.train.validate_every:
+        raise ConfigError(
+            f"--more-epochs {more}: {sweep.metric!r} would not be known of the last of {epochs} epochs, whose weights "
+            f"the model has; train.validate_every={trial.train.validate_every} must divide them"
+        )
+    return replace(trial, train=replace(trial.train, epochs=epochs))

@@ -1,0 +1,79 @@
+"""When snapshots of live trials are taken, and which are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from runner.loop.interfaces import Fleet, Snapshots
+from runner.records import Snapshot, Trial
+
+
+class Snapshotting:
+    """Takes snapshots of all live trials from time to time, and when the sweep is to stop.
+
+    Args:
+        fleet: has the trials.
+        snapshots: where they are kept.
+        keep_ended: those of trials that have ended stay.
+        folder: where workers of this machine write them; None for snapshots by value.
+        every_s: seconds between two snapshots of all live trials; None for none but at a stop.
+        stopping: true once the sweep is to stop.
+        warn: shows a person that a snapshot could not be taken.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        snapshots: Snapshots,
+        *,
+        keep_ended: bool = False,
+        folder: Path | None = None,
+        every_s: float | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+        warn: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fleet, self._snapshots, self._keep_ended = fleet, snapshots, keep_ended
+        self._folder, self._every_s, self._stopping = folder, every_s, stopping
+        self._warn, self._clock = warn, clock
+        self._saved_s = clock()
+
+    def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
+        """As `Snapshots.newest`."""
+        return self._snapshots.newest(trial, at_most=at_most)
+
+    def drop(self, trial_ids: Iterable[str]) -> None:
+        """Removes the snapshots of trials that have ended, unless they are to stay."""
+        if not self._keep_ended:
+            for trial_id in trial_ids:
+                self._snapshots.drop(trial_id)
+
+    def keep(self, live: Mapping[int, tuple[Trial, ...]]) -> None:
+        """Takes snapshots of these trials, by slot, if they are due."""
+        due = self._every_s is not None and self._clock() - self._saved_s >= self._every_s
+        if not live or not (due or self._stopping()):
+            return
+        # A stop gives all of them one short time together. Otherwise no more states are held here than there are slots.
+        for trials in [live] if self._stopping() else _one_of_each(live):
+            self._take(trials)
+        self._saved_s = self._clock()
+
+    def _take(self, live: Mapping[int, tuple[Trial, ...]]) -> None:
+        answers = self._fleet.snapshot(live, self._folder)
+        for trial in (trial for trials in live.values() for trial in trials):
+            found = answers.get(trial.id)
+            if isinstance(found, Snapshot):
+                self._snapshots.write(trial, found)
+            elif found is None:
+                self._warn(f"trial {trial.id}: no snapshot of where it stands; `resume` repeats it from the one before")
+            elif found.kind == "oom" or not found.lost_worker:  # one that died is noticed in the next round
+                self._warn(f"trial {trial.id}: no snapshot could be taken ({found.message}); it goes on without")
+
+
+def _one_of_each(live: Mapping[int, tuple[Trial, ...]]) -> list[dict[int, tuple[Trial, ...]]]:
+    """The same trials, one of each slot at a time."""
+    most = max(map(len, live.values()), default=0)
+    return [{slot: (trials[place],) for slot, trials in live.items() if place < len(trials)} for place in range(most)]

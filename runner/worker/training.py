@@ -1,0 +1,169 @@
+"""Runs the steps of the trial that holds a seat: a check, or turns with validation at the end of epochs."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from runner.records import Checked, Epoch, Report, Turn, Work
+from runner.worker import memory, private
+from runner.worker.data.feeds import StreamFeed
+from runner.worker.programs.base import Logs
+from runner.worker.seat import Seat
+from runner.worker.startup import peak_memory_mib
+from runner.worker.turn_clock import step_time_s
+from runner.worker.validation import sizes_of
+
+
+def check(seat: Seat, until_s: float) -> Checked:
+    """Tries one training step and a validation, and times training. The seat is of no further use.
+
+    Args:
+        seat: a new one.
+        until_s: when a validation of unknown length must have ended, in seconds since the epoch.
+    """
+    began = time.perf_counter()
+    feed, engine, trial = seat.feed, seat.engine, seat.trial
+    if isinstance(feed, StreamFeed):
+        feed.evaluate_until_s = until_s
+    with seat.active():
+        engine.model.reset_metrics()
+        logs = _steps(seat, 1)
+        trace_s = seat.trace_s + time.perf_counter() - began
+        metrics = private.epoch_logs(engine.model, logs)
+        if "validation" in feed.splits:
+            metrics |= engine.evaluate("validation", "val_")
+        if isinstance(feed, StreamFeed) and "test" in feed.splits:
+            feed.check_that_it_ends("test")
+        step_s = step_time_s(lambda count: _as_arrays(engine.program.run(feed.place, 0, count)))
+    if trial.train.reduce_lr_on_plateau is not None:
+        metrics["learning_rate"] = 0.0
+    weights, state = sizes_of(engine.model)
+    facts = replace(seat.facts, weights_bytes=weights, state_bytes=state)
+    return Checked(trial_id=trial.id, facts=facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s)
+
+
+def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False) -> Report | None:
+    """Runs one turn: a part of an epoch or whole ones, with validation at the end of each that has one.
+
+    Args:
+        seat: of the trial.
+        work: the order. For an interrupted turn only the rest is run, because the order was obeyed when it began.
+        stopping: called between two calls; interrupts the turn if true.
+
+    Returns:
+        None for an interrupted turn.
+    """
+    started, progress, clock = time.time(), seat.progress, seat.clock
+    memory.reset_gpu_peak()
+    with seat.active() as swap_s:
+        if progress.turn_end is None:
+            _begin_turn(seat, work)
+        if work.until is not None:
+            progress.turn_end = work.until
+        clock.begin(is_limited=work.until is None)
+        running = _run(seat, stopping)
+        if progress.turn_end is not None:
+            return None
+    epochs, progress.epochs = tuple(progress.epochs), []
+    progress.round = work.round + 1
+    is_first = work.round == 0
+    turn = Turn(
+        pid=os.getpid(),
+        started_s=started,
+        ended_s=time.time(),
+        compute_s=clock.compute_s,
+        evaluate_s=clock.evaluate_s,
+        seat_s=seat.seat_s if is_first else 0.0,
+        swap_s=swap_s,
+        memory_mib=peak_memory_mib(),
+        gpu_memory_mib=memory.gpu_peak_mib(),
+    )
+    return Report(
+        trial_id=seat.trial.id,
+        round=work.round,
+        step=progress.step,
+        epoch=seat.epoch,
+        running=running,
+        epochs=epochs,
+        turn=turn,
+        facts=seat.facts if is_first else None,
+    )
+
+
+def _begin_turn(seat: Seat, work: Work) -> None:
+    if work.keep_best:
+        seat.keep_best()
+    if work.learning_rate is not None:
+        seat.engine.model.optimizer.learning_rate = work.learning_rate
+    step = seat.progress.step
+    seat.progress.turn_end = step + seat.trial.train.steps_in_turn(seat.feed.steps_per_epoch, step)
+
+
+def _run(seat: Seat, stopping: Callable[[], bool]) -> dict[str, float]:
+    """Makes calls until the turn ends, with its last step or with an epoch, or `stopping` is true.
+
+    Returns:
+        The metrics of the epoch so far.
+    """
+    progress, clock, running = seat.progress, seat.clock, dict[str, float]()
+    while progress.turn_end is not None and not stopping():
+        logs = _call(seat, progress.turn_end)
+        running = private.epoch_logs(seat.engine.model, logs)
+        is_over = progress.step >= progress.turn_end
+        if progress.step % seat.feed.steps_per_epoch == 0:
+            _end_epoch(seat, running)
+            has_diverged = not math.isfinite(running.get("loss", 0.0))  # the driver must hear of it now
+            is_over |= has_diverged or clock.is_overdue
+        if is_over:
+            progress.turn_end = None
+    return running
+
+
+def _call(seat: Seat, turn_end: int) -> Logs:
+    """Runs some steps of one epoch; returns the last one's logs."""
+    progress, clock, steps_per_epoch = seat.progress, seat.clock, seat.feed.steps_per_epoch
+    began_s = clock.now()
+    done = progress.step % steps_per_epoch
+    if done == 0:
+        seat.engine.model.reset_metrics()
+    count = min(clock.steps_of_call(), turn_end - progress.step, steps_per_epoch - done)
+    steps_began_s = clock.now()
+    logs = _steps(seat, count)
+    ended_s = clock.now()
+    clock.add_call(count, steps_s=ended_s - steps_began_s, whole_s=ended_s - began_s)
+    progress.step += count
+    return logs
+
+
+def _steps(seat: Seat, count: int) -> Logs:
+    """Runs the trial's next steps; returns the last one's logs when they are done."""
+    step = seat.progress.step
+    logs = _as_arrays(seat.engine.program.run(seat.feed.place, step, count))
+    if step == 0 and seat.engine.model.run_eagerly:  # an eager model has its variables only now
+        seat.examine(seat.engine.model)
+    return logs
+
+
+def _as_arrays(logs: Logs) -> Logs:
+    """Waits for the steps that return these logs."""
+    arrays: Logs = keras.tree.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf), logs)
+    return arrays
+
+
+def _end_epoch(seat: Seat, running: dict[str, float]) -> None:
+    """Adds the epoch that has ended, validated if that is due."""
+    metrics, train, clock = dict(running), seat.trial.train, seat.clock
+    began_s = clock.now()
+    if "validation" in seat.feed.splits and seat.epoch % train.validate_every == 0:
+        metrics |= seat.engine.evaluate("validation", "val_")
+    clock.add_validation(clock.now() - began_s)
+    if train.reduce_lr_on_plateau is not None:  # as Keras' callback adds it to History
+        metrics["learning_rate"] = float(seat.engine.model.optimizer.learning_rate)
+    seat.progress.epochs.append(Epoch(number=seat.epoch, metrics=metrics, ended_s=time.time()))
