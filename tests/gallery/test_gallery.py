@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from runner.review.catalog import open_review
 from runner.review.export import export_model
 
 # The cases that are asked for are trained before the first test; all of them take two minutes on two free cores.
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 GALLERY = Path(__file__).parent
 IMAGES = ("residual_cnn", "augmented_cnn", "segmentation", "image_pipeline", "autoencoder", "vector_metric")
@@ -64,26 +65,38 @@ each_case = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module")
-def cases(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Those that some selected test asks for."""
-    found = {item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")}
-    return tuple(case for case in CASES if case in found) or DIVERSE
+WITH_RAY = pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])  # `test_fleets.py` compares the fleets
 
 
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory, cases: tuple[str, ...], tables: None) -> Gallery:
-    """Trains the cases three times, side by side, and loads the exports of one of them."""
+def asked_for(request: pytest.FixtureRequest) -> set[object]:
+    """The cases and fleets of the tests that are selected."""
+    items = [
+        item for item in request.session.items if isinstance(item, pytest.Function) and item.path.samefile(__file__)
+    ]
+    return {value for item in items if hasattr(item, "callspec") for value in item.callspec.params.values()}
+
+
+@pytest.fixture(scope="module")
+def cases(asked_for: set[object]) -> tuple[str, ...]:
+    return tuple(case for case in CASES if case in asked_for) or DIVERSE
+
+
+@pytest.fixture(scope="module")
+def gallery(
+    tmp_path_factory: pytest.TempPathFactory, asked_for: set[object], cases: tuple[str, ...], tables: None
+) -> Gallery:
+    """Trains the cases by `fit` and by each fleet, side by side, and loads the exports of the `local` one."""
     folder, exports = tmp_path_factory.mktemp("fit"), tmp_path_factory.mktemp("exports")
-    places = {kind: Folder(tmp_path_factory.mktemp(kind), warm=True) for kind in ("local", "ray")}
-    with (
-        _python("fit.py", folder, *cases) as plain,
-        places["local"].start("sweep", *_arguments("local", cases)) as local,
-        places["ray"].start("sweep", *_arguments("ray", cases)) as ray,
-    ):
+    kinds = ("local", "ray") if "ray" in asked_for else ("local",)
+    places = {kind: Folder(tmp_path_factory.mktemp(kind), warm=True) for kind in kinds}
+    with _python("fit.py", folder, *cases) as plain, ExitStack() as sweeping:
         try:
-            for running in (local, ray):
-                running.finish(0, timeout_s=600.0)
+            running = [
+                sweeping.enter_context(place.start("sweep", *_arguments(kind, cases))) for kind, place in places.items()
+            ]
+            for sweep in running:
+                sweep.finish(0, timeout_s=600.0)
             assert plain.wait(600.0) == 0
         finally:
             plain.kill()
@@ -118,7 +131,7 @@ def test_every_model_has_its_row(gallery: Gallery) -> None:
     assert _read(gallery.folder / "cases.json") == sorted(CASES)
 
 
-@pytest.mark.parametrize("kind", ["local", "ray"])
+@pytest.mark.parametrize("kind", ["local", WITH_RAY])
 @each_case
 def test_a_sweep_gives_the_epochs_and_weights_of_fit(
     case: str, kind: str, gallery: Gallery, records: dict[str, Record]

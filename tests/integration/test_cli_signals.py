@@ -14,6 +14,8 @@ import pytest
 from command_line import Folder, Tracked, ask_each, read_journal
 from small_journal import ask, eventually
 
+from runner.fleet.ray import auth
+
 ONE_OF_EACH = ("params.learning_rate=0.003", "params.dropout=0")
 SLOW = (pytest.mark.ray, pytest.mark.slow)
 
@@ -132,7 +134,10 @@ def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder:
 
 
 @pytest.mark.ray
-def test_a_killed_driver_leaves_no_process_and_the_next_sweep_removes_its_files(folder: Folder) -> None:
+@pytest.mark.parametrize("by", ["the folder of the next Ray", pytest.param("the next sweep", marks=pytest.mark.slow)])
+def test_a_killed_driver_leaves_no_process_and_its_files_are_removed(
+    by: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     private = {"TMPDIR": tempfile.mkdtemp(dir="/tmp")}  # short: Ray's sockets are below it
     try:
         with folder.start("sweep", "train.epochs=2000", env=private) as running:
@@ -143,7 +148,12 @@ def test_a_killed_driver_leaves_no_process_and_the_next_sweep_removes_its_files(
             _, alive = psutil.wait_procs(family, timeout=10.0)
             assert not alive
         (left,) = Path(private["TMPDIR"]).glob("lsr-*")
-        folder.run("sweep", "params.units=4", *ONE_OF_EACH, "train.epochs=1", env=private)
+        if by == "the next sweep":
+            folder.run("sweep", "params.units=4", *ONE_OF_EACH, "train.epochs=1", env=private)
+        else:
+            monkeypatch.setenv("TMPDIR", private["TMPDIR"])
+            with auth._private_folder():
+                pass
         assert not left.exists()
         assert not list(Path(private["TMPDIR"]).glob("*lsr-*"))
     finally:
