@@ -154,16 +154,12 @@ def open_fleet(
         from runner.fleet.local import LocalFleet
 
         return LocalFleet(slots, fleet.first_turn_timeout_s)
-    from runner.fleet.deadlines import Deadlines
 
     import_ray()
-    from runner.fleet.ray import patches
+    from runner.fleet.deadlines import Deadlines
     from runner.fleet.ray.fleet import RayFleet
 
-    if (problem := patches.warning()) is not None:
-        warn(problem)
-
-    patience = Patience(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
+    deadlines = Deadlines(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
     cpus = sum(machine.cpus for machine in prepared.machines.values())
     return RayFleet(
         slots,

@@ -23,7 +23,7 @@ def main(command: list[str]) -> None:
     _end_with_parent()
     script = Path(command[0])
     sys.argv = command
-    if not sys.flags.safe_path:  # as Python does for the script; it is this file's folder
+    if not sys.flags.safe_path:  # it is this file's folder, whose ray.py is not Ray
         sys.path[0] = str(script.parent)
     if script.parent.name == "dashboard":
         _leave_out_modules()
@@ -38,11 +38,11 @@ def _end_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.environ.get("RAY_RAYLET_PID", str(os.getppid())) != str(os.getppid()):
-            os._exit(1)  # the raylet has ended already
+            os._exit(1)  # it has ended already
 
 
 def _leave_out_modules() -> None:
-    """The dashboard agent imports all modules of the dashboard and then runs those whose packages are installed."""
+    """Hides the dashboard's modules from its agent, which imports all and runs those whose packages are installed."""
     module, _, name = DASHBOARD_MODULES.partition(":")
     utils = importlib.import_module(module)
     if hasattr(utils, name):

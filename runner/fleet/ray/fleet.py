@@ -13,9 +13,9 @@ import ray
 from ray.exceptions import RayError
 
 from runner.fleet.deadlines import Deadlines, answer_by_s
+from runner.fleet.ray import patches
 from runner.fleet.ray.actor import STOP
 from runner.fleet.ray.calls import Call, Lost, gather
-from runner.fleet.ray.patches import warning_about
 from runner.fleet.ray.postmortem import Death, KernelKills, explain
 from runner.fleet.ray.session import RaySession
 from runner.fleet.ray.transfers import fetched, sent
@@ -81,8 +81,8 @@ class RayFleet:
     def __enter__(self) -> Self:
         self._session.__enter__()
         try:
-            if self._session.missing:
-                self._warn(warning_about(self._session.missing))
+            if (problem := patches.warning()) is not None:
+                self._warn(problem)
             self._workers.start(list(self._workers.slots))
         except BaseException:
             self.__exit__()

@@ -1,12 +1,13 @@
-"""Replaces private parts of Ray while it starts and ends, because no option of Ray's does any of it.
+"""Replaces private parts of Ray while it starts and ends, because Ray has no options for these changes.
 
-Source: ray 2.60, `ray/_private/node.py` and `ray/_private/services.py`; tests watch each part.
+Each change is a context manager. Parts that this version of Ray lacks are left out, and `warning` names them.
+
+Source: ray 2.60, `ray/_private/node.py` and `ray/_private/services.py`; tests check each change.
 """
 
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -60,12 +61,12 @@ def warning() -> str | None:
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """Ray starts faster inside, and its agents do not outlive it.
+    """Makes a Ray that starts inside of it start faster, and its agents end with their raylet.
 
-    - It starts no autoscaler, log monitor and dashboard, which are a Python process each, and none of the dashboard's
-      parts of the agent, which itself is needed.
-    - Its agents end with their raylet.
-    - It notices its raylet at once. Unchanged, Ray looks once a second.
+    - Leaves out the autoscaler, the log monitor and the dashboard, each a Python process, and the dashboard's modules
+      in the agent, which Ray needs otherwise.
+    - Starts the agents through `agent`, which ends them with their raylet.
+    - Polls for the raylet at short intervals. Ray polls once a second.
     """
     build = getattr(services, _AGENT_COMMAND.partition(":")[2], None)
     program = str(Path(agent.__file__))
@@ -83,9 +84,9 @@ def lean() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A driver that connects inside does not print what raylets report, a paragraph on each death of a worker.
+    """Keeps a driver that connects inside of it from printing raylets' reports, a paragraph for each worker's death.
 
-    The fleet itself reports why a worker was lost. Ray's option `log_to_driver` is about other texts.
+    The fleet reports deaths itself. Ray's option `log_to_driver` does not affect these reports.
     """
     with _replaced(_PRINT_REPORTS, lambda *_: None):
         yield
@@ -110,24 +111,24 @@ def session_folder() -> Path | None:
 
 
 def control_process() -> Popen[bytes] | None:
-    """The process that holds the state of a Ray which was started here (GCS); None for another's cluster."""
+    """Ray's control process (GCS), which has the state of the cluster; None if Ray was not started here."""
     node = _node()
     found = node.all_processes.get(ray_constants.PROCESS_TYPE_GCS_SERVER, []) if node is not None else []
     return found[0].process if found else None
 
 
 def kill_all() -> None:
-    """Kills all processes of a Ray that was started here."""
+    """Kills all processes of a Ray that was started by this process."""
     node = _node()
     if node is not None:
         _kill(node)
 
 
 def without_drivers_folders() -> AbstractContextManager[None]:
-    """Workers of a Ray that is connected to inside import nothing from the driver's current and script's folders.
+    """Keeps Ray from adding the driver's current folder and script folder to its workers' `sys.path`.
 
-    Ray would put both before Python's own library, where a `json.py` or `runner.py` breaks every worker. In a clone
-    whose package is installed nowhere Ray still does so, because its workers would not find this program otherwise.
+    Ray puts both before Python's standard library, so that a `json.py` or `runner.py` there breaks every worker. If
+    the current folder is a clone of this program, nothing changes, because workers find the program there.
 
     Source: `connect` in Ray's `_private/worker.py`, which omits the folders for jobs with a working directory.
     """
@@ -139,8 +140,8 @@ def without_drivers_folders() -> AbstractContextManager[None]:
 def shut_down() -> None:
     """Disconnects from Ray, and kills all processes of a Ray that was started by this process.
 
-    Unchanged, Ray would send its processes SIGTERM, which they ignore, and wait a second for each. The children of its
-    raylet would end some time after it.
+    Ray sends its processes SIGTERM, which they ignore, and waits a second for each. The children of its raylet end some
+    time after it.
     """
     with _replaced(_KILL_PROCESSES, _kill):
         ray.shutdown()
@@ -169,7 +170,7 @@ def _wait_until_known(gcs_address: str, node_id: str) -> None:
 
 
 def _kill(node: Node, **_: object) -> None:
-    """Kills the processes that were started for this node, and all below them."""
+    """Kills the processes that were started for this node, and their descendants."""
     own = [info.process for infos in node.all_processes.values() for info in infos]
     for process in own:
         process.send_signal(signal.SIGSTOP)  # so that they start nothing while their children are listed
@@ -180,7 +181,7 @@ def _kill(node: Node, **_: object) -> None:
 
 @contextmanager
 def _replaced(part: str, value: object) -> Iterator[None]:
-    """Ray has this value in place of one of `PARTS` inside; a part that this version lacks is left out."""
+    """Replaces an attribute of Ray inside of it; changes nothing if this version of Ray does not have it."""
     owner, name = _owner_of(part), part.replace(":", ".").rpartition(".")[2]
     if owner is None:
         yield
@@ -188,7 +189,7 @@ def _replaced(part: str, value: object) -> Iterator[None]:
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
-        yield ()
+        yield
     finally:
         setattr(owner, name, before)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,7 +25,6 @@ from runner.fleet.ray.patches import (
 )
 
 _POLL_S = 0.1
-_QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
 class RaySession:
@@ -38,26 +36,15 @@ class RaySession:
 
     Args:
         gpus: names of the GPUs that a Ray started here can use, in order; all if empty.
-        address: of a running Ray cluster; "local" starts one on this machine.
         nice: niceness of the workers of a Ray started here, relative to this process.
         meanwhile: called repeatedly while Ray starts; an exception that it raises ends Ray once it has started.
         options: further options of `ray.init`.
-
-    Attributes:
-        missing: private parts of Ray that `patches` replaces and this version does not have.
     """
 
     def __init__(
-        self,
-        gpus: Sequence[str],
-        *,
-        address: str,
-        nice: int = 0,
-        meanwhile: Callable[[], None] = lambda: None,
-        **options: object,
+        self, gpus: Sequence[str], *, nice: int = 0, meanwhile: Callable[[], None] = lambda: None, **options: Any
     ) -> None:
-        self.missing: tuple[str, ...] = ()
-        self._gpus, self._address, self._nice, self._options = gpus, address, nice, options
+        self._gpus, self._nice, self._options = gpus, nice, options
         self._meanwhile = meanwhile
         self._control: Popen[bytes] | None = None
         self._started, self._closing = threading.Event(), threading.Event()
@@ -69,19 +56,17 @@ class RaySession:
         found: Exception | None = None
         try:
             while not self._started.wait(_POLL_S):
-                found = found or self._call_meanwhile()
+                found = found or self._look()
         except BaseException:
             self.__exit__()
             raise
         if found is not None:
             self.__exit__()
             raise found
-        if isinstance(self._error, Exception) and not isinstance(
-            self._error, RunnerError
-        ):  # Ray also raises plain `Exception`
+        if isinstance(self._error, Exception) and not isinstance(self._error, RunnerError):  # Ray raises bare ones, too
             raise FleetError(
-                f"Ray did not start: {self._error}; try again when the machine is less busy, run "
-                "`python -m runner doctor`, or train without Ray: fleet.kind=local"
+                f"Ray did not start: {self._error}; try again when the machine is less busy, see what "
+                "python -m runner doctor says, or train without Ray: fleet.kind=local"
             ) from self._error
         if self._error is not None:
             raise self._error
@@ -91,8 +76,8 @@ class RaySession:
         self._closing.set()
         self._thread.join()
 
-    def _call_meanwhile(self) -> Exception | None:
-        """The exception of `meanwhile`, which waits because Ray can only be ended after it has started."""
+    def _look(self) -> Exception | None:
+        """What `meanwhile` raises: a Ray that is just starting can only be ended once it has."""
         try:
             self._meanwhile()
         except Exception as err:
@@ -109,17 +94,16 @@ class RaySession:
             kill_all()
             raise FleetError(
                 f"Ray's control process (GCS, process {self._control.pid}) has ended, and without it no worker can be "
-                "started or ended; all workers were killed"
+                "started or ended: all workers were killed"
             )
 
     def _run(self) -> None:
-        # Ray's processes inherit the blocked signals, as they inherit from Ray that SIGINT is blocked. If a terminal
-        # closes, or a signal ends a process group or batch job, only the driver reacts, because it needs Ray to end
-        # cleanly.
+        # Ray's processes inherit it, as they inherit from Ray that SIGINT is blocked: of a closed terminal, and of what
+        # ends a whole group or batch job, the driver alone hears. Without them nothing could end cleanly.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
         with ExitStack() as ending:
             try:
-                options = {**_QUIET, **self._options}
+                options = self._options
                 with ExitStack() as starting:
                     if options["address"] == "local":  # another cluster has rules of its own
                         options = {**options, **ending.enter_context(private_cluster(self._nice))}
@@ -140,8 +124,8 @@ class RaySession:
 
 
 @contextmanager
-def _visible(gpus: Sequence[str]) -> Iterator[None]:
-    """Limits a Ray that starts inside of it, and its workers, to these GPUs, numbered from 0 in their order."""
+def _only(gpus: Sequence[str]) -> Iterator[None]:
+    """A Ray that starts meanwhile, and its workers, count these GPUs, the first of them as 0."""
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
