@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -194,24 +195,51 @@ PIPELINES = {
 }
 
 
-@pytest.mark.parametrize("name", PIPELINES)
-def test_a_pipeline_is_continued_where_it_was_or_said_to_be_inexact(name: str, make_trial: Any, tmp_path: Path) -> None:
-    """Epochs of four steps over passes of five batches or nine."""
+@pytest.fixture
+def piped(make_trial: Any, tmp_path: Path) -> Callable[[str], Trial]:
+    """Trials whose epochs of four steps are over passes of five batches or nine."""
+
+    def trial(pipeline: str) -> Trial:
+        path = tmp_path / "pipeline.py"
+        path.write_text(PIPELINE.format(pipeline=pipeline), encoding="utf-8")
+        made: Trial = make_trial(path=path, params={}, epochs=4, steps_per_epoch=4, steps_per_round=3, seed=5)
+        return made
+
+    return trial
+
+
+@pytest.mark.parametrize("name", [name for name, (_, inexact) in PIPELINES.items() if inexact])
+def test_a_pipeline_that_cannot_be_continued_exactly_is_said_to_be_inexact(
+    name: str, piped: Callable[[str], Trial]
+) -> None:
     from runner.worker.worker import Worker
 
     pipeline, inexact = PIPELINES[name]
-    path = tmp_path / "pipeline.py"
-    path.write_text(PIPELINE.format(pipeline=pipeline), encoding="utf-8")
-    trial = make_trial(path=path, params={}, epochs=4, steps_per_epoch=4, steps_per_round=3, seed=5)
-    if inexact:
-        facts = advance(Worker(), Work(trial=trial, round=0)).facts
-        assert facts is not None
-        assert inexact in facts.inexact
-        return
-    whole = Whole(trial, orders(trial, 8))
+    facts = advance(Worker(), Work(trial=piped(pipeline), round=0)).facts
+    assert facts is not None
+    assert inexact in facts.inexact
+
+
+@pytest.mark.parametrize("name", [name for name, (_, inexact) in PIPELINES.items() if not inexact])
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param((7,), id="in the last epoch"),
+        pytest.param((3, None), id="earlier and from the beginning", marks=pytest.mark.slow),
+    ],
+)
+def test_a_pipeline_is_continued_where_it_was(
+    rounds: tuple[int | None, ...], name: str, piped: Callable[[str], Trial], wholes: dict[str, Whole]
+) -> None:
+    from runner.worker.worker import Worker
+
+    if name not in wholes:
+        trial = piped(PIPELINES[name][0])
+        wholes[name] = Whole(trial, orders(trial, 8))
     worker = Worker()
-    for snapshot in (whole.snapshots[6], whole.snapshots[2], None):
-        whole.check_that_it_goes_on(worker, snapshot)
+    for number in rounds:
+        snapshot = None if number is None else wholes[name].snapshots[number - 1]
+        wholes[name].check_that_it_goes_on(worker, snapshot)
 
 
 def test_a_snapshot_of_another_model_is_refused_and_tells_what_differs(make_trial: Any) -> None:
