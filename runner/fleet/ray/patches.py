@@ -86,8 +86,8 @@ def warning_about(missing: Missing) -> str:
     """Warns of parts that this version of Ray does not have."""
     return (
         f"warning: ray {ray.__version__} has no {', '.join(missing)}, which this program replaces; Ray may "
-        "therefore start slowly, print reports, leave processes behind or import modules from the current folder; use a "
-        f"tested version: pip install 'ray{TESTED_RAY}'"
+        "therefore start slowly, print reports, leave processes behind or import modules from the current folder; use "
+        f"a tested version: pip install 'ray{TESTED_RAY}'"
     )
 
 
