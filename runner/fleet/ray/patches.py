@@ -43,8 +43,8 @@ _ANSWER_S = 1.0
 def lean() -> Iterator[Missing]:
     """Makes a Ray that starts inside of it start faster, and its agents end with their raylet.
 
-    - Leaves out the autoscaler, the log monitor and the dashboard, each a Python process, and the dashboard's modules
-      in the agent, which Ray needs otherwise.
+    - Leaves out the autoscaler, the log monitor and the dashboard, each a Python process. Ray cannot run without the
+      dashboard's agent, so only the dashboard's modules in it are left out.
     - Starts the agents through `agent`, which ends them with their raylet.
     - Polls for the raylet at short intervals. Ray polls once a second.
 

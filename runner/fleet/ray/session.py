@@ -1,4 +1,4 @@
-"""Starts and ends Ray in a separate thread, so that no signal interrupts either of them."""
+"""Starts and ends Ray in a separate thread, so that no signal interrupts its start or its end."""
 
 from __future__ import annotations
 
@@ -75,9 +75,8 @@ class RaySession:
         if found is not None:
             self.__exit__()
             raise found
-        if isinstance(self._error, Exception) and not isinstance(
-            self._error, RunnerError
-        ):  # Ray also raises plain `Exception`
+        # Ray also raises plain `Exception`.
+        if isinstance(self._error, Exception) and not isinstance(self._error, RunnerError):
             raise FleetError(
                 f"Ray did not start: {self._error}; try again when the machine is less busy, run "
                 "`python -m runner doctor`, or train without Ray: fleet.kind=local"
