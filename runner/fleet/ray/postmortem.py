@@ -90,8 +90,8 @@ def _cause(err: RayError, stderr: str, kernel: KernelKills | None, limited: bool
     if found := _EXIT.search(stderr):
         return Death(cause=f"its code has ended the process by os._exit, exit code {found[1]}")
     if kernel is not None and (kills := kernel.since_marked()) > 0:
-        ended = f"{kills} process{'es' * (kills > 1)} here since its last turn"
-        return Death(of_memory=True, cause=f"the kernel's out-of-memory killer has ended {ended}")
+        victims = f"{kills} process{'es' * (kills > 1)} here since its last turn"
+        return Death(of_memory=True, cause=f"the kernel's out-of-memory killer has ended {victims}")
     out_of_memory = (*_NO_MEMORY, _NO_STACK) if limited else _NO_MEMORY
     for text in out_of_memory:
         if text in stderr:
