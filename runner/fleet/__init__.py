@@ -1,4 +1,4 @@
-"""Where workers live: `ray` (one actor a slot) or `local` (all in this process). Both are `seams.Fleet`."""
+"""The set of workers: `ray` (one actor a slot) or `local` (all in this process). Both implement `loop.interfaces.Fleet`."""
 
 import os
 
