@@ -1,4 +1,4 @@
-"""The set of workers: `ray` (an actor for each slot) or `local` (this process). Both implement `loop.interfaces.Fleet`."""
+"""The set of workers: `ray` (an actor for each slot) or `local` (this process). Both are `loop.interfaces.Fleet`."""
 
 import os
 
