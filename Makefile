@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui test test-gpu faults bench bench-quick lint format lock clean
+.PHONY: help setup sweep ui check test test-slow test-gpu faults bench bench-quick lint format lock clean
 PYTHON ?= python3
 ARGS ?=
 
@@ -14,8 +14,16 @@ sweep: .venv/.ready  ## Run a sweep, the digits demo by default: make sweep ARGS
 ui: .venv/.ready  ## Review sweeps in the MLflow UI on 127.0.0.1
 	.venv/bin/python -m runner ui $(ARGS)
 
-test: .venv/.ready  ## Run the tests: make test ARGS=tests/unit
-	.venv/bin/python -m pytest $(ARGS)
+check: .venv/.ready  ## Check style, types and the fast tests, in about a minute
+	.venv/bin/ruff check && .venv/bin/ruff format --check
+	.venv/bin/mypy & types=$$!; .venv/bin/python -m pytest tests/unit tests/property --hypothesis-profile few; \
+		tests=$$?; wait $$types && exit $$tests
+
+test: .venv/.ready  ## Run the tests, without those of test-slow and test-gpu: make test ARGS=tests/unit
+	.venv/bin/python -m pytest -m "not slow and not gpu" $(ARGS)
+
+test-slow: .venv/.ready  ## Run the tests that repeat at length what shorter ones guard
+	.venv/bin/python -m pytest -m "slow and not gpu" $(ARGS)
 
 test-gpu: .venv/.ready  ## Run the tests that need an NVIDIA GPU; skips them with the reason elsewhere
 	.venv/bin/python -m pytest tests/gpu -m gpu -n 0 -rs $(ARGS)
@@ -43,7 +51,7 @@ clean:  ## Remove caches and builds; .venv, sweeps/ and mlflow.db stay
 	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-# The stamp is written last, by renaming the mark of an unfinished set-up: where that mark is found, start afresh.
+# The stamp is written last, by renaming the mark of an unfinished set-up: if that mark is found, start again.
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit("Python 3.11 or later is needed, $(PYTHON) is %d.%d; try make setup PYTHON=python3.12" % v if v < (3, 11) else 0)'
 	@if test -e .venv/.unfinished; then rm -rf .venv; fi; mkdir -p .venv && touch .venv/.unfinished

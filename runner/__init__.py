@@ -2,8 +2,8 @@
 
 import sys
 
-# `python -m runner` puts the current folder before Python's own library, where a json.py would break every import:
-# from here on it is last. While Python looks for the module to run, the first argument is "-m".
+# `python -m runner` puts the current folder before Python's own library, so that a json.py there would break every
+# import. From here on it is last. While Python looks for the module to run, the first argument is "-m".
 if getattr(sys, "argv", [])[:1] == ["-m"] and not sys.flags.safe_path:
     sys.path.append(sys.path.pop(0))
 

@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-_NEEDED = ("click", "mlflow", "pydantic", "ray", "rich", "tensorflow", "yaml")
+_NEEDED = ("click", "mlflow", "psutil", "pydantic", "ray", "rich", "tensorflow", "yaml")
 
 
 def main() -> None:

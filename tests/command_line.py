@@ -1,4 +1,8 @@
-"""Runs `python -m runner` as a user does: in a folder of its own, as a process of its own."""
+"""Runs `python -m runner` as a user does: in a folder of its own, as a process of its own.
+
+A warm folder's commands begin with everything imported (`warm.py`), which spares seconds where the start is not the
+point.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from warm import WarmProcess
 
 from runner.journal import JournalReader, SweepRecord, TrialRecord, TurnRow
 
@@ -47,15 +53,23 @@ class Ended:
 class Running:
     """A command that has been started, in a process group of its own as a shell does it."""
 
-    def __init__(self, command: list[str], cwd: Path, env: Mapping[str, str]) -> None:
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  a pipe could fill up and block
+    def __init__(self, arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str], warm: bool) -> None:
+        self._errors = tempfile.NamedTemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  a pipe could fill up and block
         self._began_s = time.monotonic()
         self._lines: list[tuple[float, str]] = []
         self._family: list[psutil.Process] = []
-        self.process = subprocess.Popen(
-            command, cwd=cwd, env=env, text=True, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors, preexec_fn=_heed_hangups,
-        )  # fmt: skip
+        reader, writer = Pipe(duplex=False)
+        self._out = os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
+        reader.close()
+        self.process: subprocess.Popen[bytes] | WarmProcess
+        if warm:
+            self.process = WarmProcess(arguments, cwd, env, writer, Path(self._errors.name))
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "runner", *arguments], cwd=cwd, env=env, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=writer.fileno(), stderr=self._errors, preexec_fn=_heed_hangups,
+            )  # fmt: skip
+        writer.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -73,6 +87,7 @@ class Running:
         self._reader.join(5.0)  # not longer: a process that is left behind may hold stdout open
         self._errors.seek(0)
         rows_s, lines = [seconds for seconds, _ in self._lines], [line for _, line in self._lines]
+        assert self.process.returncode is not None
         ended = Ended(self.process.returncode, "".join(lines), self._errors.read(), rows_s)
         assert code is None or ended.code == code, f"exit code {ended.code}, not {code}:\n{ended.everything[-4000:]}"
         return ended
@@ -91,8 +106,7 @@ class Running:
         self.process.wait()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._out:
             self._lines.append((time.monotonic() - self._began_s, line))
 
 
@@ -112,9 +126,14 @@ def _heed_hangups() -> None:
 
 @dataclass(frozen=True)
 class Folder:
-    """A user's folder: configs, experiments, and what the program writes there."""
+    """A user's folder: configs, experiments, and what the program writes there.
+
+    Args:
+        warm: its commands begin with everything imported.
+    """
 
     path: Path
+    warm: bool = False
 
     def run(self, *arguments: str, code: int | None = 0, env: Mapping[str, str] | None = None) -> Ended:
         """Runs a command to its end; None allows any exit code."""
@@ -124,8 +143,7 @@ class Folder:
     @contextmanager
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
         """Starts a command; what is left of it on leaving is killed."""
-        command = [sys.executable, "-m", "runner", *arguments]
-        running = Running(command, self.path, environment(**(env or {})))
+        running = Running(arguments, self.path, environment(**(env or {})), self.warm)
         try:
             yield running
         finally:
@@ -142,13 +160,13 @@ class Folder:
         return self.path / "mlflow.db"
 
 
-def make_folder(parent: Path) -> Folder:
+def make_folder(parent: Path, warm: bool = False) -> Folder:
     """A folder with the project's configs and experiments in it."""
     for name in ("conf", "experiments"):
         shutil.copytree(REPOSITORY / name, parent / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("json", "random", "mlflow"):  # a user's own files, which no command may take for libraries
         (parent / f"{name}.py").write_text(f"raise ImportError('this is no library: {name}.py')\n", encoding="utf-8")
-    return Folder(parent)
+    return Folder(parent, warm)
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow_tables import TEMPLATE, copy_tables
 
 from runner.records import Allocation, Source, TrainSettings, Trial
 
@@ -24,6 +25,45 @@ def _no_store_of_another_test() -> Iterator[None]:
         import mlflow
 
         mlflow.set_tracking_uri(before)
+
+
+# By their cost: the last files to begin should be short ones, so that no core waits for another.
+LONGEST = (
+    *("contract/test_snapshots.py", "integration/test_cli_signals.py", "contract/test_training_equals_fit.py"),
+    *("contract/test_engines.py", "integration/test_cli_resume.py", "contract/test_fleets.py"),
+    *("contract/test_sharing.py", "integration/test_cli_sweep.py", "integration/test_sync.py"),
+    *("integration/test_tracking.py", "property/test_config_property.py", "integration/test_cli_review.py"),
+    *("gallery/test_gallery.py", "contract/test_pipelines.py", "contract/test_training_rules.py"),
+    *("contract/test_out_of_memory.py", "contract/test_lean_import.py", "contract/test_saving.py"),
+    *("integration/test_cluster.py", "integration/test_faults.py", "integration/test_cli_ui.py"),
+    *("contract/test_preflight.py", "integration/test_moved.py", "integration/test_cli_doctor.py"),
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first."""
+    places = {str(TESTS / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(places)))
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of pytest-xdist have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def tables(shared_folder: Path) -> Iterator[None]:
+    """MLflow's tables are made once, for this process and for commands that start warm."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(TEMPLATE, str(shared_folder / "mlflow-tables.db"))
+        from mlflow.store.db import utils
+
+        patch.setattr(utils, "_initialize_tables", utils._initialize_tables)  # put back at the end
+        copy_tables()
+        yield
 
 
 @pytest.fixture

@@ -187,8 +187,8 @@ class _Composition:
                 continue
             if not is_name or str(option).startswith("/") or config.startswith(".."):
                 self.problems.append(
-                    f"{place}: must be one name in the config folder; got {option!r}; a defaults list has _self_, "
-                    "names and `group: name`; the first line `# @package NAME` of a file names its package"
+                    f"{place}: must be one name in the config folder; got {option!r}; a defaults list has names, "
+                    "_self_ and `group: name`; the first line `# @package NAME` of a file names its package"
                 )
             elif (self.folder.path / f"{config}.yaml").is_file():
                 self.add(config, inner, place)

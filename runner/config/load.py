@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from runner.config.files import Choice, Folder, compose_folder, open_folder, shown_path
 from runner.config.messages import explain
-from runner.config.mlflow_variables import settle_tracking
+from runner.config.mlflow_variables import resolve_tracking
 from runner.config.origins import Key, Origins, Values, merged
 from runner.config.overrides import Setting, apply_settings, parse_settings
 from runner.config.references import resolve
@@ -41,7 +41,7 @@ def load_config(
         overrides: the command line's `key=value` arguments, searches included.
         config_dir: the config folder; None for `conf` in the current folder and, if there is none, the defaults.
         config_name: the primary config's file name within it.
-        environment: the program's, for what MLflow's variables say of the store.
+        environment: the program's, whose MLflow variables may name the store.
 
     Raises:
         ConfigError: listing all problems at once.
@@ -68,7 +68,7 @@ def load_config(
     values, unresolved = resolve(values, origins)
     if unresolved:
         raise ConfigError([*problems, *misfits, *unresolved])
-    settle_tracking(values, environment)
+    resolve_tracking(values, environment)
     if folder is not None:
         _find_experiments(values, folder.path.parent)
     return _checked(values, origins, [*problems, *misfits])

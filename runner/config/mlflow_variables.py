@@ -1,4 +1,4 @@
-"""MLflow's environment variables, which count below the config."""
+"""MLflow's environment variables, which the config overrides."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _URI, _EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 _UNUSED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
 
 
-def settle_tracking(values: dict[str, object], environment: Mapping[str, str]) -> None:
-    """Puts in place of `auto` what the environment says, or else the defaults. Changes `values` in place."""
+def resolve_tracking(values: dict[str, object], environment: Mapping[str, str]) -> None:
+    """Replaces `auto` by what the environment says, or else by the defaults. Changes `values` in place."""
     tracking = values.get("tracking")
     if isinstance(tracking, dict):
         defaults = {"uri": (_URI, DEFAULT_URI), "mlflow_experiment": (_EXPERIMENT, values.get("name"))}
@@ -23,25 +23,25 @@ def settle_tracking(values: dict[str, object], environment: Mapping[str, str]) -
 
 
 def with_credentials(uri: str, environment: Mapping[str, str]) -> str:
-    """A recorded address with the credentials that MLFLOW_TRACKING_URI gives for the same store.
+    """A recorded address with the credentials that MLFLOW_TRACKING_URI has for the same store.
 
     Args:
-        uri: as it is recorded, without credentials.
+        uri: as recorded, without credentials.
         environment: the program's.
     """
     given = environment.get(_URI, "")
     try:
         return given if given and without_credentials(given) == uri else uri
-    except ValueError:  # what is given is no address
+    except ValueError:  # the variable holds no address
         return uri
 
 
 def notes(uri: str, experiment: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """What a person should know of the variables that are set: where they are used, and where they are not.
+    """Says which of the variables that are set are used, and which are not.
 
     Args:
-        uri: `tracking.uri`, settled.
-        experiment: `tracking.mlflow_experiment`, settled.
+        uri: `tracking.uri`, resolved.
+        experiment: `tracking.mlflow_experiment`, resolved.
         environment: the program's.
     """
     used = {_URI: ("tracking.uri", uri), _EXPERIMENT: ("tracking.mlflow_experiment", experiment)}

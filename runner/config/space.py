@@ -92,10 +92,11 @@ def _items(text: str) -> list[object]:
     if problems and not problems[0][1].startswith(NOT_YAML):
         raise ValueError(problems[0][1])
     nodes = root.value if root is not None else []
-    # What YAML takes for a comment, an anchor, a block or a mapping (`a: b`) was meant as text.
+    # What YAML takes for a comment, an anchor, a block or a mapping (`a: b`) was meant as text, `\,` as a comma.
     if (
         problems
-        or re.search(r"[#&|>!\n]|,\s*$", bare)
+        or re.search(r"[#&|>!\n]|\\\W", bare)
+        or text.rstrip().endswith(",")
         or any(isinstance(node, yaml.MappingNode) and text[node.start_mark.index - 1] != "{" for node in nodes)
     ):
         raise ValueError(_QUOTE)

@@ -145,18 +145,18 @@ def open_fleet(
 
     Args:
         prepared: the sweep.
-        slots: the fleet's slots.
-        meanwhile: called while the fleet waits for Ray.
-        warn: shows the user a warning.
+        slots: of the fleet.
+        meanwhile: called while it waits for Ray.
+        warn: shows a warning if Ray lacks a private part that is replaced in the tested versions.
     """
     fleet = prepared.config.fleet
     if fleet.kind == "local":
         from runner.fleet.local import LocalFleet
 
         return LocalFleet(slots, fleet.first_turn_timeout_s)
-    from runner.fleet.deadlines import Deadlines
 
     import_ray()
+    from runner.fleet.deadlines import Deadlines
     from runner.fleet.ray.fleet import RayFleet
 
     deadlines = Deadlines(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)

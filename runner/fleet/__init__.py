@@ -1,8 +1,1 @@
-"""The set of workers: `ray` (an actor for each slot) or `local` (this process). Both are `loop.interfaces.Fleet`."""
-
-import os
-
-# Ray reads these when it is imported. They are undocumented, so tests check their effects: a local cluster listens only
-# on loopback, and Python handles SIGTERM (Ray would print a stack trace and abort).
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
+"""Where workers live: `ray` (one actor a slot) or `local` (all in this process). Both are `seams.Fleet`."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.errors import FleetError, ShareTakenError
 from runner.host.inventory import GpuUse, gpu_use
-from runner.host.processes import start_of, stat_of
+from runner.host.processes import is_running, send, start_of
 
 _END_TIMEOUT_S = 10.0
 
@@ -35,20 +33,8 @@ def wait_until_gone(
         if waited > timeout_s:
             raise FleetError(f"worker process {pid} did not end within {timeout_s:.0f} s after it was killed")
         if waited > timeout_s / 10:  # Ray cannot, if a signal has ended its processes too
-            send(pid, signal.SIGKILL)
+            send(pid, started, signal.SIGKILL)
         sleep(0.01)
-
-
-def send(pid: int, number: signal.Signals) -> None:
-    """Sends a signal to a process that may have ended."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def is_running(pid: int) -> bool:
-    """True for a process that still holds resources. A zombie does not, and its parent may be gone."""
-    stat = stat_of(pid)
-    return bool(stat) and stat[0] != "Z"
 
 
 def wait_until_free(

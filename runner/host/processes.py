@@ -1,42 +1,61 @@
-"""Identity and descendants of processes, read from Linux's /proc; garbage collection of this process."""
+"""Processes of this machine: their identity, state and descendants; and garbage collection in this one."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 
 def start_of(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot, which with its number identifies it; None if there is none."""
-    stat = stat_of(pid)
-    return int(stat[19]) if stat else None
+    """Start time of a process in clock ticks since boot, which with its number identifies it; None if there is none.
 
+    psutil's `create_time` follows the wall clock: if that is set while a sweep runs, a worker that reported its start
+    before would seem to have ended.
 
-def stat_of(pid: int) -> list[str]:
-    """The fields of proc_pid_stat(5) from the third, the state, on; empty if there is no such process."""
+    Source: proc_pid_stat(5), field 22.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return []
-    return stat.rpartition(")")[2].split()
+        return None
+    return int(stat.rpartition(")")[2].split()[19])
 
 
-def descendants(pid: int) -> list[int]:
+def is_running(pid: int) -> bool:
+    """True for a process that still holds resources. A zombie does not, and its parent may be gone."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def send(pid: int, started: int, number: signal.Signals) -> None:
+    """Sends a signal to the process that started then, unless it has ended and another has its number."""
+    if start_of(pid) == started:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
     """All descendants of this process, each after its parent."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(PermissionError):  # another user's, if /proc hides them
-            if stat := stat_of(int(folder.name)):
-                children.setdefault(int(stat[1]), []).append(int(folder.name))
-    found = list(children.get(pid, []))
-    for child in found:
-        found += children.get(child, [])
-    return found
+    with suppress(psutil.NoSuchProcess):
+        return list(psutil.Process(pid).children(recursive=True))
+    return []
 
 
-@contextlib.contextmanager
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Kills processes in this order; skips those that have ended or belong to another user."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process.kill()
+
+
+@contextmanager
 def without_collecting() -> Iterator[None]:
     """Switches garbage collection off in all threads inside of it.
 

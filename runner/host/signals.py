@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from runner.errors import Interrupted
 from runner.host.output import silence
-from runner.host.processes import descendants
+from runner.host.processes import descendants, kill
 
 T = TypeVar("T")
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -110,8 +110,6 @@ def _silence_closed_terminal() -> None:
 
 def _end_at_once(exit_code: int) -> None:
     """Kills all descendants, parents first so that they start no others, and ends this process."""
-    for pid in descendants(os.getpid()):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    kill(descendants(os.getpid()))
     os.write(2, b"stopped at once by a second signal\n")
     os._exit(exit_code)

@@ -1,4 +1,4 @@
-"""The driver's side of the journal."""
+"""Writes a journal: the driver's side, one transaction for each barrier."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ _ENDED: dict[str, Status] = {"complete": "complete", "stop": "stopped", "fail": 
 
 
 class SqliteJournal:
-    """The driver's side: the only writer of everything but the `projection` table.
+    """Writes a sweep's journal: everything except the `projection` table.
 
     Args:
         folder: the sweep's own folder; it must exist.
-        allocations: what each slot's worker is given, recorded with every trial that begins there.
+        allocations: the share of each slot, recorded with every trial that begins there.
         clock: seconds since the epoch.
-        models_stay: a model is there for good once it is committed; else only when all trials have ended.
+        models_stay: a committed model is final; otherwise models become final when all trials have ended.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class SqliteJournal:
         return self._connection
 
     def create(self, sweep: SweepRecord, trials: tuple[Trial, ...]) -> None:
-        """Writes the sweep and all its trials, queued. Once, before the first assignment."""
+        """Creates the tables and adds the sweep with its queued trials; called once, before the first assignment."""
         values = {**asdict(sweep), "versions": json.dumps(dict(sweep.versions), sort_keys=True)}
         row = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
         with self._transaction() as db:
@@ -105,20 +105,20 @@ class SqliteJournal:
             insert_trials(db, trials)
 
     def reopen(self, going_on: Mapping[str, tuple[Trial, int]], decisions: Sequence[Decision] = ()) -> None:
-        """The sweep runs again: some trials have not ended after all. Once, by a new driver.
+        """Lets the sweep and some of its trials run again; called once, by a new driver.
 
-        Their records are replaced, because they may have been given more epochs. A model that they had is theirs no
-        more; MLflow will be sent the one to come. Of turns that are to be repeated the metrics stay, with their
-        timestamps.
+        Replaces the records of these trials, because they may have more epochs now, and removes their models, because
+        MLflow will get new ones. The metrics of turns that are repeated stay, with their timestamps.
 
         Args:
-            going_on: the trials by id, each with how many of its turns count. What was decided after the others is
-                forgotten with them: it is decided again, to the same.
-            decisions: what the user's request decides about them.
+            going_on: the trials by id, each with the number of its turns that count. The others are removed with the
+                decisions that followed them; repeated, they lead to the same decisions.
+            decisions: those that the user's request adds.
         """
         with self._transaction() as db:
             db.execute("UPDATE sweep SET status = 'running', ended_ms = NULL")
-            db.execute("UPDATE barrier SET committed_s = reported_s WHERE committed_s IS NULL")  # no time passed there
+            # The pause counts as no time.
+            db.execute("UPDATE barrier SET committed_s = reported_s WHERE committed_s IS NULL")
             for trial, turns in going_on.values():
                 db.execute("DELETE FROM turn WHERE trial = ? AND round >= ?", (trial.id, turns))
                 db.execute("DELETE FROM decision WHERE trial = ? AND step > ?", (trial.id, steps_taken(db, trial.id)))
@@ -130,14 +130,14 @@ class SqliteJournal:
                 db.execute("DELETE FROM model WHERE trial = ?", (trial.id,))
                 db.execute("UPDATE projection SET model = 0 WHERE trial = ?", (trial.id,))
             insert_decisions(db, decisions)
-            # Whatever end their runs show is no longer true, even if they come to the same one again.
+            # The end that their MLflow runs show no longer holds, even if they end the same way again.
             db.executemany(
                 "UPDATE projection SET status = 'resumed' WHERE trial = ? AND status <> 'running'",
                 [("",), *((trial_id,) for trial_id in going_on)],
             )
 
     def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
-        """Notes that a round begins, and marks the trials that take their slot with it as running there."""
+        """Records that a round begins, and marks trials that begin with it as running in their slots."""
         self._began_s = self._clock()
         seats = {(slot, item.trial.id) for slot, items in work.items() for item in items}
         begun, self._seats = sorted(seats - self._seats), seats
@@ -161,7 +161,7 @@ class SqliteJournal:
         """Records one barrier in one transaction. Model files are on disk before the rows that name them.
 
         Raises:
-            JournalError: the disk is full, say; the journal is as it was before.
+            JournalError: the journal cannot be written, for example because the disk is full; it is unchanged.
         """
         reported_s = self._clock()
         with _writing(self._folder):
@@ -182,7 +182,7 @@ class SqliteJournal:
             insert_decisions(db, joined)
             for trial_id, verdict in verdicts.items():
                 self._apply_verdict(db, trial_id, verdict, reports.get(trial_id), exports.get(trial_id))
-            # A commit's own end is known when it is over: it is written with the next barrier, or at the end.
+            # The time of a commit is known only after it, so that the next barrier or the end records it.
             db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute("INSERT INTO barrier (began_s, reported_s) VALUES (?, ?)", (self._began_s, reported_s))
         self._committed_s = self._clock()
@@ -196,7 +196,7 @@ class SqliteJournal:
             )
 
     def resize(self, slot: int, allocation: Allocation) -> None:
-        """Records that a slot has another share from now on, and the trials that are in it."""
+        """Records a new share of a slot, for the trials in it and those to come."""
         self._allocations[slot] = allocation
         with self._transaction() as db:
             db.execute(
@@ -204,7 +204,7 @@ class SqliteJournal:
             )
 
     def drop_models(self, trial_ids: Sequence[str]) -> None:
-        """Forgets trials' models, and then removes their files: what is named is there, also if this is interrupted."""
+        """Removes the rows of models before their files, so that every named file exists at any moment."""
         if not trial_ids:
             return
         marks = ", ".join("?" * len(trial_ids))
@@ -212,11 +212,11 @@ class SqliteJournal:
             rows = db.execute(f"SELECT file, weights FROM model WHERE trial IN ({marks})", tuple(trial_ids)).fetchall()
             db.execute(f"DELETE FROM model WHERE trial IN ({marks})", tuple(trial_ids))
         for name in (name for row in rows for name in row if name is not None):
-            with suppress(OSError):  # nothing names it any more
+            with suppress(OSError):  # no row names it
                 own_file(self._folder, name).unlink(missing_ok=True)
 
     def end(self, status: SweepStatus) -> None:
-        """Closes the sweep; trials still running or queued take its end as theirs."""
+        """Closes the sweep; trials that still run or wait end with it, as killed."""
         with self._transaction() as db:
             if status == "complete":
                 db.execute("UPDATE model SET final = 1")
@@ -287,7 +287,7 @@ def _writing(folder: Path) -> Iterator[None]:
     except (sqlite3.OperationalError, OSError) as err:
         what = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
         raise JournalError(
-            f"{folder}: the journal cannot be written: {what}; all earlier rounds are in it. Nothing of this one is"
+            f"{folder}: the journal cannot be written: {what}; it has all earlier rounds and nothing of this one"
         ) from err
 
 

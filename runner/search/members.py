@@ -1,4 +1,4 @@
-"""Config and signatures to members: each experiment with its checked parameters, space and training settings."""
+"""Makes members of config and signatures: each experiment with checked parameters, space and training settings."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Member:
     """One experiment of a sweep, checked.
 
     Args:
-        name: the sweep's name where there is only one experiment.
+        name: the sweep's name if there is only one experiment.
         source: its code.
-        params: fixed values over the signatures' defaults; a default that is no literal is left to the function.
+        params: fixed values over the signatures' defaults; the function applies a default that is not a literal.
         data_params: names that `load_data` takes.
         model_params: names that `build_model` takes.
         space: what is searched: `units`, `train.batch_size`, `seed`, or `params.seed` for a parameter named seed.
         points: for the sampler `points`, each trial's values by the same names.
         sampler: how trials are drawn.
         max_trials: most trials of this member; None for no limit.
-        metric: what ranks trials; None for `val_loss` where it is produced, else `loss`.
-        goal: which way the metric is better.
+        metric: what ranks trials; None for `val_loss` if the model produces it, else `loss`.
+        goal: whether higher or lower values of the metric are better.
         train: training settings; a trial's searched ones replace them.
     """
 
@@ -84,13 +84,13 @@ def resolve_members(config: Config) -> tuple[Member, ...]:
         members.append(_member(config, draft, names))
     problems += _mixed_determinism(config, members)
     if problems:
-        # What is wrong at the top is found again with every member.
+        # Every member finds the problems at the top again.
         raise ConfigError(tuple(dict.fromkeys(problems)))
     return tuple(members)
 
 
 def _mixed_determinism(config: Config, members: Sequence[Member]) -> list[str]:
-    """TensorFlow's op determinism is a process', and a process trains trials of several members."""
+    """Refuses differing values: TensorFlow's op determinism is one per process, which trains several members."""
     values = {member.train.deterministic for member in members}
     if len(values) == 1:
         return []
@@ -116,7 +116,7 @@ def _drafts(config: Config) -> list[_Draft]:
             problems.update(dict.fromkeys(import_problems(source, here=config.fleet.address is None)))
             drafts.append(_Draft(name=name, scope=scope, config=member, source=source, signature=signature))
         except ConfigError as err:
-            # A missing file is the config's error, anything else the file's own.
+            # The config is to blame for a missing file, the file for anything else.
             missing = f"{member.experiment}: no"
             problems.update({f"{place}: {text}" if text.startswith(missing) else text: None for text in err.problems})
         except (OSError, ValueError) as err:
@@ -163,7 +163,7 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
 
 
 def _check_once(config: Config, draft: _Draft, names: Names) -> None:
-    """In one place of the config a name is either fixed or searched, and points stand alone."""
+    """Within one section of the config a name is either fixed or searched, and points exclude a space."""
     places: list[tuple[Key, Point, Point, Sequence[Point]]] = [
         ((), config.params, config.search.space, config.search.points)
     ]
@@ -208,7 +208,7 @@ def _refuse_secrets(
     points: Sequence[Point],
     problems: list[str],
 ) -> None:
-    """Parameters are recorded, so a text with a name like `api_key`, or that looks like a secret, is none."""
+    """Refuses text under a name like `api_key`, or that looks like a secret, because parameters are recorded."""
     values = [*params.items(), *(item for point in points for item in point.items())]
     values += [(name, value) for name, found in space.items() if isinstance(found, Choice) for value in found.values]
     for name, value in dict.fromkeys((name, value) for name, value in values if isinstance(value, str) and value):
@@ -218,11 +218,11 @@ def _refuse_secrets(
         shape = None if is_secret_name(bare) else secret_shape(value)
         what = "is named like a secret" if is_secret_name(bare) else f"looks like {shape}" if shape else None
         if what is not None:
-            told = (
+            message = (
                 f"{config.origins.place(*draft.scope, 'params', bare)}: {what}, and parameters are "
                 "recorded in the journal and in MLflow; let the experiment read it from the environment"
             )
-            problems.append(told if shape else f"{told}, or rename it")
+            problems.append(message if shape else f"{message}, or rename it")
 
 
 def _sampler(
@@ -234,7 +234,7 @@ def _sampler(
     place = config.origins.place(*(draft.scope if own.sampler else ()), "search", "sampler")
     continuous = [name for name, dimension in space.items() if not isinstance(dimension, Choice)]
     if own.sampler is None and own_search and (wanted == "points") != bool(points):
-        # The sweep's sampler was meant for the sweep's search, which this member replaces.
+        # The sweep's sampler is for the sweep's search, which this member replaces.
         wanted = "auto"
     if points:
         if wanted not in ("auto", "points"):

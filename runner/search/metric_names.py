@@ -1,4 +1,4 @@
-"""Names of metrics: which way is better, and whether an experiment can produce them at all."""
+"""Names of metrics: whether higher is better, and whether an experiment can produce them at all."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _BETTER_LOW = (
 
 
 def infer_goal(metric: str) -> Goal | None:
-    """Whether a metric is better high or low, where it is one of Keras' own.
+    """Whether to maximize or minimize one of Keras' own metrics.
 
     Args:
         metric: a name as in `History`: `val_` and an output's name may come before it, a number after it, and a
             component's index after that (`f1_score/0`).
 
     Returns:
-        None for a name Keras does not know.
+        None for a name that Keras does not know.
     """
     name = re.sub(r"_\d+$", "", base_name(metric))
     if name.startswith("r2"):
@@ -43,7 +43,7 @@ def infer_goal(metric: str) -> Goal | None:
 
 
 def resolved_mode(mode: Mode, monitor: str) -> Mode:
-    """`min` or `max` for a monitor; `auto` stays where the metric's name does not tell, as in Keras an error."""
+    """`min` or `max` for a monitor; `auto` stays if its name does not decide, an error as in Keras."""
     goal = infer_goal(monitor)
     if mode != "auto" or goal is None:
         return mode
@@ -63,7 +63,7 @@ def closest_produced(metric: str, texts: Iterable[str]) -> str | None:
         texts: the experiment's files, valid Python.
 
     Returns:
-        The name that was probably meant; None where the source mentions the metric, or nothing like it.
+        The name that was probably meant; None if the source mentions the metric, or nothing like it.
     """
     name = base_name(metric)
     mentioned = {"loss"} | {found for text in texts for found in _mentioned(text)}

@@ -1,4 +1,4 @@
-"""Members to trials: grid, random or listed points. Pure: the same config gives the same trials in the same order."""
+"""Proposes the trials of members: grid, random or listed points. The same config gives the same trials in order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def propose_trials(members: Sequence[Member], config: Config) -> tuple[Trial, ..
     """Every trial of a sweep, member by member, in the order of its dimensions with the last varying fastest.
 
     Raises:
-        ConfigError: where there would be more trials than allowed.
+        ConfigError: there would be more trials than allowed.
     """
     problems = [problem for member in members for problem in _too_many(member, config)]
     if problems:
@@ -89,7 +89,7 @@ def _without_repetition(finite: Mapping[str, tuple[object, ...]], count: int, se
 
 
 def _at(finite: Mapping[str, tuple[object, ...]], number: int) -> Point:
-    """The grid's point of that number, in the grid's order."""
+    """The point at an index of the grid."""
     point: dict[str, object] = {}
     for name in reversed(list(finite)):
         values = finite[name]
@@ -99,7 +99,7 @@ def _at(finite: Mapping[str, tuple[object, ...]], number: int) -> Point:
 
 
 def _drawn(space: Mapping[str, Dimension], count: int, seed: int) -> list[Point]:
-    import optuna  # takes half a second, and only random sampling needs it
+    import optuna  # here, because it takes half a second and only random sampling needs it
 
     distributions: dict[str, object] = {
         # An index, because Optuna's categories cannot be lists.

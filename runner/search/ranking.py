@@ -1,4 +1,4 @@
-"""How a member's trials are trained and ranked: its own settings over those of the sweep, with metrics checked."""
+"""Resolves how a member's trials are trained and ranked: its own settings override the sweep's, metrics are checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.search.metric_names import closest_produced, infer_goal, resolved_mo
 def ranking(
     config: Config, scope: Key, member: MemberConfig, texts: Sequence[str], problems: list[str]
 ) -> tuple[str | None, Goal]:
-    """The metric that ranks a member's trials, and which way it is better."""
+    """The metric that ranks a member's trials, and whether to maximize or minimize it."""
     own = member.search
     place = scope if own.metric is not None else ()
     metric = own.metric if own.metric is not None else config.search.metric
@@ -38,7 +38,7 @@ def ranking(
 def training(
     config: Config, scope: Key, member: MemberConfig, texts: Sequence[str], problems: list[str]
 ) -> TrainSettings:
-    """A member's training settings; the monitors' modes are decided here."""
+    """A member's training settings, with the monitors' modes resolved."""
     values = merged(config.train.model_dump(), member.train.model_dump(exclude_unset=True))
     if values["steps_per_round"] == "auto":
         values["steps_per_round"] = None

@@ -1,4 +1,4 @@
-"""Verdicts at the barrier, as pure functions of what the rules remember of a trial's epochs.
+"""Verdicts at the barrier, as pure functions of what the rules remember about a trial's epochs.
 
 Source of the two rules' semantics: keras 3.15, `callbacks/early_stopping.py` and `callbacks/reduce_lr_on_plateau.py`.
 """
@@ -40,7 +40,7 @@ class Stopping:
     stop: bool = False
 
     def after(self, rule: EarlyStopping, metrics: Metrics) -> Stopping:
-        """The same after one more epoch."""
+        """The state after one more epoch."""
         epoch, value = self.epochs, metrics.get(rule.monitor)
         seen = replace(self, epochs=epoch + 1)
         if value is None or epoch < rule.start_from_epoch:
@@ -59,8 +59,8 @@ class Plateau:
     """What the reduction of the learning rate remembers.
 
     Args:
-        wait: epochs since the last improvement, reduction, or end of a rest.
-        cooldown: epochs that it still rests.
+        wait: epochs since the last improvement, reduction, or end of a cooldown.
+        cooldown: epochs left before it may reduce again.
         new_rate: to be set after the last epoch; None to leave the rate.
     """
 
@@ -70,7 +70,7 @@ class Plateau:
     new_rate: float | None = None
 
     def after(self, rule: ReduceLROnPlateau, metrics: Metrics) -> Plateau:
-        """The same after one more epoch."""
+        """The state after one more epoch."""
         value, better = metrics.get(rule.monitor), Better(rule.mode, rule.min_delta)
         if value is None:
             return replace(self, new_rate=None)
@@ -86,13 +86,13 @@ class Plateau:
 
 @dataclass(frozen=True, slots=True)
 class RuleState:
-    """What the rules remember of a trial's epochs so far: all that its next verdict needs of its past."""
+    """What the rules remember about a trial's epochs so far: all of the past that its next verdict needs."""
 
     stopping: Stopping = field(default_factory=Stopping)
     plateau: Plateau = field(default_factory=Plateau)
 
     def after(self, train: TrainSettings, metrics: Metrics) -> RuleState:
-        """The same after one more epoch."""
+        """The state after one more epoch."""
         stopping, plateau = train.early_stopping, train.reduce_lr_on_plateau
         return RuleState(
             self.stopping.after(stopping, metrics) if stopping is not None else self.stopping,
@@ -101,11 +101,11 @@ class RuleState:
 
 
 def judge(train: TrainSettings, before: RuleState, report: Report) -> tuple[Verdict, RuleState]:
-    """What becomes of a trial after a turn, and what the rules remember then.
+    """Decides what happens to a trial after a turn, and updates what the rules remember.
 
     Args:
         train: the trial's rules.
-        before: what they remember of the epochs before this turn's.
+        before: what they remember about the epochs before this turn's.
         report: the turn.
     """
     earlier = state = before  # without the last epoch, and with it
@@ -131,7 +131,7 @@ def _verdict(train: TrainSettings, earlier: RuleState, state: RuleState, report:
 
 
 def _diverged(train: TrainSettings, earlier: RuleState, report: Report) -> Verdict:
-    """The last weights are lost: the trial has no model, unless best ones were kept after an earlier epoch."""
+    """Ends a trial whose last weights are useless: it has no model, unless it kept the best of an earlier epoch."""
     reason = f"{DIVERGED} loss is {report.running.get('loss')} after step {report.step}"
     best = earlier.stopping.best_epoch
     restores = train.early_stopping is not None and train.early_stopping.restore_best and best is not None

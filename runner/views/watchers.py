@@ -1,4 +1,4 @@
-"""Who follows a sweep: a terminal, or nobody. The use cases speak to them and never print."""
+"""Watchers of a sweep, which the use cases speak to instead of printing: a terminal, or none."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Silent:
 
 
 class _Unseen:
-    """Keeps the progress up to date; nobody looks."""
+    """Updates the progress without showing it."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

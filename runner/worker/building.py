@@ -32,16 +32,16 @@ def build_model(experiment: Experiment, trial: Trial, feed: Feed) -> Built:
         Exception: whatever the experiment's code raises, and TypeError or ValueError for what `fit` could not train.
     """
     names = private.automatic_names()
-    model = made(experiment, trial, feed.splits)
+    model = new_model(experiment, trial, feed.splits)
     if not isinstance(feed, ArrayFeed) or model.run_eagerly or not is_plain_keras(model):
         return Built(model, feed)
     if private.symbolic_build(model, feed.spec()):
         return Built(model, feed)
     private.set_automatic_names(names)  # the model may be half built; its trace shows the error
-    return Built(made(experiment, trial, feed.splits), feed)
+    return Built(new_model(experiment, trial, feed.splits), feed)
 
 
-def traced(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[], T]) -> T:
+def trace_model(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[], T]) -> T:
     """Returns what `trace` returns.
 
     Raises:
@@ -51,21 +51,21 @@ def traced(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[],
     try:
         return trace()
     except Exception as err:
-        shortage = None if is_out_of_memory(err) else _shortage(experiment, trial, feed)
-        if shortage is None:
+        out_of_memory = None if is_out_of_memory(err) else _memory_error(experiment, trial, feed)
+        if out_of_memory is None:
             raise
-        raise shortage from err
+        raise out_of_memory from err
 
 
-def _shortage(experiment: Experiment, trial: Trial, feed: Feed) -> Exception | None:
+def _memory_error(experiment: Experiment, trial: Trial, feed: Feed) -> Exception | None:
     try:
-        private.symbolic_build(made(experiment, trial, feed.splits), feed.spec())
+        private.symbolic_build(new_model(experiment, trial, feed.splits), feed.spec())
     except Exception as err:  # the trace has reported any other error
         return err if is_out_of_memory(err) else None
     return None
 
 
-def made(experiment: Experiment, trial: Trial, splits: Collection[str]) -> keras.Model:
+def new_model(experiment: Experiment, trial: Trial, splits: Collection[str]) -> keras.Model:
     """Calls the experiment's `build_model` and checks that the model can train on data with these splits.
 
     Raises:

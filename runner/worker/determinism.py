@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 import tensorflow as tf
 
 from runner.worker import private
-from runner.worker.said import text_of
+from runner.worker.error_text import text_of
 
 _REFUSALS = ("determinis", "Determinis")
 # They draw from a state of their own, and TensorFlow does not register them as stateful.

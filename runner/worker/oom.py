@@ -10,8 +10,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from runner.worker.error_text import text_of
 from runner.worker.memory import gpu_limit_and_free_mib
-from runner.worker.said import text_of
 
 _MIB = 1024 * 1024
 # TensorFlow has one error for all exhausted resources, such as open files and disks. Only its text names memory.

@@ -13,7 +13,7 @@ import numpy as np
 
 from runner.records import Epoch, Snapshot, Trial
 from runner.worker import private, snapshot, variables
-from runner.worker.building import build_model, traced
+from runner.worker.building import build_model, trace_model
 from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals, RandomState
@@ -75,10 +75,10 @@ class Seat:
             if resident is not None:
                 check_text(built.model, resident.data.train)
             tracing = time.perf_counter()
-            self.engine = traced(experiment, trial, self.feed, lambda: engines.fitting(built, trial))
+            self.engine = trace_model(experiment, trial, self.feed, lambda: engines.engine_for(built, trial))
             self.trace_s = time.perf_counter() - tracing
             self._state: State | None = read(built.model)
-            self._examine(built.model)
+            self.examine(built.model)
         if self.engine.model is built.model:
             self.engine.occupant, self._state = self, None
         self.seat_s = time.perf_counter() - began
@@ -102,9 +102,11 @@ class Seat:
         if self.engine.occupant is self:
             self.engine.occupant = None
 
-    def examine(self) -> None:
-        """Determines the facts again, from the model with the variables that it has by now."""
-        self._examine(self.engine.model)
+    def examine(self, model: keras.Model) -> None:
+        """Determines the facts, from a model with the variables that it has by now."""
+        if self._resident is not None:
+            check_labels(model, self._resident.data.train)
+        self.facts = replace(facts_of(model, self.feed, self.engine.program), outside=self._experiment.outside)
 
     def keep_best(self) -> None:
         """Keeps the present weights as the best ones, with those that only validation creates."""
@@ -182,8 +184,3 @@ class Seat:
             return ArrayFeed(self._resident, self.trial.train, self.trial.seed)
         data = self._experiment.load_data(self.trial)
         return StreamFeed(data, self.trial.train, self.trial.seed, self._experiment.shared_parts)
-
-    def _examine(self, model: keras.Model) -> None:
-        if self._resident is not None:
-            check_labels(model, self._resident.data.train)
-        self.facts = replace(facts_of(model, self.feed, self.engine.program), outside=self._experiment.outside)

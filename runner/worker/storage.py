@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runner.errors import DISK_ERRNOS
+from runner.worker.error_text import text_of
 from runner.worker.oom import chain_of
-from runner.worker.said import text_of
 
 # TensorFlow, HDF5 and sqlite have errors of their own, which only their texts identify.
 _WORDS = re.compile(

@@ -147,7 +147,7 @@ def _steps(seat: Seat, count: int) -> Logs:
     step = seat.progress.step
     logs = _as_arrays(seat.engine.program.run(seat.feed.place, step, count))
     if step == 0 and seat.engine.model.run_eagerly:  # an eager model has its variables only now
-        seat.examine()
+        seat.examine(seat.engine.model)
     return logs
 
 

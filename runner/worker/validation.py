@@ -14,8 +14,8 @@ from runner.records import Facts, Signature, Tensor
 from runner.worker import private
 from runner.worker.data.arrays import Arrays, ArraySplit
 from runner.worker.data.feeds import Feed
+from runner.worker.error_text import text_of
 from runner.worker.programs.base import Program
-from runner.worker.said import text_of
 
 
 def check_model(model: object, splits: Collection[str]) -> None:

@@ -16,10 +16,11 @@ from runner.data import Data
 from runner.errors import Interrupted
 from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
 from runner.worker import memory, missing, oom, training
-from runner.worker.building import made
+from runner.worker.building import new_model
 from runner.worker.data.arrays import ArrayData, array_data, is_stream
 from runner.worker.data.feeds import DataError, Resident
 from runner.worker.determinism import advice, set_determinism
+from runner.worker.error_text import in_one_line, place_of
 from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals
 from runner.worker.limits import Limits, initialise
@@ -27,7 +28,6 @@ from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.model_files import export
 from runner.worker.printed import Output, Streams
 from runner.worker.programs.engine import Engines
-from runner.worker.said import in_one_line, place_of
 from runner.worker.seat import Seat
 from runner.worker.storage import is_out_of_space
 
@@ -88,9 +88,8 @@ class Worker:
         A turn that `stop` interrupts has no answer. Nor has a turn that would follow one that ran out of memory,
         because the process may be unusable.
         """
-        staying = {
-            item.trial.id for item in work if item.round > 0
-        }  # a trial that begins has no seat yet; an old one with its id must go
+        # A trial in its first round has no seat yet: one that has its id was another's.
+        staying = {item.trial.id for item in work if item.round > 0}
         for trial_id in self._seats.keys() - staying:
             self._seats.pop(trial_id).leave()
         kept = {item.trial.data_key for item in work}
@@ -106,7 +105,7 @@ class Worker:
         return answers
 
     def stop(self) -> None:
-        """Interrupts the present turn after its present call, and all later turns. Signal handlers may call it."""
+        """Interrupts the turn that runs, after its present call, and all later ones. Signal handlers may call this."""
         self._stopping = True
 
     def snapshot(self, trials: Sequence[Trial], folder: Path | None = None) -> dict[str, Snapshot | Failure]:
@@ -232,7 +231,7 @@ class Worker:
         set_determinism(trial.train.deterministic)
         experiment = self._experiment(trial)
         with Globals(trial.seed, experiment.settings).active():
-            made(experiment, trial, splits=())
+            new_model(experiment, trial, splits=())
 
     def _new_seat(self, trial: Trial, loaded: ArrayData | None) -> Seat:
         set_determinism(trial.train.deterministic)

@@ -28,7 +28,7 @@ from runner.fleet.ray import transfers
 from runner.fleet.ray.calls import Call, Lost, gather
 from runner.fleet.ray.fleet import RayFleet
 from runner.fleet.ray.postmortem import Death
-from runner.host.endings import is_running
+from runner.host.processes import is_running
 from runner.host.signals import StopSignals
 from runner.journal import JournalReader, SqliteJournal, SweepRecord, TrialRecord, staging_folder
 from runner.journal.snapshots import SnapshotStore
@@ -61,7 +61,7 @@ def local_fleet() -> Iterator[LocalFleet]:
         yield fleet
 
 
-@pytest.fixture(params=["ray", "local"])
+@pytest.fixture(params=[pytest.param("ray", marks=pytest.mark.ray), "local"])
 def fleet(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(f"{request.param}_fleet")
 

@@ -52,6 +52,7 @@ def trials(make_trial: Any, tmp_path: Path) -> Any:
     return made
 
 
+@pytest.mark.ray
 def test_a_trial_beyond_its_limit_goes_on_under_a_larger_one_and_one_beyond_that_fails(
     trials: Any, ray_fleet: RayFleet, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def group() -> Iterator[Path]:
         time.sleep(0.05)
 
 
+@pytest.mark.ray
 def test_a_worker_that_the_kernel_ends_for_its_memory_is_out_of_memory(
     trials: Any, ray_fleet: RayFleet, request: pytest.FixtureRequest
 ) -> None:

@@ -174,11 +174,18 @@ KINDS = ("without_labels", "of_batches", "of_doubles", "of_a_column", "of_a_fram
 NO_DATA = "\n\ndef load_data(case):\n    raise RuntimeError('its first step is traced, without data')\n"
 
 
-def test_a_model_is_rebuilt_from_its_source_and_weights_without_this_program(make_trial: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("coded", "kinds"),
+    [(CODED[:1], KINDS[-1:]), pytest.param(CODED[1:], KINDS[:-1], marks=pytest.mark.slow)],
+    ids=["two models", "the others"],
+)
+def test_a_model_is_rebuilt_from_its_source_and_weights_without_this_program(
+    coded: tuple[str, ...], kinds: tuple[str, ...], make_trial: Any, tmp_path: Path
+) -> None:
     folders = []
     (tmp_path / "eager.py").write_text(EAGER, encoding="utf-8")
-    trials = {case: make_trial(case, epochs=1) for case in CODED}
-    for kind in KINDS:
+    trials = {case: make_trial(case, epochs=1) for case in coded}
+    for kind in kinds:
         args = {"path": tmp_path / "eager.py", "params": {"kind": kind}}
         trials[f"eager_{kind}"] = make_trial(epochs=1, batch_size=16, **args)
     for case, trial in trials.items():

@@ -33,6 +33,7 @@ from runner.records import Allocation, Checked, Failure
 from runner.testing import FakeFleet
 from runner.worker import startup
 
+pytestmark = pytest.mark.ray
 ray = ray_workers.ray
 NAMES = ("3", "1")  # as CUDA_VISIBLE_DEVICES may have them
 LARGE, SMALL = 24_256, 12_256

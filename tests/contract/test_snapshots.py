@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +74,42 @@ class Whole:
         assert weights(worker, self.trial) == self.weights
 
 
+@pytest.fixture(scope="module")
+def wholes() -> dict[str, Whole]:
+    """By case the run that two tests of it compare with."""
+    return {}
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_a_restored_trial_gives_the_same_numbers_from_an_epochs_end_and_from_its_middle(
-    case: str, make_trial: Any
+@pytest.mark.parametrize(
+    "step", [pytest.param(5, id="its middle"), pytest.param(3, id="an epoch's end", marks=pytest.mark.slow)]
+)
+def test_a_restored_trial_gives_the_same_numbers_from(
+    step: int, case: str, make_trial: Any, wholes: dict[str, Whole]
 ) -> None:
-    """Rounds of two steps in epochs of three: restored after 5 steps, and after 3."""
+    """Rounds of two steps in epochs of three."""
+    from runner.worker.worker import Worker
+
+    if case not in wholes:
+        trial = make_trial(case, epochs=2, steps_per_round=2, seed=3)
+        rate = {} if case == "lr_schedule" else {"learning_rate": 0.02}
+        wholes[case] = Whole(trial, orders(trial, 4, keep_best=True, **rate))
+    whole = wholes[case]
+    assert [snapshot.step for snapshot in whole.snapshots] == [2, 3, 5, 6]
+    whole.check_that_it_goes_on(Worker(), whole.snapshots[[2, 3, 5, 6].index(step)])
+
+
+@pytest.mark.parametrize("case", ["dropout_mlp", "dataset_input", "custom_train_step"])
+def test_a_worker_restores_a_trial_a_second_time_from_an_epochs_end(
+    case: str, make_trial: Any, wholes: dict[str, Whole]
+) -> None:
     from runner.worker.worker import Worker
 
     trial = make_trial(case, epochs=2, steps_per_round=2, seed=3)
-    rate = {} if case == "lr_schedule" else {"learning_rate": 0.02}
-    whole = Whole(trial, orders(trial, 4, keep_best=True, **rate))
-    assert [snapshot.step for snapshot in whole.snapshots] == [2, 3, 5, 6]
+    whole = wholes.get(case) or Whole(trial, orders(trial, 4, keep_best=True, learning_rate=0.02))
     worker = Worker()
-    whole.check_that_it_goes_on(worker, whole.snapshots[2])
-    whole.check_that_it_goes_on(worker, whole.snapshots[1])
+    for snapshot in whole.snapshots[2:0:-1]:
+        whole.check_that_it_goes_on(worker, snapshot)
 
 
 def test_every_model_has_its_row() -> None:
@@ -101,12 +124,13 @@ def test_every_model_has_its_row() -> None:
     ids=["within its epoch", "within its second epoch", "between two epochs"],
 )
 def test_an_interrupted_turn_is_finished_by_the_worker_that_takes_it_over(
-    epochs_in_turn: int, step: int, make_trial: Any
+    epochs_in_turn: int, step: int, make_trial: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Epochs of three steps, three turns; the second is interrupted."""
     from runner.worker import training
     from runner.worker.worker import Worker
 
+    monkeypatch.setattr("runner.worker.seat._LONGEST_S", math.inf)  # on a busy machine the first turn takes longer
     length = 3 * epochs_in_turn
     trial = make_trial("dropout_mlp", epochs=3 * epochs_in_turn, epochs_per_round=epochs_in_turn, seed=3)
     whole = Whole(trial, orders(trial, 3, keep_best=True, learning_rate=0.02))

@@ -1,4 +1,4 @@
-"""Plain Keras: `python fit.py FOLDER` trains every case by `fit` and writes what came of it to FOLDER."""
+"""Plain Keras: `python fit.py FOLDER [CASE ...]` trains those cases, or all, by `fit` and writes what came of it."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def train(case: str, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     folder, found = Path(sys.argv[1]), {}
+    (folder / "cases.json").write_text(json.dumps(sorted(CASES)))
     for case in sys.argv[2:] or CASES:
         began = time.process_time()
         try:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from command_line import REPOSITORY, Folder, Record, environment, read_journal
 from runner.review.catalog import open_review
 from runner.review.export import export_model
 
-pytestmark = pytest.mark.timeout(900)  # all cases are trained before the first test; two minutes on two free cores
+# The cases that are asked for are trained before the first test; all of them take two minutes on two free cores.
+pytestmark = pytest.mark.timeout(900)
 
 GALLERY = Path(__file__).parent
 IMAGES = ("residual_cnn", "augmented_cnn", "segmentation", "image_pipeline", "autoencoder", "vector_metric")
@@ -30,10 +32,11 @@ STYLES = (
     *("python_batches", "generated", "quantiles"),
 )
 CASES = (*IMAGES, *SEQUENCES, *TABLES, *GENERATIVE, *STYLES)
+# Tried in every run, each unlike the others: a pipeline, texts, columns of a table, two optimizers, no graph, Python.
+DIVERSE = ("image_pipeline", "text_vectorization", "dict_of_series", "adversaries", "eager_branches", "generated")
 # Those of which it cannot be promised that a repetition gives the same, and what the reason speaks of.
 INEXACT = {"eager_branches": "not examined", "python_batches": "Python", "generated": "Python"}
 SETTINGS = (
-    "params.case=" + ",".join(CASES),
     *("seed=3", "train.epochs=2", "train.batch_size=32", "train.shuffle=false", "train.compile=graph"),
     *("search.metric=loss", "resources.num_cpus=1", "tracking.uri=sqlite:///mlflow.db"),
 )
@@ -57,19 +60,43 @@ class Gallery:
     loaded: dict[str, Any]
 
 
+each_case = pytest.mark.parametrize(
+    "case", [case if case in DIVERSE else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
+
+
+WITH_RAY = pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])  # `test_fleets.py` compares the fleets
+
+
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    """Trains all cases three times, side by side, and loads the exports of one of them."""
+def asked_for(request: pytest.FixtureRequest) -> set[object]:
+    """The cases and fleets of the tests that are selected."""
+    items = [
+        item for item in request.session.items if isinstance(item, pytest.Function) and item.path.samefile(__file__)
+    ]
+    return {value for item in items if hasattr(item, "callspec") for value in item.callspec.params.values()}
+
+
+@pytest.fixture(scope="module")
+def cases(asked_for: set[object]) -> tuple[str, ...]:
+    return tuple(case for case in CASES if case in asked_for) or DIVERSE
+
+
+@pytest.fixture(scope="module")
+def gallery(
+    tmp_path_factory: pytest.TempPathFactory, asked_for: set[object], cases: tuple[str, ...], tables: None
+) -> Gallery:
+    """Trains the cases by `fit` and by each fleet, side by side, and loads the exports of the `local` one."""
     folder, exports = tmp_path_factory.mktemp("fit"), tmp_path_factory.mktemp("exports")
-    places = {kind: Folder(tmp_path_factory.mktemp(kind)) for kind in ("local", "ray")}
-    with (
-        _python("fit.py", folder) as plain,
-        places["local"].start("sweep", *_arguments("local")) as local,
-        places["ray"].start("sweep", *_arguments("ray")) as ray,
-    ):
+    kinds = ("local", "ray") if "ray" in asked_for else ("local",)
+    places = {kind: Folder(tmp_path_factory.mktemp(kind), warm=True) for kind in kinds}
+    with _python("fit.py", folder, *cases) as plain, ExitStack() as sweeping:
         try:
-            for running in (local, ray):
-                running.finish(0, timeout_s=600.0)
+            running = [
+                sweeping.enter_context(place.start("sweep", *_arguments(kind, cases))) for kind, place in places.items()
+            ]
+            for sweep in running:
+                sweep.finish(0, timeout_s=600.0)
             assert plain.wait(600.0) == 0
         finally:
             plain.kill()
@@ -82,18 +109,17 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
     return Gallery(folder, _read(folder / "fit.json"), sweeps, exports, _read(exports / "load.json"))
 
 
-def _arguments(kind: str) -> tuple[str, ...]:
-    return str(GALLERY / "experiment.py"), f"fleet.kind={kind}", *SETTINGS
+def _arguments(kind: str, cases: tuple[str, ...]) -> tuple[str, ...]:
+    return str(GALLERY / "experiment.py"), f"fleet.kind={kind}", "params.case=" + ",".join(cases), *SETTINGS
 
 
-def _python(script: str, folder: Path) -> subprocess.Popen[bytes]:
+def _python(script: str, folder: Path, *cases: str) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([str(REPOSITORY), str(GALLERY)])
-    return subprocess.Popen([sys.executable, GALLERY / script, folder], env=environment(PYTHONPATH=path))
+    return subprocess.Popen([sys.executable, GALLERY / script, folder, *cases], env=environment(PYTHONPATH=path))
 
 
-def _read(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +128,11 @@ def records(gallery: Gallery) -> dict[str, Record]:
 
 
 def test_every_model_has_its_row(gallery: Gallery) -> None:
-    assert sorted(gallery.fits) == sorted(CASES)
+    assert _read(gallery.folder / "cases.json") == sorted(CASES)
 
 
-@pytest.mark.parametrize("kind", ["local", "ray"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", ["local", WITH_RAY])
+@each_case
 def test_a_sweep_gives_the_epochs_and_weights_of_fit(
     case: str, kind: str, gallery: Gallery, records: dict[str, Record]
 ) -> None:
@@ -121,7 +147,7 @@ def test_a_sweep_gives_the_epochs_and_weights_of_fit(
     _compare_weights(gallery.folders[kind] / trial.weights, gallery.folder / f"{case}.npz")
 
 
-@pytest.mark.parametrize("case", CASES)
+@each_case
 def test_an_export_evaluates_in_plain_keras_as_the_table_says(
     case: str, gallery: Gallery, records: dict[str, Record]
 ) -> None:
@@ -133,7 +159,7 @@ def test_an_export_evaluates_in_plain_keras_as_the_table_says(
     assert {name: float(np.mean(value)) for name, value in loaded.items()} == expected
 
 
-@pytest.mark.parametrize("case", CASES)
+@each_case
 def test_what_may_not_come_again_is_tagged(case: str, records: dict[str, Record]) -> None:
     facts = _trial(records["local"], case).facts
     assert facts is not None

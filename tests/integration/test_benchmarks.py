@@ -1,4 +1,4 @@
-"""Each part of the benchmark still measures what it names: run short."""
+"""Each part of the benchmark still measures what it names: run short, and the parts that train only on request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def test_every_part_is_tried_here() -> None:
     assert set(PARTS) == set(benchmarks.cases.PARTS)
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(
+    "name", [name if name == "control" else pytest.param(name, marks=pytest.mark.slow) for name in PARTS]
+)
 def test_a_part_measures_what_it_names(name: str) -> None:
     part, expected = PARTS[name]
     numbers = part.measure("short")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from command_line import Folder
 
 
+@pytest.mark.ray
 def test_doctor_looks_at_every_part_and_leaves_nothing_behind(folder: Folder) -> None:
     with ThreadPoolExecutor() as pool:
         sound = pool.submit(folder.run, "doctor", "--json")

@@ -144,5 +144,5 @@ def test_a_python_without_the_packages_says_what_to_run(tmp_path: Path, present:
     result = subprocess.run(bare, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert advice in result.stderr
-    assert "lacks click, mlflow, pydantic, ray, rich, tensorflow, yaml" in result.stderr
+    assert "lacks click, mlflow, psutil, pydantic, ray, rich, tensorflow, yaml" in result.stderr
     assert "Traceback" not in result.stderr

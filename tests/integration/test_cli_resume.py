@@ -43,7 +43,7 @@ def outcome(folder: Folder) -> tuple[Any, ...]:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    folder = make_folder(tmp_path_factory.mktemp("undisturbed"))
+    folder = make_folder(tmp_path_factory.mktemp("undisturbed"), warm=True)
     folder.run(*SWEEP)
     return folder
 

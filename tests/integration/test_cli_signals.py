@@ -14,6 +14,11 @@ import pytest
 from command_line import Folder, Tracked, ask_each, read_journal
 from small_journal import ask, eventually
 
+from runner.fleet.ray import auth
+
+ONE_OF_EACH = ("params.learning_rate=0.003", "params.dropout=0")
+SLOW = (pytest.mark.ray, pytest.mark.slow)
+
 
 def members_of_group(group: int) -> list[int]:
     return [process.pid for process in psutil.process_iter() if _group(process.pid) == group]
@@ -39,19 +44,20 @@ def has_runs(folder: Folder) -> bool:
 @pytest.mark.parametrize(
     ("number", "send", "fleet"),
     [
-        (signal.SIGINT, os.killpg, "ray"),  # as a terminal does
-        (signal.SIGINT, os.kill, "local"),
-        (signal.SIGTERM, send_to_all, "ray"),
-        (signal.SIGHUP, os.killpg, "ray"),
+        pytest.param(signal.SIGINT, os.killpg, "ray", id="Ctrl-C", marks=pytest.mark.ray),  # as a terminal does
+        pytest.param(signal.SIGINT, os.kill, "local", id="SIGINT"),
+        pytest.param(signal.SIGTERM, send_to_all, "local", id="end of a batch job"),
+        pytest.param(signal.SIGHUP, os.killpg, "local", id="closed terminal"),
+        pytest.param(signal.SIGTERM, send_to_all, "ray", id="end of a batch job with Ray", marks=SLOW),
+        pytest.param(signal.SIGHUP, os.killpg, "ray", id="closed terminal with Ray", marks=SLOW),
     ],
-    ids=["Ctrl-C", "SIGINT", "end of a batch job", "closed terminal"],
 )
 def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, send: object, fleet: str) -> None:
     with folder.start("sweep", "train.epochs=2000", f"fleet.kind={fleet}") as running:
         running.read_until("000 round 3 ")
         eventually(lambda: has_runs(folder), within_s=60.0)  # MLflow's store is new, and is being made
         family = running.descendants()
-        if fleet == "local":
+        if send is os.kill:
             assert f"in use by process {running.process.pid}" in folder.run("sync", code=2).err
         began = time.monotonic()
         send(running.process.pid, number)  # type: ignore[operator]
@@ -86,6 +92,7 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
         assert len(rows) >= 3
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize(("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)])
 def test_a_signal_while_workers_start_leaves_nothing(folder: Folder, number: int, send: object) -> None:
     with folder.start("sweep") as running:
@@ -102,6 +109,7 @@ def test_a_signal_while_workers_start_leaves_nothing(folder: Folder, number: int
     assert not folder.store.exists()
 
 
+@pytest.mark.ray
 def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder: Folder) -> None:
     arguments = ("train.epochs=20", "train.steps_per_epoch=20000", "train.batch_size=1", "params.units=32")
     with folder.start("sweep", *arguments, "params.dropout=0", "params.learning_rate=0.001,0.002") as running:
@@ -125,7 +133,11 @@ def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder:
     assert read_journal(sweep).sweep.status == "running", "as after a power cut: `resume` goes on"
 
 
-def test_a_killed_driver_leaves_no_process_and_the_next_sweep_removes_its_files(folder: Folder) -> None:
+@pytest.mark.ray
+@pytest.mark.parametrize("by", ["the folder of the next Ray", pytest.param("the next sweep", marks=pytest.mark.slow)])
+def test_a_killed_driver_leaves_no_process_and_its_files_are_removed(
+    by: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     private = {"TMPDIR": tempfile.mkdtemp(dir="/tmp")}  # short: Ray's sockets are below it
     try:
         with folder.start("sweep", "train.epochs=2000", env=private) as running:
@@ -136,7 +148,12 @@ def test_a_killed_driver_leaves_no_process_and_the_next_sweep_removes_its_files(
             _, alive = psutil.wait_procs(family, timeout=10.0)
             assert not alive
         (left,) = Path(private["TMPDIR"]).glob("lsr-*")
-        folder.run("sweep", "train.epochs=1", env=private)
+        if by == "the next sweep":
+            folder.run("sweep", "params.units=4", *ONE_OF_EACH, "train.epochs=1", env=private)
+        else:
+            monkeypatch.setenv("TMPDIR", private["TMPDIR"])
+            with auth._private_folder():
+                pass
         assert not left.exists()
         assert not list(Path(private["TMPDIR"]).glob("*lsr-*"))
     finally:

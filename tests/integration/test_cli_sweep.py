@@ -11,6 +11,7 @@ import pytest
 from command_line import Ended, Folder, Record, Tracked, make_folder, read_journal
 
 EPOCHS, STEPS = 12, 45
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_the_local_fleet_gives_the_same_numbers(record: Record, folder: Folder) 
 
 @pytest.fixture(scope="module")
 def three_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Record]:
-    folder = make_folder(tmp_path_factory.mktemp("three"))
+    folder = make_folder(tmp_path_factory.mktemp("three"), warm=True)
     ended = folder.run("sweep", "experiment=three_models")
     (sweep,) = folder.sweeps
     return ended, read_journal(sweep)
@@ -172,7 +173,7 @@ def build_model(units: int = 4, note: str = "") -> keras.Model:
 
 @pytest.fixture(scope="module")
 def picky(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, Ended, Record]:
-    folder = Folder(tmp_path_factory.mktemp("picky"))
+    folder = Folder(tmp_path_factory.mktemp("picky"), warm=True)
     (folder.path / "picky.py").write_text(PICKY, encoding="utf-8")
     settings = ["params.scale=1.0,2.0", "params.units=13,4,8", "train.epochs=2", "params.note=a"]
     ended = folder.run("sweep", "picky.py", *settings, code=3, env={"PICKY_TOKEN": TOKEN})
@@ -252,7 +253,7 @@ def build_model(units: int = 4) -> keras.Model:
 @pytest.mark.parametrize("debug", [(), ("--debug",)], ids=["plain", "debug"])
 def test_a_model_that_is_not_compiled_starts_nothing(tmp_path: Path, debug: tuple[str, ...]) -> None:
     (tmp_path / "bare.py").write_text(NOT_COMPILED, encoding="utf-8")
-    folder = Folder(tmp_path)
+    folder = Folder(tmp_path, warm=True)
     ended = folder.run("sweep", *debug, "bare.py", "params.units=2,4", "fleet.kind=local", code=2)
     assert "bare.py: build_model or its first step failed with units=2: " in ended.err
     assert "compile" in ended.err

@@ -18,8 +18,9 @@ from runner.errors import FleetError
 from runner.fleet.ray.auth import private_cluster
 from runner.fleet.ray.cluster import survey
 from runner.fleet.ray.patches import lean
-from runner.host.endings import is_running
+from runner.host.processes import is_running
 
+pytestmark = pytest.mark.ray
 EXPERIMENT = """
 import keras, numpy as np
 from widths import WIDTH
@@ -76,7 +77,7 @@ def train(folder: Folder, *settings: str) -> Record:
 def test_a_sweep_on_two_nodes_gives_the_numbers_of_this_machine_and_leaves_nothing_there(
     nodes: Nodes, tmp_path: Path
 ) -> None:
-    folders = [make_folder(tmp_path / name) for name in ("here", "there")]
+    folders = [make_folder(tmp_path / name, warm=True) for name in ("here", "there")]
     there = train(folders[1], f"fleet.address={nodes.address}")
     assert {trial.status for trial in there.trials.values()} == {"complete"}
     assert len({trial.allocation.node for trial in there.trials.values() if trial.allocation}) == 2

@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_workers_start(disk: Path
     (disk / "a.py").write_text("def load_data(): ...\ndef build_model(): ...\n", encoding="utf-8")
     remount(disk, "ro")
     began_s = time.monotonic()
-    ended = Folder(disk).run("sweep", "a.py", code=2)
+    ended = Folder(disk, warm=True).run("sweep", "a.py", code=2)
     assert time.monotonic() - began_s < 10.0
     assert f"{disk}: not writable" in ended.err
     assert "Traceback" not in ended.everything
@@ -179,7 +179,7 @@ def build_model(units: int = 300_000) -> keras.Model:
 def test_a_sweep_that_does_not_fit_on_its_disk_is_refused_before_training(disk: Path, tmp_path: Path) -> None:
     (disk / "tiny.py").write_text(TINY, encoding="utf-8")
     settings = ("fleet.kind=local", "train.epochs=2", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
-    folder = Folder(disk)
+    folder = Folder(disk, warm=True)
     ended = folder.run("sweep", "tiny.py", *settings, code=2)
     assert "MiB free in sweeps/; not even the snapshots fit; free room there" in ended.err
     assert "Traceback" not in ended.everything

@@ -145,7 +145,7 @@ def test_a_store_that_stays_down_leaves_a_problem_that_names_the_command(tmp_pat
 
 
 def test_the_command_sends_a_sweep_unless_another_process_writes_it(tmp_path: Path):
-    project, store = Folder(tmp_path), tmp_path / "other.db"
+    project, store = Folder(tmp_path, warm=True), tmp_path / "other.db"
     (tmp_path / "sweeps").mkdir()
     folder = ended_sweep(tmp_path / "sweeps" / "s", f"sqlite:///{tmp_path}/home.db")
     with locked(folder):
@@ -158,6 +158,7 @@ def test_the_command_sends_a_sweep_unless_another_process_writes_it(tmp_path: Pa
     assert not (tmp_path / "home.db").exists()
 
 
+@pytest.mark.slow  # a server starts twice; `test_store_errors.py` has one that loses answers
 def test_a_server_that_is_killed_in_the_middle_and_comes_back_has_every_row_once(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     store, port, warnings = tmp_path / "mlflow.db", free_port(), []
@@ -227,10 +228,10 @@ def test_a_store_locked_for_longer_than_mlflow_waits_costs_nothing_and_loses_not
 
 def test_two_sweeps_that_begin_on_one_new_store_at_once_both_arrive(tmp_path: Path):
     store = tmp_path / "new" / "mlflow.db"
-    folders = [ended_sweep(tmp_path / f"s{number}", f"sqlite:///{store}") for number in range(3)]
+    folders = [ended_sweep(tmp_path / f"s{number}", f"sqlite:///{store}") for number in range(2)]
     running = [subprocess.Popen([sys.executable, "-c", SYNC, str(folder)], cwd=tmp_path) for folder in folders]
-    assert [process.wait(120) for process in running] == [0, 0, 0]
-    assert counts(store)["metrics"] == 3 * (104 + 2 * OF_MODEL)
+    assert [process.wait(120) for process in running] == [0, 0]
+    assert counts(store)["metrics"] == 2 * (104 + 2 * OF_MODEL)
     assert ask(store, "SELECT count(*) FROM experiments WHERE name = 'tiny trials'") == [(1,)]
 
 

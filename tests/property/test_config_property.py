@@ -24,8 +24,8 @@ def load_data(noise: float = 0.0): ...
 def build_model(units: int = 64, rate: float = 1e-3, act: str | None = None, shape: list[int] = [1], seed=0): ...
 """
 THOROUGH = settings.get_current_profile_name() == "thorough"
-EXAMPLES = settings.default.max_examples if THOROUGH else 50
-QUICK = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings.default.max_examples if THOROUGH else settings.default.max_examples // 2
+QUICK = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 pytestmark = pytest.mark.timeout(1800 if THOROUGH else 300)
 MOST_S = 2.0  # of one input
 
@@ -128,7 +128,7 @@ def _check(experiment: str | None, overrides: list[str]) -> float:
     return time.process_time() - began_s
 
 
-@settings(QUICK, max_examples=max(EXAMPLES, 150))
+@settings(QUICK, max_examples=EXAMPLES if THOROUGH else 3 * EXAMPLES)
 @given(experiment=st.sampled_from(["a.py", "a.py", None, "b", ""]), overrides=st.lists(ARGUMENTS, max_size=4))
 def test_any_command_line_is_a_config_or_a_config_error(experiment: str | None, overrides: list[str]) -> None:
     Path("conf/config.yaml").unlink(missing_ok=True)

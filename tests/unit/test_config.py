@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from runner import records
 from runner.config import Config, config_to_yaml, hints, load_config
 from runner.config.files import Folder, compose_folder
 from runner.config.mlflow_variables import notes, with_credentials
-from runner.config.schema import EarlyStopping, ReduceLROnPlateau, default_values
+from runner.config.schema import EarlyStopping, ReduceLROnPlateau, Train, default_values
 from runner.errors import ConfigError
 from runner.search.members import resolve_members
 
@@ -287,6 +288,44 @@ def test_further_groups_can_be_chosen(project: Path) -> None:
     assert load("train=fast", "train.epochs=2").train.epochs == 2
 
 
+@pytest.mark.parametrize("override", ["train=fast,slow", "train=../fast", "train=/etc/fast", "train=1.5"])
+def test_a_choice_is_the_name_of_one_file(project: Path, override: str) -> None:
+    write(project, "conf/train/fast.yaml", "epochs: 1\n")
+    assert f"command line: {override}: " in problems(override)
+
+
+def test_defaults_lists_lead_to_further_files_and_the_later_one_wins(project: Path) -> None:
+    write(project, "conf/config.yaml", "defaults: [experiment: small, optional train: nowhere]\ntrain: {epochs: 3}\n")
+    write(
+        project, "conf/experiment/small.yaml", "# @package _global_\ndefaults: [base, /train: [fast, big]]\nseed: 1\n"
+    )
+    write(project, "conf/experiment/base.yaml", "# @package _global_\nexperiment: a.py\nseed: 2\ntrain: {epochs: 9}\n")
+    write(project, "conf/train/fast.yaml", "epochs: 1\nbatch_size: 8\n")
+    write(project, "conf/train/big.yaml", "batch_size: 64\n")
+    write(project, "conf/rules/stop.yaml", "# @package train.early_stopping\npatience: 7\n")
+    config = load("+rules=stop")
+    assert (config.experiment, config.seed) == ("a.py", 1)
+    assert (config.train.epochs, config.train.batch_size) == (3, 64)
+    assert config.train.early_stopping is not None
+    assert config.train.early_stopping.patience == 7
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("override experiment: small", "`group: name`"),
+        ("experiment@train: small", "`# @package NAME`"),
+        ("experiment: '${name}'", "must be one name in the config folder"),
+        ("3", "a defaults list has names"),
+        ("config", "conf/config.yaml:2: defaults: config.yaml is named twice, or leads back to itself"),
+    ],
+)
+def test_what_a_defaults_list_cannot_hold_is_refused_with_what_to_write(project: Path, item: str, told: str) -> None:
+    write(project, "conf/config.yaml", f"defaults:\n  - {item}\n")
+    assert problems().startswith("conf/config.yaml:2: defaults: ")
+    assert told in problems()
+
+
 @pytest.mark.parametrize("name", ["plain", "odd 'folder' é"])
 def test_a_written_config_loads_equal(project: Path, name: str) -> None:
     config = load(
@@ -321,7 +360,11 @@ def test_every_shipped_experiment_loads_and_opens_with_its_command(file: Path, m
     assert file.read_text().splitlines()[1].startswith(f"# runner sweep experiment={file.stem}")
 
 
-def test_schema_and_records_have_the_same_rules() -> None:
+def test_schema_and_records_have_the_same_settings() -> None:
+    decided_by_the_driver = {"steps_per_round", "epochs_per_round", "compile"}
+    settings = records.TrainSettings.of({**Train().model_dump(), "steps_per_round": None})
+    assert replace(settings, compile="graph") == records.TrainSettings()
+    assert {field.name for field in fields(settings)} ^ set(Train.model_fields) <= decided_by_the_driver
     assert records.EarlyStopping(**EarlyStopping().model_dump()) == records.EarlyStopping()
     assert records.ReduceLROnPlateau(**ReduceLROnPlateau().model_dump()) == records.ReduceLROnPlateau()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import shlex
@@ -24,7 +25,7 @@ from runner.search.members import resolve_members
 from runner.search.proposals import propose_trials
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 README, CONFIGURATION, EXPERIMENTS, ARCHITECTURE = (
     (ROOT / name).read_text(encoding="utf-8")
     for name in ("README.md", "docs/configuration.md", "docs/experiments.md", "docs/architecture.md")
@@ -199,6 +200,13 @@ def anchors(file: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_every_module_that_a_page_names_is_there() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`((?:\w+/)+\w+\.py)`", page.read_text(encoding="utf-8")):
+            is_there = any((folder / name).is_file() for folder in (ROOT, ROOT / "runner"))
+            assert is_there or name == "best/rebuild.py", f"{page.name}: {name}"
+
+
 def test_the_loop_is_quoted_as_it_is() -> None:
     source = inspect.getsource(lockstep.run)
     (loop,) = blocks(ARCHITECTURE, "python")
@@ -209,3 +217,24 @@ def test_the_readme_tells_the_package_what_it_is() -> None:
     assert isinstance(cli, click.Group)
     for word in ("Ray", "MLflow", "lockstep", "make sweep", "make test"):
         assert word in README.split("## What you see")[0]
+
+
+def messages(page: str) -> list[str]:
+    """What a page quotes of the program: in the first cells of its tables, and in indented lines."""
+    cells = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ")]
+    indented = [line.strip() for line in page.splitlines() if line.startswith("    ")]
+    return [quoted for cell in cells for quoted in re.findall("`([^`]+)`", cell)] + indented
+
+
+def test_the_messages_of_the_troubleshooting_page_are_those_of_the_code() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "runner").rglob("*.py")]
+    texts = "\0".join(
+        node.value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    quoted = messages((ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"))
+    assert len(quoted) > 30
+    parts = [part.strip() for message in quoted for part in message.split("…")]
+    assert [part for part in parts if part not in texts] == []

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from command_line import environment
 
 from runner.config import load_config
 from runner.errors import ConfigError
@@ -21,7 +20,6 @@ from runner.search.members import resolve_members
 from runner.worker.imports import Neighbours, free_name, is_installed, outside_of
 
 FUNCTIONS = "def load_data(): ...\ndef build_model(units: int = 4): ...\n"
-SHADOWS = ("json", "random", "logging", "re", "typing", "dataclasses", "pathlib", "click", "ray", "mlflow", "keras")
 
 
 @pytest.fixture
@@ -163,29 +161,3 @@ def test_installed_is_what_pip_or_python_has_put_there(tmp_path: Path) -> None:
     assert is_installed(Path(yaml.__file__))
     assert is_installed(Path(subprocess.__file__))
     assert not is_installed(tmp_path / "common" / "layers.py")
-
-
-@pytest.mark.parametrize("start", [["-m", "runner"], ["-P", "-c", "from runner.__main__ import main; main()"]])
-def test_files_named_like_modules_of_python_and_libraries_break_no_command(project: Path, start: list[str]) -> None:
-    for name in SHADOWS:
-        (project / f"{name}.py").write_text(f"raise ImportError('{name}.py of the user')\n", encoding="utf-8")
-    (project / "exp.py").write_text(FUNCTIONS, encoding="utf-8")
-    ended = subprocess.run(
-        [sys.executable, *start, "sweep", "exp.py", "params.unit=1"],
-        cwd=project, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 2, ended.stderr
-    assert "params.unit: the experiment has no such parameter; did you mean units?" in ended.stderr
-
-
-@pytest.mark.parametrize("start", [["-m", "runner"], ["-P", "-c", "from runner.__main__ import main; main()"]])
-def test_code_in_the_current_folder_is_found_however_the_program_is_started(project: Path, start: list[str]) -> None:
-    (project / "common").mkdir()
-    (project / "experiments").mkdir()
-    (project / "experiments" / "exp.py").write_text(f"import common\n{FUNCTIONS}", encoding="utf-8")
-    ended = subprocess.run(
-        [sys.executable, *start, "sweep", "experiments/exp.py", "params.unit=1"],
-        cwd=project, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "params.unit" in ended.stderr
-    assert "common" not in ended.stderr

@@ -73,6 +73,11 @@ def test_the_trials_seed_and_a_parameter_named_seed_are_two_things() -> None:
     assert [(trial.seed, trial.params["seed"]) for trial in found] == [(1, 3), (1, 4), (2, 3), (2, 4)]
 
 
+def test_a_fixed_parameter_named_seed_has_its_own_type() -> None:
+    (trial,) = trials("seed=1", "params.seed=-3")
+    assert (trial.seed, trial.params["seed"]) == (1, -3)
+
+
 def test_a_continuous_dimension_makes_the_search_random_and_repeatable() -> None:
     asked = ("params.learning_rate=loguniform(1e-4,1e-1)", "params.units=1,2", "seed=3")
     found = trials(*asked)

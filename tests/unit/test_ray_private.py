@@ -1,32 +1,32 @@
-"""What is changed in Ray's own code while it starts: put back afterwards; what Ray lacks is left out and reported."""
+"""Private parts of Ray that are replaced while it starts: restored afterwards, and named in a warning if missing."""
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 import tomllib
-from contextlib import ExitStack
 from pathlib import Path
+from pkgutil import resolve_name
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
-from runner.fleet.ray import patches, session  # sets Ray's environment, so it comes before Ray
-from runner.fleet.ray.fleet import RayFleet
+from runner.fleet.ray import patches  # sets Ray's environment, so it comes before Ray
 
 import ray  # isort: skip
-from ray._private import services, utils, worker  # isort: skip
-from ray._private.node import Node  # isort: skip
+import ray.dashboard.utils  # isort: skip
+from ray._private import utils, worker  # isort: skip
 from ray.job_config import JobConfig  # isort: skip
 
-REPLACED = [(Node, name) for name in patches._UNUSED_PROCESSES]
-REPLACED += [(services, patches._AGENTS_PYTHON), (utils, "get_dashboard_dependency_error"), (services, "get_node")]
+LEAN = (*patches._UNUSED_PROCESSES, patches._AGENT_COMMAND, patches._FIND_NODE, patches._DASHBOARD_ERROR)
+CHANGED = [(resolve_name(part.rpartition(".")[0]), part.rpartition(".")[2]) for part in LEAN if "Node." in part]
+CHANGED += [(resolve_name(part.partition(":")[0]), part.partition(":")[2]) for part in LEAN if "Node." not in part]
 
 
-@pytest.mark.parametrize(("owner", "name"), REPLACED, ids=[name for _, name in REPLACED])
+@pytest.mark.parametrize(("owner", "name"), CHANGED, ids=[name for _, name in CHANGED])
 def test_a_change_lasts_as_long_as_ray_starts(owner: object, name: str) -> None:
     before = getattr(owner, name)
     with patches.lean():
@@ -41,51 +41,30 @@ def test_raylets_reports_are_not_printed() -> None:
     assert worker.listen_error_messages is before
 
 
-def test_parts_that_a_version_of_ray_lacks_are_left_out_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    for owner, name in REPLACED:
+def test_what_a_version_of_ray_lacks_is_left_out_and_named_in_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner, name in CHANGED:
         monkeypatch.delattr(owner, name)
-    with patches.lean() as missing:
-        assert not [name for owner, name in REPLACED if hasattr(owner, name)]
-    assert [part.rpartition(".")[2] for part in missing] == [name for _, name in REPLACED]
+    with patches.lean():
+        assert not [name for owner, name in CHANGED if hasattr(owner, name)]
+    warning = patches.warning()
+    assert warning is not None
+    assert f"Ray {ray.__version__} lacks " in warning
+    assert f"pip install 'ray{patches.TESTED}'" in warning
+    assert {part for part in patches.PARTS if part.replace(":", ".") in warning} == set(LEAN)
 
 
-def test_this_version_of_ray_has_all_parts() -> None:
-    changes = (patches.lean(), patches.quiet(), patches.reachable(True), patches.without_drivers_folders())
-    with ExitStack() as changed:
-        assert [part for change in changes for part in changed.enter_context(change)] == []
+def test_a_module_of_ray_that_is_gone_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray.dashboard.utils", None)
+    warning = patches.warning()
+    assert warning is not None
+    assert "lacks ray.dashboard.utils.get_all_modules, which" in warning
 
 
-def test_a_fleet_warns_once_of_parts_that_ray_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(worker, "listen_error_messages")
-    monkeypatch.delattr(Node, "kill_all_processes")
-    monkeypatch.setattr(session.ray, "init", lambda **_: None)
-    monkeypatch.setattr(session, "shut_down", lambda: None)
-    warnings: list[str] = []
-    with RayFleet((), address=None, cpus=1, warn=warnings.append):
-        pass
-    (warning,) = warnings
-    parts = "ray._private.worker.listen_error_messages, ray._private.node.Node.kill_all_processes"
-    assert warning.startswith(f"warning: ray {ray.__version__} has no {parts}, which this program replaces; ")
-    assert warning.endswith(f"pip install 'ray{patches.TESTED_RAY}'")
-    assert "\n" not in warning
-
-
-def test_a_fleet_says_nothing_if_ray_has_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session.ray, "init", lambda **_: None)
-    monkeypatch.setattr(session, "shut_down", lambda: None)
-    warnings: list[str] = []
-    with RayFleet((), address=None, cpus=1, warn=warnings.append):
-        pass
-    assert not warnings
-
-
-def test_the_tested_versions_are_those_that_the_package_requires() -> None:
-    root = Path(__file__).parents[2]
-    dependencies = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    assert f"ray{patches.TESTED_RAY}" in dependencies
-    pin = re.search(r"^ray==(\S+)", (root / "requirements.lock").read_text(encoding="utf-8"), re.MULTILINE)
-    assert pin is not None
-    assert pin[1] in SpecifierSet(patches.TESTED_RAY)
+def test_the_ray_that_is_installed_has_every_part_and_is_a_tested_version() -> None:
+    assert patches.warning() is None
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"ray{patches.TESTED}" in project["dependencies"]
+    assert Version(ray.__version__) in SpecifierSet(patches.TESTED)
 
 
 def test_ray_takes_itself_for_one_without_a_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +95,7 @@ def test_a_raylet_is_looked_for_and_then_ray_asks(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(patches, "time", SimpleNamespace(monotonic=time.monotonic, sleep=slept.append))
     monkeypatch.setattr(ray._raylet, "GcsClient", server)
     monkeypatch.setattr(patches, "_GET_NODE", lambda address, node: f"{node} at {address}")
-    assert patches._get_node("127.0.0.1:1", "ff") == "ff at 127.0.0.1:1"
+    assert patches._find_node("127.0.0.1:1", "ff") == "ff at 127.0.0.1:1"
     assert len(slept) == (1 if server is Server else 0)
 
 

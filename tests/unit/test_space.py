@@ -7,7 +7,7 @@ import re
 import pytest
 
 from runner.config.overrides import parse_settings
-from runner.config.space import Choice, Dimension, Uniform, dimension_of
+from runner.config.space import Choice, Dimension, Uniform, dimension_of, parse_value
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,60 @@ def test_a_written_search_is_read(written: object, dimension: Dimension) -> None
 def test_a_wrong_search_says_what_is_allowed(written: object, told: str) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
         dimension_of(written)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("-3", -3),
+        ("TRUE", True),
+        ("null", None),
+        ("", ""),
+        ("two words", "two words"),
+        ("é", "é"),
+        ("2020-01-01", "2020-01-01"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("'1e-4'", "1e-4"),
+        ('"a, b"', "a, b"),
+        ("{a: [1, x], b: {c: 2.5}}", {"a": [1, "x"], "b": {"c": 2.5}}),
+        ("${name}-${seed}", "${name}-${seed}"),
+        ("'a', \"b, c\"", Choice(("a", "b, c"))),
+        ("[1], [2, 3]", Choice(([1], [2, 3]))),
+        ("${name}, x", Choice(("${name}", "x"))),
+    ],
+)
+def test_a_value_is_read_as_yaml(text: str, value: object) -> None:
+    assert parse_value(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("run #3", "put quotes around a value with special characters"),
+        ("note: x", "put quotes around a value with special characters"),
+        ("&a 1", "put quotes around a value with special characters"),
+        ("a\nb", "put quotes around a value with special characters"),
+        ("[1", "put quotes around a value with special characters"),
+        ("1]", "put quotes around a value with special characters"),
+        (r"a\, b", "put quotes around a value with special characters"),
+        ("1,", "put quotes around a value with special characters"),
+        ("%x", "put quotes around a value with special characters"),
+        ("f(x", "put quotes around text with brackets"),
+        ("[choice(1, 2)]", "cannot be nested"),
+        ("no", "YAML reads no as true or false"),
+        ("010", "YAML reads 010 in base 8 or 60"),
+        ("!!python/name:os.system x", "the tag !!python/name:os.system is not allowed"),
+        ('"\\0"', "control characters are not allowed"),
+        ("{a: 1, a: 2}", "a: given twice"),
+        ("{_target_: x}", "_target_ is not supported"),
+        ("9" * 5000, "cannot be read as int"),
+        ("1e999", "inf is not a finite number"),
+    ],
+)
+def test_a_value_that_yaml_would_change_is_refused(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        parse_value(text)
 
 
 def test_the_command_line_reads_the_same_grammar() -> None:

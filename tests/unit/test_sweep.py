@@ -39,7 +39,7 @@ def test_when_mlflow_is_imported(
     done: list[str] = []
 
     @contextmanager
-    def fleet(*_: Any) -> Iterator[None]:
+    def fleet(prepared: Any, slots: Any, *_: Any) -> Iterator[None]:
         done.append("workers")
         yield
 

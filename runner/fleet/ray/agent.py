@@ -6,6 +6,7 @@ A separate program: `python agent.py SCRIPT ARGUMENTS...` replaces `python SCRIP
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import runpy
 import signal
@@ -13,6 +14,8 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+DASHBOARD_MODULES = "ray.dashboard.utils:get_all_modules"
+"""A private part of Ray, which the agent runs without."""
 
 
 def main(command: list[str]) -> None:
@@ -20,7 +23,7 @@ def main(command: list[str]) -> None:
     _end_with_parent()
     script = Path(command[0])
     sys.argv = command
-    if not sys.flags.safe_path:  # as Python does for the script; it is this file's folder
+    if not sys.flags.safe_path:  # it is this file's folder, whose ray.py is not Ray
         sys.path[0] = str(script.parent)
     if script.parent.name == "dashboard":
         _leave_out_modules()
@@ -35,15 +38,15 @@ def _end_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.environ.get("RAY_RAYLET_PID", str(os.getppid())) != str(os.getppid()):
-            os._exit(1)  # the raylet has ended already
+            os._exit(1)  # it has ended already
 
 
 def _leave_out_modules() -> None:
     """Hides the dashboard's modules from its agent, which imports all and runs those whose packages are installed."""
-    import ray.dashboard.utils as utils
-
-    if hasattr(utils, "get_all_modules"):
-        utils.get_all_modules = lambda _: []
+    module, _, name = DASHBOARD_MODULES.partition(":")
+    utils = importlib.import_module(module)
+    if hasattr(utils, name):
+        setattr(utils, name, lambda _: [])
 
 
 if __name__ == "__main__":

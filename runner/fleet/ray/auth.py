@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import secrets
@@ -15,11 +14,14 @@ from pathlib import Path
 from ray._common.utils import get_default_system_temp_dir
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # not in its type stub
 
-# Short, because the paths of sockets begin with them and have at most 107 characters.
+from runner.locks import FOLDER, lock
+
+# Names are short: sockets' paths, which have 107 characters at most, begin with them.
 _PREFIX, _MARK, _RAYS = "lsr-", "made-by", "r"
 
-# Seconds until Ray's processes, the driver among them, abort without a message after they lost the control process.
-# Longer than a sweep needs to notice the loss itself and to end cleanly.
+
+# Seconds until a process of Ray's that misses its control process gives up, the driver among them, in C++ and without
+# a word. Longer than a sweep takes to notice that by itself, and to end cleanly.
 _RECONNECT_S = 600
 
 
@@ -46,7 +48,7 @@ def private_cluster(nice: int = 0) -> Iterator[dict[str, str]]:
     _reload()
     try:
         with _private_folder() as private:
-            yield {"_temp_dir": str(private / _RAYS)}  # Ray makes this folder readable by everyone
+            yield {"_temp_dir": str(private / _RAYS)}  # Ray opens this one to everyone
     finally:
         for name, value in before.items():
             if value is None:
@@ -64,7 +66,7 @@ def _private_folder() -> Iterator[Path]:
         with _locked(left) as free:
             if free and _is_ours(left):
                 shutil.rmtree(left, ignore_errors=True)
-    # Gets its final name only once it is locked, because another sweep may be removing folders left behind.
+    # Under its own name once it is locked, and not before: another sweep may be looking for folders left behind.
     new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
     (new / _MARK).write_bytes(_machine())
     with _locked(new) as locked:
@@ -72,7 +74,7 @@ def _private_folder() -> Iterator[Path]:
         try:
             yield private
         finally:
-            shutil.rmtree(private, ignore_errors=True)  # files that Ray has open go with its processes
+            shutil.rmtree(private, ignore_errors=True)  # what Ray still holds open there is gone with its processes
 
 
 def _is_ours(folder: Path) -> bool:
@@ -83,7 +85,7 @@ def _is_ours(folder: Path) -> bool:
     try:
         names = {path.name for path in folder.iterdir()}
         return names <= {_MARK, _RAYS} and (folder / _MARK).read_bytes() == _machine()
-    except OSError:  # no mark, or another sweep has just removed the folder
+    except OSError:  # without the mark, or another sweep that has begun at the same time has just removed it
         return False
 
 
@@ -101,16 +103,14 @@ def _locked(folder: Path) -> Iterator[bool]:
 
     False if another user owns the folder, another process has locked it, or it has been removed.
     """
-    with ExitStack() as closing:
+    with ExitStack() as held:
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            closing.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = held.enter_context(lock(folder, FOLDER | os.O_NOFOLLOW))
         except OSError:
-            locked = False
+            is_ours = False
         else:
-            locked = os.fstat(descriptor).st_uid == os.getuid()
-        yield locked
+            is_ours = os.fstat(descriptor).st_uid == os.getuid()
+        yield is_ours
 
 
 def _reload() -> None:

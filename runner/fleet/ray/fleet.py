@@ -13,15 +13,14 @@ import ray
 from ray.exceptions import RayError
 
 from runner.fleet.deadlines import Deadlines, answer_by_s
+from runner.fleet.ray import patches
 from runner.fleet.ray.actor import STOP
 from runner.fleet.ray.calls import Call, Lost, gather
-from runner.fleet.ray.patches import warning_about
 from runner.fleet.ray.postmortem import Death, KernelKills, explain
 from runner.fleet.ray.session import RaySession
 from runner.fleet.ray.transfers import fetched, sent
 from runner.fleet.ray.workers import Workers
-from runner.host.endings import send
-from runner.host.processes import start_of
+from runner.host.processes import send
 from runner.placement import gpus_used
 from runner.records import (
     Allocation,
@@ -82,8 +81,8 @@ class RayFleet:
     def __enter__(self) -> Self:
         self._session.__enter__()
         try:
-            if self._session.missing:
-                self._warn(warning_about(self._session.missing))
+            if (problem := patches.warning()) is not None:
+                self._warn(problem)
             self._workers.start(list(self._workers.slots))
         except BaseException:
             self.__exit__()
@@ -196,8 +195,7 @@ class RayFleet:
         self._stopped_s = time.monotonic()
         if self._address is None:
             for device in list(self._workers.devices.values()):
-                if start_of(device.pid) == device.started:
-                    send(device.pid, STOP)
+                send(device.pid, device.started, STOP)
 
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
         """As `Fleet.replace`."""

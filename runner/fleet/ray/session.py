@@ -1,14 +1,14 @@
-"""Starts and ends Ray in a separate thread, so that no signal interrupts its start or its end."""
+"""Starts and ends Ray in a separate thread, so that no signal interrupts either of them."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Self
+from subprocess import Popen
+from typing import Any, Self
 
 import ray
 
@@ -18,14 +18,13 @@ from runner.fleet.ray.patches import (
     control_process,
     kill_all,
     lean,
+    network_address,
     quiet,
-    reachable,
     shut_down,
     without_drivers_folders,
 )
 
 _POLL_S = 0.1
-_QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
 class RaySession:
@@ -37,28 +36,17 @@ class RaySession:
 
     Args:
         gpus: names of the GPUs that a Ray started here can use, in order; all if empty.
-        address: of a running Ray cluster; "local" starts one on this machine.
         nice: niceness of the workers of a Ray started here, relative to this process.
         meanwhile: called repeatedly while Ray starts; an exception that it raises ends Ray once it has started.
         options: further options of `ray.init`.
-
-    Attributes:
-        missing: private parts of Ray that `patches` replaces and this version does not have.
     """
 
     def __init__(
-        self,
-        gpus: Sequence[str],
-        *,
-        address: str,
-        nice: int = 0,
-        meanwhile: Callable[[], None] = lambda: None,
-        **options: object,
+        self, gpus: Sequence[str], *, nice: int = 0, meanwhile: Callable[[], None] = lambda: None, **options: Any
     ) -> None:
-        self.missing: tuple[str, ...] = ()
-        self._gpus, self._address, self._nice, self._options = gpus, address, nice, options
+        self._gpus, self._nice, self._options = gpus, nice, options
         self._meanwhile = meanwhile
-        self._control: subprocess.Popen[bytes] | None = None
+        self._control: Popen[bytes] | None = None
         self._started, self._closing = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ray-session", daemon=True)
@@ -68,18 +56,17 @@ class RaySession:
         found: Exception | None = None
         try:
             while not self._started.wait(_POLL_S):
-                found = found or self._call_meanwhile()
+                found = found or self._look()
         except BaseException:
             self.__exit__()
             raise
         if found is not None:
             self.__exit__()
             raise found
-        # Ray also raises plain `Exception`.
-        if isinstance(self._error, Exception) and not isinstance(self._error, RunnerError):
+        if isinstance(self._error, Exception) and not isinstance(self._error, RunnerError):  # Ray raises bare ones, too
             raise FleetError(
-                f"Ray did not start: {self._error}; try again when the machine is less busy, run "
-                "`python -m runner doctor`, or train without Ray: fleet.kind=local"
+                f"Ray did not start: {self._error}; try again when the machine is less busy, see what "
+                "python -m runner doctor says, or train without Ray: fleet.kind=local"
             ) from self._error
         if self._error is not None:
             raise self._error
@@ -89,8 +76,8 @@ class RaySession:
         self._closing.set()
         self._thread.join()
 
-    def _call_meanwhile(self) -> Exception | None:
-        """The exception of `meanwhile`, which waits because Ray can only be ended after it has started."""
+    def _look(self) -> Exception | None:
+        """What `meanwhile` raises: a Ray that is just starting can only be ended once it has."""
         try:
             self._meanwhile()
         except Exception as err:
@@ -107,25 +94,25 @@ class RaySession:
             kill_all()
             raise FleetError(
                 f"Ray's control process (GCS, process {self._control.pid}) has ended, and without it no worker can be "
-                "started or ended; all workers were killed"
+                "started or ended: all workers were killed"
             )
 
     def _run(self) -> None:
-        # Ray's processes inherit the blocked signals, as they inherit from Ray that SIGINT is blocked. If a terminal
-        # closes, or a signal ends a process group or batch job, only the driver reacts, because it needs Ray to end
-        # cleanly.
+        # Ray's processes inherit it, as they inherit from Ray that SIGINT is blocked: of a closed terminal, and of what
+        # ends a whole group or batch job, the driver alone hears. Without them nothing could end cleanly.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
         with ExitStack() as ending:
             try:
-                options = {**_QUIET, **self._options}
+                options = self._options
                 with ExitStack() as starting:
-                    changes = [quiet(), reachable(_is_elsewhere(self._address))]
-                    if self._address == "local":  # a running cluster has its own settings
-                        options |= {"include_dashboard": False, **ending.enter_context(private_cluster(self._nice))}
-                        changes += [lean(), without_drivers_folders()]
-                    self.missing = tuple(part for change in changes for part in starting.enter_context(change))
-                    starting.enter_context(_visible(self._gpus))
-                    ray.init(address=self._address, **options)
+                    if options["address"] == "local":  # another cluster has rules of its own
+                        options = {**options, **ending.enter_context(private_cluster(self._nice))}
+                        starting.enter_context(lean())
+                        starting.enter_context(without_drivers_folders())
+                    starting.enter_context(quiet())
+                    starting.enter_context(_only(self._gpus))
+                    starting.enter_context(network_address(_is_elsewhere(options["address"])))
+                    ray.init(**options)
                 self._control = control_process()
             except BaseException as err:  # raised again in the thread that waits
                 self._error = err
@@ -137,8 +124,8 @@ class RaySession:
 
 
 @contextmanager
-def _visible(gpus: Sequence[str]) -> Iterator[None]:
-    """Limits a Ray that starts inside of it, and its workers, to these GPUs, numbered from 0 in their order."""
+def _only(gpus: Sequence[str]) -> Iterator[None]:
+    """A Ray that starts meanwhile, and its workers, count these GPUs, the first of them as 0."""
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

@@ -20,12 +20,13 @@ from runner.worker.determinism import graph_ops, stateful_random
 if TYPE_CHECKING:
     from tensorflow.core.framework import function_pb2, graph_pb2, node_def_pb2
 
-# Kinds of datasets that read their inputs once a pass: those that keep the order, and those and a shuffle.
+# Kinds of datasets that give the same elements in each pass if their inputs do.
 _IN_ORDER = frozenset(
     {"_TensorDataset", "_TensorSliceDataset", "_RangeDataset", "_BatchDataset", "_ShardDataset", "_CacheDataset"}
     | {"_ParallelBatchDataset", "_PaddedBatchDataset", "_MapDataset", "_ParallelMapDataset", "_FilterDataset"}
     | {"_PrefetchDataset", "_TakeDataset", "_SkipDataset", "_ZipDataset", "_OptionsDataset"}
 )
+# Kinds of datasets that make one iterator of each input in each pass.
 _ONCE_A_PASS = (_IN_ORDER - {"_CacheDataset"}) | {"_ShuffleDataset"}
 # Kinds that end when their input ends, and not before.
 _AS_LONG_AS_INPUT = frozenset(

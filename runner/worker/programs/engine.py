@@ -115,7 +115,7 @@ class Engines:
     def __init__(self) -> None:
         self._engines: dict[tuple[str, str, Fingerprint], Engine] = {}
 
-    def fitting(self, built: Built, trial: Trial) -> Engine:
+    def engine_for(self, built: Built, trial: Trial) -> Engine:
         """An engine for this model: one with an equal fingerprint if there is one, else a new one with the model."""
         xla = trial.train.compile == "xla"
         found = fingerprint(built.model, variables(built.model)) if isinstance(built.feed, ArrayFeed) else None

@@ -1,0 +1,31 @@
+"""What the fork server of `warm.py` imports: all that `python -m runner sweep` does, and nothing of it is used."""
+
+# ruff: noqa: E402, F401
+
+from __future__ import annotations
+
+import os
+
+from runner.records import Allocation
+from runner.worker import startup
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # as the command line sets it before it imports MLflow
+startup.configure(Allocation(num_cpus=1))
+
+import hydra.core.override_parser.overrides_parser
+import mlflow.pyfunc
+import mlflow.store.tracking.sqlalchemy_store
+import sklearn.datasets  # of the digits
+from mlflow_tables import TEMPLATE, copy_tables
+
+import runner.cli
+import runner.driver.plan
+import runner.driver.resume
+import runner.driver.run
+import runner.fleet.local
+import runner.tracking.mlflow_sink
+import runner.views.results
+import runner.worker.worker
+
+if TEMPLATE in os.environ:
+    copy_tables()
