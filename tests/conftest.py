@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,6 +103,12 @@ def _make_trial(
         train=TrainSettings(**train),
         seed=seed,
     )
+
+
+@pytest.fixture
+def no_turn_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns of several epochs have them all, however busy this machine is."""
+    monkeypatch.setattr("runner.worker.turn_clock.LONGEST_S", math.inf)
 
 
 @pytest.fixture(scope="session")

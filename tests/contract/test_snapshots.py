@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
 from pathlib import Path
 from typing import Any
 
@@ -118,19 +117,19 @@ def test_every_model_has_its_row() -> None:
     assert set(CASES) == set(BUILDERS)
 
 
+@pytest.mark.usefixtures("no_turn_is_overdue")
 @pytest.mark.parametrize(
     ("epochs_in_turn", "step"),
     [(1, 4), (3, 13), (3, 12)],
     ids=["within its epoch", "within its second epoch", "between two epochs"],
 )
 def test_an_interrupted_turn_is_finished_by_the_worker_that_takes_it_over(
-    epochs_in_turn: int, step: int, make_trial: Any, monkeypatch: pytest.MonkeyPatch
+    epochs_in_turn: int, step: int, make_trial: Any
 ) -> None:
     """Epochs of three steps, three turns; the second is interrupted."""
     from runner.worker import training
     from runner.worker.worker import Worker
 
-    monkeypatch.setattr("runner.worker.seat._LONGEST_S", math.inf)  # on a busy machine the first turn takes longer
     length = 3 * epochs_in_turn
     trial = make_trial("dropout_mlp", epochs=3 * epochs_in_turn, epochs_per_round=epochs_in_turn, seed=3)
     whole = Whole(trial, orders(trial, 3, keep_best=True, learning_rate=0.02))

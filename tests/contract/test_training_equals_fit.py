@@ -165,6 +165,7 @@ def test_the_sum_of_three_losses_is_that_of_fit_but_for_its_last_bits_and_all_el
         np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.usefixtures("no_turn_is_overdue")
 @pytest.mark.parametrize("case", ["dropout_mlp", "run_eagerly", "dataset_input"])
 def test_the_length_of_a_round_changes_no_number(case: str, make_trial: Any) -> None:
     whole, whole_export = train(make_trial(case, epochs=EPOCHS))
@@ -180,6 +181,7 @@ def test_the_length_of_a_round_changes_no_number(case: str, make_trial: Any) -> 
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("no_turn_is_overdue")
 def test_a_turn_of_several_epochs_that_takes_too_long_ends_with_an_epoch_and_is_repeated_so(
     make_trial: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +211,7 @@ def build_model():
 """
 
 
+@pytest.mark.usefixtures("no_turn_is_overdue")
 def test_a_turn_of_several_epochs_ends_with_the_one_whose_loss_is_not_finite(make_trial: Any, tmp_path: Path) -> None:
     from runner.worker.worker import Worker
 
