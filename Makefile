@@ -15,7 +15,7 @@ ui: .venv/.ready  ## Review sweeps in the MLflow UI on 127.0.0.1
 	.venv/bin/python -m runner ui $(ARGS)
 
 check: .venv/.ready  ## Check style, types and the fast tests, in about a minute
-	.venv/bin/ruff check && .venv/bin/ruff format --check
+	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/python .ci/english.py
 	.venv/bin/mypy & types=$$!; .venv/bin/python -m pytest tests/unit tests/property --hypothesis-profile few; \
 		tests=$$?; wait $$types && exit $$tests
 
@@ -37,8 +37,8 @@ bench: .venv/.ready  ## Measure the runner beside what else there is, two hours:
 bench-quick: .venv/.ready  ## Guard the most important ratios, three to four minutes
 	.venv/bin/python -m benchmarks --quick
 
-lint: .venv/.ready  ## Check style and types, changing nothing
-	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy
+lint: .venv/.ready  ## Check style, English and types, changing nothing
+	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/python .ci/english.py && .venv/bin/mypy
 
 format: .venv/.ready  ## Rewrite the code in the project's style
 	.venv/bin/ruff check --fix && .venv/bin/ruff format

@@ -1,4 +1,4 @@
-"""Fakes for the loop's seams. They check what they are given, so that a test with them can fail."""
+"""Fakes for the interfaces of the loop. They check their input, so that tests with them can fail."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Folder:
 
 
 def open_folder(config_dir: Path | None, config_name: str) -> Folder | None:
-    """Finds the config folder: `config_dir`, else `conf` here; None if nobody asks for one and `conf` has no config.
+    """Finds the config folder: `config_dir`, else `conf` here; None if none is given and `conf` has no config.
 
     Raises:
         ConfigError: there is no such folder, or it has no primary config of that name.

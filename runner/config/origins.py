@@ -47,7 +47,7 @@ class Origins:
     Args:
         places: file and line of each key in the YAML files.
         settings: each key set on the command line, with the key as written there.
-        fallback: where to point for keys that nobody wrote.
+        fallback: place of keys that were not written anywhere.
     """
 
     places: Mapping[Key, str] = field(default_factory=dict, compare=False)

@@ -153,7 +153,7 @@ class Resources(Section):
 
 
 class Tracking(Section):
-    """Where MLflow stores runs."""
+    """The MLflow store, and the experiment in it."""
 
     uri: Annotated[Text, "auto or an MLflow tracking URI"] = "auto"
     mlflow_experiment: Annotated[Text, "auto or text"] = "auto"
@@ -215,7 +215,7 @@ class Config(Section):
 
     @property
     def origins(self) -> Origins:
-        """Where each value came from; no part of what the config says."""
+        """The place of each value, in a file or on the command line; not part of the config."""
         return self._origins
 
     def with_origins(self, origins: Origins) -> Config:

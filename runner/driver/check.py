@@ -1,4 +1,4 @@
-"""Whether members can be trained: asked of real models before the first round."""
+"""Checks before the first round that real models of all members can be trained."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedSweep:
-    """A sweep whose members have been tried.
+    """A sweep whose members have passed the check.
 
     Args:
-        prepared: the sweep with nothing left to `auto`, on the workers that memory holds.
-        metric: ranks the trials.
-        goal: whether more of it is better.
-        facts: of each member's first trial, by member.
+        prepared: the sweep with every `auto` decided, on as many workers as fit into memory.
+        metric: the metric that ranks the trials.
+        goal: whether higher or lower values are better.
+        facts: of the first trial of each member, by member.
     """
 
     prepared: Prepared
@@ -52,7 +52,7 @@ def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Pr
     auto = auto_settings(prepared, fleet.check)
     with _importing_mlflow(prepared.config, at_once=auto.is_known(prepared.trials)):
         checked = check_members(prepared, auto.check)
-        preflight.end()  # it has nothing more to find, and steps are timed now
+        preflight.end()  # the check has found everything, and steps are timed from here on
         fitting = within_memory(prepared, checked, fleet)
         if len(fitting.slots) < len(prepared.slots):
             watcher.say(f"the free memory holds {len(fitting.slots)} of these at a time")
@@ -66,9 +66,9 @@ def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Pr
 
 @contextmanager
 def _importing_mlflow(config: Config, at_once: bool) -> Iterator[None]:
-    """MLflow's import begins: at once, as a core is idle while data is loaded; else afterwards, since steps are timed.
+    """Imports MLflow in a thread: at once, while a core is idle during data loading, or after a check that times steps.
 
-    Not while Ray starts, which it would slow by more than it takes itself.
+    Not while Ray starts, because it would delay Ray by more than it takes itself.
     """
     in_workers = config.fleet.kind == "ray"
     if in_workers and at_once:
@@ -79,19 +79,19 @@ def _importing_mlflow(config: Config, at_once: bool) -> Iterator[None]:
 
 
 def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
-    """Tries each member's first trial, and where that fails its last: a mistake in both is the member's own.
+    """Tries the first trial of each member, and its last if the first fails: if both fail, the member is wrong.
 
     Args:
         prepared: the sweep.
         check: tries trials, as `Fleet.check` does.
 
     Returns:
-        What the check found, by member.
+        The results of the check, by member.
 
     Raises:
         ExperimentError: a member cannot be trained.
-        StorageError: a disk took no more.
-        FleetError: every worker was lost.
+        StorageError: a disk is full.
+        FleetError: all workers were lost.
     """
     checked, failures = _try_members(prepared.trials, check)
     if full := [_describe(trial, failure) for trial, failure in failures if failure.kind == "disk"]:
@@ -106,14 +106,14 @@ def check_members(prepared: Prepared, check: Check) -> dict[str, Checked]:
 def refuse_mistakes(
     trials: Sequence[Trial], failures_of: Callable[[Sequence[Trial]], Mapping[str, Failure | None]]
 ) -> None:
-    """Raises what `check_members` would, as far as that can be told without workers.
+    """Raises the errors of `check_members` that can be found without workers.
 
     Args:
         trials: of the whole sweep.
-        failures_of: tries trials; those without a failure may have one in a worker.
+        failures_of: tries trials; a trial without a failure may still fail in a worker.
 
     Raises:
-        ExperimentError: a member's code fails for certain.
+        ExperimentError: the code of a member fails in any case.
     """
     _, failures = _try_members(trials, failures_of)
     if failures:
@@ -123,7 +123,7 @@ def refuse_mistakes(
 def _try_members(
     trials: Sequence[Trial], check: Callable[[Sequence[Trial]], Mapping[str, A | Failure]]
 ) -> tuple[dict[str, A], list[tuple[Trial, Failure]]]:
-    """What the check of each member's first trial found, or else of its last; and members of which both fail."""
+    """Results of each member's first trial, or of its last, and the failures of members whose trials both fail."""
     of_member: dict[str, list[Trial]] = {}
     for trial in trials:
         of_member.setdefault(trial.member, []).append(trial)
@@ -151,16 +151,16 @@ def _error(failures: Sequence[tuple[Trial, Failure]]) -> ExperimentError:
 
 
 def _may_pass_with_another(trials: Sequence[Trial], answer: object) -> bool:
-    """Whether the last trial may pass where the first has not: not with the same data if those are to blame."""
+    """Whether the last trial may pass although the first failed: not if the data failed and both use the same data."""
     if not isinstance(answer, Failure) or len(trials) == 1:
         return False
     return answer.kind != "data" or trials[0].data_key != trials[-1].data_key
 
 
 def within_memory(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fleet) -> Prepared:
-    """The sweep on no more workers than the host's memory holds, by what the check has just measured.
+    """Reduces the workers to those that host memory holds, by the peak that the check measured; ends the others.
 
-    Only where there is no GPU and `max_concurrent` is left open. Workers that are too many are ended.
+    Only if there is no GPU and `max_concurrent` is left open.
     """
     request, slots = request_of(prepared.config), prepared.slots
     if slots[0].allocation.gpus or request.max_concurrent != "auto":
@@ -180,7 +180,7 @@ def within_memory(prepared: Prepared, checked: Mapping[str, Checked], fleet: Fle
 
 
 def unrecorded(checked: Mapping[str, Checked]) -> Iterator[str]:
-    """What a person should know of code that a sweep uses and does not record."""
+    """Warnings about code that the sweep uses but does not record."""
     for member, check in checked.items():
         if outside := check.facts.outside:
             yield (
@@ -190,7 +190,7 @@ def unrecorded(checked: Mapping[str, Checked]) -> Iterator[str]:
 
 
 def unused_settings(prepared: Prepared, checked: Mapping[str, Checked]) -> Iterator[str]:
-    """Settings that were given and do nothing with the data that `load_data` returns."""
+    """Warnings about settings that have no effect on the data that `load_data` returns."""
     for member in prepared.members:
         written = ("train", "batch_size") in prepared.config.origins.settings
         given = written or member.train.batch_size != Train().batch_size

@@ -1,4 +1,4 @@
-"""What an ended sweep can do without: snapshots, files that nothing names, models of all but the best trials."""
+"""Removes what an ended sweep no longer needs: snapshots, stray files, models of all but the best trials."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Removed:
-    """What was removed, or would be.
+    """Files that were removed, or would be.
 
     Args:
-        what: for a person.
-        size_bytes: of its files.
-        shared_bytes: of these, the files that MLflow has under another name: the disk does not get their room back.
+        what: description for the user.
+        size_bytes: size of the files.
+        shared_bytes: size of those that MLflow also has, as hard links, so that removing them frees nothing.
     """
 
     what: str
@@ -32,22 +32,22 @@ class Removed:
 
     @property
     def freed_bytes(self) -> int:
-        """Room that the disk has again."""
+        """Disk space that is freed."""
         return self.size_bytes - self.shared_bytes
 
 
 def clean(folder: Path, models: int | None, dry_run: bool) -> list[Removed]:
-    """Removes what a sweep that is not running can do without.
+    """Removes what a sweep that is not running no longer needs.
 
     Args:
         folder: the sweep's.
-        models: how many of each member's best trials keep their model; None for all.
-        dry_run: only says what would go.
+        models: number of best trials of each member that keep their models; None for all.
+        dry_run: removes nothing.
 
     Raises:
         SweepBusyError: the sweep is running.
-        StorageError: something cannot be removed.
-        JournalError: something of the sweep's is a link.
+        StorageError: a file cannot be removed.
+        JournalError: a file of the sweep is a link.
     """
     with locked(folder):
         with JournalReader(folder) as reader:
@@ -68,7 +68,7 @@ def clean(folder: Path, models: int | None, dry_run: bool) -> list[Removed]:
 
 
 def replayed(folder: Path) -> int:
-    """How many trials `resume` would repeat from their beginning, were there no snapshots."""
+    """Number of trials that `resume` would repeat from their beginning if there were no snapshots."""
     with JournalReader(folder) as reader:
         trials = reader.trials()
     unfinished = {t.id for t in trials if t.started_ms is not None and not t.ended_well}
@@ -76,7 +76,7 @@ def replayed(folder: Path) -> int:
 
 
 def mib(size_bytes: int) -> str:
-    """A size for a person."""
+    """A size as text."""
     return f"{size_bytes / _MIB:,.1f} MiB"
 
 
@@ -87,7 +87,7 @@ def _snapshots(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:
 
 
 def _leftovers(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:
-    """Files of models that no trial has, and what a driver that was killed had not finished."""
+    """Model files that no trial refers to, and unfinished files of a killed driver."""
     root, staging = own_file(folder, _MODELS), own_file(folder, STAGING)
     known = {path for trial in trials for path in _files(folder, [trial])}
     found = sorted(root.iterdir()) if root.is_dir() else []

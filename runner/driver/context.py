@@ -1,4 +1,4 @@
-"""What every stage of a sweep is given: who follows it, who may stop it, and what must not be recorded."""
+"""The context of a sweep: its watcher, requests to stop it, and the environment with its secrets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from runner.views.watchers import SweepWatcher
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
-    """What every stage of a sweep is given.
+    """Passed to every stage of a sweep.
 
     Args:
-        watcher: follows the sweep.
-        stop: ends it in good order.
+        watcher: is shown the sweep's progress.
+        stop: a request to stop the sweep cleanly.
         environment: the program's variables, with MLflow's credentials and other secrets.
     """
 

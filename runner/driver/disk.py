@@ -1,4 +1,4 @@
-"""How much room a sweep takes on its disks, and whether it is there: models, snapshots, MLflow's copies."""
+"""Estimates the disk space of a sweep and checks that it is free: models, snapshots, MLflow's copies."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from runner.journal.snapshots import GENERATIONS
 from runner.records import Facts, Trial
 from runner.tracking.addresses import sqlite_file
 
-_DESCRIPTION = 64 * 1024  # bytes of a model file besides its values
+_DESCRIPTION = 64 * 1024  # bytes of a model file beyond its values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Size:
-    """What one trial takes, bytes.
+    """Disk space of one trial, bytes.
 
     Args:
         model: its `.keras` file and its weights, or its weights alone.
-        snapshot: its state, with the best weights where they are kept.
+        snapshot: its state, including the best weights if they are kept.
     """
 
     model: int
@@ -34,13 +34,13 @@ class Size:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiskPlan:
-    """What a sweep takes of the disk that its folder is on.
+    """Space that a sweep needs on the disk of its folder.
 
     Args:
-        models: sizes of the models that are there at once, largest first in each member.
-        snapshots: how many are there at once, those being written too.
-        snapshot_bytes: of the largest one.
-        is_complete: all models were measured; else they are taken to be like the first trial's of their member.
+        models: sizes of the models that exist at the same time, largest first in each member.
+        snapshots: number that exist at the same time, including those being written.
+        snapshot_bytes: size of the largest.
+        is_complete: all models were measured; otherwise the first trial of the member stands for them.
     """
 
     models: tuple[int, ...]
@@ -50,7 +50,7 @@ class DiskPlan:
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
+        """Total space, bytes."""
         return sum(self.models) + self.snapshots * self.snapshot_bytes
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class DiskPlan:
 
 
 def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
-    """The most that the sweep takes at any moment.
+    """The maximum that the sweep needs at any moment.
 
     Args:
         prepared: the sweep.
@@ -74,7 +74,7 @@ def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
     for sizes in _sizes(prepared, facts).values():
         largest = sorted((size.model for size in sizes), reverse=True)
         if isinstance(keep.models, int):
-            largest = largest[: keep.models + live]  # the next ones are there before others go
+            largest = largest[: keep.models + live]  # new ones are written before old ones are removed
         models += [] if keep.models == "none" else largest
         snapshots += [size.snapshot for size in sizes]
     if prepared.config.schedule == "rotate":
@@ -89,10 +89,10 @@ def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
 
 
 def check_room(plan: DiskPlan, prepared: Prepared, root: Path) -> None:
-    """Refuses a sweep that does not fit.
+    """Refuses a sweep that does not fit on the disk.
 
     Args:
-        plan: what it takes.
+        plan: the space it needs.
         prepared: the sweep.
         root: folder of all sweeps.
 
@@ -112,7 +112,7 @@ def check_room(plan: DiskPlan, prepared: Prepared, root: Path) -> None:
 
 
 def other_store(config: Config, root: Path) -> Path | None:
-    """The folder of MLflow's sqlite store where it is on another file system than the sweeps."""
+    """The folder of MLflow's sqlite store if it is on another file system than the sweeps; else None."""
     file = sqlite_file(config.tracking.uri)
     if file is None:
         return None
@@ -121,12 +121,12 @@ def other_store(config: Config, root: Path) -> Path | None:
 
 
 def free_bytes(folder: Path) -> int:
-    """What this user may still write on the file system that the folder is on, or would be."""
+    """Free bytes for this user on the file system of the folder, which need not exist yet."""
     return shutil.disk_usage(_existing(folder)).free
 
 
 def lines(plan: DiskPlan, root: Path) -> Iterator[str]:
-    """The plan for a person."""
+    """The plan as text."""
     if plan.total_bytes == 0:
         yield "disk: unknown, as nothing says how large the models are"
         return
@@ -136,7 +136,7 @@ def lines(plan: DiskPlan, root: Path) -> Iterator[str]:
 
 
 def _sizes(prepared: Prepared, facts: Mapping[str, Facts]) -> dict[str, list[Size]]:
-    """What each trial takes, by member."""
+    """Disk space of each trial, by member."""
     found: dict[str, list[Size]] = {}
     for need in prepared.needs:
         first = facts[need.trial.member]
@@ -156,7 +156,7 @@ def _size(trial: Trial, weights: int, state: int, loadable: bool) -> Size:
 
 
 def _advice(plan: DiskPlan, prepared: Prepared, free: int) -> str:
-    """What would fit: the most models, or none, or fewer trials at once."""
+    """Settings that would fit: fewer models, none, or fewer trials at the same time."""
     rest = free - plan.snapshots * plan.snapshot_bytes
     members = len({trial.member for trial in prepared.trials})
     largest = max(plan.models, default=1)

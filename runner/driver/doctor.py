@@ -1,4 +1,4 @@
-"""What a sweep needs of this machine, each part looked at for real: ok, warn or fail, and what to do about it."""
+"""Examines every part of this machine that a sweep needs: ok, warn or fail, with advice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runner.texts.redaction import redact, without_credentials
 Status = Literal["ok", "warn", "fail"]
 _ANSWER_S = 180.0
 _LITTLE_MIB, _TOO_LITTLE_MIB = 2048, 200
-_RAY_FULL = 0.95  # Ray creates no object on a disk that is fuller
+_RAY_FULL = 0.95  # Ray creates no objects on a fuller disk
 _MIB = 1024 * 1024
 
 
@@ -31,8 +31,8 @@ class Finding:
     """One part of the machine.
 
     Args:
-        found: what it is like.
-        advice: what to do; empty where nothing is to be done.
+        found: its state.
+        advice: what to do; empty if nothing needs to be done.
     """
 
     part: str
@@ -43,17 +43,17 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a process said: its JSON, or why it failed."""
+    """The answer of a process: its JSON, or why it failed."""
 
     values: Mapping[str, Any] | None
     problem: str = ""
 
 
 def examine(uri: str, sweeps: Path) -> list[Finding]:
-    """Looks at everything; takes as long as Ray takes to start, and starts nothing that stays.
+    """Examines everything. Takes as long as Ray takes to start; leaves no process behind.
 
     Args:
-        uri: of the MLflow store.
+        uri: address of the MLflow store.
         sweeps: folder of all sweeps.
     """
     machine, driver, problem = this_machine(), driver_version(), driver_problem()
@@ -74,7 +74,7 @@ def examine(uri: str, sweeps: Path) -> list[Finding]:
 
 
 def ask(module: str, *arguments: str) -> Answer:
-    """Runs a module that prints a line of JSON, in a process of its own."""
+    """Runs a module in its own process, which prints one line of JSON."""
     try:
         ended = subprocess.run(
             [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False, timeout=_ANSWER_S
@@ -82,13 +82,13 @@ def ask(module: str, *arguments: str) -> Answer:
         return Answer(values=json.loads(ended.stdout.strip().splitlines()[-1]))
     except subprocess.TimeoutExpired:
         return Answer(values=None, problem=f"no answer within {_ANSWER_S:.0f} s")
-    except (IndexError, ValueError):  # it died before it could say anything
+    except (IndexError, ValueError):  # it died without an answer
         lines = ended.stderr.strip().splitlines()
         return Answer(values=None, problem=lines[-1] if lines else f"exit code {ended.returncode}")
 
 
 def judge_gpus(machine: Machine, driver: str | None, problem: str | None = None) -> list[Finding]:
-    """Each GPU with its free memory; `problem` is why the driver does not answer."""
+    """Each GPU with its free memory; `problem` says why the driver does not answer."""
     if problem is not None:
         advice = "nvidia-smi should work first; after an update of the driver the machine may need a restart"
         return [Finding(part="GPU", status="fail", found=f"the NVIDIA driver: {problem}", advice=advice)]
@@ -107,7 +107,7 @@ def judge_gpus(machine: Machine, driver: str | None, problem: str | None = None)
 
 
 def judge_tensorflow(machine: Machine, answer: Answer) -> list[Finding]:
-    """TensorFlow, and whether it sees what the driver shows."""
+    """TensorFlow, and whether it sees the GPUs that the driver shows."""
     if answer.values is None:
         return [Finding(part="TensorFlow", status="fail", found=answer.problem, advice="make setup, or pip install")]
     values = answer.values
@@ -124,7 +124,7 @@ def judge_tensorflow(machine: Machine, answer: Answer) -> list[Finding]:
 
 
 def judge_mps(machine: Machine) -> Finding:
-    """Whether models compute on the GPU at the same time."""
+    """MPS: whether models compute on the GPU at the same time."""
     if not machine.gpus:
         return Finding(part="MPS", status="ok", found="no GPU")
     if machine.mps:
@@ -150,7 +150,7 @@ def judge_shared_memory(free_mib: int) -> Finding:
 
 
 def examine_store(uri: str) -> Finding:
-    """The MLflow store: that it answers, or that it can be made."""
+    """The MLflow store: whether it answers or can be created."""
     from runner.tracking.addresses import sqlite_file
 
     file, shown = sqlite_file(uri), without_credentials(uri)
@@ -167,7 +167,7 @@ def examine_store(uri: str) -> Finding:
 
 
 def judge_disk(part: str, folder: Path) -> Finding:
-    """The room on the disk that holds a folder, or will hold it."""
+    """Free space on the disk of a folder, which need not exist yet."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     usage = shutil.disk_usage(existing)
     free_mib, full = usage.free // _MIB, 1 - usage.free / usage.total
@@ -180,5 +180,5 @@ def judge_disk(part: str, folder: Path) -> Finding:
 
 
 def exit_code(findings: list[Finding]) -> int:
-    """2 where something fails."""
+    """2 if a part fails, else 0."""
     return 2 if any(finding.status == "fail" for finding in findings) else 0

@@ -18,23 +18,23 @@ _REACH_S = 5.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Described:
-    """What a node says of itself."""
+    """A node's description of itself."""
 
     machine: Machine
     versions: dict[str, str]
 
 
 def describe() -> Described:
-    """Called on the node."""
+    """Describes the node on which it is called."""
     return Described(machine=this_machine(), versions=versions())
 
 
 def machines_of(config: Config) -> dict[str, Machine]:
-    """The machines by what Ray calls them; the empty name is this machine, where no address is given.
+    """The machines by Ray's node id; the empty id is this machine, if no address is given.
 
     Raises:
-        ConfigError: the address is of another kind.
-        FleetError: the cluster cannot be reached, or its nodes are not alike.
+        ConfigError: the address is not that of a Ray cluster.
+        FleetError: the cluster cannot be reached, or its nodes have different versions.
     """
     address = config.fleet.address
     if config.fleet.kind != "ray" or address is None:
@@ -69,7 +69,7 @@ def machines_of(config: Config) -> dict[str, Machine]:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for minutes, and no signal ends it meanwhile.
+    """Checks that Ray answers, because Ray itself would try for minutes and ignore signals meanwhile.
 
     Raises:
         ConfigError: not an address.
@@ -87,5 +87,5 @@ def _check_reachable(address: str) -> None:
 
 
 def import_ray() -> None:
-    """Imports Ray as a whole: where a signal has broken that off, Ray fails in what it does when Python exits."""
+    """Imports Ray without interruption, because an interrupted import makes Ray's exit handlers fail."""
     uninterrupted(lambda: import_module("runner.fleet.ray.fleet"))

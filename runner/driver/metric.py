@@ -1,4 +1,4 @@
-"""What ranks the trials, and whether what the config asks for is ever produced."""
+"""Chooses the metric that ranks the trials, and checks that the metrics of the config are produced."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from runner.search.metric_names import infer_goal
 
 
 def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[str, Goal]:
-    """The metric that ranks the trials, once it is known what they produce.
+    """The metric that ranks the trials and its goal, by what the check found that they produce.
 
     Raises:
-        ConfigError: a metric or monitor that is asked for is never produced.
+        ConfigError: a metric or monitor of the config is never produced.
     """
     problems = []
     for member in prepared.members:
@@ -46,7 +46,7 @@ def choose_metric(prepared: Prepared, checked: Mapping[str, Checked]) -> tuple[s
 
 
 def _unknown_scores(member: Member, metric: str) -> Iterator[str]:
-    """A trial may end, or keep its weights, after an epoch without validation: its model would have no score."""
+    """Problems of trials that may end, or keep weights, after an epoch without validation, and so without a score."""
     rule, every = member.train.early_stopping, member.train.validate_every
     if rule is not None and every > 1 and metric.startswith("val_") and not rule.monitor.startswith("val_"):
         yield (

@@ -1,4 +1,4 @@
-"""What `sweep` would do, without doing it: trials, slots and limits, steps and rounds."""
+"""Computes what `sweep` would do: trials, slots and limits, steps and rounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runner.records import Checked, Facts, Failure, Trial
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedTrial:
-    """One trial's share of the work, if no rule stops it early."""
+    """The work of one trial, if no rule stops it early."""
 
     trial: Trial
     steps_per_epoch: int
@@ -27,7 +27,7 @@ class PlannedTrial:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The whole sweep before it is run.
+    """A whole sweep before it runs.
 
     Args:
         facts: of each member's first trial.

@@ -1,4 +1,4 @@
-"""Mistakes in an experiment's code, found while Ray and the workers start: the same code in a process of its own."""
+"""Finds mistakes in experiments' code while Ray and the workers start, by running it in a process of its own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _CODE = "import sys; sys.path[:] = {!r}; from runner.worker.preflight import mai
 
 
 class Preflight:
-    """Tries experiments' code while Ray and the workers start; nobody waits for what it finds.
+    """Tries experiments' code while Ray and the workers start; nothing waits for its result.
 
-    Its process begins with this, so that it imports TensorFlow while the driver reads the config and Ray starts, which
-    leaves a core idle. It gives way once workers start, and ends when they have checked the same code.
+    The process starts when this is entered, so that it imports TensorFlow while the driver reads the config and Ray
+    starts, when a core is idle. It lowers its priority once workers start, and ends when they have checked the code.
     """
 
     def __init__(self) -> None:
@@ -49,11 +49,11 @@ class Preflight:
         self.end()
 
     def look(self, tried: Tried, *, with_gpus: bool) -> None:
-        """Begins to try the code, if this has been entered; returns at once.
+        """Starts to try the code if this has been entered; returns at once.
 
         Args:
-            tried: asks the function that it is given for trials' failures, and raises if one is the experiment's own.
-            with_gpus: the workers will have GPUs; the process has none.
+            tried: calls the function that it is given for the failures of trials, and raises those of the experiment.
+            with_gpus: the workers have GPUs; this process has none.
         """
         if self._process is None:
             return
@@ -61,10 +61,10 @@ class Preflight:
         self._thread.start()
 
     def check(self) -> None:
-        """Returns at once; called again and again while Ray and the workers start.
+        """Raises the mistake that was found, if any; called repeatedly while Ray and the workers start.
 
         Raises:
-            ExperimentError: what has been found so far.
+            ExperimentError: the mistake.
         """
         if not self._gives_way and self._process is not None and _workers_start():
             _give_way(self._process.pid)
@@ -73,10 +73,10 @@ class Preflight:
             raise self._found
 
     def end(self) -> None:
-        """Ends the process, whatever it does; nothing is found any more."""
+        """Ends the process, whatever it is doing."""
         if self._process is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # what the experiment's code has started, too
+                os.killpg(self._process.pid, signal.SIGKILL)  # with processes that the experiment's code started
             self._process.communicate()
             if self._thread is not None:
                 self._thread.join()
@@ -93,7 +93,7 @@ class Preflight:
             tried(failures_of)
         except RunnerError as err:
             self._found = err
-        except (EOFError, OSError):  # the process has ended: by `end`, or by the experiment's own code
+        except (EOFError, OSError):  # `end` or the experiment's code has ended the process
             return
 
 
@@ -103,12 +103,12 @@ def _workers_start() -> bool:
 
 
 def _give_way(pid: int) -> None:
-    """Workers, which import TensorFlow now, come first.
+    """Lowers the priority of the process below that of workers, which import TensorFlow now.
 
-    Where Linux shares the processor out among sessions, the process' own weighs no more than the process.
+    Also that of its session, because Linux may divide CPU time among sessions first.
 
     Source: sched(7), "The autogroup feature"
     """
     os.setpriority(os.PRIO_PGRP, pid, _NICENESS)  # all of its threads
-    with suppress(OSError):  # there is no such feature, or the process has just ended
+    with suppress(OSError):  # the kernel lacks the feature, or the process has just ended
         Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS), encoding="ascii")

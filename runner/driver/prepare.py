@@ -1,4 +1,4 @@
-"""A sweep before its first round: trials, slots, what they were measured to need, and the fleet for them."""
+"""Prepares a sweep: its trials, its slots, the measured memory of its models, and its fleet."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from runner.views.watchers import SweepWatcher
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """Everything that is known before a worker exists.
+    """Everything known before a worker exists.
 
     Args:
-        machines: this one under the empty name, or a cluster's nodes by what Ray calls them.
-        needs: each distinct model, with what it takes where that was measured before.
-        to_probe: the slots follow from what the models take, and not all of them were measured.
+        machines: this one under the empty id, or the nodes of a cluster by Ray's node id.
+        needs: each distinct model, with its memory if it was measured before.
+        to_probe: the slots depend on the memory of models that were not measured yet.
     """
 
     config: Config
@@ -44,12 +44,12 @@ class Prepared:
 
     @property
     def machine(self) -> Machine:
-        """The machine; of a cluster the first."""
+        """The machine; the first of a cluster."""
         return next(iter(self.machines.values()))
 
 
 def prepare(config: Config) -> Prepared:
-    """Members, trials and slots; no TensorFlow, and Ray only to ask a cluster for its nodes.
+    """Resolves members, trials and slots. Imports no TensorFlow, and Ray only to ask a cluster for its nodes.
 
     Raises:
         ConfigError: experiment files, parameters or search do not fit together.
@@ -59,10 +59,10 @@ def prepare(config: Config) -> Prepared:
     members = resolve_members(config)
     trials, request = propose_trials(members, config), request_of(config)
     machines, known = measured(machines_of(config), request)
-    needs, packs = known.of(trials), config.fleet.kind == "ray"  # one process for all models has nothing to pack
+    needs, packs = known.of(trials), config.fleet.kind == "ray"  # a single process has nothing to pack
     open_ = packs and any(needs_a_probe(request, machine) for machine in machines.values())
     to_probe = open_ and not is_complete(needs)
-    if to_probe and len(machines) > 1:  # how many fit on them is not known yet
+    if to_probe and len(machines) > 1:  # it is not known yet how many fit
         request = replace(request, max_concurrent="auto")
     slots = plan_on_nodes(request, machines, len(trials), largest(needs) if packs and not to_probe else None)
     return Prepared(
@@ -71,9 +71,9 @@ def prepare(config: Config) -> Prepared:
 
 
 def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> Prepared:
-    """The same sweep once all its models are measured: each is built and trained for some steps.
+    """Measures all models, by building and training each for some steps, and plans the sweep again.
 
-    On GPUs one worker has a whole one; without, as many workers as there are slots.
+    With GPUs one worker uses a whole GPU; without, there are as many workers as slots.
     """
     request = request_of(prepared.config)
     _, known = measured(prepared.machines, request)
@@ -93,7 +93,7 @@ def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> P
 
 
 def unmeasured(prepared: Prepared) -> Iterator[str]:
-    """What a person should know of models that the probe could not measure."""
+    """Warnings about models that the probe could not measure."""
     for need in prepared.needs:
         if need.memory_mib is None:
             yield (
@@ -103,13 +103,13 @@ def unmeasured(prepared: Prepared) -> Iterator[str]:
 
 
 def _with_one_gpu(node: str, machine: Machine) -> Machine:
-    """The emptiest GPU; on a node of a cluster, whose Ray counts all of them, the one that it gives first."""
+    """The machine with its emptiest GPU alone; on a node of a cluster, with the GPU that Ray assigns first."""
     gpus = machine.gpus if node else sorted(machine.gpus, key=lambda gpu: -gpu.free_mib)
     return replace(machine, gpus=tuple(gpus[:1]))
 
 
 def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Checked | Failure]]:
-    """What each trial takes; those that have lost their worker are tried again alone: another may be to blame."""
+    """Measures each trial; if a worker dies, measures its trial again alone, because another may have caused it."""
     found = fleet.probe(trials)
     for trial in trials:
         answer = found[trial.id]
@@ -118,15 +118,15 @@ def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Chec
 
 
 def request_of(config: Config) -> Request:
-    """What the config asks of the machine for each slot."""
+    """The request of the config for each slot."""
     return Request(**config.resources.model_dump())
 
 
 def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:
-    """The machines with what is known of their kind, and what is known of models on it."""
+    """The machines with their measured GPU overhead, and the measured memory of models on their device."""
     gpus = [gpu for machine in machines.values() for gpu in machine.gpus]
     device = ", ".join(sorted({gpu.name for gpu in gpus})) if gpus and request.num_gpus != 0 else "cpu"
-    if any(machine.mps for machine in machines.values()):  # a process takes less of a GPU through it
+    if any(machine.mps for machine in machines.values()):  # a process takes less GPU memory through MPS
         device += ", MPS"
     known = Needs(MeasurementsFile(NEEDS_FILE.expanduser()), device, versions())
     return {
@@ -173,7 +173,7 @@ def open_fleet(
 
 
 def with_slots(prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[], None]) -> Prepared:
-    """The sweep with its slots planned, its models measured first if the slots follow from that."""
+    """Plans the slots; measures the models first if the slots depend on it."""
     if prepared.to_probe:
         watcher.say(f"measuring the memory of {len(prepared.needs)} models …", dim=True)
         prepared = probe(prepared, meanwhile)
@@ -203,7 +203,7 @@ def logged_fleet(
 
 
 def auto_settings(prepared: Prepared, check: Check, timings: Path = CACHE) -> AutoSettings:
-    """Decides what the config leaves to `auto`, from what this machine has measured and keeps in a file."""
+    """What decides the `auto` settings of a sweep, with the step times that this machine keeps in a file."""
     return AutoSettings(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), check)
 
 
@@ -213,7 +213,7 @@ def has_passed_before(prepared: Prepared) -> bool:
 
 
 def sums(prepared: Prepared) -> tuple[str, ...]:
-    """What is given away on each machine, written out."""
+    """The sums of what is given away on each machine."""
     lines: list[str] = []
     for node, machine in prepared.machines.items():
         if here := [slot for slot in prepared.slots if slot.allocation.node == node]:
@@ -222,7 +222,7 @@ def sums(prepared: Prepared) -> tuple[str, ...]:
 
 
 def advice(prepared: Prepared) -> tuple[str, ...]:
-    """What would make these slots faster."""
+    """Advice that would make these slots faster."""
     lines: list[str] = []
     if prepared.config.resources.num_gpus != 0 and "" in prepared.machines and (problem := driver_problem()):
         lines.append(f"the NVIDIA driver does not answer ({problem}), so that models train on the CPU")

@@ -1,4 +1,4 @@
-"""What is recorded of a sweep before its first round: its folder, its config without secrets, its versions."""
+"""Records a sweep: its folder, its config without secrets, its versions, its journal, and MLflow behind it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from runner.texts.redaction import secret_shape, without_credentials
 from runner.tracking import Projection
 from runner.views.watchers import SweepWatcher
 
-_REACHED_S = 120.0  # most seconds at the end in which a store takes nothing
+_REACHED_S = 120.0  # most seconds to wait at the end for a store that accepts nothing
 _UNREACHED_S = 10.0
 _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
 
 
 def sweep_record(config: Config, sweep_id: str, metric: str, goal: Goal, command: str, began_s: float) -> SweepRecord:
-    """What the journal knows of a sweep from its first moment; `began_s` is seconds since the epoch."""
+    """The record with which a sweep begins in the journal; `began_s` is seconds since the epoch."""
     tracking = config.tracking
     return SweepRecord(
         id=sweep_id,
@@ -49,10 +49,10 @@ def recorded_config(config: Config) -> str:
 
 
 def write_config(folder: Path, config: Config) -> None:
-    """Writes the config beside the journal, for a person and for `--config-dir`.
+    """Writes the config beside the journal, for the user and for `--config-dir`.
 
     Raises:
-        JournalError: the disk is full, say.
+        JournalError: it cannot be written, for example because the disk is full.
     """
     file = folder / "config.yaml"
     try:
@@ -62,7 +62,7 @@ def write_config(folder: Path, config: Config) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Packages whose versions may change results."""
+    """Versions of packages that may change results."""
     found = {}
     for package in _PACKAGES:
         try:
@@ -73,10 +73,10 @@ def versions() -> dict[str, str]:
 
 
 def refuse_secrets(config: Config, secrets: Mapping[str, str]) -> None:
-    """A config is recorded as it is, since results depend on it.
+    """Refuses a config with secrets, because it is recorded unchanged.
 
     Raises:
-        ConfigError: a secret of the environment is in it, or what has the form of one.
+        ConfigError: it has a secret of the environment, or text with the form of a secret.
     """
     text = recorded_config(config)
     found = [f"the value of {name}" for name, value in secrets.items() if value in text]
@@ -90,10 +90,10 @@ def refuse_secrets(config: Config, secrets: Mapping[str, str]) -> None:
 
 
 def check_writable(root: Path) -> None:
-    """Before workers start: afterwards it would be a disappointment.
+    """Checks before workers start that sweeps can be recorded.
 
     Raises:
-        ConfigError: no sweep can be recorded here.
+        ConfigError: the folder is not writable.
     """
     folder = root if root.exists() else root.absolute().parent
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -101,7 +101,7 @@ def check_writable(root: Path) -> None:
 
 
 def new_folder(root: Path, name: str) -> Path:
-    """A new folder for a sweep, private to the user; its name sorts by time and is unique."""
+    """Creates a folder for a sweep, private to the user; its name sorts by time and is unique."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = root / f"{name}-{stamp}-{randomness.token_hex(2)}"
     try:
@@ -115,11 +115,11 @@ def new_folder(root: Path, name: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Records:
-    """A sweep's records, open for writing.
+    """The records of a sweep, open for writing.
 
     Args:
         folder: the sweep's own.
-        journal: has the sweep.
+        journal: of the sweep.
         projection: follows the journal into MLflow.
     """
 
@@ -147,14 +147,14 @@ def recorded(
         config: of the sweep.
         slots: in which its trials train.
         logs: of its trials; opened here.
-        begin: brings the journal to where training starts: creates the sweep in it, or reopens its trials.
-        context: who follows the sweep.
+        begin: creates the sweep in the journal, or reopens its trials.
+        context: of the sweep.
         uri: of the store, with credentials; None for the config's.
-        reached: the store answered. One that did not is not waited for long at the end.
+        reached: the store answered. If it did not, the end waits for it only briefly.
     """
     allocations = {slot.index: slot.allocation for slot in slots}
     logs.open(folder)
-    staging_folder(folder)  # emptied before MLflow's thread uses it
+    staging_folder(folder)  # is emptied before MLflow's thread uses it
     with SqliteJournal(folder, allocations, models_stay=config.keep.models == "all") as journal:
         begin(journal)
         timeout_s = _REACHED_S if reached else _UNREACHED_S
@@ -164,13 +164,13 @@ def recorded(
 
 @contextmanager
 def followed_by_mlflow(folder: Path, uri: str, watcher: SweepWatcher, timeout_s: float) -> Iterator[Projection]:
-    """MLflow follows the journal; a line says what it lacks when an error or a request to stop ends the sweep.
+    """Lets MLflow follow the journal; if an error or a request to stop ends the sweep, says what MLflow lacks.
 
     Args:
         folder: the sweep's own.
         uri: of the store, with credentials.
-        watcher: is shown warnings, and at the end what is left.
-        timeout_s: most seconds at the end in which the store takes nothing.
+        watcher: is shown warnings and, at the end, what is left to send.
+        timeout_s: most seconds to wait at the end for a store that accepts nothing.
     """
     with watcher.waiting() as show:
         projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=watcher.say, on_backlog=show)

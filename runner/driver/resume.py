@@ -1,4 +1,4 @@
-"""A sweep that has ended in any way goes on, from what its journal and its snapshots hold."""
+"""Continues a sweep, however it ended, from its journal and its snapshots."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
-        KeyboardInterrupt: a request to stop ended the sweep; all that had happened is recorded.
+        KeyboardInterrupt: a request to stop ended the sweep; everything until then is recorded.
     """
     watcher = context.watcher
     with locked(folder):
@@ -53,7 +53,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         headlines = (*_differences(state), _headline(state, prepared), *_repeated(state, snapshots))
         for text in (*headlines, *advice(prepared)):
             watcher.say(text)
-        # The sweep has begun: whatever has become of its store since delays MLflow alone.
+        # The sweep has begun: a problem of its store delays only MLflow.
         reached = is_reached(store, False, watcher)
         logs = TrialLogs(context.masked)
         open_records = partial(
@@ -71,13 +71,13 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                     training.run(_schedule(prepared, state), fleet, progress)
         else:
             with open_records(begin=lambda _: None) as records:
-                KeptModels(records.journal, folder, config.keep.models)  # removes what a killed driver has left
+                KeptModels(records.journal, folder, config.keep.models)  # removes models that a killed driver left
                 records.journal.end("complete")
     return outcome(records, progress, config.tracking.required)
 
 
 def _prepare(config: Config, state: ResumeState) -> Prepared:
-    """Slots as the sweep has had them, for threads change the last bits; fewer where there is less room than there was.
+    """Plans slots like those the sweep had, because threads change results; fewer if less is free now.
 
     Raises:
         PlacementError: this machine cannot give one of them.
@@ -112,7 +112,7 @@ def _slots_like(
     state: ResumeState,
     need_mib: float | None,
 ) -> tuple[Slot, ...]:
-    """Slots with the share of this allocation: as many as the sweep had, or as fit now."""
+    """Slots with the share of this allocation: as many as before, or as fit now."""
     share = had.num_gpus if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
     before = len({record.slot for record in state.records if record.slot is not None})
     most = before if request.max_concurrent == "auto" else request.max_concurrent
@@ -140,7 +140,7 @@ def _progress(state: ResumeState) -> Progress:
 
 
 def _differences(state: ResumeState) -> Iterator[str]:
-    """What is not as it was when the sweep began."""
+    """Warnings about versions and code that have changed since the sweep began."""
     now = versions()
     changed = [f"{name} {was} → {now[name]}" for name, was in state.sweep.versions.items() if was != now.get(name)]
     if changed:
@@ -152,14 +152,14 @@ def _differences(state: ResumeState) -> Iterator[str]:
 
 
 def _drop_those_of_ended(snapshots: SnapshotStore, state: ResumeState) -> None:
-    """What a driver that was killed between a trial's end and the removal of its snapshots has left."""
+    """Removes snapshots that a driver left if it was killed between a trial's end and their removal."""
     for trial_id, ended in state.states.items():
         if ended != "failed":
             snapshots.drop(trial_id)
 
 
 def _repeated(state: ResumeState, snapshots: SnapshotStore) -> Iterator[str]:
-    """What it costs that trials which go on have no snapshot."""
+    """Says what is repeated because trials have no snapshot."""
     lost = [trial_id for trial_id in state.pasts if not snapshots.rounds(trial_id)]
     steps = sum(state.pasts[trial_id].orders[-1].until or 0 for trial_id in lost)
     turns = [report.turn for trial_id in lost for report in state.reports[trial_id]]

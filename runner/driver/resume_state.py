@@ -1,4 +1,4 @@
-"""A sweep that has ended in any way, as its journal has it, and what is left of it."""
+"""Reads an ended sweep from its journal, and decides which trials go on."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """What a person wants of a sweep that has ended.
+    """The user's request for an ended sweep.
 
     Args:
-        retry_failed: trials that have failed go on where they failed.
-        more_epochs: epochs that every trial is given beyond those it was to train.
+        retry_failed: continues failed trials where they failed.
+        more_epochs: additional epochs for every trial.
     """
 
     retry_failed: bool = False
@@ -30,14 +30,14 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResumeState:
-    """A sweep as its journal has it, and what is left of it.
+    """An ended sweep, and what is left of it.
 
     Args:
-        trials: all of the sweep.
-        reports: what each has reported.
-        states: of those that have ended for good.
-        pasts: of those that go on and have begun.
-        decisions: what the user's request decides about trials that had ended.
+        trials: all trials, as they are trained from now on.
+        reports: of each trial, by its id.
+        states: of trials that do not go on.
+        pasts: of trials that go on and have begun.
+        decisions: those that the request makes about ended trials.
     """
 
     sweep: SweepRecord
@@ -55,17 +55,17 @@ class ResumeState:
 
     @property
     def going_on(self) -> dict[str, tuple[Trial, int]]:
-        """The same by id, each with how many of its turns count."""
+        """The trials that go on, by id, each with the number of its turns that count."""
         turns = {trial_id: len(past.orders) for trial_id, past in self.pasts.items()}
         return {trial.id: (trial, turns.get(trial.id, 0)) for trial in self.left}
 
 
 def read_state(folder: Path, asked: Asked) -> ResumeState:
-    """Reads the journal, and decides of every trial whether it goes on.
+    """Reads the journal and decides which trials go on.
 
     Raises:
         SweepNotFoundError: there is no journal.
-        ConfigError: the sweep's metric would not be known of the last epoch.
+        ConfigError: with more epochs, the metric would be unknown for the last one.
     """
     with JournalReader(folder) as reader:
         sweep, records = reader.sweep(), reader.trials()

@@ -31,19 +31,19 @@ def run(
 ) -> Outcome:
     """Trains every trial and records it; returns when MLflow has everything too.
 
-    It neither prints nor exits nor installs signal handlers: `context` has who follows the sweep and who may stop it.
+    Neither prints nor exits nor installs signal handlers: `context` has the watcher and the request to stop.
 
     Args:
         config: what to run.
-        context: who follows the sweep, who stops it, and the environment.
-        root: folder of all sweeps.
+        context: the watcher, the request to stop, and the environment.
+        root: the folder of all sweeps.
         command: the command line that repeats the sweep.
-        preflight: looks for mistakes in the experiments' code while workers start; None to leave that to the check.
-        proposer: adds trials at barriers, with nothing left to `auto`; None for the config's trials alone.
+        preflight: finds mistakes in the experiments' code while workers start; None to leave that to the check.
+        proposer: adds trials at barriers, with every `auto` decided; None for the trials of the config alone.
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
-        KeyboardInterrupt: a request to stop ended the sweep; all that had happened is recorded.
+        KeyboardInterrupt: a request to stop ended the sweep; everything until then is recorded.
     """
     began_s, watcher = time.time(), context.watcher
     store = StoreCheck(config.tracking.uri, context.environment)
@@ -51,7 +51,7 @@ def run(
     refuse_secrets(config, context.secrets)
     check_writable(root)
     reached = is_reached(store, config.tracking.required, watcher)
-    preflight = preflight or Preflight()  # one that has not been entered finds nothing
+    preflight = preflight or Preflight()  # one that is not entered finds nothing
     _look(preflight, prepared)
     prepared = with_slots(prepared, watcher, preflight.check)
     logs = TrialLogs(context.masked)
@@ -66,7 +66,7 @@ def run(
             journal.create(record, prepared.trials)
 
         with locked(folder):
-            write_config(folder, config)  # first: what the journal knows can be resumed
+            write_config(folder, config)  # before the journal, which `resume` reads with it
             with recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records:
                 progress = Progress(
                     trials=prepared.trials, metric=checked.metric, goal=checked.goal, clock=time.monotonic
@@ -80,7 +80,7 @@ def run(
 
 
 def _look(preflight: Preflight, prepared: Prepared) -> None:
-    """Begins to look for mistakes in new code if the workers will be processes of this machine."""
+    """Starts to look for mistakes in new code if the workers are processes of this machine."""
     fleet = prepared.config.fleet
     if fleet.kind == "ray" and fleet.address is None and not has_passed_before(prepared):
         with_gpus = any(slot.allocation.gpus for slot in prepared.slots)

@@ -1,4 +1,4 @@
-"""Trains what a journal has been opened for: the part that a new sweep and a resumed one have in common."""
+"""Trains a sweep whose records are open: the part that new and resumed sweeps share."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Outcome:
     """How a sweep ended.
 
     Args:
-        failed: how many trials have failed.
-        problem: what MLflow lacks and the journal keeps; empty for nothing.
-        is_error: whether that is an error, and no more than a thing to know.
+        failed: number of failed trials.
+        problem: what MLflow lacks and the journal has; empty if nothing.
+        is_error: whether that is an error, because the store is required.
     """
 
     folder: Path
@@ -46,13 +46,13 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    """What a sweep is trained with.
+    """Everything a sweep needs for training.
 
     Args:
-        records: the sweep's, open.
-        context: who follows the sweep and who stops it.
+        records: of the sweep, open.
+        context: the watcher and the request to stop.
         shares: of the slots; None if they cannot grow.
-        pasts: of trials that an earlier driver has trained.
+        pasts: histories of trials that an earlier driver has trained.
         proposer: adds trials at barriers; None if all are known.
     """
 
@@ -130,12 +130,12 @@ class Training:
 
 
 def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:
-    """Trials queue or rotate, as the config says.
+    """The schedule of the config: trials queue or rotate.
 
     Args:
         prepared: the sweep.
-        parameters: weights of its largest model; None where none is known: then as many live as there are slots.
-        begun: the next turns of trials that an earlier driver has trained.
+        parameters: weights of its largest model; None if unknown: then one trial per slot is live.
+        begun: next turns of trials that an earlier driver has trained.
     """
     live = None
     if prepared.config.schedule == "rotate" and parameters is not None:
@@ -145,15 +145,15 @@ def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str
 
 
 def make_shares(prepared: Prepared) -> Shares | None:
-    """The slots' shares, which can grow; None where all models are in this process, which has no limit for each."""
+    """The slots' shares, which can grow; None if all models are in this process and have no limits."""
     return Shares(prepared.slots, prepared.machines) if prepared.config.fleet.kind == "ray" else None
 
 
 def is_reached(store: StoreCheck, required: bool, watcher: SweepWatcher) -> bool:
-    """Whether the store can be reached, as far as that is known before it is written to; warns if it cannot.
+    """Whether the store answers, as far as that is known before the first write; warns if it does not.
 
     Raises:
-        RunnerError: it cannot, and it is required.
+        RunnerError: it does not, and it is required.
     """
     problem = store.problem()
     if problem is None:
@@ -165,14 +165,14 @@ def is_reached(store: StoreCheck, required: bool, watcher: SweepWatcher) -> bool
 
 
 def outcome(records: Records, progress: Progress, required: bool) -> Outcome:
-    """How the sweep ended, once MLflow has had its time."""
+    """The outcome of a sweep, after MLflow has received what it could."""
     failed = sum(row.state == "failed" for row in progress.rows.values())
     return Outcome(folder=records.folder, failed=failed, problem=records.projection.problem or "", is_error=required)
 
 
 @dataclass(frozen=True, slots=True)
 class _Notifying:
-    """Wakes MLflow's thread at each barrier before the round is shown."""
+    """Wakes MLflow's thread at each barrier, before the round is shown."""
 
     projection: Projection
     view: Watcher

@@ -1,1 +1,1 @@
-"""Where workers live: `ray` (one actor a slot) or `local` (all in this process). Both are `seams.Fleet`."""
+"""The set of workers: `ray` (an actor for each slot) or `local` (this process). Both are `loop.interfaces.Fleet`."""

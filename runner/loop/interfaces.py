@@ -1,4 +1,4 @@
-"""The seams of the loop: what it asks of workers, of durable storage and of whoever watches."""
+"""The interfaces of the loop: to workers, durable storage, proposals and watchers."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from runner.records import (
 
 
 class Fleet(Protocol):
-    """The workers behind one interface. A failed worker is a `Failure` value, never an exception."""
+    """All workers behind one interface. A failed worker is a `Failure` value, never an exception."""
 
     def __enter__(self) -> Self:
-        """Starts the workers, one for each slot, all at once."""
+        """Starts one worker for each slot, all at the same time."""
 
     def __exit__(self, *exc: object) -> None:
-        """Ends every worker and waits until its process is gone."""
+        """Ends all workers and waits until their processes are gone."""
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
-        """Builds each trial on a throw-away model, checks its data and tries one step; nothing of it stays."""
+        """Builds a temporary model of each trial, checks its data and tries one step; keeps no state."""
 
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
-        """As `check`, each trial on a worker that holds nothing else, so that `Checked.memory_mib` is its own."""
+        """As `check`, but each trial alone on a worker, so that `Checked.memory_mib` is the trial's own."""
 
     def retire(self, slot: int) -> None:
         """Ends the slot's worker; the slot is not used again."""
@@ -42,13 +42,13 @@ class Fleet(Protocol):
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """Gives every trial in `work` (by slot) one turn, all slots at once, and waits for all: the barrier.
 
-        A turn that `stop` has interrupted has no answer.
+        A turn that `stop` interrupted has no answer.
         """
 
     def export(
         self, work: Mapping[int, tuple[tuple[Trial, bool], ...]], folder: Path | None = None
     ) -> Mapping[str, Export | Failure]:
-        """The models of seated trials by slot; `(trial, True)` asks for the kept best weights.
+        """Exports the models of seated trials, by slot; `(trial, True)` restores the kept best weights first.
 
         Args:
             work: trials by slot.
@@ -58,33 +58,33 @@ class Fleet(Protocol):
     def snapshot(
         self, work: Mapping[int, tuple[Trial, ...]], folder: Path | None = None
     ) -> Mapping[str, Snapshot | Failure]:
-        """Snapshots of trials by slot, as files or by value as `export`; none of a trial that has no seat there."""
+        """Takes snapshots of trials by slot, as files or by value as `export`; a trial without a seat has none."""
 
     def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
-        """Gives trials a seat in their slot, one after another, where they were: the last repeated turn's report.
+        """Restores trials in their slots, one after another; returns the report of the last repeated turn of each.
 
-        None where there was no turn to repeat, or `stop` has interrupted it.
+        None if there was no turn to repeat, or if `stop` interrupted it.
         """
 
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
-        """Ends these slots' workers for certain and starts fresh ones in their places.
+        """Ends the workers of these slots and starts new ones in their places.
 
         Args:
-            shares: what each slot has from now on; None for what it has had.
+            shares: the new share of each slot; None to keep its share.
 
         Raises:
-            ShareTakenError: a share is not free any more; the workers have ended, and the slots have what they had.
+            ShareTakenError: a share is no longer free; the workers have ended, and the slots keep their shares.
         """
 
     def stop(self) -> None:
-        """Lets every turn end at its next step, unreported. May be called from a signal's handler."""
+        """Interrupts every turn at its next step, without a report. A signal handler may call it."""
 
 
 class Journal(Protocol):
     """The sweep's durable record. What it has accepted survives the death of the driver."""
 
     def assign(self, work: Mapping[int, tuple[Work, ...]]) -> None:
-        """Records which trials are about to begin, and where."""
+        """Records which trials begin, and in which slots."""
 
     def commit(
         self,
@@ -93,13 +93,13 @@ class Journal(Protocol):
         exports: Mapping[str, Export | Failure],
         added: Sequence[Trial] = (),
     ) -> None:
-        """Records one barrier, all of it or nothing; `added` are trials that join the sweep there."""
+        """Records one barrier completely or not at all; `added` are trials that join the sweep."""
 
     def note(self, incident: Incident) -> None:
         """Records that a trial has lost its worker."""
 
     def resize(self, slot: int, allocation: Allocation) -> None:
-        """Records that a slot has another share from now on, and the trials that are in it."""
+        """Records a new share of a slot, for the trials in it and those to come."""
 
 
 class Proposer(Protocol):
@@ -114,16 +114,16 @@ class Proposer(Protocol):
 
 
 class Snapshots(Protocol):
-    """Where snapshots are kept."""
+    """Stores snapshots."""
 
     def write(self, trial: Trial, snapshot: Snapshot) -> None:
-        """Keeps it, whole or not at all, and drops those that are no longer needed."""
+        """Stores a snapshot completely or not at all, and removes older ones that are no longer needed."""
 
     def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
-        """The newest of the trial that is whole and has at most so many turns completed."""
+        """The newest intact snapshot of the trial with at most this many completed turns."""
 
     def drop(self, trial_id: str) -> None:
-        """Removes all snapshots of a trial, which has ended."""
+        """Removes all snapshots of a trial that has ended."""
 
 
 class Watcher(Protocol):

@@ -1,4 +1,4 @@
-"""What becomes of each trial at the barrier: a verdict, whether its model is exported, whether too many have failed."""
+"""Judges trials at the barrier: verdicts, which models are exported, and whether too many trials failed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Finished = Mapping[int, tuple[tuple[Trial, bool], ...]]
 
 
 def judge(work: Round, reports: Mapping[str, Report | Failure], past: dict[str, RuleState]) -> dict[str, Verdict]:
-    """A verdict for every trial that has reported its turn; adds the turn's epochs to what the rules remember."""
+    """The verdict for every trial that reported its turn; updates the state of the rules in `past`."""
     verdicts: dict[str, Verdict] = {}
     for trial in (trial for trial in trials_of(work) if trial.id in reports):
         report = reports[trial.id]

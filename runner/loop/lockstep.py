@@ -22,23 +22,23 @@ def run(
     stopping: Callable[[], bool] = lambda: False,
     max_failed_trials: int | None = None,
 ) -> None:
-    """Trains every trial of the schedule to its end, or to where the sweep is to stop.
+    """Trains every trial of the schedule to its end, or until the sweep stops.
 
-    What a person sees, and what MLflow gets, follows the journal: nobody acts on a round before it is durable.
+    The watcher and MLflow follow the journal: nothing acts on a round before it is durable.
 
     Args:
-        schedule: whose turn it is.
-        recovery: the fleet.
-        journal: takes every round.
-        watcher: shown every round.
-        pasts: what the rules remember of trials that an earlier driver has trained.
+        schedule: decides which trials have a turn.
+        recovery: the fleet, which loses no trial.
+        journal: records every round.
+        watcher: shows every round.
+        pasts: state of the rules for trials that an earlier driver has trained.
         proposer: adds trials at barriers; None for a sweep whose trials are all known.
-        stopping: true once the sweep is to stop; the round is brought to an end, its interrupted turns unreported.
-        max_failed_trials: how many trials may fail; None for all.
+        stopping: true once the sweep shall stop; the current round ends, without reports of interrupted turns.
+        max_failed_trials: number of trials that may fail; None for no limit.
 
     Raises:
         FleetError: a worker could not be replaced.
-        StorageError: a disk took no more; what it has kept from being done is done again by whoever resumes.
+        StorageError: a disk is full; `resume` repeats what could not be stored.
         TooManyFailuresError: more trials have failed than may.
     """
     past = dict(pasts or {})

@@ -1,4 +1,4 @@
-"""A fleet whose trials' output is kept, by a fleet around it: the loop knows nothing of it."""
+"""A fleet around another that keeps what trials print and masks secrets, so that the loop need not know of either."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LONGEST = 120  # characters of its last one in the message
 
 
 class LoggedFleet:
-    """Another fleet, from whose answers this takes what experiments say beside them.
+    """Wraps a fleet: takes the output and warnings of experiments out of its answers, and secrets out of its failures.
 
     Args:
-        fleet: the other one.
-        write: takes a trial's output, and returns the name of the file that has it; empty if there is none yet.
-        warn: shows a person a warning.
-        masked: takes secrets out of a text. Failures and warnings enter the driver here and lose them here.
+        fleet: the wrapped fleet.
+        write: stores a trial's output and returns the name of its file; empty if there is none yet.
+        warn: shows a warning to the user.
+        masked: removes secrets from a text. Failures and warnings enter the driver here, and only here are they masked.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class LoggedFleet:
         masked: Callable[[str], str] = str,
     ) -> None:
         self._fleet, self._write, self._warn, self._masked = fleet, write, warn, masked
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def __enter__(self) -> Self:
         self._fleet.__enter__()
@@ -92,8 +92,8 @@ class LoggedFleet:
             return answer
         aside = answer.aside
         for text in aside.warnings:
-            if text not in self._told:
-                self._told.add(text)
+            if text not in self._warned:
+                self._warned.add(text)
                 self._warn(self._masked(text))
         file = self._write(answer.trial_id, aside.output) if aside.output else ""
         if isinstance(answer, Failure):
@@ -104,7 +104,7 @@ class LoggedFleet:
 
 
 def with_last_lines(failure: Failure, file: str) -> Failure:
-    """The failure and how its output ends; `file` has all of it, unless it is empty."""
+    """Adds the last lines of the output to a failure; `file` names the file with all of it, if there is one."""
     lines = last_lines(failure.aside.output, _LINES)
     if not lines:
         return failure

@@ -25,18 +25,17 @@ Answers = Mapping[str, Report | Export | Failure | None]
 
 
 class Recovery:
-    """The fleet as the loop sees it: one that loses no trial.
+    """A fleet that loses no trial, as the loop needs it.
 
     Args:
         fleet: open.
         journal: records every incident.
-        snapshotting: takes snapshots and finds them; None for nowhere: every recovery begins at the trial's beginning.
+        snapshotting: takes and finds snapshots; None to restore every trial from its beginning.
         folder: where workers of this machine write models; None for models by value.
-        max_failures: how often a trial may lose its worker before it is given up; at most once because it ran out of
-            memory.
-        shares: what the slots have, and how it can grow; None for shares that cannot.
-        stopping: true once the sweep is to stop: nothing is brought back any more.
-        warn: shows a person that a trial is trained again from its beginning.
+        max_failures: how often a trial may lose its worker before it fails; at most once if it ran out of memory.
+        shares: the slots' shares, which can grow; None if they cannot.
+        stopping: true once the sweep shall stop; trials are no longer restored then.
+        warn: shows a warning to the user.
     """
 
     def __init__(
@@ -58,10 +57,10 @@ class Recovery:
         self._lives: dict[str, TrialLife] = {}
 
     def check_disks(self) -> None:
-        """For the end of a round that the journal has.
+        """Called at the end of a round that the journal has.
 
         Raises:
-            StorageError: a disk took no more. The trials concerned have no answer, as if their turns were interrupted.
+            StorageError: a disk is full. The trials concerned have no answer, as if their turns had been interrupted.
         """
         full = {trial_id: life.disk_problem for trial_id, life in self._lives.items() if life.disk_problem}
         if full:
@@ -69,24 +68,24 @@ class Recovery:
             raise StorageError(f"{problems}; once there is room on that disk the sweep can go on")
 
     def take_over(self, trial_id: str, orders: Sequence[Work]) -> None:
-        """A trial that has had these turns under an earlier driver, and has no seat yet."""
+        """Takes over a trial that had these turns under an earlier driver and has no seat yet."""
         self._lives[trial_id] = TrialLife(orders=list(orders))
 
     def advance(self, work: Round) -> dict[str, Report | Failure]:
-        """As `Fleet.advance`; trials without a seat are brought back first, those that lose theirs afterwards."""
+        """As `Fleet.advance`; restores trials that have no seat or lose it."""
         self._begin_round(work)
         turns = _chosen(work, lambda item: self._of(item).seated or item.round == 0)
         reports: dict[str, Report | Failure | None] = dict(self._fleet.advance(turns)) if turns else {}
         self._take(turns, reports, one_by_one=False)
         reports |= self._bring_back()
         for trial_id, report in reports.items():
-            if isinstance(report, Report):  # repeated, the turn is to end there again
+            if isinstance(report, Report):  # if the turn is repeated, it ends there again
                 orders = self._lives[trial_id].orders
                 orders[-1] = replace(orders[-1], until=report.step)
         return {i: self._explained(i, r) for i, r in reports.items() if r is not None and self._lives[i].counts(r)}
 
     def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> dict[str, Export | Failure]:
-        """As `Fleet.export`; if a worker dies meanwhile, its trials are brought back and it is tried again."""
+        """As `Fleet.export`; if a worker dies, restores its trials and exports again."""
         exports: dict[str, Export | Failure] = {}
         todo = work
         while todo:
@@ -100,9 +99,9 @@ class Recovery:
         return {i: self._explained(i, export) for i, export in exports.items() if self._lives[i].counts(export)}
 
     def keep(self, live: Mapping[int, tuple[Trial, ...]]) -> None:
-        """Takes snapshots of the trials that live on, if it is time for it or the sweep is to stop.
+        """Takes snapshots of live trials if they are due, and removes those of trials that have ended.
 
-        Those of trials that have ended go, since the journal has their end. A failed one's stay: it may be retried.
+        Snapshots of failed trials stay, because the user may retry them.
         """
         if self._snapshotting is None:
             return
@@ -125,7 +124,7 @@ class Recovery:
         self._live = work
 
     def _bring_back(self) -> dict[str, Report | Failure | None]:
-        """Seats every live trial that has no seat, until each has one or has failed."""
+        """Restores live trials without a seat until each has one or has failed."""
         answers: dict[str, Report | Failure | None] = {}
         while not self._stopping() and (absent := _chosen(self._live, lambda item: self._of(item).is_absent)):
             found = self._fleet.restore({slot: tuple(map(self._replay, items)) for slot, items in absent.items()})
@@ -142,14 +141,14 @@ class Recovery:
         return Replay(trial=trial, snapshot=snapshot, orders=tuple(life.orders[begin:]))
 
     def _take(self, work: Round, answers: Answers, one_by_one: bool) -> None:
-        """Who has a seat after these answers, who has failed, and which slots need a new worker."""
+        """Updates seats and failures from these answers, and replaces workers that were lost."""
         lost: dict[int, list[Work]] = {}
         for slot, items in work.items():
             for item in items:
                 self._take_one(item, answers)
             lost[slot] = [item for item in items if is_lost(answers.get(item.trial.id))]
             if lost[slot]:
-                # Where only some are lost in one call, these have said so themselves.
+                # If only some trials of a call are lost, their own answers say so.
                 certain = one_by_one or len(items) == 1 or len(lost[slot]) < len(items)
                 self._lose(slot, lost[slot], certain, answers)
         self._replace({slot: items for slot, items in lost.items() if items}, answers)
@@ -167,10 +166,10 @@ class Recovery:
             life.disk_problem = answer.message
 
     def _lose(self, slot: int, lost: Sequence[Work], certain: bool, answers: Answers) -> None:
-        """The slot's worker is gone, and every seat in it.
+        """Records that the slot's worker is gone, with every seat in it.
 
-        Of trials that a worker has one after another the first without an answer is to blame; of several that it has
-        in one call nobody can tell, until they are brought back one after another.
+        If trials are restored one after another, the first without an answer caused the loss. If they advance in one
+        call, the cause is unknown until they are restored one after another.
         """
         if certain:
             guilty = lost[0]
@@ -179,7 +178,7 @@ class Recovery:
             self._of(item).seated = False
 
     def _replace(self, lost: Mapping[int, Sequence[Work]], answers: Answers) -> None:
-        """New workers for these slots, with larger shares if memory did not suffice and there is more."""
+        """Starts new workers for these slots, with larger shares if they ran out of memory and more is free."""
         short = [
             slot
             for slot, items in lost.items()
@@ -201,7 +200,7 @@ class Recovery:
                 self._journal.resize(slot, growth.allocations[slot])
 
     def _start_workers(self, lost: Sequence[int], growth: Growth, before: Mapping[int, Allocation]) -> Growth:
-        """Starts the workers; under the shares that they had, if others have taken what was free beside them."""
+        """Starts the workers; with their previous shares if another process has taken the free memory."""
         for slot in growth.retired:
             self._fleet.retire(slot)
         try:
@@ -222,7 +221,7 @@ class Recovery:
             return f"tried again under a larger limit of {limit} MiB"
         if limit is None:
             return "tried again in a new process"
-        return f"tried again in a new process under the same limit of {limit} MiB: nothing is free beside it"
+        return f"tried again in a new process under the same limit of {limit} MiB: no more memory is free"
 
     def _note(self, item: Work, failure: object) -> None:
         explained = self._explained(item.trial.id, failure)
@@ -237,7 +236,7 @@ class Recovery:
         self._journal.note(incident)
 
     def _explained(self, trial_id: str, answer: A) -> A:
-        """The answer; out of memory with what has been done about it."""
+        """The answer; if it ran out of memory, with what has been done about it."""
         remedy = self._lives[trial_id].remedy
         if not isinstance(answer, Failure) or answer.kind != "oom" or not remedy:
             return answer

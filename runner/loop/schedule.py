@@ -1,4 +1,4 @@
-"""Which trial has its turn in which slot. Pure state, no clock, no processes."""
+"""Decides which trial has a turn in which slot. Pure state without clock or processes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from runner.records import Slot, Trial, Verdict, Work
 
 
 class Schedule:
-    """Trials wait in order; a freed place takes the next one, which starts at its own round 0.
+    """Queues trials in order; a place that becomes free takes the next trial, which starts at its own round 0.
 
-    With one place in each slot trials queue. With more they rotate: a worker gives its trials their turns one after
-    another, and all of them advance together. A trial stays in its slot, for its state lives there.
+    With one place per slot, trials queue. With more, they rotate: a worker gives its trials their turns one after
+    another, so that all of them advance together. A trial stays in its slot, because its state lives there.
 
     Args:
-        trials: in the order they are to begin.
-        slots: where they may live.
-        live: most trials that live at once; None for one in each slot.
-        begun: the next turns of trials that an earlier driver has trained.
+        trials: in the order in which they begin.
+        slots: for the trials.
+        live: maximum number of live trials; None for one per slot.
+        begun: next turns of trials that an earlier driver has trained.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class Schedule:
         self._waiting = deque(trials)
         self._begun = dict(begun or {})
         places = max(1, math.ceil((live or len(slots)) / len(slots)))
-        # Place by place over all slots, so that the first trials are spread.
+        # Place by place over all slots, so that the first trials spread over the slots.
         self._live: dict[tuple[int, int], Work | None] = {
             (place, slot.index): None for place in range(places) for slot in slots
         }
 
     def add(self, trials: Iterable[Trial]) -> None:
-        """Lets more trials wait, behind those that wait already."""
+        """Appends trials to the queue."""
         self._waiting.extend(trials)
 
     def has_work(self) -> bool:
@@ -46,7 +46,7 @@ class Schedule:
         return bool(self._waiting) or any(work is not None for work in self._live.values())
 
     def next_round(self) -> dict[int, tuple[Work, ...]]:
-        """Every live trial's turn, by slot; empty places are filled first."""
+        """The turn of every live trial, by slot; fills free places first."""
         for place, work in self._live.items():
             if work is None and self._waiting:
                 trial = self._waiting.popleft()
@@ -66,14 +66,14 @@ class Schedule:
         return found
 
     def apply(self, verdicts: Mapping[str, Verdict]) -> None:
-        """Retires the trials that ended and carries the others' instructions into their next turn."""
+        """Removes trials that ended, and turns the other verdicts into the trials' next orders."""
         for place, work in self._live.items():
             if work is not None and work.trial.id in verdicts:
                 self._live[place] = next_turn(work, verdicts[work.trial.id])
 
 
 def live_within(budget_mib: float, parameters: int, trials: int) -> int:
-    """How many trials' states the host can hold.
+    """The number of trials whose states fit into host memory.
 
     Args:
         budget_mib: memory for them, MiB.
@@ -81,14 +81,14 @@ def live_within(budget_mib: float, parameters: int, trials: int) -> int:
         trials: how many there are.
 
     Returns:
-        At least 1. A state is taken to be four values a weight: itself, two of the optimizer's, and the best so far.
+        At least 1. Assumes four values per weight: the weight, two of the optimizer, and the best weight so far.
     """
     state_mib = 4 * 4 * parameters / 2**20
     return max(1, min(trials, math.floor(budget_mib / state_mib) if state_mib else trials))
 
 
 def next_turn(work: Work, verdict: Verdict) -> Work | None:
-    """The order that follows a turn and its verdict; None where the trial ends."""
+    """The order that follows a turn and its verdict; None if the trial ends."""
     if verdict.ends:
         return None
     return Work(

@@ -1,4 +1,4 @@
-"""The slots' shares while a sweep runs: they grow where a trial ran out of memory."""
+"""Shares of the slots while a sweep runs; they grow if a trial runs out of memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from runner.records import Allocation, Slot
 
 
 class Shares:
-    """What each slot has now.
+    """The current share of each slot.
 
     Args:
         slots: as planned.
-        machines: that they were planned for, as they were then, by what Ray calls them.
+        machines: for which they were planned, in their state at that time, by Ray's node id.
     """
 
     def __init__(self, slots: Sequence[Slot], machines: Mapping[str, Machine]) -> None:
@@ -21,11 +21,11 @@ class Shares:
         self._machines = machines
 
     def grow(self, short: Collection[int], busy: Collection[int]) -> Growth:
-        """Larger shares for short slots, where they can be had; from now on they are these slots' own.
+        """Enlarges the shares of slots that ran out of memory, as far as memory is free.
 
         Args:
             short: slots whose memory did not suffice.
-            busy: slots that have a trial. The others are never used again.
+            busy: slots that have a trial; the others are never used again.
         """
         allocations: dict[int, Allocation] = {}
         retired: list[int] = []
@@ -42,7 +42,7 @@ class Shares:
         return growth
 
     def put(self, allocations: Mapping[int, Allocation]) -> None:
-        """Gives slots other shares, which they had before."""
+        """Gives slots back the shares that they had before."""
         self._slots |= {slot: Slot(index=slot, allocation=allocation) for slot, allocation in allocations.items()}
 
     def of(self, slot: int) -> Allocation:

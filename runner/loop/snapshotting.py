@@ -1,4 +1,4 @@
-"""When snapshots of live trials are taken, and which are kept."""
+"""Decides when snapshots of live trials are taken and how long they are kept."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from runner.records import Snapshot, Trial
 
 
 class Snapshotting:
-    """Takes snapshots of all live trials from time to time, and when the sweep is to stop.
+    """Takes snapshots of all live trials at intervals, and when the sweep stops.
 
     Args:
         fleet: has the trials.
-        snapshots: where they are kept.
-        keep_ended: those of trials that have ended stay.
+        snapshots: stores them.
+        keep_ended: keeps snapshots of trials that have ended.
         folder: where workers of this machine write them; None for snapshots by value.
-        every_s: seconds between two snapshots of all live trials; None for none but at a stop.
-        stopping: true once the sweep is to stop.
-        warn: shows a person that a snapshot could not be taken.
+        every_s: interval in seconds; None for snapshots only at a stop.
+        stopping: true once the sweep shall stop.
+        warn: shows a warning to the user.
         clock: monotonic seconds.
     """
 
@@ -46,7 +46,7 @@ class Snapshotting:
         return self._snapshots.newest(trial, at_most=at_most)
 
     def drop(self, trial_ids: Iterable[str]) -> None:
-        """Removes the snapshots of trials that have ended, unless they are to stay."""
+        """Removes the snapshots of trials that have ended, unless they are kept."""
         if not self._keep_ended:
             for trial_id in trial_ids:
                 self._snapshots.drop(trial_id)
@@ -56,7 +56,7 @@ class Snapshotting:
         due = self._every_s is not None and self._clock() - self._saved_s >= self._every_s
         if not live or not (due or self._stopping()):
             return
-        # A stop gives all of them one short time together. Otherwise no more states are held here than there are slots.
+        # At a stop all of them share one short deadline. Otherwise at most one state per slot is in memory here.
         for trials in [live] if self._stopping() else _one_of_each(live):
             self._take(trials)
         self._saved_s = self._clock()
@@ -69,11 +69,11 @@ class Snapshotting:
                 self._snapshots.write(trial, found)
             elif found is None:
                 self._warn(f"trial {trial.id}: no snapshot of where it stands; `resume` repeats it from the one before")
-            elif found.kind == "oom" or not found.lost_worker:  # one that died is noticed in the next round
+            elif found.kind == "oom" or not found.lost_worker:  # a dead worker is noticed in the next round
                 self._warn(f"trial {trial.id}: no snapshot could be taken ({found.message}); it goes on without")
 
 
 def _one_of_each(live: Mapping[int, tuple[Trial, ...]]) -> list[dict[int, tuple[Trial, ...]]]:
-    """The same trials, one of each slot at a time."""
+    """The same trials in groups of one per slot."""
     most = max(map(len, live.values()), default=0)
     return [{slot: (trials[place],) for slot, trials in live.items() if place < len(trials)} for place in range(most)]

@@ -1,4 +1,4 @@
-"""What recovery knows of one trial that lives."""
+"""State of one live trial in recovery."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 
 from runner.records import Failure, Work
 
-_MAX_OUT_OF_MEMORY = 1  # what repeats with a new worker, and a larger share if there is one, is the trial's own
+_MAX_OUT_OF_MEMORY = 1  # if it happens again with a new worker and more memory, the trial itself is the cause
 
 
 @dataclass(kw_only=True, slots=True)
 class TrialLife:
-    """What recovery knows of one trial that lives.
+    """State of one live trial in recovery.
 
     Args:
         orders: of its turns, from the first.
         seated: its slot's worker has its state.
-        failed: in this round, by its own code or once too often with its worker.
-        losses: how often it has lost its worker, but for those of the next line.
-        out_of_memory: how often it has lost its worker because it ran out of memory.
-        remedy: what has been done about its memory, for a person.
-        disk_problem: what a disk did not take of its turn or model; empty for nothing.
+        failed: in this round, because of its code or because it lost its worker too often.
+        losses: how often it lost its worker for another reason than memory.
+        out_of_memory: how often it lost its worker because it ran out of memory.
+        remedy: what has been done about its memory, for the user.
+        disk_problem: error of a full disk during its turn or export; empty if there was none.
         snapshots_refused: its snapshots do not fit its model.
     """
 
@@ -35,11 +35,11 @@ class TrialLife:
 
     @property
     def is_absent(self) -> bool:
-        """True if it is to be brought back."""
+        """True if it must be restored."""
         return not self.seated and not self.failed
 
     def lose_worker(self, out_of_memory: bool, max_failures: int) -> None:
-        """Its worker ended over it; it has failed if that has happened too often."""
+        """Counts a lost worker; the trial fails if that has happened too often."""
         if out_of_memory:
             self.out_of_memory += 1
             self.failed |= self.out_of_memory > min(_MAX_OUT_OF_MEMORY, max_failures)
@@ -48,7 +48,7 @@ class TrialLife:
             self.failed |= self.losses > max_failures
 
     def counts(self, answer: object) -> bool:
-        """Whether an answer is its last word in this round: a lost worker, a refused snapshot, a full disk are none."""
+        """Whether an answer ends the trial's turn: a lost worker, a refused snapshot or a full disk does not."""
         return not self.disk_problem and (self.failed or not (is_lost(answer) or is_refused(answer)))
 
 

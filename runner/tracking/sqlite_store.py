@@ -35,9 +35,9 @@ def private_store(file: Path) -> Iterator[None]:
 
 
 def merge_log(file: Path) -> None:
-    """Brings what sqlite's write-ahead log holds into the file: whoever copies or moves that alone then has everything.
+    """Merges sqlite's write-ahead log into the file, so that a copy of the file alone has everything.
 
-    MLflow leaves that to whoever closes the store last, and never closes it.
+    sqlite does it when the last connection closes, but MLflow never closes its connections.
     """
     # While another process reads, or when the disk is full, it stays in the log, and is as safe there.
     with contextlib.suppress(sqlite3.Error):

@@ -24,6 +24,7 @@ import runner.fleet.ray.workers as ray_workers
 from runner.config import load_config
 from runner.driver import machines as runner_cluster
 from runner.driver import prepare as preparation
+from runner.driver.check import within_memory
 from runner.errors import FleetError
 from runner.fleet.ray.actor import RayWorker
 from runner.fleet.ray.fleet import RayFleet
@@ -134,7 +135,7 @@ class JoinedSession:
     """The module's Ray in place of a fleet's own: to start one for each sweep would take minutes."""
 
     def __init__(self, gpus: Any, **options: Any) -> None:
-        self.gpus, self.options, self.missing = gpus, options, ()
+        self.gpus, self.options = gpus, options
 
     def __enter__(self) -> None: ...
 
@@ -344,10 +345,10 @@ def test_workers_beyond_the_hosts_memory_are_ended(planned: Any, monkeypatch: py
     prepared = replace(prepared, machines={"": replace(prepared.machine, free_memory_mib=5_024)})
     fleet = FakeFleet(slots=[slot.index for slot in prepared.slots])
     checked = {"digits": replace(fleet.check(prepared.trials[:1])["000"], memory_mib=1_000.0)}
-    assert len(preparation.within_memory(prepared, checked, fleet).slots) == 3
+    assert len(within_memory(prepared, checked, fleet).slots) == 3
     assert fleet.slots == [0, 1, 2]
     asked = replace(prepared, config=planned(max_concurrent=8).config)
-    assert preparation.within_memory(asked, checked, fleet) is asked
+    assert within_memory(asked, checked, fleet) is asked
 
 
 LOGICAL = """

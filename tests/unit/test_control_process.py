@@ -46,3 +46,16 @@ def test_whoever_waits_for_workers_notices(killed: list[str], ended: bool) -> No
 def test_another_clusters_control_process_is_its_own_affair(killed: list[str]) -> None:
     session.RaySession((), address="127.0.0.1:1").check()
     assert not killed
+
+
+@pytest.mark.parametrize(("address", "dashboard"), [("local", {"include_dashboard": False}), ("127.0.0.1:1", {})])
+def test_ray_prints_no_logs_of_workers_and_has_no_dashboard(
+    address: str, dashboard: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, object] = {}
+    monkeypatch.setattr(session.ray, "init", given.update)
+    monkeypatch.setattr(session, "shut_down", lambda: None)
+    with session.RaySession((), address=address, num_cpus=1):
+        pass
+    given.pop("_temp_dir", None)
+    assert given == {"address": address, "num_cpus": 1, "log_to_driver": False, "logging_level": "ERROR", **dashboard}

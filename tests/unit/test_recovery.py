@@ -488,7 +488,7 @@ def test_what_repeats_under_the_larger_limit_is_given_up_with_the_numbers(make_t
 def test_without_anything_free_a_trial_is_tried_once_more_in_a_new_process(make_trial: Any) -> None:
     trials = [make_trial(id=f"{i:03}", epochs=3) for i in range(2)]
     sweep = run_on_gpu(trials, {"000": 50_000}, num_gpus=0.5)
-    told = "4500 MiB (tried again in a new process under the same limit of 4500 MiB: nothing is free beside it)"
+    told = "4500 MiB (tried again in a new process under the same limit of 4500 MiB: no more memory is free)"
     assert ends(sweep)["000"] == ("fail", f"oom: {told}")
     assert (sweep.fleet.replaced, sweep.fleet.resized) == ([0, 0], {})
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 DASHBOARD_MODULES = "ray.dashboard.utils:get_all_modules"
-"""A private part of Ray, which the agent runs without."""
+"""A private part of Ray, which the agent replaces."""
 
 
 def main(command: list[str]) -> None:
@@ -23,7 +23,7 @@ def main(command: list[str]) -> None:
     _end_with_parent()
     script = Path(command[0])
     sys.argv = command
-    if not sys.flags.safe_path:  # it is this file's folder, whose ray.py is not Ray
+    if not sys.flags.safe_path:  # as Python does for the script; it is this file's folder
         sys.path[0] = str(script.parent)
     if script.parent.name == "dashboard":
         _leave_out_modules()
@@ -38,7 +38,7 @@ def _end_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.environ.get("RAY_RAYLET_PID", str(os.getppid())) != str(os.getppid()):
-            os._exit(1)  # it has ended already
+            os._exit(1)  # the raylet has ended already
 
 
 def _leave_out_modules() -> None:

@@ -16,12 +16,11 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 
 from runner.locks import FOLDER, lock
 
-# Names are short: sockets' paths, which have 107 characters at most, begin with them.
+# Short, because the paths of sockets begin with them and have at most 107 characters.
 _PREFIX, _MARK, _RAYS = "lsr-", "made-by", "r"
 
-
-# Seconds until a process of Ray's that misses its control process gives up, the driver among them, in C++ and without
-# a word. Longer than a sweep takes to notice that by itself, and to end cleanly.
+# Seconds until Ray's processes, the driver among them, abort without a message after they lost the control process.
+# Longer than a sweep needs to notice the loss itself and to end cleanly.
 _RECONNECT_S = 600
 
 
@@ -48,7 +47,7 @@ def private_cluster(nice: int = 0) -> Iterator[dict[str, str]]:
     _reload()
     try:
         with _private_folder() as private:
-            yield {"_temp_dir": str(private / _RAYS)}  # Ray opens this one to everyone
+            yield {"_temp_dir": str(private / _RAYS)}  # Ray makes this folder readable by everyone
     finally:
         for name, value in before.items():
             if value is None:
@@ -66,7 +65,7 @@ def _private_folder() -> Iterator[Path]:
         with _locked(left) as free:
             if free and _is_ours(left):
                 shutil.rmtree(left, ignore_errors=True)
-    # Under its own name once it is locked, and not before: another sweep may be looking for folders left behind.
+    # Gets its final name only once it is locked, because another sweep may be removing folders left behind.
     new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent))
     (new / _MARK).write_bytes(_machine())
     with _locked(new) as locked:
@@ -74,7 +73,7 @@ def _private_folder() -> Iterator[Path]:
         try:
             yield private
         finally:
-            shutil.rmtree(private, ignore_errors=True)  # what Ray still holds open there is gone with its processes
+            shutil.rmtree(private, ignore_errors=True)  # files that Ray has open go with its processes
 
 
 def _is_ours(folder: Path) -> bool:
@@ -85,7 +84,7 @@ def _is_ours(folder: Path) -> bool:
     try:
         names = {path.name for path in folder.iterdir()}
         return names <= {_MARK, _RAYS} and (folder / _MARK).read_bytes() == _machine()
-    except OSError:  # without the mark, or another sweep that has begun at the same time has just removed it
+    except OSError:  # no mark, or another sweep has just removed the folder
         return False
 
 
@@ -103,9 +102,9 @@ def _locked(folder: Path) -> Iterator[bool]:
 
     False if another user owns the folder, another process has locked it, or it has been removed.
     """
-    with ExitStack() as held:
+    with ExitStack() as closing:
         try:
-            descriptor = held.enter_context(lock(folder, FOLDER | os.O_NOFOLLOW))
+            descriptor = closing.enter_context(lock(folder, FOLDER | os.O_NOFOLLOW))
         except OSError:
             is_ours = False
         else:

@@ -143,13 +143,13 @@ class RayFleet:
         for slot, chosen in work.items():
             for place, (trial, best) in enumerate(chosen, start=1):
                 trials[trial.id] = trial
-                limit_s, there = self._deadlines.first_s * place, self._writable(slot, folder)
-                calls[trial.id] = self._call(slot, "export", trial, best, there, limit_s=limit_s)
+                limit_s, target = self._deadlines.first_s * place, self._writable(slot, folder)
+                calls[trial.id] = self._call(slot, "export", trial, best, target, limit_s=limit_s)
         found = {}
         for trial_id, answer in self._gather(calls).items():
-            here = self._fetched(calls[trial_id].slot, answer, folder)
-            if here is not None:
-                found[trial_id] = _value(trials[trial_id], here)
+            local = self._fetched(calls[trial_id].slot, answer, folder)
+            if local is not None:
+                found[trial_id] = _value(trials[trial_id], local)
         return found
 
     def snapshot(
@@ -164,9 +164,9 @@ class RayFleet:
         for slot, answer in self._gather({slot: c for slot, c in calls.items() if slot not in self._busy}).items():
             for trial in work[slot]:
                 one = answer if isinstance(answer, Lost) else answer.get(trial.id)
-                here = None if one is None else self._fetched(slot, one, folder)
-                if here is not None:
-                    found[trial.id] = _value(trial, here)
+                local = None if one is None else self._fetched(slot, one, folder)
+                if local is not None:
+                    found[trial.id] = _value(trial, local)
         return found
 
     def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:

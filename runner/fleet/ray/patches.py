@@ -43,7 +43,7 @@ PARTS = (
 _KILL_ALL: Any = getattr(Node, "kill_all_processes", None)
 _GET_NODE: Any = getattr(services, "get_node", None)
 _LOOK_AGAIN_S = 0.02
-_LOOK_AT_MOST_S = 5.0  # then Ray looks itself, and says what is wrong
+_LOOK_AT_MOST_S = 5.0  # then Ray looks itself and reports the error
 _ANSWER_S = 1.0
 
 
@@ -54,7 +54,7 @@ def warning() -> str | None:
         return None
     return (
         f"warning: Ray {ray.__version__} lacks {', '.join(lacking)}, which this program replaces so that Ray starts "
-        f"sooner, prints less and leaves no process behind; the sweep goes on without that. Tested versions: "
+        "sooner, prints less and leaves no process behind; the sweep continues without that. Tested versions: "
         f"pip install 'ray{TESTED}'"
     )
 
@@ -63,8 +63,8 @@ def warning() -> str | None:
 def lean() -> Iterator[None]:
     """Makes a Ray that starts inside of it start faster, and its agents end with their raylet.
 
-    - Leaves out the autoscaler, the log monitor and the dashboard, each a Python process, and the dashboard's modules
-      in the agent, which Ray needs otherwise.
+    - Leaves out the autoscaler, the log monitor and the dashboard, each a Python process. Ray cannot run without the
+      dashboard's agent, so only the dashboard's modules in it are left out.
     - Starts the agents through `agent`, which ends them with their raylet.
     - Polls for the raylet at short intervals. Ray polls once a second.
     """
@@ -94,9 +94,10 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def network_address(used: bool) -> Iterator[None]:
-    """If `used`, Ray gives others this machine's address in the network, not loopback: a cluster's nodes call back.
+    """Makes Ray use this machine's network address instead of loopback, because a cluster's nodes call back.
 
-    A cluster that is itself on loopback cannot be found by that address.
+    Args:
+        used: whether to do so; a cluster that listens on loopback is not found at the network address.
 
     Source: `get_node_ip_address` in Ray's `_private/services.py`.
     """
@@ -105,7 +106,7 @@ def network_address(used: bool) -> Iterator[None]:
 
 
 def session_folder() -> Path | None:
-    """The folder of sockets and logs of the Ray that this process is connected to; None without one."""
+    """The folder of sockets and logs of the Ray that this process is connected to; None if it is not connected."""
     node = _node()
     return None if node is None else Path(node.get_session_dir_path())
 
@@ -148,12 +149,12 @@ def shut_down() -> None:
 
 
 def _node() -> Node | None:
-    """Ray's own record of the cluster that this process has started or connected to."""
+    """Ray's record of the cluster that this process started or connected to; None if there is none."""
     return ray._private.worker._global_node
 
 
 def _find_node(gcs_address: str, node_id: str) -> object:
-    with suppress(Exception):  # of another version of Ray, which then waits itself
+    with suppress(Exception):  # in another version of Ray, which then polls itself
         _wait_until_known(gcs_address, node_id)
     return _GET_NODE(gcs_address, node_id)
 

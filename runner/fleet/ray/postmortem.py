@@ -15,13 +15,13 @@ from runner.texts.excerpt import beginning_and_end
 from runner.worker.exits import EXIT
 
 _VMSTAT = Path("/proc/vmstat")
-_TAIL = 8192  # characters of the end of a worker's standard error
+_TAIL = 8192  # characters at the end of a worker's standard error
 _NO_MEMORY = ("std::bad_alloc", "Cannot allocate memory", "MemoryError")
 _SHARED_MEMORY = Path("/dev/shm")
-_NO_ROOM = 256 * 1024  # bytes
-_NO_STACK = "Resource temporarily unavailable"  # for a new thread: the end of a process at its memory limit
+_MIN_FREE = 256 * 1024  # bytes
+_NO_STACK = "Resource temporarily unavailable"  # no memory for a new thread, in a process at its limit
 _EXIT = re.compile(rf"^{re.escape(EXIT)}(-?\d+)$", re.MULTILINE)
-_CRASH = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)  # faulthandler's, which Ray enables
+_CRASH = re.compile(r"^Fatal Python error: (.+)$", re.MULTILINE)  # written by faulthandler, which Ray enables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,21 +82,21 @@ def explain(err: RayError, pid: int | None, kernel: KernelKills | None, limited:
     return replace(_cause(err, output[-_TAIL:], kernel, limited), output=output)
 
 
-def _cause(err: RayError, said: str, kernel: KernelKills | None, limited: bool) -> Death:
+def _cause(err: RayError, stderr: str, kernel: KernelKills | None, limited: bool) -> Death:
     if isinstance(err, OutOfMemoryError):
         return Death(of_memory=True, cause="Ray's memory monitor has ended it")
     if isinstance(getattr(err, "cause", None), MemoryError):
-        return Death(of_memory=True, cause="it had no memory for the call")
-    if found := _EXIT.search(said):
+        return Death(of_memory=True, cause="it had too little memory for the call")
+    if found := _EXIT.search(stderr):
         return Death(cause=f"its code has ended the process by os._exit, exit code {found[1]}")
     if kernel is not None and (kills := kernel.since_marked()) > 0:
-        ended = f"{kills} process{'es' * (kills > 1)} here since its last turn"
-        return Death(of_memory=True, cause=f"the kernel's out-of-memory killer has ended {ended}")
-    telling = (*_NO_MEMORY, _NO_STACK) if limited else _NO_MEMORY
-    for words in telling:
-        if words in said:
-            return Death(of_memory=True, cause=f"its last words were {words!r}")
-    if found := _CRASH.search(said):
+        victims = f"{kills} process{'es' * (kills > 1)} here since its last turn"
+        return Death(of_memory=True, cause=f"the kernel's out-of-memory killer has ended {victims}")
+    out_of_memory = (*_NO_MEMORY, _NO_STACK) if limited else _NO_MEMORY
+    for text in out_of_memory:
+        if text in stderr:
+            return Death(of_memory=True, cause=f"the end of its standard error has {text!r}")
+    if found := _CRASH.search(stderr):
         return Death(cause=f"its process has crashed: {found[1]}")
     return Death()
 
@@ -107,12 +107,12 @@ def _full(err: RayError, here: bool) -> str | None:
     A process that writes to full shared memory dies by SIGBUS without a message.
     """
     if any(isinstance(each, ObjectStoreFullError | OutOfDiskError) for each in (err, getattr(err, "cause", None))):
-        return "Ray's object store has no room"
+        return "Ray's object store is full"
     if isinstance(cause := getattr(err, "cause", None), OSError) and cause.errno in DISK_ERRNOS:
-        return "a disk of its machine takes no more"
+        return "a disk of its machine is full, over quota or read-only"
     for folder in (_SHARED_MEMORY, session_folder()) if here else ():
-        if folder is not None and folder.is_dir() and shutil.disk_usage(folder).free < _NO_ROOM:
-            return f"nothing is free in {folder}, where Ray keeps its objects and logs"
+        if folder is not None and folder.is_dir() and shutil.disk_usage(folder).free < _MIN_FREE:
+            return f"{folder}, where Ray keeps its objects and logs, is full"
     return None
 
 

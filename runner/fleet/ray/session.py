@@ -1,4 +1,4 @@
-"""Starts and ends Ray in a separate thread, so that no signal interrupts either of them."""
+"""Starts and ends Ray in a separate thread, so that no signal interrupts its start or its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from subprocess import Popen
-from typing import Any, Self
+from typing import Self
 
 import ray
 
@@ -25,6 +25,7 @@ from runner.fleet.ray.patches import (
 )
 
 _POLL_S = 0.1
+_QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
 class RaySession:
@@ -36,15 +37,22 @@ class RaySession:
 
     Args:
         gpus: names of the GPUs that a Ray started here can use, in order; all if empty.
+        address: of a running Ray cluster; "local" starts one on this machine.
         nice: niceness of the workers of a Ray started here, relative to this process.
         meanwhile: called repeatedly while Ray starts; an exception that it raises ends Ray once it has started.
         options: further options of `ray.init`.
     """
 
     def __init__(
-        self, gpus: Sequence[str], *, nice: int = 0, meanwhile: Callable[[], None] = lambda: None, **options: Any
+        self,
+        gpus: Sequence[str],
+        *,
+        address: str,
+        nice: int = 0,
+        meanwhile: Callable[[], None] = lambda: None,
+        **options: object,
     ) -> None:
-        self._gpus, self._nice, self._options = gpus, nice, options
+        self._gpus, self._address, self._nice, self._options = gpus, address, nice, options
         self._meanwhile = meanwhile
         self._control: Popen[bytes] | None = None
         self._started, self._closing = threading.Event(), threading.Event()
@@ -56,17 +64,18 @@ class RaySession:
         found: Exception | None = None
         try:
             while not self._started.wait(_POLL_S):
-                found = found or self._look()
+                found = found or self._call_meanwhile()
         except BaseException:
             self.__exit__()
             raise
         if found is not None:
             self.__exit__()
             raise found
-        if isinstance(self._error, Exception) and not isinstance(self._error, RunnerError):  # Ray raises bare ones, too
+        # Ray also raises plain `Exception`.
+        if isinstance(self._error, Exception) and not isinstance(self._error, RunnerError):
             raise FleetError(
-                f"Ray did not start: {self._error}; try again when the machine is less busy, see what "
-                "python -m runner doctor says, or train without Ray: fleet.kind=local"
+                f"Ray did not start: {self._error}; try again when the machine is less busy, run "
+                "`python -m runner doctor`, or train without Ray: fleet.kind=local"
             ) from self._error
         if self._error is not None:
             raise self._error
@@ -76,8 +85,8 @@ class RaySession:
         self._closing.set()
         self._thread.join()
 
-    def _look(self) -> Exception | None:
-        """What `meanwhile` raises: a Ray that is just starting can only be ended once it has."""
+    def _call_meanwhile(self) -> Exception | None:
+        """The exception of `meanwhile`, which waits because Ray can only be ended after it has started."""
         try:
             self._meanwhile()
         except Exception as err:
@@ -94,25 +103,26 @@ class RaySession:
             kill_all()
             raise FleetError(
                 f"Ray's control process (GCS, process {self._control.pid}) has ended, and without it no worker can be "
-                "started or ended: all workers were killed"
+                "started or ended; all workers were killed"
             )
 
     def _run(self) -> None:
-        # Ray's processes inherit it, as they inherit from Ray that SIGINT is blocked: of a closed terminal, and of what
-        # ends a whole group or batch job, the driver alone hears. Without them nothing could end cleanly.
+        # Ray's processes inherit the blocked signals, as they inherit from Ray that SIGINT is blocked. If a terminal
+        # closes, or a signal ends a process group or batch job, only the driver reacts, because it needs Ray to end
+        # cleanly.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
         with ExitStack() as ending:
             try:
-                options = self._options
+                options = {**_QUIET, **self._options}
                 with ExitStack() as starting:
-                    if options["address"] == "local":  # another cluster has rules of its own
-                        options = {**options, **ending.enter_context(private_cluster(self._nice))}
+                    if self._address == "local":  # a running cluster has its own settings
+                        options |= {"include_dashboard": False, **ending.enter_context(private_cluster(self._nice))}
                         starting.enter_context(lean())
                         starting.enter_context(without_drivers_folders())
                     starting.enter_context(quiet())
-                    starting.enter_context(_only(self._gpus))
-                    starting.enter_context(network_address(_is_elsewhere(options["address"])))
-                    ray.init(**options)
+                    starting.enter_context(_visible(self._gpus))
+                    starting.enter_context(network_address(_is_elsewhere(self._address)))
+                    ray.init(address=self._address, **options)
                 self._control = control_process()
             except BaseException as err:  # raised again in the thread that waits
                 self._error = err
@@ -124,8 +134,8 @@ class RaySession:
 
 
 @contextmanager
-def _only(gpus: Sequence[str]) -> Iterator[None]:
-    """A Ray that starts meanwhile, and its workers, count these GPUs, the first of them as 0."""
+def _visible(gpus: Sequence[str]) -> Iterator[None]:
+    """Limits a Ray that starts inside of it, and its workers, to these GPUs, numbered from 0 in their order."""
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

@@ -85,14 +85,14 @@ def sent(replay: Replay, ask: Ask) -> Replay | Lost | None:
     snapshot = replay.snapshot
     if snapshot is None or not isinstance(snapshot.state, Path):
         return replay
-    there = snapshot.state
+    remote = snapshot.state
     with snapshot.state.open("rb") as file:
         while piece := file.read(PIECE):
             answer: Path | Lost | None = ask("take", snapshot.state.name, piece, file.tell() - len(piece))
             if not isinstance(answer, Path):
                 return answer
-            there = answer
-    return replace(replay, snapshot=replace(snapshot, state=there))
+            remote = answer
+    return replace(replay, snapshot=replace(snapshot, state=remote))
 
 
 def _fetch(path: Path, ask: Ask, folder: Path | None) -> bytes | Path | Lost | None:

@@ -108,9 +108,7 @@ class Workers:
         """
         workers = [_actor(slot.allocation) for slot in wave]
         places = {slot.index: index for index, slot in enumerate(wave)}
-        self.actors |= {
-            slot: workers[place] for slot, place in places.items()
-        }  # so that `end` kills them if this raises
+        self.actors |= {slot: workers[place] for slot, place in places.items()}  # so that `end` kills them on an error
         if any(slot.allocation.gpus for slot in wave):
             pending = [(slot.index, worker.gpus.remote()) for slot, worker in zip(wave, workers, strict=True)]
             found = [self._ready(slot, future) for slot, future in pending]
