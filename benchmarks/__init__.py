@@ -1,1 +1,1 @@
-"""How fast the runner is beside what a user would otherwise do: `make bench`. See docs/performance.md."""
+"""Compares the runner's speed with that of its alternatives: `make bench`. See docs/performance.md."""

@@ -1,7 +1,7 @@
-"""`make bench` and `make bench-quick`: measures the runner beside what a user would otherwise pick.
+"""`make bench` and `make bench-quick`: measures the runner and its alternatives.
 
-Every run is kept in `benchmarks/results/runs.jsonl` as it ends: groups that are named are measured anew, and the report
-is made of all runs there are.
+Every run is appended to `benchmarks/results/runs.jsonl` when it ends. The groups named on the command line are measured
+again, and the report covers all recorded runs.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ RESULTS = Path(__file__).parent / "results"
 
 @click.command()
 @click.option(
-    "--quick", is_flag=True, help="One repeat of the ratios that development may break; fails where one is far off."
+    "--quick", is_flag=True, help="One repeat of the ratios that a code change may break; fails if one is far off."
 )
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Runs of each case.")
-@click.option("--prefix", default="", help="Put before each command, such as 'taskset -c 0,1'.")
-@click.option("--report", "report_only", is_flag=True, help="Measure nothing; write the report of the runs there are.")
+@click.option("--prefix", default="", help="Prefix of each command, such as 'taskset -c 0,1'.")
+@click.option("--report", "report_only", is_flag=True, help="Measure nothing; write the report of the recorded runs.")
 @click.argument("groups", nargs=-1, type=click.Choice(GROUPS))
 def main(quick: bool, repeats: int, prefix: str, report_only: bool, groups: tuple[str, ...]) -> None:
     """Measures GROUPS, or everything, and writes benchmarks/results/."""
@@ -54,7 +54,7 @@ def _judge(rows: list[Row]) -> None:
     click.echo(report.markdown(rows, shown))
     missed = [found.name for found in shown if not found.met] + parity_problems(rows)
     if missed:
-        raise click.ClickException(f"far from what is promised: {'; '.join(missed)}")
+        raise click.ClickException(f"far from the targets: {'; '.join(missed)}")
 
 
 def _read(runs: Path) -> list[Row]:

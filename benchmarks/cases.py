@@ -1,4 +1,4 @@
-"""Every run that a benchmark is made of."""
+"""Defines every run of the benchmark."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Case:
     """One process to time.
 
     Args:
-        group: cases of one group are run in turn, repetition after repetition.
-        name: the contestant, or what is measured.
+        group: the cases of one group run alternately, repeat after repeat.
+        name: the contestant, or the part that is measured.
         command: arguments of Python.
-        models: trained together.
-        epochs: of each.
-        repeats: None for as many as asked for; fewer where no target depends on it.
-        printed: the process prints its result; otherwise its own wall time is the result.
+        models: number of models trained together.
+        epochs: epochs of each model.
+        repeats: None for the requested number; fewer if no target depends on the case.
+        printed: the process prints its result; otherwise its wall time is the result.
     """
 
     group: str
@@ -35,7 +35,7 @@ class Case:
 
     @property
     def argv(self) -> list[str]:
-        """What is run."""
+        """The full command line."""
         return [sys.executable, *self.command]
 
 
@@ -45,7 +45,7 @@ def _train(workload: str, name: str, models: int, epochs: int, repeats: int | No
 
 
 def _sequential(workload: str, epochs: int, xla_repeats: int | None = None) -> list[Case]:
-    """One model after another: their rate does not depend on K, so one model is trained."""
+    """Cases that train one model after another; one model is enough, because their rate does not depend on K."""
     return [
         _train(workload, "fit", 1, epochs),
         _train(workload, "tuned fit", 1, epochs),
@@ -54,7 +54,7 @@ def _sequential(workload: str, epochs: int, xla_repeats: int | None = None) -> l
 
 
 def _compute_bound(workload: str, epochs: int, models: int) -> list[Case]:
-    """XLA and interleaving are far slower or no faster here: one run shows it."""
+    """Cases with large steps; XLA and interleaving have one run, because they are far slower or no faster here."""
     return [
         _train(workload, "runner", models, epochs),
         *_sequential(workload, epochs, xla_repeats=1),
@@ -96,7 +96,7 @@ def all_cases() -> list[Case]:
 
 
 def quick_cases() -> list[Case]:
-    """What guards the ratios in development, in three to four minutes."""
+    """The cases that check the ratios during development, in three to four minutes."""
     return [
         _train("W1", "runner", 8, 4),
         _train("W1", "fit", 1, 2),

@@ -1,10 +1,10 @@
-"""Throughput of models that share a GPU, with and without MPS, against one after another.
+"""Measures the throughput of models that share a GPU, with and without MPS, against training one after another.
 
     python -m benchmarks.gpu [--workloads W1 W3] [--models 1 2 4 8] [--epochs 3] [--compile graph] [--out DIR]
 
-Prints its figures, and writes them, after each, to `gpu.json` in DIR, else in $OUT, else in a new temporary folder.
-Needs an NVIDIA GPU, no network. MPS is measured where its control program is installed: a daemon of this user's own
-runs meanwhile, with pipes in a temporary folder, and ends with the measurement. No setting of the device is changed.
+Prints each result and writes all so far to `gpu.json` in DIR, else in $OUT, else in a new temporary folder.
+Needs an NVIDIA GPU but no network. Measures MPS if its control program is installed: starts a private daemon with pipes
+in a temporary folder, and ends it after the measurement. Changes no setting of the device.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Measures, and says what could not be."""
+    """Runs all measurements and writes the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--workloads", nargs="+", default=["W1", "W3"], choices=sorted(WORKLOADS))
     parser.add_argument("--models", nargs="+", type=int, default=[1, 2, 4, 8])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--compile", default="graph", choices=["auto", "graph", "xla"])
     parser.add_argument("--out", type=Path, default=None)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     if not gpus_of(os.environ):
         print("no NVIDIA GPU here: nothing was measured")
         return
-    folder = asked.out or Path(os.environ.get("OUT") or tempfile.mkdtemp(prefix="gpu-"))
+    folder = arguments.out or Path(os.environ.get("OUT") or tempfile.mkdtemp(prefix="gpu-"))
     rows: list[Row] = []
-    for row in measure(asked.workloads, asked.models, asked.epochs, asked.compile):
+    for row in measure(arguments.workloads, arguments.models, arguments.epochs, arguments.compile):
         rows.append(row)
         file = write(rows, folder)
         print(json.dumps(row), flush=True)
@@ -55,9 +55,9 @@ def main() -> None:
 
 
 def measure(workloads: Sequence[str], models: Sequence[int], epochs: int, compiled: str = "graph") -> Iterator[Row]:
-    """A row for each workload, number of models and way; ways take turns, so that a busy card meets all alike.
+    """Yields a row for each workload, number of models and way of training.
 
-    A sweep that fails is a row with its error: the others count for themselves.
+    The ways alternate, so that other load on the GPU affects all of them alike. A failed sweep is a row with its error.
     """
     for name in workloads:
         for count in models:
@@ -71,7 +71,7 @@ def measure(workloads: Sequence[str], models: Sequence[int], epochs: int, compil
 
 
 def write(rows: Sequence[Row], folder: Path) -> Path:
-    """The rows with what they were measured on, as JSON."""
+    """Writes the rows and a description of the GPU as JSON, and returns the file."""
     found = gpus_of(os.environ)
     content = {
         "gpu": found[0].name if found else None,
@@ -87,7 +87,7 @@ def write(rows: Sequence[Row], folder: Path) -> Path:
 
 @contextmanager
 def mps() -> Iterator[Mapping[str, str]]:
-    """The environment of an MPS daemon of one's own; empty where it is not installed or does not start."""
+    """Runs a private MPS daemon and yields its environment; empty if MPS is not installed or does not start."""
     if shutil.which(CONTROL) is None:
         yield {}
         return
@@ -107,7 +107,7 @@ def _sweep(identity: Row, epochs: int, at_a_time: int, environment: Mapping[str,
             sys.executable, "-m", "runner", "sweep", str(ROOT / workload.path), f"seed={seeds}",
             f"train.epochs={epochs}", f"train.batch_size={workload.batch_size}", f"train.compile={identity['compile']}",
             f"resources.max_concurrent={at_a_time}",
-            f"train.steps_per_round={workload.steps_per_epoch}",  # left to `auto` all epochs may be one turn, the first
+            f"train.steps_per_round={workload.steps_per_epoch}",  # with `auto`, all epochs may be one turn: the first
         ]  # fmt: skip
         began = time.perf_counter()
         ended = subprocess.run(
@@ -128,7 +128,7 @@ def _environment(of_mps: Mapping[str, str]) -> dict[str, str]:
 
 
 def _figures(turns: Sequence[TurnRow]) -> Row:
-    """Steps a second of all models together, from the journal; first turns, which build and trace, are left out."""
+    """Returns the steps per second of all models together, without first turns, which build and trace."""
     later = [turn for turn in turns if turn.round > 0]
     first = {turn.trial: turn.step for turn in turns if turn.round == 0}
     last = {turn.trial: max(t.step for t in turns if t.trial == turn.trial) for turn in later}
@@ -138,7 +138,7 @@ def _figures(turns: Sequence[TurnRow]) -> Row:
 
 
 def _covered(spans: Sequence[tuple[float, float]]) -> Iterator[float]:
-    """Seconds in which at least one of these spans ran, in pieces."""
+    """Yields the lengths of disjoint intervals whose union is the union of the spans, seconds."""
     until = float("-inf")
     for began, ended in sorted(spans):
         if ended > until:

@@ -10,7 +10,7 @@ from runner.journal import JournalReader, SqliteJournal, SweepRecord
 
 
 def open_journal(prepared: Prepared, folder: Path, tracking_uri: str = "sqlite:///mlflow.db") -> SqliteJournal:
-    """The journal of a sweep in an existing folder, created and ready to be entered."""
+    """Creates the journal of a sweep in an existing folder; the caller enters it."""
     journal = SqliteJournal(folder, {slot.index: slot.allocation for slot in prepared.slots})
     record = SweepRecord(
         id=folder.name,
@@ -30,6 +30,6 @@ def open_journal(prepared: Prepared, folder: Path, tracking_uri: str = "sqlite:/
 
 
 def epoch_losses(reader: JournalReader) -> list[list[float]]:
-    """Each trial's training loss of every epoch."""
+    """Returns each trial's training loss after every epoch."""
     rows = reader.metrics()
     return [[row.value for row in rows if row.trial == trial.id and row.key == "loss"] for trial in reader.trials()]

@@ -1,4 +1,4 @@
-"""Runs cases one at a time, each in a process and a folder of its own, the cases of a group in turn."""
+"""Runs cases one at a time, each in its own process and folder; the cases of a group alternate."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from benchmarks.workloads import ROOT
 
 _TIMEOUT_S = 900
 Row = dict[str, Any]
-"""One run: `group`, `name`, `models`, `epochs`, `repeat`, `prefix`, `wall_s`; what the process printed, or stored."""
+"""A run: `group`, `name`, `models`, `epochs`, `repeat`, `prefix`, `wall_s`, and what the process printed or stored."""
 
 
 def measure(
-    cases: Iterable[Case], repeats: int, tell: Callable[[str], None], prefix: Sequence[str] = ()
+    cases: Iterable[Case], repeats: int, show: Callable[[str], None], prefix: Sequence[str] = ()
 ) -> Iterable[Row]:
     """Yields a row for each run as it ends.
 
-    Interleaved: whatever else the machine does meanwhile meets all contestants alike.
+    The cases of a group alternate, so that other load on the machine affects all contestants alike.
 
     Args:
-        cases: those of a group beside each other.
-        repeats: of each case that does not name fewer.
-        tell: told of each run.
-        prefix: put before each command, such as `taskset -c 0,1`.
+        cases: ordered by group.
+        repeats: runs of each case that does not set its own number.
+        show: prints a line about each run.
+        prefix: prefix of each command, such as `taskset -c 0,1`.
 
     Raises:
-        RuntimeError: a run failed, with the end of what it said.
+        RuntimeError: a run failed; the message has the end of its output.
     """
     for _, group in groupby(cases, key=lambda case: case.group):
         members = list(group)
@@ -44,7 +44,7 @@ def measure(
             for case in members:
                 if repeat < (case.repeats or repeats):
                     row = {**_identity(case), "repeat": repeat, "prefix": shlex.join(prefix), **_run(case, prefix)}
-                    tell(_line(row))
+                    show(_line(row))
                     yield row
 
 

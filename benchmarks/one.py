@@ -1,4 +1,4 @@
-"""One measurement in a process of its own, printed as a line of JSON.
+"""Runs one measurement in this process and prints the result as a line of JSON.
 
 `python -m benchmarks.one train W1 fit 1 3` trains: workload, contestant, models, epochs.
 `python -m benchmarks.one part control` measures a part of the runner; `quick` or `short` may follow.
@@ -17,7 +17,7 @@ MARK = "RESULT "
 
 
 def main() -> None:
-    """Does what the arguments say."""
+    """Runs the measurement that the command line names."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     kind, *arguments = sys.argv[1:]
     result = _train(*arguments) if kind == "train" else _part(*arguments)
@@ -38,10 +38,10 @@ def _part(name: str, size: str = "full") -> dict[str, Any]:
 
 
 def read_result(output: str) -> dict[str, Any]:
-    """The result among whatever else a run printed.
+    """Finds the result in the output of a run.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the output has no result.
     """
     for line in reversed(output.splitlines()):
         if line.startswith(MARK):

@@ -1,4 +1,4 @@
-"""From runs to ratios, and what they are held against."""
+"""Computes ratios from runs and compares them with their targets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from benchmarks.workloads import WORKLOADS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """A number that is promised.
+    """A performance target.
 
     Args:
-        name: what it is, in the report.
-        limit: what it is held against.
-        at_least: True where more is better.
-        values: of the runs there are; empty where it was not measured.
-        rough: a limit for one run on a busy machine, far enough not to be missed by chance; None for the same.
+        name: name in the report.
+        limit: the median of the values must reach it.
+        at_least: True if more is better.
+        values: computes the values from the runs; empty if not measured.
+        rough: limit for one run on a busy machine, loose enough that noise does not miss it; None for `limit`.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """A target and what was measured."""
+    """A target and its measured values."""
 
     name: str
     limit: float
@@ -42,26 +42,26 @@ class Finding:
 
     @property
     def median(self) -> float:
-        """Of all repeats."""
+        """The median of all repeats."""
         return statistics.median(self.values)
 
     @property
     def met(self) -> bool:
-        """Whether the median keeps the promise."""
+        """Whether the median meets the limit."""
         return self.median >= self.limit if self.at_least else self.median <= self.limit
 
 
 def rate(row: Row, clock: str = "seconds") -> float:
-    """Model-steps a second; where a run has no such clock of its own, the other one's."""
+    """Returns model-steps per second by the given clock, or by `seconds` if the run lacks it."""
     return float(row["steps"] / (row[clock] if row.get(clock) is not None else row["seconds"]))
 
 
 def faster(
     group: str, models: int, than: Sequence[str], clock: str = "seconds"
 ) -> Callable[[Sequence[Row]], list[float]]:
-    """The runner's rate as a multiple of the best of others', in each repeat.
+    """Computes the runner's rate as a multiple of the best contestant's, in each repeat.
 
-    Another that ran fewer times has the median of its runs in every repeat.
+    A contestant that lacks a repeat counts with the median of its runs.
     """
 
     def values(rows: Sequence[Row]) -> list[float]:
@@ -78,7 +78,7 @@ def faster(
 
 
 def sooner(than: str) -> Callable[[Sequence[Row]], list[float]]:
-    """How many times longer another needs for the whole sweep."""
+    """Computes how many times longer another contestant needs for the whole sweep."""
 
     def values(rows: Sequence[Row]) -> list[float]:
         ours = {row["repeat"]: row["wall_s"] for row in _of(rows, "W7", "runner", 16)}
@@ -89,11 +89,11 @@ def sooner(than: str) -> Callable[[Sequence[Row]], list[float]]:
 
 
 def number(group: str, name: str) -> Callable[[Sequence[Row]], list[float]]:
-    """A number that a part of the runner prints."""
+    """Reads a number that a part of the runner prints."""
     return lambda rows: [row[name] for row in rows if row["group"] == group and name in row]
 
 
-_ACCURACY_TOLERANCE = 0.01  # of the mean of 16 trials
+_ACCURACY_TOLERANCE = 0.01  # for the mean of 16 trials
 _TUNED = ("tuned fit", "tuned fit, XLA")
 _ALL_OTHERS = ("fit", *_TUNED, "interleaved", "processes", "processes, XLA")
 
@@ -156,7 +156,7 @@ TARGETS = (
 
 
 def findings(rows: Sequence[Row], rough: bool = False) -> list[Finding]:
-    """Every target that was measured."""
+    """Returns a finding for every target that was measured."""
     found = []
     for target in TARGETS:
         limit = target.rough if rough and target.rough is not None else target.limit
@@ -166,10 +166,10 @@ def findings(rows: Sequence[Row], rough: bool = False) -> list[Finding]:
 
 
 def parity_problems(rows: Sequence[Row]) -> list[str]:
-    """Runs that did other work than the rest.
+    """Describes runs that did different work from the rest.
 
-    Their final loss is not what `fit` has after as many epochs, or there is none to compare with; in W7 their trials'
-    accuracy is another, or epochs are missing in MLflow.
+    Their final loss differs from that of `fit` after as many epochs, or there is no `fit` to compare with. In W7 their
+    mean accuracy differs, or MLflow lacks epochs.
     """
     return [*_other_losses(rows), *_other_sweeps([row for row in rows if row["group"] == "W7"])]
 
@@ -200,7 +200,7 @@ def _other_losses(rows: Sequence[Row]) -> list[str]:
                 problems.append(f"{group} {row['name']}: no `fit` of {epochs} epochs to compare it with")
                 continue
             loss, expected = statistics.mean(c[-1] for c in row["losses"]), statistics.mean(reference)
-            if not abs(loss - expected) <= workload.tolerance * expected:  # not a number is no agreement
+            if not abs(loss - expected) <= workload.tolerance * expected:  # also catches NaN
                 problems.append(
                     f"{group} {row['name']}: loss {loss:.4g} after {epochs} epochs, `fit` has {expected:.4g}"
                 )

@@ -1,4 +1,4 @@
-"""The results as JSON, as a Markdown table and as a plot."""
+"""Writes the results as JSON, as Markdown tables and as a plot."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write(rows: Sequence[Row], folder: Path) -> None:
 
 
 def markdown(rows: Sequence[Row], shown: Sequence[Finding]) -> str:
-    """Targets first, then the rates that they come from, then what the parts of the runner measured."""
+    """Formats the targets, the rates behind them, and the measurements of the runner's parts as Markdown."""
     lines = ["| target | promised | median | range | runs | |", "|---|---|---|---|---|---|"]
     for found in shown:
         low, high = min(found.values), max(found.values)
@@ -85,7 +85,7 @@ def _plain(found: Finding) -> dict[str, Any]:
 
 
 def _short(row: Row) -> Row:
-    """A run without its losses' curves; their ends are enough to check it."""
+    """Reduces the loss curves of a run to their last values, which are enough to check it."""
     return {**row, "losses": [curve[-1] for curve in row["losses"]]} if "losses" in row else row
 
 
@@ -105,7 +105,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _plot(rows: Sequence[Row], file: Path) -> None:
-    """Rates of W1 to W8, each as a multiple of default `fit`'s."""
+    """Plots the rates of W1 to W8 as multiples of the rate of default `fit`."""
     import matplotlib
 
     matplotlib.use("agg")

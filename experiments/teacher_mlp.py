@@ -1,6 +1,6 @@
 """`python -m runner sweep experiments/teacher_mlp.py train.epochs=5 train.steps_per_epoch=20`: synthetic classes.
 
-A `tf.data` pipeline of any size, whose labels a hidden teacher knows.
+A `tf.data` pipeline of any size; a hidden teacher assigns the labels.
 Expected on two CPU cores: about 1 s a trial after start-up.
 Expected score: the loss of the last epoch is at most an eighth of the first one's; accuracy above 0.99.
 """
@@ -14,17 +14,17 @@ from runner import Data
 
 
 def load_data(features: int = 32, classes: int = 10, rows: int = 1000, batch_size: int = 32, seed: int = 0) -> Data:
-    """Points scattered around one centre per class; the teacher is the list of centres.
+    """Generates points around one centre per class; the teacher is the list of centres.
 
     Args:
-        features: numbers in a row.
+        features: values in a row.
         classes: number of classes, and of centres.
-        rows: training rows.
-        batch_size: rows of a batch; the last one of a pass may be smaller.
-        seed: fixes centres, rows and their order.
+        rows: number of training rows.
+        batch_size: rows in a batch; the last batch of an epoch may be smaller.
+        seed: determines centres, rows and their order.
 
     Returns:
-        Training batches x float32 [batch, features], y int64 [batch], shuffled anew in each pass.
+        Training batches x float32 [batch, features], y int64 [batch], shuffled again in each epoch.
     """
     import tensorflow as tf
 
@@ -38,13 +38,13 @@ def load_data(features: int = 32, classes: int = 10, rows: int = 1000, batch_siz
 
 
 def build_model(features: int = 32, classes: int = 10, units: int = 64, learning_rate: float = 1e-3) -> keras.Model:
-    """One hidden layer.
+    """Builds a classifier with one hidden layer.
 
     Args:
-        features: numbers in a row, as in `load_data`.
+        features: values in a row, as in `load_data`.
         classes: number of classes, as in `load_data`.
         units: width of the hidden layer.
-        learning_rate: Adam's.
+        learning_rate: learning rate of Adam.
     """
     model = keras.Sequential(
         [
