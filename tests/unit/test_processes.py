@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from runner.host.processes import below, is_running, kill, send, start_of, without_collecting
+from runner.host.processes import descendants, is_running, kill, send, start_of, without_collecting
 
 FAMILY = ["sh", "-c", "sh -c 'sleep 60 & wait' & wait"]
 
@@ -27,21 +27,21 @@ def wait_until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
 def family() -> Iterator[subprocess.Popen[bytes]]:
     """A shell with a shell with a `sleep`."""
     with subprocess.Popen(FAMILY) as process:
-        wait_until(lambda: len(below(process.pid)) == 2)
-        members = below(process.pid)
+        wait_until(lambda: len(descendants(process.pid)) == 2)
+        members = descendants(process.pid)
         yield process
         process.kill()
         kill(members)
 
 
 def test_all_processes_below_another_are_listed_parents_first(family: subprocess.Popen[bytes]) -> None:
-    shell, sleep = below(family.pid)
+    shell, sleep = descendants(family.pid)
     assert (shell.ppid(), sleep.ppid()) == (family.pid, shell.pid)
-    assert shell.pid in [process.pid for process in below(os.getpid())]
+    assert shell.pid in [process.pid for process in descendants(os.getpid())]
 
 
 def test_they_are_killed_whether_or_not_they_have_ended(family: subprocess.Popen[bytes]) -> None:
-    members = below(family.pid)
+    members = descendants(family.pid)
     for _ in range(2):
         kill(members)
         wait_until(lambda: not any(is_running(process.pid) for process in members))
@@ -58,7 +58,7 @@ def test_a_signal_reaches_the_process_with_that_start_alone(family: subprocess.P
     assert start_of(family.pid) == started, "a zombie has ended, and keeps its number"
     family.wait()
     send(family.pid, started, signal.SIGKILL)
-    assert (start_of(family.pid), below(family.pid), is_running(family.pid)) == (None, [], False)
+    assert (start_of(family.pid), descendants(family.pid), is_running(family.pid)) == (None, [], False)
 
 
 @pytest.fixture(autouse=True)
