@@ -42,10 +42,19 @@ def send(pid: int, started: int, number: signal.Signals) -> None:
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """All descendants of this process, each after its parent."""
-    with suppress(psutil.NoSuchProcess):
-        return list(psutil.Process(pid).children(recursive=True))
-    return []
+    """All descendants of this process, each after its parent.
+
+    psutil's `Process.children` raises AccessDenied if /proc hides other users' processes (`hidepid=1`), which
+    cannot be descendants.
+    """
+    children: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            children.setdefault(process.ppid(), []).append(process)
+    found = list(children.get(pid, ()))
+    for child in found:
+        found += children.get(child.pid, ())
+    return found
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:

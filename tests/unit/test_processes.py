@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 
 from runner.host.processes import descendants, is_running, kill, send, start_of, without_collecting
@@ -84,3 +85,19 @@ def test_a_program_that_never_collects_still_does_not() -> None:
     with without_collecting():
         pass
     assert not gc.isenabled()
+
+
+def test_processes_that_proc_hides_are_left_out(
+    family: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = descendants(family.pid)[1].pid
+    really = psutil.Process.ppid
+
+    def ppid(process: psutil.Process) -> int:
+        if process.pid == hidden:
+            raise psutil.AccessDenied(hidden)
+        return int(really(process))
+
+    monkeypatch.setattr(psutil.Process, "ppid", ppid)
+    assert hidden not in [process.pid for process in descendants(family.pid)]
+    assert len(descendants(family.pid)) == 1
