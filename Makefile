@@ -14,7 +14,7 @@ sweep: .venv/.ready  ## Run a sweep, the digits demo by default: make sweep ARGS
 ui: .venv/.ready  ## Review sweeps in the MLflow UI on 127.0.0.1
 	.venv/bin/python -m runner ui $(ARGS)
 
-check: .venv/.ready  ## Check style, types and the fast tests, in about a minute
+check: .venv/.ready  ## Check style, English, types and the fast tests, in less than a minute
 	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/python .ci/english.py
 	.venv/bin/mypy & types=$$!; .venv/bin/python -m pytest tests/unit tests/property --hypothesis-profile few; \
 		tests=$$?; wait $$types && exit $$tests

@@ -73,7 +73,7 @@ class Running:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def read_until(self, text: str, timeout_s: float = 120.0) -> None:
+    def read_until(self, text: str, timeout_s: float = 200.0) -> None:
         """Waits for a line of stdout that contains the text."""
         deadline = time.monotonic() + timeout_s
         while not any(text in line for _, line in self._lines):

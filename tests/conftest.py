@@ -59,7 +59,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tables(shared_folder: Path) -> Iterator[None]:
     """MLflow's tables are made once, for this process and for commands that start warm."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(TEMPLATE, str(shared_folder / "mlflow-tables.db"))
+        patch.setenv(TEMPLATE, str(shared_folder / "mlflow-tables.sql"))
         from mlflow.store.db import utils
 
         patch.setattr(utils, "_initialize_tables", utils._initialize_tables)  # put back at the end

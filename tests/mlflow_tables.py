@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 TEMPLATE = "TEST_MLFLOW_TABLES"
-"""Name of the environment variable with the path of the file that has them."""
+"""Name of the environment variable with the path of the file of SQL that makes them at once."""
 
 
 def copy_tables() -> None:
@@ -30,14 +30,11 @@ def copy_tables() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not template.exists():
                 make(engine)
-                _copy(Path(engine.url.database), template.with_suffix(".new"))
+                with closing(sqlite3.connect(engine.url.database)) as store:
+                    template.with_suffix(".new").write_text("\n".join(store.iterdump()), encoding="utf-8")
                 template.with_suffix(".new").rename(template)
                 return
-        _copy(template, Path(engine.url.database))
+        with closing(sqlite3.connect(engine.url.database)) as store:
+            store.executescript(template.read_text(encoding="utf-8"))
 
     utils._initialize_tables = copy
-
-
-def _copy(one: Path, other: Path) -> None:
-    with closing(sqlite3.connect(one)) as source, closing(sqlite3.connect(other)) as target:
-        source.backup(target)

@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_workers_start(disk: Path
     (disk / "a.py").write_text("def load_data(): ...\ndef build_model(): ...\n", encoding="utf-8")
     remount(disk, "ro")
     began_s = time.monotonic()
-    ended = Folder(disk, warm=True).run("sweep", "a.py", code=2)
+    ended = Folder(disk).run("sweep", "a.py", code=2)
     assert time.monotonic() - began_s < 10.0
     assert f"{disk}: not writable" in ended.err
     assert "Traceback" not in ended.everything
