@@ -6,7 +6,7 @@ ARGS ?=
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.ready  ## Create .venv with the locked packages; does nothing where that is done
+setup: .venv/.ready  ## Create .venv with the locked packages, unless it is up to date
 
 sweep: .venv/.ready  ## Run a sweep, the digits demo by default: make sweep ARGS="experiment=digits seed=1"
 	.venv/bin/python -m runner sweep $(ARGS)
