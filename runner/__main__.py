@@ -37,7 +37,7 @@ def _advice(missing: list[str]) -> int:
             "run `make sweep` (it sets up .venv and runs the demo), or `make setup`, then .venv/bin/python -m runner"
         )
     else:
-        instead = "install it: pip install lockstep-runner"
+        instead = "install it from a clone of its repository: pip install FOLDER_OF_THE_CLONE"
     print(f"runner: {sys.executable} lacks {', '.join(missing)}.\n{instead}", file=sys.stderr)
     return 2
 

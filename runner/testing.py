@@ -49,9 +49,9 @@ class FakeFleet:
         steps: steps done by each seated trial.
         rounds: what each call of `advance` gave turns to.
         received: all orders of `advance`.
-        restored: all trials that were brought back.
+        restored: all trials that were restored.
         replaced: slots that got a new worker.
-        resized: the shares that such workers got, where they got another.
+        resized: the new shares of slots whose share changed.
     """
 
     slots: Sequence[int]
@@ -105,7 +105,7 @@ class FakeFleet:
         answers: dict[str, Report | Failure] = {}
         for slot, chosen in work.items():
             for trial_id in [i for i, s in self.seats.items() if s == slot and i not in ids]:
-                self._leave(trial_id)
+                del self.seats[trial_id]
             for item in chosen:
                 if item.trial.id not in self.seats:
                     self._sit(slot, item.trial, None)
@@ -171,14 +171,11 @@ class FakeFleet:
         self._turns[trial.id] = 0 if snapshot is None else snapshot.round
         self.steps[trial.id] = 0 if snapshot is None else int(snapshot.state)  # type: ignore[arg-type]
 
-    def _leave(self, trial_id: str) -> None:
-        del self.seats[trial_id]
-
     def _lose(self, slot: int, unanswered: Iterable[str], failure: Failure) -> dict[str, Report | Failure]:
         """The slot's worker is gone: its seats, and the answers that were still to come."""
         self._lost.add(slot)
         for trial_id in [i for i, s in self.seats.items() if s == slot]:
-            self._leave(trial_id)
+            del self.seats[trial_id]
         return {trial_id: replace(failure, trial_id=trial_id) for trial_id in unanswered}
 
     def _turn(self, work: Work) -> Report | Failure:

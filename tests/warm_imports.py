@@ -12,7 +12,6 @@ from runner.worker import startup
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # as the command line sets it before it imports MLflow
 startup.configure(Allocation(num_cpus=1))
 
-import hydra.core.override_parser.overrides_parser
 import mlflow.pyfunc
 import mlflow.store.tracking.sqlalchemy_store
 import sklearn.datasets  # of the digits

@@ -11,6 +11,7 @@ from typing import TypeVar
 from runner.autotune.auto import Check
 from runner.config import Config
 from runner.config.schema import Train
+from runner.driver.context import SweepWatcher
 from runner.driver.metric import choose_metric
 from runner.driver.preflight import Preflight
 from runner.driver.prepare import Prepared, auto_settings, request_of
@@ -20,7 +21,6 @@ from runner.loop.logged import with_last_lines
 from runner.placement import plan_on_nodes
 from runner.records import Checked, Facts, Failure, Goal, Trial
 from runner.tracking import preload
-from runner.views.watchers import SweepWatcher
 
 A = TypeVar("A")
 

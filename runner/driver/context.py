@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from runner.host.signals import StopRequest
+from runner.loop.interfaces import Watcher
 from runner.texts.redaction import redact, secrets_of
-from runner.views.watchers import SweepWatcher
+from runner.views.progress import Progress
+
+
+class SweepWatcher(Protocol):
+    """Follows a sweep from its first moment to its last."""
+
+    def say(self, text: str, *, dim: bool = False) -> None:
+        """A line of news; `dim` if it only says what happens now."""
+
+    def rounds(self, progress: Progress) -> AbstractContextManager[Watcher]:
+        """Entered before the first round and left after the last; `progress` is updated by what is shown."""
+
+    def waiting(self) -> AbstractContextManager[Callable[[str], None]]:
+        """Entered while the sweep waits; what is entered shows what for, as that changes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from runner.autotune.auto import CACHE, AutoSettings, Check
 from runner.autotune.cache import MeasurementsFile, TimingsFile
 from runner.autotune.memory import NEEDS_FILE, Need, Needs, is_complete, largest
 from runner.config import Config
-from runner.driver.context import Context
+from runner.driver.context import Context, SweepWatcher
 from runner.driver.machines import import_ray, machines_of
 from runner.driver.record import versions
 from runner.host.inventory import driver_problem, this_machine
@@ -21,7 +21,6 @@ from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_n
 from runner.records import Checked, Failure, Slot, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
-from runner.views.watchers import SweepWatcher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,13 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from runner.config import Config, config_to_yaml
-from runner.driver.context import Context
+from runner.driver.context import Context, SweepWatcher
 from runner.errors import ConfigError, JournalError
 from runner.journal import SqliteJournal, SweepRecord, TrialLogs, staging_folder, sync_folder, write_durably
 from runner.records import Goal, Slot
 from runner.texts.redaction import secret_shape, without_credentials
 from runner.tracking import Projection
-from runner.views.watchers import SweepWatcher
 
 _REACHED_S = 120.0  # most seconds to wait at the end for a store that accepts nothing
 _UNREACHED_S = 10.0

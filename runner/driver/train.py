@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.config import Config
-from runner.driver.context import Context
+from runner.driver.context import Context, SweepWatcher
 from runner.driver.prepare import Prepared
 from runner.driver.record import Records, versions
 from runner.journal import SweepStatus, open_staging
@@ -23,7 +23,6 @@ from runner.loop.snapshotting import Snapshotting
 from runner.records import Failure, Report, Trial, Verdict, Work
 from runner.tracking import Projection, StoreCheck
 from runner.views.progress import Progress
-from runner.views.watchers import SweepWatcher
 
 _STATES_SHARE = 0.25  # of the host's memory, for the states of rotating trials
 

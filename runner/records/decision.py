@@ -8,9 +8,7 @@ from typing import Literal
 
 from runner.records.work import Verdict
 
-DecisionKind = Literal[
-    "add", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail", "clone"
-]
+DecisionKind = Literal["add", "keep_best", "restore_best", "set", "continue", "stop", "complete", "fail"]
 Argument = str | int | float | bool | None
 USER, TRAINING, FAILURE = "user", "training", "failure"
 

@@ -17,7 +17,7 @@ _LONGEST_PAUSE_S = 30.0
 _LONGEST_WAITED_FOR_S = 1.0  # while a person waits for the end
 
 
-class Patience:
+class Deadline:
     """How long a store that takes nothing is tried again at the end.
 
     Args:
@@ -32,7 +32,7 @@ class Patience:
         self._began_s = self._deadline_s = math.inf
 
     def begin(self) -> None:
-        """The end begins: until now the patience was endless."""
+        """Starts the deadline: until then there is none."""
         self._began_s = self._clock()
 
     def shorten(self, timeout_s: float) -> None:
@@ -86,14 +86,14 @@ class Delivery:
         """Seconds until the next attempt is due: they double with each failure."""
         return min(_FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 10), _LONGEST_PAUSE_S)
 
-    def finish(self, patience: Patience) -> Exception | None:
+    def finish(self, deadline: Deadline) -> Exception | None:
         """Sends until the store has everything, refuses it, or has taken nothing for too long.
 
         Returns:
             The last error; None if the store has everything.
         """
         while not self.attempt():
-            if isinstance(self._error, StoreRefusedError) or patience.seconds_left < 0:
+            if isinstance(self._error, StoreRefusedError) or deadline.seconds_left < 0:
                 break
-            self._wait(max(0.0, min(self.pause_s, _LONGEST_WAITED_FOR_S, patience.seconds_left)))
+            self._wait(max(0.0, min(self.pause_s, _LONGEST_WAITED_FOR_S, deadline.seconds_left)))
         return self._error

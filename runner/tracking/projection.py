@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from runner.journal import open_staging
 from runner.texts.redaction import redact
 from runner.tracking.backlog import BacklogReporter
-from runner.tracking.delivery import Delivery, Patience
+from runner.tracking.delivery import Deadline, Delivery
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.importing import wait_until_imported
 from runner.tracking.ledger import HOME, Ledger, describe_missing, is_ready
@@ -63,7 +63,7 @@ class Projection:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._ledger: Ledger | None = None  # the thread's
-        self._patience = Patience(timeout_s, lambda: 0.0 if self._ledger is None else self._ledger.acknowledged_s)
+        self._deadline = Deadline(timeout_s, lambda: 0.0 if self._ledger is None else self._ledger.acknowledged_s)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._last_problem = ""
@@ -94,14 +94,14 @@ class Projection:
     def _drain(self, by_a_signal: bool) -> None:
         """Waits until the store has everything, or has taken nothing for too long; only briefly after a signal."""
         assert self._thread is not None
-        self._patience.begin()
+        self._deadline.begin()
         if by_a_signal:
-            self._patience.shorten(_AFTER_SIGNAL_S)
+            self._deadline.shorten(_AFTER_SIGNAL_S)
         self._closing.set()
         self._wake.set()
         backlog = BacklogReporter(self._folder, self._on_backlog)
-        while self._thread.is_alive() and self._patience.seconds_left > -_GRACE_S:
-            self._thread.join(max(0.01, min(backlog.pause_s, self._patience.seconds_left + _GRACE_S)))
+        while self._thread.is_alive() and self._deadline.seconds_left > -_GRACE_S:
+            self._thread.join(max(0.01, min(backlog.pause_s, self._deadline.seconds_left + _GRACE_S)))
             if self._thread.is_alive() and not by_a_signal:
                 backlog.report()
 
@@ -152,7 +152,7 @@ class Projection:
             else:
                 self._closing.wait(delivery.pause_s)
         follower.retry_refused()
-        delivery.finish(self._patience)
+        delivery.finish(self._deadline)
 
     def _on_failure(self, err: Exception, is_first: bool) -> None:
         self._last_problem = str(err)
@@ -171,4 +171,4 @@ class Projection:
         if not is_ready(self._folder):
             return None
         with Ledger(self._folder, HOME) as ledger:
-            return describe_missing(ledger, self._where, self._last_problem or str(self._patience))
+            return describe_missing(ledger, self._where, self._last_problem or str(self._deadline))

@@ -17,9 +17,10 @@ from runner.driver.resume import resume
 from runner.driver.resume_state import Asked
 from runner.driver.run import run
 from runner.journal import JournalReader
+from runner.loop.interfaces import Watcher
 from runner.records import Trial
 from runner.views.progress import Progress
-from runner.views.watchers import Rounds, Silent
+from runner.views.watchers import Silent
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -35,7 +36,7 @@ class Following(Silent):
         self.barriers_left: int | None = None
 
     @contextmanager
-    def rounds(self, progress: Progress) -> Iterator[Rounds]:
+    def rounds(self, progress: Progress) -> Iterator[Watcher]:
         self.trials = self.trials or tuple(progress.trials)
         with super().rounds(progress) as seen:
             really = seen.show

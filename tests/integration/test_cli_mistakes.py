@@ -133,7 +133,7 @@ def test_help_needs_nothing(folder: Folder, without_heavy_imports: dict[str, str
     [
         (".venv/bin/python", "run: .venv/bin/python -m runner sweep seed=1"),
         ("Makefile", "run `make sweep`"),
-        (None, "pip install lockstep-runner"),
+        (None, "pip install FOLDER_OF_THE_CLONE"),
     ],
 )
 def test_a_python_without_the_packages_says_what_to_run(tmp_path: Path, present: str | None, advice: str) -> None:

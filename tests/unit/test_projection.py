@@ -21,7 +21,7 @@ from runner.views.watchers import Silent
 
 def waits(self: Projection) -> None:
     """A store that never answers."""
-    while self._patience.seconds_left > 0:
+    while self._deadline.seconds_left > 0:
         time.sleep(0.01)
 
 
