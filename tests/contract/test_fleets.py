@@ -438,16 +438,16 @@ def test_turns_of_a_round_overlap_and_none_crosses_a_barrier(
     trials = [make_trial("run_eagerly", id=f"{i:03}", epochs=4, steps_per_round=3) for i in range(2)]
     turns = run(ray_fleet, trials, tmp_path / "sweep")["turns"]
 
-    pids = {trial.id: {turn["pid"] for turn in turns if turn["trial"] == trial.id} for trial in trials}
+    pids = {trial.id: {row.turn.pid for row in turns if row.trial == trial.id} for trial in trials}
     assert all(len(found) == 1 for found in pids.values()), "one process for each seated trial"
     assert pids["000"].isdisjoint(pids["001"])
     assert os.getpid() not in pids["000"] | pids["001"]
-    rounds = [[turn for turn in turns if turn["round"] == number] for number in range(4)]
+    rounds = [[row.turn for row in turns if row.round == number] for number in range(4)]
     for earlier, later in itertools.pairwise(rounds):
-        assert max(turn["ended_s"] for turn in earlier) <= min(turn["started_s"] for turn in later)
+        assert max(turn.ended_s for turn in earlier) <= min(turn.started_s for turn in later)
     # Eager steps take tens of milliseconds: turns that were not dispatched together could not overlap.
     for turns_of_round in rounds[1:]:
-        assert max(t["started_s"] for t in turns_of_round) < min(t["ended_s"] for t in turns_of_round)
+        assert max(t.started_s for t in turns_of_round) < min(t.ended_s for t in turns_of_round)
 
 
 def test_a_second_trial_on_a_worker_trains_with_its_own_hidden_state(make_trial: Any, ray_fleet: RayFleet) -> None:
@@ -493,16 +493,13 @@ def test_a_worker_that_its_code_has_ended_is_lost_with_its_exit_code(ending: Any
     ray_fleet.replace({0: None})  # other tests need its slot
 
 
-class Killer:
+class Killer(NullWatcher):
     """Sends a signal to a slot's worker in the middle of the turn that follows a round."""
 
     def __init__(self, fleet: RayFleet, number: signal.Signals, after_round: int) -> None:
         self._fleet, self._number, self._rounds = fleet, number, itertools.count()
         self._after_round = after_round
         self.victim: int | None = None
-
-    def begin(self, *_: Any) -> None:
-        pass
 
     def show(self, *_: Any) -> None:
         if next(self._rounds) == self._after_round:

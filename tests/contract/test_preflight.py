@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,18 @@ OUTSIDE = {
 
 
 @pytest.fixture
+def preflight_process() -> Callable[[], psutil.Process]:
+    """Finds the process that a preflight has started among the children of this one."""
+    others = set(psutil.Process().children())
+
+    def find() -> psutil.Process:
+        (process,) = set(psutil.Process().children()) - others
+        return process
+
+    return find
+
+
+@pytest.fixture
 def heard() -> Iterator[threading.Event]:
     """Set when an experiment's code tells that it runs."""
     event = threading.Event()
@@ -165,14 +177,18 @@ def heard() -> Iterator[threading.Event]:
 
 @pytest.mark.parametrize("code", STUCK)
 def test_it_ends_at_once_whatever_the_code_does(
-    tmp_path: Path, make_trial: Any, heard: threading.Event, code: str
+    tmp_path: Path,
+    make_trial: Any,
+    heard: threading.Event,
+    preflight_process: Callable[[], psutil.Process],
+    code: str,
 ) -> None:
     path = tmp_path / "odd.py"
     path.write_text(TELL + STUCK[code] + HEAD + SOUND)
     trial, found = make_trial(path=path, params={}), []
     with Preflight() as preflight:
         preflight.look(lambda failures_of: found.append(failures_of([trial])), with_gpus=False)
-        (process,) = psutil.Process().children()
+        process = preflight_process()
         eventually(heard.is_set, within_s=120.0)
         time.sleep(0.2)
         family = process.children()
@@ -186,14 +202,19 @@ def test_it_ends_at_once_whatever_the_code_does(
 
 @pytest.mark.parametrize("code", OUTSIDE)
 def test_what_reaches_beyond_the_process_is_left_to_the_workers(
-    tmp_path: Path, make_trial: Any, heard: threading.Event, monkeypatch: pytest.MonkeyPatch, code: str
+    tmp_path: Path,
+    make_trial: Any,
+    heard: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    preflight_process: Callable[[], psutil.Process],
+    code: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "odd.py"
     path.write_text(TELL + OUTSIDE[code] + "raise ValueError('found')\n")
     trial, found = make_trial(path=path, params={}), []
     with Preflight() as preflight:
-        (process,) = psutil.Process().children()
+        process = preflight_process()
         preflight.look(lambda failures_of: found.append(failures_of([trial])), with_gpus=False)
         eventually(heard.is_set, within_s=120.0)
         process.wait(20.0)

@@ -201,7 +201,7 @@ def test_a_store_that_cannot_be_used_ends_a_sweep_and_sync_with_what_is_missing(
         journal.end("killed")
     assert projection.problem is not None
     with pytest.raises(TrackingError) as ended:
-        sync(tmp_path, None, lambda _: None, patience_s=0.1)
+        sync(tmp_path, None, lambda _: None, deadline_s=0.1)
     for problem in (projection.problem, str(ended.value)):
         assert "lacks 1 metric values and the end of 2 runs" in problem
         assert told in problem

@@ -134,7 +134,7 @@ def test_a_store_that_stays_down_leaves_a_problem_that_names_the_command(tmp_pat
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     folder, warnings = ended_sweep(tmp_path / "s", "http://127.0.0.1:9"), []
     with pytest.raises(TrackingError, match="lacks 104 metric values and the end of 3 runs") as error:
-        sync(folder, "http://user:hunter22@127.0.0.1:9", warnings.append, patience_s=1.0)
+        sync(folder, "http://user:hunter22@127.0.0.1:9", warnings.append, deadline_s=1.0)
     assert str(error.value).endswith("send them with: python -m runner sync s")
     (warning,) = warnings
     assert "MLflow at http://127.0.0.1:9 does not answer" in warning
