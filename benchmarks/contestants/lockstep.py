@@ -65,4 +65,4 @@ def decided(prepared: Prepared, fleet: Fleet) -> Prepared:
     """The sweep with nothing left to `auto`."""
     auto = auto_settings(prepared, fleet.check, TIMINGS)
     checked = check_members(prepared, auto.check)
-    return replace(prepared, trials=auto.settle(prepared.trials, checked, len(prepared.slots)))
+    return replace(prepared, trials=auto.decide(prepared.trials, checked, len(prepared.slots)))

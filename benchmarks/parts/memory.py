@@ -53,4 +53,4 @@ def _object_store_mib() -> float:
     import ray
 
     total, free = ray.cluster_resources(), ray.available_resources()
-    return (total["object_store_memory"] - free.get("object_store_memory", 0.0)) / 2**20
+    return float(total["object_store_memory"] - free.get("object_store_memory", 0.0)) / 2**20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from benchmarks.programs import STORE, build, fit, mlflow_run, trials
 
@@ -15,7 +16,7 @@ def main(tuned: bool) -> None:
     experiment_id = client.create_experiment("digits")
     for trial in trials():
 
-        def train(callback: object, trial: dict[str, float] = trial) -> tuple[object, object]:
+        def train(callback: object, trial: dict[str, Any] = trial) -> tuple[object, object]:
             model = build(**trial, tuned=tuned)
             return model, fit(model, [callback])
 
