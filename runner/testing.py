@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,9 +108,10 @@ class FakeFleet:
             for trial_id in [i for i, s in self.seats.items() if s == slot and i not in ids]:
                 del self.seats[trial_id]
             for item in chosen:
+                assert not item.idle or self.seats.get(item.trial.id) == slot, f"{item.trial.id} waits without a seat"
                 if item.trial.id not in self.seats:
                     self._sit(slot, item.trial, None)
-            found = {item.trial.id: self._turn(item) for item in chosen}
+            found = {item.trial.id: self._turn(item) for item in chosen if not item.idle}
             lost = next((f for f in found.values() if isinstance(f, Failure) and f.lost_worker), None)
             answers |= self._lose(slot, found, lost) if lost else found
         return answers
@@ -182,7 +184,8 @@ class FakeFleet:
         trial, step, done = work.trial, self.steps[work.trial.id], self._turns[work.trial.id]
         assert work.round == done, f"trial {trial.id} has round {work.round} after {done} turns"
         before = step // self.steps_per_epoch
-        step = work.until or step + trial.train.steps_in_turn(self.steps_per_epoch, step)
+        last = math.inf if work.last_epoch is None else work.last_epoch * self.steps_per_epoch
+        step = work.until or int(min(step + trial.train.steps_in_turn(self.steps_per_epoch, step), last))
         self.steps[trial.id], self._turns[trial.id] = step, done + 1
         epochs, loss, ended_s = [], 0.0, work.round + 0.5
         for number in range(before + 1, -(-step // self.steps_per_epoch) + 1):
@@ -248,11 +251,12 @@ class MemoryJournal:
         Raises:
             AssertionError: a report without a verdict, or of a trial that was never assigned.
         """
-        assert set(reports) == set(verdicts), "every report has its verdict"
+        assert set(reports) <= set(verdicts), "every report has its verdict"
+        assert all(verdicts[trial_id].ends for trial_id in set(verdicts) - set(reports)), "only an end needs no report"
         assert set(reports) <= set(self.assigned), "a trial reports that was never assigned"
         self.commits.append((reports, verdicts, exports))
         for trial_id, verdict in verdicts.items():
-            report = reports[trial_id]
+            report = reports.get(trial_id)
             step = report.step if isinstance(report, Report) else self._steps.get(trial_id, 0)
             self._steps[trial_id] = step
             lost = isinstance(report, Report) and isinstance(exports.get(trial_id), Failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -65,6 +66,8 @@ def _as_plain_data(plan: Plan) -> dict[str, object]:
             for need in prepared.needs
         ],
         "disk": _disk(plan),
+        "cohorts": {member: [asdict(cohort) for cohort in cohorts] for member, cohorts in plan.cohorts.items()},
+        "steps": plan.steps,
         "members": {
             member: {name: value for name, value in asdict(facts).items() if name not in ("summary", "steps_per_epoch")}
             for member, facts in plan.facts.items()
@@ -125,7 +128,27 @@ def _show(plan: Plan, console: Console) -> None:
     for line in disk_lines(plan.disk, SWEEPS):
         console.print(line, highlight=False)
     console.print(_table(plan))
-    console.print(f"{sum(p.steps for p in plan.trials)} steps, if no rule stops a trial early", highlight=False)
+    for line in _cohort_lines(plan):
+        console.print(line, highlight=False)
+    console.print(_steps_line(plan), highlight=False)
+
+
+def _cohort_lines(plan: Plan) -> Iterator[str]:
+    """How many settings train until which epoch; equal cohorts in one line."""
+    for member, cohorts in plan.cohorts.items():
+        for cohort, count in Counter(cohorts).items():
+            steps = ", ".join(
+                f"{settings} to epoch {epoch}" for settings, epoch in zip(cohort.settings, cohort.epochs, strict=True)
+            )
+            times = f" ({count} such brackets)" if count > 1 else ""
+            yield f"{member}: {plan.prepared.config.search.stop} trains {steps}{times}"
+
+
+def _steps_line(plan: Plan) -> str:
+    full = sum(planned.steps for planned in plan.trials)
+    if plan.steps == full:
+        return f"{full} steps, if no rule stops a trial early"
+    return f"{plan.steps} steps, {plan.steps / full:.0%} of the {full} that all trials would take"
 
 
 def _needs(prepared: Prepared) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.config.origins import Key, Values, is_value, split_scope
-from runner.config.space import Choice, Uniform, parse_value
+from runner.config.space import Choice, Dimension, parse_value
 from runner.config.yaml_nodes import NO_TARGET
 from runner.experiment.annotations import as_python
 
@@ -93,14 +93,14 @@ def _setting(text: str) -> Setting:
     if "_target_" in inner:
         raise ValueError(NO_TARGET)
     parsed = None if deletes else parse_value(value)
-    searches = isinstance(parsed, Choice | Uniform)
+    searches = isinstance(parsed, Dimension)
     if isinstance(parsed, Choice) and not value.rstrip().endswith(")"):
         parsed = list(parsed.values)
     kind: Kind = "delete" if deletes else "search" if searches else "set"
     return Setting(
         text=text,
         keys=(*scope, *inner),
-        value=value.strip() if isinstance(parsed, Choice | Uniform) else parsed,
+        value=value.strip() if isinstance(parsed, Dimension) else parsed,
         kind=kind,
     )
 

@@ -19,7 +19,7 @@ from runner.experiment.annotations import Type
 
 MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
-DEFAULT_RANDOM_TRIALS = 16
+DEFAULT_TRIALS = 16
 
 _STOPPING = records.EarlyStopping()
 _PLATEAU = records.ReduceLROnPlateau()
@@ -59,7 +59,8 @@ File = Annotated[Text, "the path of an experiment file"]
 Metric = Annotated[Text, "the name of an epoch metric, such as val_loss"]
 Mode = Annotated[records.Mode, "auto (by the metric's name), min or max"]
 Params = Annotated[Values, "a mapping of parameter names to values"]
-Sampler = Literal["auto", "grid", "random", "points"]
+Sampler = Literal["auto", "grid", "random", "qmc", "tpe", "cmaes", "points"]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True), f"a whole number from 0 to {MAX_SEED}"]
 
 
 class Section(BaseModel):
@@ -111,6 +112,7 @@ class Train(Section):
     deterministic: bool = _TRAIN.deterministic
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None
+    max_seconds: Annotated[Seconds | None, "a number above 0 (seconds), or null for no limit"] = None
 
 
 class MemberSearch(Section):
@@ -122,12 +124,25 @@ class MemberSearch(Section):
     max_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS), f"a whole number from 1 to {MAX_TRIALS}"] | None = None
     space: Annotated[Values, "a mapping of names to lists or search strings"] = {}
     points: Annotated[list[Values], Field(max_length=MAX_TRIALS), "a list of mappings, one for each trial"] = []
+    when: Annotated[Values, "a mapping of names to the values of others for which they matter"] = {}
+    constraints: Annotated[list[Text], "a list of relations such as units_1 <= units_0"] = []
 
 
 class Search(MemberSearch):
     """What is searched, and how."""
 
     sampler: Sampler = "auto"
+    seed: Annotated[Seed | None, f"a whole number from 0 to {MAX_SEED}, or null for the first of seed"] = None
+    repeats: Annotated[int, Field(ge=1, le=1000, strict=True), "a whole number from 1 to 1000"] = 1
+    wave: Auto | Count = "auto"
+    stop: Annotated[Literal["halving", "hyperband", "median"] | None, "halving, hyperband, median, or null"] = None
+    factor: Annotated[int, Field(ge=2, le=1000, strict=True), "a whole number from 2 to 1000"] = 3
+    min_epochs: Count = 1
+    target: Annotated[float | None, "a value of the metric, or null"] = None
+    max_steps: Annotated[Count | None, "a whole number above 0, or null for no limit"] = None
+    max_hours: Annotated[
+        Annotated[float, Field(gt=0, le=1e6)] | None, "a number above 0 (hours), or null for no limit"
+    ] = None
 
 
 class MemberConfig(Section):
@@ -209,7 +224,10 @@ class Config(Section):
     recovery: Recovery = Recovery()
     keep: Keep = Keep()
     schedule: Literal["queue", "rotate"] = "queue"
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED, strict=True), f"a whole number from 0 to {MAX_SEED}"] = 0
+    seed: Annotated[
+        Seed | Annotated[list[Seed], Field(min_length=1, max_length=1000)],
+        f"a whole number from 0 to {MAX_SEED}, or a list of them",
+    ] = 0
 
     _origins: Origins = PrivateAttr(default_factory=Origins)
 
@@ -233,7 +251,9 @@ def default_values() -> Values:
 @functools.cache
 def setting_type(name: str) -> Type:
     """What `seed` or a setting such as `train.epochs` may be."""
-    field = (Train if name.startswith("train.") else Config).model_fields[name.removeprefix("train.")]
+    if name == "seed":
+        return Type(f"a whole number from 0 to {MAX_SEED}", Seed)
+    field = Train.model_fields[name.removeprefix("train.")]
     return Type(str(field.description), Annotated[field.annotation, *field.metadata])
 
 

@@ -13,8 +13,12 @@ import yaml
 from runner.config import hints
 from runner.config.yaml_nodes import NOT_YAML, parse, plain
 
+_LARGEST = 2**53  # every whole number up to this is a float too
 MAX_VALUES = 10_000  # most values of one dimension: expanding more would only exhaust memory
-FORMS = "a list such as [32, 64], choice(a, b), range(start, stop, step), interval(low, high) or loguniform(low, high)"
+FORMS = (
+    "a list such as [32, 64], choice(a, b), range(start, stop, step), int(low, high, step), logint(low, high), "
+    "interval(low, high, step) or loguniform(low, high)"
+)
 _CALL = re.compile(r"([A-Za-z_][\w.]*)\s*\((.*)\)", re.DOTALL)
 _QUOTED = re.compile(r"'[^'\n]*'|\"(?:\\.|[^\"\\\n])*\"")
 _QUOTE = """cannot be read; put quotes around a value with special characters, as in 'key="value"'"""
@@ -28,19 +32,35 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Uniform:
-    """A float between `low` and `high`; with `log` uniform in the logarithm, and `low` is positive."""
+class Range:
+    """Numbers from `low` to `high`, both included.
+
+    Args:
+        low: positive if `log`.
+        high: above `low`.
+        log: uniform in the logarithm.
+        whole: whole numbers.
+        step: only `low` plus multiples of it; None for all floats between.
+    """
 
     low: float
     high: float
     log: bool = False
+    whole: bool = False
+    step: float | None = None
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None if they are floats without a step."""
+        step = self.step or (1 if self.whole else None)
+        return None if step is None else math.floor((self.high - self.low) / step + 1e-9) + 1
 
 
-Dimension = Choice | Uniform
+Dimension = Choice | Range
 
 
 def parse_value(text: str) -> object:
-    """Reads one value: YAML in which `a, b` and the functions below are searches, a `Choice` or a `Uniform`.
+    """Reads one value: YAML in which `a, b` and the functions below are searches, a `Choice` or a `Range`.
 
     Raises:
         ValueError: the text does not follow the grammar.
@@ -74,7 +94,7 @@ def dimension_of(written: object) -> Dimension:
     found = (
         _choice(*written) if isinstance(written, list) else parse_value(written) if isinstance(written, str) else None
     )
-    if not isinstance(found, Choice | Uniform):
+    if not isinstance(found, Dimension):
         raise ValueError(f"not a search; got {written!r}; allowed: {FORMS}; a fixed value belongs in params")
     return found
 
@@ -130,7 +150,7 @@ def _range(start: object, stop: object = None, step: object = 1) -> Choice:
     return Choice(tuple(numbers))
 
 
-def _uniform(name: str, low: object, high: object, log: bool = False) -> Uniform:
+def _floats(name: str, low: object, high: object, step: object = None, log: bool = False) -> Range:
     first, last = _bound(low), _bound(high)
     if not math.isfinite(last - first):
         raise ValueError(f"{name} takes two finite numbers")
@@ -138,7 +158,23 @@ def _uniform(name: str, low: object, high: object, log: bool = False) -> Uniform
         raise ValueError(f"{name} needs its low bound below its high bound; got {first:g} and {last:g}")
     if log and first <= 0:
         raise ValueError(f"{name} needs a low bound above 0; got {first:g}")
-    return Uniform(first, last, log)
+    if step is not None and not 0 < _bound(step) <= last - first:
+        raise ValueError(f"{name} needs a step above 0 that is no longer than from {first:g} to {last:g}; got {step}")
+    return Range(first, last, log, step=None if step is None else _bound(step))
+
+
+def _whole(name: str, low: object, high: object, step: object = 1, log: bool = False) -> Range:
+    if type(low) is not int or type(high) is not int or type(step) is not int:
+        raise ValueError(f"{name} takes whole numbers; for fractions use interval(low, high) or loguniform(low, high)")
+    if low >= high:
+        raise ValueError(f"{name} needs its low bound below its high bound; got {low} and {high}")
+    if log and low <= 0:
+        raise ValueError(f"{name} needs a low bound above 0; got {low}")
+    if not 0 < step <= high - low:
+        raise ValueError(f"{name} needs a step above 0 that is no longer than from {low} to {high}; got {step}")
+    if max(abs(low), abs(high)) > _LARGEST:
+        raise ValueError(f"{name} takes whole numbers of at most {_LARGEST}")
+    return Range(low, high, log, whole=True, step=step)
 
 
 def _bound(value: object) -> float:
@@ -151,6 +187,8 @@ def _bound(value: object) -> float:
 FUNCTIONS: dict[str, Callable[..., Dimension]] = {
     "choice": _choice,
     "range": _range,
-    "interval": lambda low, high: _uniform("interval", low, high),
-    "loguniform": lambda low, high: _uniform("loguniform", low, high, log=True),
+    "int": lambda low, high, step=1: _whole("int", low, high, step),
+    "logint": lambda low, high: _whole("logint", low, high, log=True),
+    "interval": lambda low, high, step=None: _floats("interval", low, high, step),
+    "loguniform": lambda low, high: _floats("loguniform", low, high, log=True),
 }

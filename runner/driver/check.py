@@ -194,7 +194,7 @@ def unused_settings(prepared: Prepared, checked: Mapping[str, Checked]) -> Itera
     for member in prepared.members:
         written = ("train", "batch_size") in prepared.config.origins.settings
         given = written or member.train.batch_size != Train().batch_size
-        searched = any("train.batch_size" in names for names in (member.space, *member.points))
+        searched = any("train.batch_size" in names for names in (member.space.dimensions, *member.points))
         if (given or searched) and checked[member.name].facts.rows is None:
             yield (
                 f"{member.name}: train.batch_size does nothing, since load_data returns a pipeline or a PyDataset, "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from runner.autotune.auto import steps_per_epoch, with_turns
 from runner.driver.check import check_members
@@ -13,6 +13,10 @@ from runner.driver.metric import choose_metric
 from runner.driver.prepare import Prepared, open_fleet
 from runner.errors import ExperimentError
 from runner.records import Checked, Facts, Failure, Trial
+from runner.search.brackets import contenders, cut
+from runner.search.policy import settings_of
+from runner.search.searching import LEARNING
+from runner.search.stopping import brackets_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,12 +30,32 @@ class PlannedTrial:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedCohort:
+    """Settings that are compared with each other.
+
+    Args:
+        epochs: after which they are compared, and the last epoch.
+        settings: how many train until each of these epochs.
+    """
+
+    epochs: tuple[int, ...]
+    settings: tuple[int, ...]
+
+    @property
+    def trained(self) -> int:
+        """Epochs of all settings together."""
+        begun = (0, *self.epochs)
+        return sum(count * (end - begin) for count, begin, end in zip(self.settings, begun, self.epochs, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """A whole sweep before it runs.
 
     Args:
         facts: of each member's first trial.
         disk: what the sweep takes of the disk that its folder is on.
+        cohorts: how each member's trials are compared; empty if no rule compares them.
     """
 
     prepared: Prepared
@@ -40,6 +64,21 @@ class Plan:
     trials: tuple[PlannedTrial, ...]
     facts: Mapping[str, Facts]
     disk: DiskPlan
+    cohorts: Mapping[str, tuple[PlannedCohort, ...]] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all trials, if none fails and none is stopped by a rule of its own or by the median."""
+        full = dict.fromkeys(self.facts, 0)
+        for planned in self.trials:
+            full[planned.trial.member] += planned.steps
+        return round(sum(steps * self._share(member) for member, steps in full.items()))
+
+    def _share(self, member: str) -> float:
+        """The part of the member's epochs that its comparisons leave."""
+        cohorts = self.cohorts.get(member, ())
+        epochs = sum(cohort.settings[0] * cohort.epochs[-1] for cohort in cohorts)
+        return sum(cohort.trained for cohort in cohorts) / epochs if epochs else 1.0
 
 
 def make_plan(prepared: Prepared) -> Plan:
@@ -57,7 +96,26 @@ def make_plan(prepared: Prepared) -> Plan:
     trials = tuple(_planned(t, sizes[t.data_key], checked[t.member].step_s) for t in prepared.trials)
     facts = {member: check.facts for member, check in checked.items()}
     disk = plan_disk(prepared, facts)
-    return Plan(prepared=prepared, metric=metric, goal=goal, trials=trials, facts=facts, disk=disk)
+    cohorts = dict(_cohorts(prepared))
+    return Plan(prepared=prepared, metric=metric, goal=goal, trials=trials, facts=facts, disk=disk, cohorts=cohorts)
+
+
+def _cohorts(prepared: Prepared) -> Iterator[tuple[str, tuple[PlannedCohort, ...]]]:
+    """The cohorts of each member whose rule has a fixed layout."""
+    search = prepared.config.search
+    if search.stop not in ("halving", "hyperband"):
+        return
+    for member in prepared.members:
+        begun = len(settings_of(trial for trial in prepared.trials if trial.member == member.name))
+        settings = begun if member.sampler not in LEARNING else member.max_settings or begun
+        brackets = cut(brackets_of(search, member.train, learns=member.sampler in LEARNING), settings)
+        yield (
+            member.name,
+            tuple(
+                PlannedCohort(epochs=(*one.rungs, member.train.epochs), settings=contenders(one, search.factor))
+                for one in brackets
+            ),
+        )
 
 
 def _facts(trial: Trial, found: Checked | Failure, checked: Mapping[str, Checked]) -> Facts:

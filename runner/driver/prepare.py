@@ -13,6 +13,7 @@ from runner.config import Config
 from runner.driver.context import Context, SweepWatcher
 from runner.driver.machines import import_ray, machines_of
 from runner.driver.record import versions
+from runner.errors import ConfigError
 from runner.host.inventory import driver_problem, this_machine
 from runner.journal import TrialLogs
 from runner.loop.interfaces import Fleet
@@ -21,6 +22,7 @@ from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_n
 from runner.records import Checked, Failure, Slot, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
+from runner.search.proposer import WaveProposer, make_proposer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +31,7 @@ class Prepared:
 
     Args:
         machines: this one under the empty id, or the nodes of a cluster by Ray's node id.
+        proposer: proposes later trials; None if all are known.
         needs: each distinct model, with its memory if it was measured before.
         to_probe: the slots depend on the memory of models that were not measured yet.
     """
@@ -38,6 +41,7 @@ class Prepared:
     trials: tuple[Trial, ...]
     slots: tuple[Slot, ...]
     machines: Mapping[str, Machine]
+    proposer: WaveProposer | None = None
     needs: tuple[Need, ...] = ()
     to_probe: bool = False
 
@@ -57,16 +61,22 @@ def prepare(config: Config) -> Prepared:
     """
     members = resolve_members(config)
     trials, request = propose_trials(members, config), request_of(config)
+    proposer = make_proposer(config.search, members, len(trials), prefix=bool(config.members))
+    trials = trials if proposer is None else (*trials, *proposer.first())
+    if not trials:
+        raise ConfigError("no setting fulfils search.constraints and search.when; nothing is left to train")
+    wanted = len(trials) if proposer is None else max(len(trials), sum(member.max_trials or 0 for member in members))
     machines, known = measured(machines_of(config), request)
     needs, packs = known.of(trials), config.fleet.kind == "ray"  # a single process has nothing to pack
     open_ = packs and any(needs_a_probe(request, machine) for machine in machines.values())
     to_probe = open_ and not is_complete(needs)
     if to_probe and len(machines) > 1:  # it is not known yet how many fit
         request = replace(request, max_concurrent="auto")
-    slots = plan_on_nodes(request, machines, len(trials), largest(needs) if packs and not to_probe else None)
+    slots = plan_on_nodes(request, machines, wanted, largest(needs) if packs and not to_probe else None)
     return Prepared(
-        config=config, members=members, trials=trials, slots=slots, machines=machines, needs=needs, to_probe=to_probe
-    )
+        config=config, members=members, trials=trials, slots=slots, machines=machines, proposer=proposer, needs=needs,
+        to_probe=to_probe,
+    )  # fmt: skip
 
 
 def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> Prepared:

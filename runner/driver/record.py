@@ -21,7 +21,7 @@ from runner.tracking import Projection
 
 _REACHED_S = 120.0  # most seconds to wait at the end for a store that accepts nothing
 _UNREACHED_S = 10.0
-_PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy")
+_PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy", "optuna")
 
 
 def sweep_record(config: Config, sweep_id: str, metric: str, goal: Goal, command: str, began_s: float) -> SweepRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,11 @@ from runner.journal.snapshots import SnapshotStore
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
 from runner.records import Allocation, Slot, has_python_text
+from runner.search.cohorts import Scoring
+from runner.search.members import resolve_members
+from runner.search.policy import SearchPolicy
+from runner.search.proposer import WaveProposer, layouts_of, make_proposer
+from runner.search.stopping import make_policy
 from runner.tracking import StoreCheck, preload
 from runner.views.progress import Progress
 
@@ -64,11 +69,12 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                 if config.fleet.kind == "ray":
                     preload(uri)
                 with open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records:
+                    policy, proposer = _search(config, state, watcher.say)
                     training = Training(
                         config=config, records=records, context=context, shares=make_shares(prepared),
-                        pasts=state.pasts,
+                        pasts=state.pasts, policy=policy, proposer=proposer,
                     )  # fmt: skip
-                    training.run(_schedule(prepared, state), fleet, progress)
+                    training.run(_schedule(prepared, state, policy), fleet, progress)
         else:
             with open_records(begin=lambda _: None) as records:
                 KeptModels(records.journal, folder, config.keep.models)  # removes models that a killed driver left
@@ -121,11 +127,30 @@ def _slots_like(
     return plan_on_nodes(replace(request, max_concurrent=min(most, room)), machines, len(state.left), need_mib)
 
 
-def _schedule(prepared: Prepared, state: ResumeState) -> Schedule:
+def _search(
+    config: Config, state: ResumeState, warn: Callable[[str], None]
+) -> tuple[SearchPolicy, WaveProposer | None]:
+    """The policy and the proposer of the sweep, as they were when the earlier driver ended."""
+    sources = {trial.member: trial.source for trial in state.trials}
+    members, scoring = resolve_members(config, sources), Scoring(state.sweep.metric, state.sweep.goal)
+    policy = make_policy(config.search, layouts_of(config.search, members), state.trials, scoring, state.spent_s)
+    for trial in state.trials:
+        for report, verdict in state.turns(trial.id):
+            policy.take(trial.id, report, verdict)
+    proposer = make_proposer(config.search, members, 0, prefix=bool(config.members))
+    if proposer is not None:
+        proposer.settle(state.trials, scoring, 1)  # the recorded config has the size of a wave
+        if not proposer.replay(state.trials, lambda trial_id: tuple(state.turns(trial_id)), state.states):
+            warn("warning: the installed Optuna proposes other settings than the sweep has; no more are proposed")
+    return policy, proposer
+
+
+def _schedule(prepared: Prepared, state: ResumeState, policy: SearchPolicy) -> Schedule:
     known = [record.facts.parameters for record in state.records if record.facts is not None]
     parameters = max(known) if known else None
     turns = {trial_id: past.next_turn for trial_id, past in state.pasts.items()}
-    return make_schedule(prepared, parameters, {trial_id: turn for trial_id, turn in turns.items() if turn is not None})
+    begun = {trial_id: turn for trial_id, turn in turns.items() if turn is not None}
+    return make_schedule(prepared, parameters, policy, begun)
 
 
 def _progress(state: ResumeState) -> Progress:
@@ -154,7 +179,7 @@ def _differences(state: ResumeState) -> Iterator[str]:
 def _drop_those_of_ended(snapshots: SnapshotStore, state: ResumeState) -> None:
     """Removes snapshots that a driver left if it was killed between a trial's end and their removal."""
     for trial_id, ended in state.states.items():
-        if ended != "failed":
+        if ended != "failed" and trial_id not in state.frozen:
             snapshots.drop(trial_id)
 
 

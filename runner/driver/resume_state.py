@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import ConfigError
 from runner.journal import JournalReader, Status, SweepRecord, TrialRecord
-from runner.loop.history import History, reopen
-from runner.records import Decision, Report, Trial
+from runner.loop.history import History, reopen, turns_of
+from runner.records import FREEZING, Decision, Failure, Report, Trial, Verdict
 from runner.views.progress import State
 
 _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")
@@ -38,6 +38,8 @@ class ResumeState:
         states: of trials that do not go on.
         pasts: of trials that go on and have begun.
         decisions: those that the request makes about ended trials.
+        made: the decisions of the past, by trial.
+        spent_s: seconds of all rounds.
     """
 
     sweep: SweepRecord
@@ -47,11 +49,28 @@ class ResumeState:
     states: Mapping[str, State]
     pasts: Mapping[str, History] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
+    made: Mapping[str, Sequence[Decision]] = field(default_factory=dict)
+    spent_s: float = 0.0
 
     @property
     def left(self) -> tuple[Trial, ...]:
         """Trials that go on."""
         return tuple(trial for trial in self.trials if trial.id not in self.states)
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Trials that were ended although they could have gone on; their snapshots stay."""
+        return frozenset(i for i, made in self.made.items() if i in self.states and made and made[-1].by in FREEZING)
+
+    def turns(self, trial_id: str) -> Iterator[tuple[Report | Failure, Verdict]]:
+        """The turns of a trial that count, each with what was decided after it."""
+        (trial,) = (trial for trial in self.trials if trial.id == trial_id)
+        reports, made = self.reports[trial_id], self.made[trial_id]
+        if trial_id in self.pasts:
+            reports = reports[: len(self.pasts[trial_id].orders)]
+            yield from zip(reports, self.pasts[trial_id].verdicts, strict=True)
+        elif trial_id in self.states:
+            yield from turns_of(trial, reports, made)
 
     @property
     def going_on(self) -> dict[str, tuple[Trial, int]]:
@@ -71,6 +90,7 @@ def read_state(folder: Path, asked: Asked) -> ResumeState:
         sweep, records = reader.sweep(), reader.trials()
         reports = {record.id: reader.reports(record.id) for record in records}
         decisions = {record.id: reader.decisions(record.id) for record in records}
+        spent_s = sum(barrier.ended_s - barrier.began_s for barrier in reader.barriers())
     trials = tuple(_with_epochs(record.trial, asked.more_epochs, sweep) for record in records)
     states: dict[str, State] = {}
     pasts: dict[str, History] = {}
@@ -85,7 +105,7 @@ def read_state(folder: Path, asked: Asked) -> ResumeState:
             pasts[trial.id] = past
     return ResumeState(
         sweep=sweep, records=records, trials=trials, reports=reports, states=states, pasts=pasts,
-        decisions=tuple(revoked),
+        decisions=tuple(revoked), made=decisions, spent_s=spent_s,
     )  # fmt: skip
 
 

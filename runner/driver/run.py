@@ -16,6 +16,9 @@ from runner.driver.record import check_writable, new_folder, recorded, refuse_se
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Proposer
+from runner.search.cohorts import Scoring
+from runner.search.proposer import layouts_of, with_wave
+from runner.search.stopping import make_policy
 from runner.tracking import StoreCheck
 from runner.views.progress import Progress
 
@@ -58,6 +61,10 @@ def run(
     with logged_fleet(prepared, logs, context, preflight.check) as fleet:
         checked = check(prepared, fleet, watcher, preflight)
         prepared = checked.prepared
+        scoring = Scoring(checked.metric, checked.goal)
+        if prepared.proposer is not None:
+            prepared.proposer.settle(prepared.trials, scoring, len(prepared.slots))
+            config = with_wave(config, len(prepared.slots))
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         folder = new_folder(root, config.name)
         record = sweep_record(config, folder.name, checked.metric, checked.goal, command, began_s)
@@ -71,10 +78,13 @@ def run(
                 progress = Progress(
                     trials=prepared.trials, metric=checked.metric, goal=checked.goal, clock=time.monotonic
                 )
-                schedule = make_schedule(prepared, max(facts.parameters for facts in checked.facts.values()))
+                layouts = layouts_of(config.search, prepared.members)
+                policy = make_policy(config.search, layouts, prepared.trials, scoring)
+                schedule = make_schedule(prepared, max(facts.parameters for facts in checked.facts.values()), policy)
                 training = Training(
-                    config=config, records=records, context=context, shares=make_shares(prepared), proposer=proposer
-                )
+                    config=config, records=records, context=context, shares=make_shares(prepared), policy=policy,
+                    proposer=proposer or prepared.proposer,
+                )  # fmt: skip
                 training.run(schedule, fleet, progress)
     return outcome(records, progress, config.tracking.required)
 

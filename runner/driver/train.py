@@ -15,7 +15,7 @@ from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop import lockstep
 from runner.loop.history import History
-from runner.loop.interfaces import Fleet, Proposer, Watcher
+from runner.loop.interfaces import Fleet, Policy, Proposer, Watcher
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
@@ -52,6 +52,7 @@ class Training:
         context: the watcher and the request to stop.
         shares: of the slots; None if they cannot grow.
         pasts: histories of trials that an earlier driver has trained.
+        policy: ends trials by comparing them; None if none is compared.
         proposer: adds trials at barriers; None if all are known.
     """
 
@@ -60,6 +61,7 @@ class Training:
     context: Context
     shares: Shares | None
     pasts: Mapping[str, History] = field(default_factory=dict)
+    policy: Policy | None = None
     proposer: Proposer | None = None
 
     def run(self, schedule: Schedule, fleet: Fleet, progress: Progress) -> None:
@@ -119,6 +121,7 @@ class Training:
             journal,
             _Notifying(self.records.projection, view),
             pasts={trial_id: past.rules for trial_id, past in self.pasts.items()},
+            policy=self.policy,
             proposer=self.proposer,
             stopping=self._is_stopping,
             max_failed_trials=config.recovery.max_failed_trials,
@@ -128,19 +131,23 @@ class Training:
         return self.context.stop.requested
 
 
-def make_schedule(prepared: Prepared, parameters: int | None, begun: Mapping[str, Work] | None = None) -> Schedule:
-    """The schedule of the config: trials queue or rotate.
+def make_schedule(
+    prepared: Prepared, parameters: int | None, policy: Policy, begun: Mapping[str, Work] | None = None
+) -> Schedule:
+    """The schedule of the config: trials queue or rotate. Trials that are compared rotate, because they wait there.
 
     Args:
         prepared: the sweep.
         parameters: weights of its largest model; None if unknown: then one trial per slot is live.
+        policy: compares trials.
         begun: next turns of trials that an earlier driver has trained.
     """
     live = None
-    if prepared.config.schedule == "rotate" and parameters is not None:
+    config = prepared.config
+    if (config.schedule == "rotate" or config.search.stop is not None) and parameters is not None:
         memory_mib = sum(machine.memory_mib for machine in prepared.machines.values())
         live = live_within(memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
-    return Schedule(prepared.trials, prepared.slots, live, begun)
+    return Schedule(prepared.trials, prepared.slots, live, begun, policy)
 
 
 def make_shares(prepared: Prepared) -> Shares | None:

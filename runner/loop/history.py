@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from runner.loop.schedule import next_turn
-from runner.records import USER, Decision, Report, Trial, Verdict, Work, decisions_of, verdict_of
+from runner.records import USER, Decision, Failure, Report, Trial, Verdict, Work, decisions_of, verdict_of
 from runner.search.rules import RuleState, judge, remember
 
 
@@ -18,12 +18,17 @@ class History:
     Args:
         rules: what its rules remember of its epochs.
         orders: of its turns so far.
-        verdict: the last one; None before the first turn has ended.
+        verdicts: that followed each of them.
     """
 
     rules: RuleState
     orders: tuple[Work, ...]
-    verdict: Verdict | None
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The last one; None before the first turn has ended."""
+        return self.verdicts[-1] if self.verdicts else None
 
     @property
     def next_turn(self) -> Work | None:
@@ -46,14 +51,29 @@ def read_history(trial: Trial, reports: Sequence[Report], decisions: Iterable[De
     at_step = {step: verdict_of(group) for step, group in groupby(ordered, key=lambda decision: decision.step)}
     orders: list[Work] = []
     order: Work | None = Work(trial=trial, round=0)
-    verdict = None
+    verdicts: list[Verdict] = []
     for report in reports:
         if order is None:
             raise ValueError(f"trial {trial.id} has turns after the one that ended it, round {orders[-1].round}")
-        verdict = at_step.get(report.step, Verdict(kind="keep"))
+        verdicts.append(at_step.get(report.step, Verdict(kind="keep")))
         orders.append(replace(order, until=report.step))
-        order = next_turn(order, verdict)
-    return History(rules=remember(trial.train, reports), orders=tuple(orders), verdict=verdict)
+        order = next_turn(order, verdicts[-1])
+    return History(rules=remember(trial.train, reports), orders=tuple(orders), verdicts=tuple(verdicts))
+
+
+def turns_of(
+    trial: Trial, reports: Sequence[Report], decisions: Sequence[Decision]
+) -> Iterator[tuple[Report | Failure, Verdict]]:
+    """A trial's turns with what was decided after each, as the barriers had them.
+
+    A turn that failed left no report, and its decision stands at the step of the turn before it.
+    """
+    failures = [one for one in decisions if one.kind == "fail" and not one.arguments.get("model_lost")]
+    history = read_history(trial, reports, [one for one in decisions if one not in failures])
+    yield from zip(reports, history.verdicts, strict=True)
+    if failures and decisions[-1] is failures[-1]:
+        failure = Failure(trial_id=trial.id, kind="train", message=failures[-1].reason)
+        yield failure, Verdict(kind="fail", reason=failure.message, by=failures[-1].by)
 
 
 def reopen(trial: Trial, reports: Sequence[Report], made: Sequence[Decision]) -> tuple[History, tuple[Decision, ...]]:

@@ -42,7 +42,7 @@ class Fleet(Protocol):
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """Gives every trial in `work` (by slot) one turn, all slots at once, and waits for all: the barrier.
 
-        A turn that `stop` interrupted has no answer.
+        An idle trial and a turn that `stop` interrupted have no answer.
         """
 
     def export(
@@ -100,6 +100,27 @@ class Journal(Protocol):
 
     def resize(self, slot: int, allocation: Allocation) -> None:
         """Records a new share of a slot, for the trials in it and those to come."""
+
+
+class Policy(Protocol):
+    """Decides about trials by comparing them."""
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Takes in trials that have joined the sweep."""
+
+    def limit(self, trial_id: str) -> int | None:
+        """The epoch after which the trial waits for others that it is compared with; None if it need not wait."""
+
+    def is_waiting(self, trial_id: str) -> bool:
+        """Whether the trial has reached that epoch."""
+
+    def decide(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
+        """Takes the reports and verdicts of a barrier; the verdicts about trials that it ends, in a seat or not.
+
+        Called once for each barrier, with every report that the journal will have, and once before the first barrier.
+        The answer depends on the trials' epochs and ends only, so that a driver that repeats a barrier decides as the
+        one before it did.
+        """
 
 
 class Proposer(Protocol):

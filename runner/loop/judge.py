@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from runner.errors import TooManyFailuresError
 from runner.records import FAILURE, Export, Failure, Report, Trial, Verdict, Work
@@ -39,7 +40,32 @@ def settle(
     missing = {trial.id for chosen in finished.values() for trial, _ in chosen} - exports.keys()
     failures = {trial_id: _failed(export) for trial_id, export in exports.items() if isinstance(export, Failure)}
     kept = {trial_id: verdict for trial_id, verdict in {**verdicts, **failures}.items() if trial_id not in missing}
-    return {trial_id: reports[trial_id] for trial_id in kept}, kept
+    return {trial_id: report for trial_id, report in reports.items() if trial_id in kept}, kept
+
+
+def ends_now(
+    work: Round,
+    queued: Iterable[str],
+    verdicts: Mapping[str, Verdict],
+    ending: Mapping[str, Verdict],
+    past: Mapping[str, RuleState],
+) -> dict[str, Verdict]:
+    """The verdicts of `ending` that can be carried out: of trials that have a seat, and of those that never began.
+
+    Args:
+        work: of the round.
+        queued: trials that have not begun; they end without a model.
+        verdicts: of their own turns and rules.
+        ending: verdicts of the policy.
+        past: states of the rules.
+    """
+    found: dict[str, Verdict] = {}
+    for trial in trials_of(work):
+        own = verdicts.get(trial.id, Verdict(kind="keep"))
+        if trial.id in ending and not own.ends:
+            found[trial.id] = rules.ended(trial.train, past.get(trial.id, RuleState()), own, ending[trial.id])
+    waiting = ending.keys() & set(queued)
+    return found | {trial_id: replace(ending[trial_id], keeps_model=False) for trial_id in waiting}
 
 
 def _failed(failure: Failure) -> Verdict:

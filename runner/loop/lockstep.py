@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from runner.loop.interfaces import Journal, Proposer, Watcher
-from runner.loop.judge import check_failed, finished_trials, judge, settle, trials_of
+from runner.loop.interfaces import Journal, Policy, Proposer, Watcher
+from runner.loop.judge import Round, check_failed, ends_now, finished_trials, judge, settle, trials_of
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
+from runner.records import Export, Failure, Report, Verdict
+from runner.search.policy import SearchPolicy
 from runner.search.rules import RuleState
 
 
@@ -18,6 +20,7 @@ def run(
     watcher: Watcher,
     *,
     pasts: Mapping[str, RuleState] | None = None,
+    policy: Policy | None = None,
     proposer: Proposer | None = None,
     stopping: Callable[[], bool] = lambda: False,
     max_failed_trials: int | None = None,
@@ -32,6 +35,7 @@ def run(
         journal: records every round.
         watcher: shows every round.
         pasts: state of the rules for trials that an earlier driver has trained.
+        policy: ends trials by comparing them; None if none is compared.
         proposer: adds trials at barriers; None for a sweep whose trials are all known.
         stopping: true once the sweep shall stop; the current round ends, without reports of interrupted turns.
         max_failed_trials: number of trials that may fail; None for no limit.
@@ -43,21 +47,44 @@ def run(
     """
     past = dict(pasts or {})
     failed = 0
+    policy = policy or SearchPolicy()
+    ending = dict(policy.decide({}, {}))  # what an earlier driver decided about trials that had no seat
     while schedule.has_work() and not stopping():
-        work = schedule.next_round()
+        work = schedule.next_round(ending)
         journal.assign(work)
         watcher.begin([trial.id for trial in trials_of(work)])
         reports = recovery.advance(work)
         verdicts = judge(work, reports, past)
-        finished = finished_trials(work, verdicts)
-        exports = recovery.export(finished)
-        reports, verdicts = settle(reports, verdicts, finished, exports)
+        reports, verdicts, exports = _export(recovery, work, reports, verdicts, verdicts)
+        ending |= policy.decide(reports, verdicts)
+        compared = ends_now(work, schedule.queued(), verdicts, ending, past)
+        recovery.freeze(compared)
+        reports, verdicts, more = _export(recovery, work, reports, verdicts | compared, compared)
         added = () if proposer is None else tuple(proposer.propose(reports, verdicts))
-        journal.commit(reports, verdicts, exports, added)
+        journal.commit(reports, verdicts, exports | more, added)
         schedule.apply(verdicts)
         schedule.add(added)
+        policy.add(added)
         watcher.add(added)
         watcher.show(reports, verdicts)
-        recovery.keep(schedule.live())
+        recovery.keep(schedule.live(), frozen=compared)
+        ended = [trial_id for trial_id, verdict in verdicts.items() if verdict.ends]
+        recovery.forget(ended)
+        ending = {trial_id: verdict for trial_id, verdict in ending.items() if trial_id not in ended}
+        if not stopping():
+            recovery.put_aside(schedule.give_way())
         recovery.check_disks()
         failed += check_failed(verdicts, failed, max_failed_trials)
+
+
+def _export(
+    recovery: Recovery,
+    work: Round,
+    reports: Mapping[str, Report | Failure],
+    verdicts: Mapping[str, Verdict],
+    ending: Mapping[str, Verdict],
+) -> tuple[dict[str, Report | Failure], dict[str, Verdict], dict[str, Export | Failure]]:
+    """Exports the models of trials that `ending` ends; returns reports and verdicts as `settle` does, and exports."""
+    finished = finished_trials(work, ending)
+    exports = recovery.export(finished)
+    return *settle(reports, verdicts, finished, exports), exports

@@ -6,7 +6,7 @@ would have given. Siblings never notice. If there is no snapshot, a trial is rep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -67,9 +67,21 @@ class Recovery:
             problems = "; ".join(f"trial {trial_id}: {message}" for trial_id, message in full.items())
             raise StorageError(f"{problems}; once there is room on that disk the sweep can go on")
 
+    def forget(self, trial_ids: Iterable[str]) -> None:
+        """Forgets trials that have ended."""
+        for trial_id in trial_ids:
+            self._lives.pop(trial_id, None)
+
     def take_over(self, trial_id: str, orders: Sequence[Work]) -> None:
         """Takes over a trial that had these turns under an earlier driver and has no seat yet."""
         self._lives[trial_id] = TrialLife(orders=list(orders))
+
+    def put_aside(self, leaving: Mapping[int, tuple[Trial, ...]]) -> None:
+        """Takes snapshots of trials that leave their slots for a while; they are restored from them."""
+        if self._snapshotting is not None and leaving:
+            self._snapshotting.take(leaving)
+        for trial in (trial for trials in leaving.values() for trial in trials):
+            self._lives[trial.id].seated = False
 
     def advance(self, work: Round) -> dict[str, Report | Failure]:
         """As `Fleet.advance`; restores trials that have no seat or lose it."""
@@ -78,6 +90,9 @@ class Recovery:
         reports: dict[str, Report | Failure | None] = dict(self._fleet.advance(turns)) if turns else {}
         self._take(turns, reports, one_by_one=False)
         reports |= self._bring_back()
+        for idle in (item.trial.id for item in _items(work) if item.idle):
+            if not isinstance(reports.get(idle), Failure):  # the report of a turn that was repeated for its seat
+                reports.pop(idle, None)
         for trial_id, report in reports.items():
             if isinstance(report, Report):  # if the turn is repeated, it ends there again
                 orders = self._lives[trial_id].orders
@@ -98,28 +113,36 @@ class Recovery:
             todo = {} if self._stopping() else _with_trials(todo, lost)
         return {i: self._explained(i, export) for i, export in exports.items() if self._lives[i].counts(export)}
 
-    def keep(self, live: Mapping[int, tuple[Trial, ...]]) -> None:
+    def keep(self, live: Mapping[int, tuple[Trial, ...]], frozen: Collection[str] = ()) -> None:
         """Takes snapshots of live trials if they are due, and removes those of trials that have ended.
 
-        Snapshots of failed trials stay, because the user may retry them.
+        Snapshots of failed trials stay, because the user may retry them, and so do those of frozen ones.
+
+        Args:
+            live: trials that have a seat and go on.
+            frozen: trials that have ended at this barrier and whose snapshots stay.
         """
         if self._snapshotting is None:
             return
         here = {trial.id for trials in live.values() for trial in trials}
         ended = [i.trial.id for i in _items(self._live) if i.trial.id not in here and not self._of(i).failed]
-        self._snapshotting.drop(ended)
+        self._snapshotting.drop([trial_id for trial_id in ended if trial_id not in frozen])
         self._snapshotting.keep(live)
+
+    def freeze(self, trial_ids: Collection[str]) -> None:
+        """Takes snapshots of seated trials that end at this barrier, so that the user can let them go on."""
+        if self._snapshotting is not None and trial_ids:
+            chosen = _chosen(self._live, lambda item: item.trial.id in trial_ids and self._of(item).seated)
+            self._snapshotting.take({slot: tuple(item.trial for item in items) for slot, items in chosen.items()})
 
     def _of(self, item: Work) -> TrialLife:
         return self._lives[item.trial.id]
 
     def _begin_round(self, work: Round) -> None:
-        here = {item.trial.id for item in _items(work)}
-        for trial_id in {item.trial.id for item in _items(self._live)} - here:
-            del self._lives[trial_id]
         for item in _items(work):
             life = self._lives.setdefault(item.trial.id, TrialLife())
-            life.orders.append(item)
+            if not item.idle:
+                life.orders.append(item)
             life.failed = False
         self._live = work
 

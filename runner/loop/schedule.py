@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from runner.loop.interfaces import Policy
 from runner.records import Slot, Trial, Verdict, Work
+
+Place = tuple[int, int]  # (number within the slot, slot)
 
 
 class Schedule:
     """Queues trials in order; a place that becomes free takes the next trial, which starts at its own round 0.
 
     With one place per slot, trials queue. With more, they rotate: a worker gives its trials their turns one after
-    another, so that all of them advance together. A trial stays in its slot, because its state lives there.
+    another, so that all of them advance together. A trial stays in its slot, because its state lives there, unless it
+    waits for others while a queued trial needs its place.
 
     Args:
         trials: in the order in which they begin.
         slots: for the trials.
         live: maximum number of live trials; None for one per slot.
         begun: next turns of trials that an earlier driver has trained.
+        policy: compares trials; None if none waits for another.
     """
 
     def __init__(
@@ -28,48 +34,118 @@ class Schedule:
         slots: Sequence[Slot],
         live: int | None = None,
         begun: Mapping[str, Work] | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        self._waiting = deque(trials)
-        self._begun = dict(begun or {})
+        begun = begun or {}
+        self._queue = deque(begun.get(trial.id) or Work(trial=trial, round=0) for trial in trials)
+        self._policy = policy
         places = max(1, math.ceil((live or len(slots)) / len(slots)))
         # Place by place over all slots, so that the first trials spread over the slots.
-        self._live: dict[tuple[int, int], Work | None] = {
-            (place, slot.index): None for place in range(places) for slot in slots
-        }
+        self._live: dict[Place, Work | None] = {(place, slot.index): None for place in range(places) for slot in slots}
+        self._away: dict[str, Work] = {}
 
     def add(self, trials: Iterable[Trial]) -> None:
         """Appends trials to the queue."""
-        self._waiting.extend(trials)
+        self._queue.extend(Work(trial=trial, round=0) for trial in trials)
 
     def has_work(self) -> bool:
         """True until every trial has ended."""
-        return bool(self._waiting) or any(work is not None for work in self._live.values())
+        return bool(self._queue or self._away) or any(work is not None for work in self._live.values())
 
-    def next_round(self) -> dict[int, tuple[Work, ...]]:
-        """The turn of every live trial, by slot; fills free places first."""
-        for place, work in self._live.items():
-            if work is None and self._waiting:
-                trial = self._waiting.popleft()
-                self._live[place] = self._begun.get(trial.id) or Work(trial=trial, round=0)
+    def next_round(self, ending: Iterable[str] = ()) -> dict[int, tuple[Work, ...]]:
+        """The order of every live trial, by slot; fills free places first.
+
+        Args:
+            ending: trials that end as soon as they have a seat.
+        """
+        ending = set(ending)
+        for trial_id in [i for i in reversed(self._away) if i in ending or not self._is_waiting(i)]:
+            self._queue.appendleft(self._away.pop(trial_id))
+        self._fill()
         turns: dict[int, tuple[Work, ...]] = {}
         for (_, slot), work in self._live.items():
             if work is not None:
-                turns[slot] = (*turns.get(slot, ()), work)
+                turns[slot] = (*turns.get(slot, ()), self._order(work, work.trial.id in ending))
         return turns
 
     def live(self) -> dict[int, tuple[Trial, ...]]:
-        """Trials that have begun and not ended, by slot."""
-        found: dict[int, tuple[Trial, ...]] = {}
-        for (_, slot), work in self._live.items():
-            if work is not None:
-                found[slot] = (*found.get(slot, ()), work.trial)
-        return found
+        """Trials that have begun and not ended, by slot, without those that wait without a place."""
+        return _trials_of(self._live)
+
+    def away(self) -> tuple[str, ...]:
+        """Trials that wait without a place."""
+        return tuple(self._away)
+
+    def queued(self) -> tuple[str, ...]:
+        """Trials that have not begun."""
+        return tuple(work.trial.id for work in self._queue if work.round == 0)
 
     def apply(self, verdicts: Mapping[str, Verdict]) -> None:
         """Removes trials that ended, and turns the other verdicts into the trials' next orders."""
         for place, work in self._live.items():
             if work is not None and work.trial.id in verdicts:
                 self._live[place] = next_turn(work, verdicts[work.trial.id])
+        ended = {trial_id for trial_id, verdict in verdicts.items() if verdict.ends}
+        if ended & set(self.queued()):
+            self._queue = deque(work for work in self._queue if work.trial.id not in ended)
+
+    def give_way(self) -> dict[int, tuple[Trial, ...]]:
+        """Takes trials out of their places, by slot, because others need these.
+
+        A trial that waits gives way to a queued one. If a slot has two trials more than another, because those of the
+        other have lost, one of them moves.
+        """
+        if self._policy is None:
+            return {}
+        leaving: dict[Place, Work | None] = {}
+        free = sum(work is None for work in self._live.values())
+        waiting = [place for place, work in self._live.items() if work is not None and self._is_waiting(work.trial.id)]
+        for place in waiting[: max(0, len(self._queue) - free)]:
+            leaving[place] = self._take(place)
+        while not self._queue and (surplus := self._surplus()) is not None:
+            leaving[surplus] = self._take(surplus)
+        return _trials_of(leaving)
+
+    def _take(self, place: Place) -> Work:
+        work = self._live[place]
+        assert work is not None
+        self._live[place] = None
+        self._away[work.trial.id] = work
+        return work
+
+    def _surplus(self) -> Place | None:
+        """The last trial of a slot that has two more than another, counting those that will be seated."""
+        busy = {slot: 0 for _, slot in self._live}
+        for (_, slot), work in self._live.items():
+            busy[slot] += work is not None
+        moving = sum(not self._is_waiting(trial_id) for trial_id in self._away)
+        most, least = max(busy, key=lambda slot: busy[slot]), min(busy, key=lambda slot: busy[slot])
+        if busy[most] - busy[least] - moving < 2:
+            return None
+        return [place for place, work in self._live.items() if place[1] == most and work is not None][-1]
+
+    def _fill(self) -> None:
+        """Gives queued trials free places, in the slots with the fewest trials."""
+        busy = {slot: 0 for _, slot in self._live}
+        for (_, slot), work in self._live.items():
+            busy[slot] += work is not None
+        free = [place for place, work in self._live.items() if work is None]
+        while self._queue and free:
+            place = min(free, key=lambda place: (busy[place[1]], place))
+            free.remove(place)
+            busy[place[1]] += 1
+            self._live[place] = self._queue.popleft()
+
+    def _order(self, work: Work, is_ending: bool) -> Work:
+        if self._policy is None:
+            return replace(work, idle=True) if is_ending else work
+        trial_id = work.trial.id
+        if is_ending or self._policy.is_waiting(trial_id):
+            return replace(work, idle=True)
+        return replace(work, last_epoch=self._policy.limit(trial_id))
+
+    def _is_waiting(self, trial_id: str) -> bool:
+        return self._policy is not None and self._policy.is_waiting(trial_id)
 
 
 def live_within(budget_mib: float, parameters: int, trials: int) -> int:
@@ -97,3 +173,12 @@ def next_turn(work: Work, verdict: Verdict) -> Work | None:
         keep_best=verdict.keep_best,
         learning_rate=verdict.learning_rate,
     )
+
+
+def _trials_of(places: Mapping[Place, Work | None]) -> dict[int, tuple[Trial, ...]]:
+    """The trials in these places, by slot."""
+    found: dict[int, tuple[Trial, ...]] = {}
+    for (_, slot), work in places.items():
+        if work is not None:
+            found[slot] = (*found.get(slot, ()), work.trial)
+    return found

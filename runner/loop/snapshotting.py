@@ -61,6 +61,11 @@ class Snapshotting:
             self._take(trials)
         self._saved_s = self._clock()
 
+    def take(self, chosen: Mapping[int, tuple[Trial, ...]]) -> None:
+        """Takes snapshots of these trials now, by slot."""
+        for trials in _one_of_each(chosen):
+            self._take(trials)
+
     def _take(self, live: Mapping[int, tuple[Trial, ...]]) -> None:
         answers = self._fleet.snapshot(live, self._folder)
         for trial in (trial for trials in live.values() for trial in trials):

@@ -1,7 +1,7 @@
 """Frozen records that cross module borders: plain data that driver, workers and journal share."""
 
 from runner.records.allocation import Allocation, Slot
-from runner.records.decision import FAILURE, TRAINING, USER, Decision, DecisionKind, decisions_of, verdict_of
+from runner.records.decision import FAILURE, FREEZING, TRAINING, USER, Decision, DecisionKind, decisions_of, verdict_of
 from runner.records.json_values import decode, encode
 from runner.records.python_text import decode_python, encode_python, has_python_text
 from runner.records.report import (
@@ -36,6 +36,7 @@ from runner.records.work import DIVERGED, Incident, Replay, Verdict, VerdictKind
 __all__ = [
     "DIVERGED",
     "FAILURE",
+    "FREEZING",
     "TRAINING",
     "USER",
     "Allocation",

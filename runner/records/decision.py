@@ -11,6 +11,7 @@ from runner.records.work import Verdict
 DecisionKind = Literal["add", "keep_best", "restore_best", "set", "continue", "stop", "complete", "fail"]
 Argument = str | int | float | bool | None
 USER, TRAINING, FAILURE = "user", "training", "failure"
+FREEZING = ("halving", "hyperband", "median", "target", "budget")  # end trials that could have gone on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

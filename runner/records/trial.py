@@ -63,6 +63,8 @@ class TrainSettings:
         compile: how its steps are compiled, which changes results in the last bits. The driver resolves "auto" before
             the first step; a worker treats it as "graph".
         deterministic: TensorFlow's op determinism, which holds for a whole process.
+        max_seconds: the trial stops after the turn in which its training and validation have taken this long; None for
+            no limit. The only setting whose effect depends on a clock.
     """
 
     epochs: int = 10
@@ -76,6 +78,7 @@ class TrainSettings:
     deterministic: bool = False
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None
+    max_seconds: float | None = None
 
     @classmethod
     def of(cls, values: Plain) -> Self:
@@ -139,6 +142,7 @@ class Trial:
         data_params: the names in `params` that `load_data` takes.
         model_params: the names in `params` that `build_model` takes.
         searched: the names (`units`, `train.batch_size`, `seed`) that this sweep varies.
+        inactive: those of them that do not matter for this trial, because of a condition; they have their defaults.
     """
 
     id: str
@@ -151,6 +155,7 @@ class Trial:
     searched: tuple[str, ...]
     train: TrainSettings
     seed: int
+    inactive: tuple[str, ...] = ()
 
     @property
     def data_key(self) -> str:
@@ -185,7 +190,8 @@ class Trial:
         """The trial whose `to_json` gave these plain values."""
         source = dict(plain["source"])
         source["files"] = tuple((name, text) for name, text in source["files"])
-        names = {name: tuple(plain[name]) for name in ("data_params", "model_params", "searched")}
+        lists = ("data_params", "model_params", "searched", "inactive")
+        names = {name: tuple(plain[name]) for name in lists if name in plain}
         made = {
             "params": decode(plain["params"]),
             "source": Source(**source),

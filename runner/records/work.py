@@ -23,6 +23,9 @@ class Work:
         learning_rate: before the first step, set the optimizer's learning rate; None to leave it.
         until: the step at which a repeated turn ends; None to follow the trial's settings, which may have changed since
             the turn was first done (more epochs).
+        last_epoch: the turn ends with this epoch at the latest, because the trial is compared with others there; None
+            for no such epoch.
+        idle: no turn; the trial keeps its seat while it waits for others.
     """
 
     trial: Trial
@@ -30,6 +33,8 @@ class Work:
     keep_best: bool = False
     learning_rate: float | None = None
     until: int | None = None
+    last_epoch: int | None = None
+    idle: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from runner.config import hints
 from runner.config.origins import Key
-from runner.config.schema import DEFAULT_RANDOM_TRIALS, Config, MemberConfig
+from runner.config.schema import Config, MemberConfig
 from runner.config.space import Choice, Dimension
 from runner.errors import ConfigError
 from runner.experiment.importable import import_problems
 from runner.experiment.signature import Signature, parse_python, read_signature
 from runner.experiment.source import read_source
 from runner.records import Goal, Source, TrainSettings
-from runner.search.parameters import Names, listed, parameter_name
+from runner.search.parameters import Names, canonical, parameter_name
 from runner.search.ranking import ranking, training
+from runner.search.searching import ResolvedSampler, default_trials, resolve_sampler, resolve_seeds, resolve_space
+from runner.search.space import Point, Space
+from runner.search.stopping import problems_of
 from runner.texts.redaction import is_secret_name, secret_shape
-
-ResolvedSampler = Literal["grid", "random", "points"]
-Point = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +32,11 @@ class Member:
         params: fixed values over the signatures' defaults; the function applies a default that is not a literal.
         data_params: names that `load_data` takes.
         model_params: names that `build_model` takes.
-        space: what is searched: `units`, `train.batch_size`, `seed`, or `params.seed` for a parameter named seed.
-        points: for the sampler `points`, each trial's values by the same names.
-        sampler: how trials are drawn.
+        space: what is searched: `units`, `train.batch_size`, or `params.seed` for a parameter named seed.
+        points: for the sampler `points`, each trial's values by the same names, and `seed`.
+        sampler: how settings are drawn.
+        sampler_seed: of the sampler.
+        seeds: of training; each setting has one trial for each.
         max_trials: most trials of this member; None for no limit.
         metric: what ranks trials; None for `val_loss` if the model produces it, else `loss`.
         goal: whether higher or lower values of the metric are better.
@@ -47,13 +48,20 @@ class Member:
     params: Mapping[str, object]
     data_params: tuple[str, ...]
     model_params: tuple[str, ...]
-    space: Mapping[str, Dimension]
+    space: Space
     points: tuple[Point, ...]
     sampler: ResolvedSampler
+    sampler_seed: int
+    seeds: tuple[int, ...]
     max_trials: int | None
     metric: str | None
     goal: Goal
     train: TrainSettings
+
+    @property
+    def max_settings(self) -> int | None:
+        """Most settings of this member; None for no limit."""
+        return None if self.max_trials is None else max(1, self.max_trials // len(self.seeds))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,13 +75,17 @@ class _Draft:
     signature: Signature
 
 
-def resolve_members(config: Config) -> tuple[Member, ...]:
+def resolve_members(config: Config, sources: Mapping[str, Source] | None = None) -> tuple[Member, ...]:
     """Reads every experiment's signature and checks the config against it. Nothing is imported.
+
+    Args:
+        config: of the sweep.
+        sources: the code of each member, by name; None to read it from the disk.
 
     Raises:
         ConfigError: listing all problems at once.
     """
-    drafts = _drafts(config)
+    drafts = _drafts(config, sources or {})
     everywhere = frozenset(name for draft in drafts for name in draft.signature.parameters)
     problems: list[str] = []
     members = []
@@ -100,7 +112,7 @@ def _mixed_determinism(config: Config, members: Sequence[Member]) -> list[str]:
     return [f"{where}: is for a whole sweep, and members differ ({unlike}); set train.deterministic at the top"]
 
 
-def _drafts(config: Config) -> list[_Draft]:
+def _drafts(config: Config, sources: Mapping[str, Source]) -> list[_Draft]:
     wanted: dict[str, tuple[Key, MemberConfig]] = {}
     for name, member in config.members.items():
         wanted[name] = (("members", name), member)
@@ -111,9 +123,10 @@ def _drafts(config: Config) -> list[_Draft]:
     for name, (scope, member) in wanted.items():
         place = config.origins.place(*scope, "experiment")
         try:
-            source = read_source(member.experiment)
+            source = sources.get(name) or read_source(member.experiment)
             signature = read_signature(parse_python(source.files[0][1], source.path), source.path)
-            problems.update(dict.fromkeys(import_problems(source, here=config.fleet.address is None)))
+            if name not in sources:
+                problems.update(dict.fromkeys(import_problems(source, here=config.fleet.address is None)))
             drafts.append(_Draft(name=name, scope=scope, config=member, source=source, signature=signature))
         except ConfigError as err:
             # The config is to blame for a missing file, the file for anything else.
@@ -139,26 +152,34 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
         own_space, own_points = names.space(scope, own.space), names.points(scope, own.points)
         space = {} if own.points else {**space, **own_space}
         points = own_points if own.points or own.space else points
+    seeds = resolve_seeds(config, config.origins.place("search", "space", "seed"), space, points, names.problems)
     _check_once(config, draft, names)
     texts = [text for _, text in draft.source.files]
     metric, goal = ranking(config, scope, draft.config, texts, names.problems)
-    sampler = _sampler(config, draft, space, points, names.problems)
     max_trials = own.max_trials or top.max_trials
+    train = training(config, scope, draft.config, texts, names.problems)
+    searched = [*space, *(name for point in points for name in point)]
+    names.problems.extend(problems_of(config, train, searched, config.origins.place("search", "stop")))
     params = _params(draft, fixed, space, points, names)
     _refuse_secrets(config, draft, params, space, points, names.problems)
+    defaults = {canonical(f"params.{name}"): value for name, value in params.items()}
+    whole = resolve_space(config, draft.config, scope, space, defaults, names)
+    sampler = resolve_sampler(config, draft.config, scope, whole, points, names.problems)
     return Member(
         name=draft.name,
         source=draft.source,
         params=params,
         data_params=tuple(draft.signature.load_data),
         model_params=tuple(draft.signature.build_model),
-        space=space,
+        space=whole,
         points=points,
         sampler=sampler,
-        max_trials=max_trials or (DEFAULT_RANDOM_TRIALS if sampler == "random" else None),
+        sampler_seed=seeds[0] if top.seed is None else top.seed,
+        seeds=seeds,
+        max_trials=max_trials or default_trials(config, train, sampler, len(seeds)),
         metric=metric,
         goal=goal,
-        train=training(config, scope, draft.config, texts, names.problems),
+        train=train,
     )
 
 
@@ -223,28 +244,3 @@ def _refuse_secrets(
                 "recorded in the journal and in MLflow; let the experiment read it from the environment"
             )
             problems.append(message if shape else f"{message}, or rename it")
-
-
-def _sampler(
-    config: Config, draft: _Draft, space: Mapping[str, Dimension], points: Sequence[Point], problems: list[str]
-) -> ResolvedSampler:
-    own = draft.config.search
-    own_search = bool(own.space or own.points)
-    wanted = own.sampler or config.search.sampler
-    place = config.origins.place(*(draft.scope if own.sampler else ()), "search", "sampler")
-    continuous = [name for name, dimension in space.items() if not isinstance(dimension, Choice)]
-    if own.sampler is None and own_search and (wanted == "points") != bool(points):
-        # The sweep's sampler is for the sweep's search, which this member replaces.
-        wanted = "auto"
-    if points:
-        if wanted not in ("auto", "points"):
-            problems.append(f"{place}: {wanted} does not go with points; remove the points, or set sampler to points")
-        return "points"
-    if wanted == "points":
-        problems.append(f"{place}: points needs search.points, a list with one mapping for each trial")
-    if wanted == "grid" and continuous:
-        names = listed(continuous)
-        problems.append(f"{place}: grid cannot list every value of {names}; give lists, or set sampler to random")
-    if wanted == "random" or (wanted == "auto" and continuous):
-        return "random"
-    return "grid"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from runner.config.origins import Key, Origins, Values
 from runner.config.overrides import SEARCHABLE, SEARCHED_TRAIN
 from runner.config.schema import Train, setting_type
-from runner.config.space import Choice, Dimension, Uniform, dimension_of
+from runner.config.space import Choice, Dimension, Range, dimension_of
 from runner.errors import did_you_mean, received
 from runner.experiment.annotations import MismatchError, Type, converted
 from runner.experiment.signature import Parameter
@@ -115,15 +115,21 @@ class Names:
             self._say(key, str(err))
 
     def _checked(self, name: str, dimension: Dimension) -> Dimension:
-        if isinstance(dimension, Uniform):
+        if isinstance(dimension, Range):
+            bounds = (dimension.low, dimension.high)
+            if dimension.whole:
+                for bound in bounds:
+                    self._converted(name, bound)
+                return dimension
             try:
                 # Bounds that need conversion show that the parameter takes no float.
-                if all(type(self._converted(name, bound)) is float for bound in (dimension.low, dimension.high)):
+                if all(type(self._converted(name, bound)) is float for bound in bounds):
                     return dimension
             except ValueError:
                 pass
             raise ValueError(
-                f"must be {self._type(name)}, but this search draws floats; use a list or range(start, stop)"
+                f"must be {self._type(name)}, but this search draws floats; use a list, int(low, high) or "
+                "logint(low, high)"
             )
         values: Values = {}
         for value in dimension.values:

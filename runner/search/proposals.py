@@ -1,25 +1,25 @@
-"""Proposes the trials of members: grid, random or listed points. The same config gives the same trials in order."""
+"""Makes trials of the points that samplers draw. The same config gives the same trials in the same order."""
 
 from __future__ import annotations
 
 import itertools
-import math
-import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from runner.config import Config
 from runner.config.schema import MAX_TRIALS
-from runner.config.space import Choice, Dimension
+from runner.config.space import Choice, Range
 from runner.errors import ConfigError
 from runner.records import Trial
-from runner.search.members import Member, Point
+from runner.search.members import Member
 from runner.search.parameters import parameter_name
+from runner.search.samplers import grid, quasi_random, random_points
+from runner.search.searching import LEARNING
+from runner.search.space import Point
 
 
 def propose_trials(members: Sequence[Member], config: Config) -> tuple[Trial, ...]:
-    """Every trial of a sweep, member by member, in the order of its dimensions with the last varying fastest.
+    """The trials with which a sweep begins: all of them, unless the sampler learns from results.
 
     Raises:
         ConfigError: there would be more trials than allowed.
@@ -29,18 +29,50 @@ def propose_trials(members: Sequence[Member], config: Config) -> tuple[Trial, ..
         raise ConfigError(problems)
     trials: list[Trial] = []
     for member in members:
-        points = _points(member, config.seed)
-        width = max(3, len(str(len(points) - 1)))
-        prefix = f"{member.name}-" if config.members else ""
-        for number, point in enumerate(points):
-            trials.append(_trial(member, point, f"{prefix}{number:0{width}}", len(trials), config.seed))
+        trials += trials_of(member, first_points(member), 0, len(trials), prefix=bool(config.members))
     if len(trials) > MAX_TRIALS:
         raise ConfigError(f"{len(trials)} trials; a sweep has at most {MAX_TRIALS}; set search.max_trials")
     return tuple(trials)
 
 
+def trials_of(
+    member: Member, points: Sequence[Point], number: int, index: int, *, prefix: bool, width: int = 3
+) -> list[Trial]:
+    """The trials of these settings, one for each seed of a setting.
+
+    Args:
+        member: whose settings.
+        points: the settings.
+        number: of the first within the member.
+        index: of the first within the sweep.
+        prefix: ids begin with the member's name.
+        width: digits of an id.
+    """
+    chosen = [(point, seed) for point in points for seed in ([point["seed"]] if "seed" in point else member.seeds)]
+    width = max(width, len(str(number + len(chosen) - 1)))
+    name = f"{member.name}-" if prefix else ""
+    return [
+        _trial(member, point, f"{name}{number + place:0{width}}", index + place, seed)
+        for place, (point, seed) in enumerate(chosen)
+    ]
+
+
+def first_points(member: Member) -> list[Point]:
+    """The points that are known before the first result; none if the sampler learns."""
+    if member.sampler == "points":
+        return list(member.points)
+    if member.sampler in LEARNING:
+        return []
+    if member.sampler == "grid":
+        return list(grid(member.space))
+    if not member.space.dimensions:
+        return [{}]
+    draw = quasi_random if member.sampler == "qmc" else random_points
+    return list(itertools.islice(draw(member.space, member.sampler_seed), member.max_settings or MAX_TRIALS))
+
+
 def _too_many(member: Member, config: Config) -> Iterable[str]:
-    count = _count(member)
+    count = _count(member) * len(member.seeds)
     limit = member.max_trials or MAX_TRIALS
     if count > limit:
         scope = ("members", member.name) if member.name in config.members else ()
@@ -52,74 +84,22 @@ def _too_many(member: Member, config: Config) -> Iterable[str]:
         yield f"{where}: {member.name} has {count:.6g} trials ({member.sampler}), more than {limit}; {advice}"
 
 
-def _count(member: Member) -> int:
+def _count(member: Member) -> float:
+    """How many settings a listed or full search has; 0 if they are drawn until there are enough."""
     if member.sampler == "points":
         return len(member.points)
-    if member.sampler == "random":
+    if member.sampler != "grid":
         return 0
-    return math.prod(len(values) for values in _finite(member.space).values())
+    if not member.space.is_plain:
+        return sum(1 for _ in itertools.islice(grid(member.space), MAX_TRIALS + 1))
+    count = 1.0
+    for dimension in member.space.dimensions.values():
+        count *= len(dimension.values) if isinstance(dimension, Choice) else _size(dimension)
+    return count
 
 
-def _finite(space: Mapping[str, Dimension]) -> dict[str, tuple[object, ...]]:
-    return {name: dimension.values for name, dimension in space.items() if isinstance(dimension, Choice)}
-
-
-def _points(member: Member, seed: int) -> Sequence[Point]:
-    if member.sampler == "points":
-        return member.points
-    finite = _finite(member.space)
-    if member.sampler == "grid" or not member.space:
-        return [dict(zip(finite, values, strict=True)) for values in itertools.product(*finite.values())]
-    count = member.max_trials or MAX_TRIALS
-    if len(finite) == len(member.space):
-        return _without_repetition(finite, count, seed)
-    return _drawn(member.space, count, seed)
-
-
-def _without_repetition(finite: Mapping[str, tuple[object, ...]], count: int, seed: int) -> list[Point]:
-    """Draws different points of a grid, without listing the grid."""
-    total = math.prod(len(values) for values in finite.values())
-    generator = random.Random(seed)
-    chosen: dict[int, None] = {}
-    if total <= MAX_TRIALS:
-        chosen = dict.fromkeys(generator.sample(range(total), min(count, total)))
-    while len(chosen) < min(count, total):
-        chosen[generator.randrange(total)] = None
-    return [_at(finite, number) for number in chosen]
-
-
-def _at(finite: Mapping[str, tuple[object, ...]], number: int) -> Point:
-    """The point at an index of the grid."""
-    point: dict[str, object] = {}
-    for name in reversed(list(finite)):
-        values = finite[name]
-        number, index = divmod(number, len(values))
-        point[name] = values[index]
-    return {name: point[name] for name in finite}
-
-
-def _drawn(space: Mapping[str, Dimension], count: int, seed: int) -> list[Point]:
-    import optuna  # here, because it takes half a second and only random sampling needs it
-
-    distributions: dict[str, object] = {
-        # An index, because Optuna's categories cannot be lists.
-        name: optuna.distributions.IntDistribution(0, len(dimension.values) - 1)
-        if isinstance(dimension, Choice)
-        else optuna.distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-        for name, dimension in space.items()
-    }
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-        drawn = [study.ask(distributions).params for _ in range(count)]
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    return [{name: _value(dimension, params[name]) for name, dimension in space.items()} for params in drawn]
-
-
-def _value(dimension: Dimension, drawn: Any) -> object:
-    return dimension.values[drawn] if isinstance(dimension, Choice) else float(drawn)
+def _size(dimension: Range) -> float:
+    return float("inf") if dimension.count is None else dimension.count
 
 
 def _trial(member: Member, point: Point, trial_id: str, index: int, seed: int) -> Trial:
@@ -127,7 +107,9 @@ def _trial(member: Member, point: Point, trial_id: str, index: int, seed: int) -
     params = {**member.params, **chosen}
     train = {name.removeprefix("train."): value for name, value in point.items() if name.startswith("train.")}
     # Every trial of a member names the same searched keys, so that tables of trials have equal columns.
-    searched = tuple(dict.fromkeys(name for other in (*member.points, member.space) for name in other))
+    names = (*(name for one in member.points for name in one), *member.space.dimensions)
+    searched = tuple(dict.fromkeys((*names, *(["seed"] if len(member.seeds) > 1 else []))))
+    inactive = () if member.points else tuple(name for name in member.space.dimensions if name not in point)
     return Trial(
         id=trial_id,
         index=index,
@@ -138,5 +120,6 @@ def _trial(member: Member, point: Point, trial_id: str, index: int, seed: int) -
         model_params=tuple(name for name in member.model_params if name in params),
         searched=searched,
         train=replace(member.train, **train),
-        seed=point.get("seed", seed),
+        seed=seed,
+        inactive=inactive,
     )

@@ -86,10 +86,15 @@ class Plateau:
 
 @dataclass(frozen=True, slots=True)
 class RuleState:
-    """What the rules remember about a trial's epochs so far: all of the past that its next verdict needs."""
+    """What the rules remember about a trial so far: all of the past that its next verdict needs.
+
+    Args:
+        seconds: of its training and validation.
+    """
 
     stopping: Stopping = field(default_factory=Stopping)
     plateau: Plateau = field(default_factory=Plateau)
+    seconds: float = 0.0
 
     def after(self, train: TrainSettings, metrics: Metrics) -> RuleState:
         """The state after one more epoch."""
@@ -97,7 +102,12 @@ class RuleState:
         return RuleState(
             self.stopping.after(stopping, metrics) if stopping is not None else self.stopping,
             self.plateau.after(plateau, metrics) if plateau is not None else self.plateau,
+            self.seconds,
         )
+
+    def spent(self, report: Report) -> RuleState:
+        """The state with the time of one more turn."""
+        return replace(self, seconds=self.seconds + report.turn.compute_s + report.turn.evaluate_s)
 
 
 def judge(train: TrainSettings, before: RuleState, report: Report) -> tuple[Verdict, RuleState]:
@@ -108,7 +118,7 @@ def judge(train: TrainSettings, before: RuleState, report: Report) -> tuple[Verd
         before: what they remember about the epochs before this turn's.
         report: the turn.
     """
-    earlier = state = before  # without the last epoch, and with it
+    earlier = state = before.spent(report)  # without the last epoch, and with it
     for epoch in report.epochs:
         earlier, state = state, state.after(train, epoch.metrics)
     return _verdict(train, earlier, state, report), state
@@ -127,7 +137,25 @@ def _verdict(train: TrainSettings, earlier: RuleState, state: RuleState, report:
         return Verdict(kind="complete", keep_best=keep, restore_best=restore, by=TRAINING)
     if state.stopping.stop:
         return Verdict(kind="stop", reason=_why(train.early_stopping, best), restore_best=restore, by="early_stopping")
-    return Verdict(kind="keep", keep_best=keep, learning_rate=state.plateau.new_rate)
+    own = Verdict(kind="keep", keep_best=keep, learning_rate=state.plateau.new_rate)
+    if train.max_seconds is not None and state.seconds >= train.max_seconds:
+        reason = f"max_seconds: {state.seconds:.3g} s were spent, train.max_seconds={train.max_seconds:g}"
+        return ended(train, state, own, Verdict(kind="stop", reason=reason, by="max_seconds"))
+    return own
+
+
+def ended(train: TrainSettings, state: RuleState, own: Verdict, end: Verdict) -> Verdict:
+    """The verdict about a trial that is ended by comparison with others.
+
+    Args:
+        train: the trial's rules.
+        state: what they remember of its epochs.
+        own: what they decided after its turn, which would hold if it went on.
+        end: why it ends, and by which rule.
+    """
+    best, last = state.stopping.best_epoch, state.stopping.epochs - 1
+    restores = train.early_stopping is not None and train.early_stopping.restore_best and best not in (None, last)
+    return replace(own, kind=end.kind, reason=end.reason, by=end.by, restore_best=restores)
 
 
 def _diverged(train: TrainSettings, earlier: RuleState, report: Report) -> Verdict:
@@ -148,6 +176,7 @@ def remember(train: TrainSettings, reports: Iterable[Report]) -> RuleState:
     """What the rules remember of a trial after these turns."""
     state = RuleState()
     for report in reports:
+        state = state.spent(report)
         for epoch in report.epochs:
             state = state.after(train, epoch.metrics)
     return state

@@ -81,14 +81,13 @@ class Progress:
 
     def update(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """Takes the reports and verdicts of one barrier."""
-        for trial_id, report in reports.items():
-            row = self.rows[trial_id]
+        for trial_id, verdict in verdicts.items():
+            row, report = self.rows[trial_id], reports.get(trial_id)
             if isinstance(report, Failure):
                 row.message = f"{report.kind}: {report.message}"
                 self._take_epochs(row, report)
-            else:
+            elif report is not None:
                 self._take(row, report)
-            verdict = verdicts[trial_id]
             self._take_score(row, verdict)
             row.state = _ENDED.get(verdict.kind, "running")
             row.message = row.message or verdict.reason

@@ -102,8 +102,9 @@ def _begin_turn(seat: Seat, work: Work) -> None:
         seat.keep_best()
     if work.learning_rate is not None:
         seat.engine.model.optimizer.learning_rate = work.learning_rate
-    step = seat.progress.step
-    seat.progress.turn_end = step + seat.trial.train.steps_in_turn(seat.feed.steps_per_epoch, step)
+    step, length = seat.progress.step, seat.feed.steps_per_epoch
+    turn_end = step + seat.trial.train.steps_in_turn(length, step)
+    seat.progress.turn_end = turn_end if work.last_epoch is None else min(turn_end, work.last_epoch * length)
 
 
 def _run(seat: Seat, stopping: Callable[[], bool]) -> dict[str, float]:

@@ -85,8 +85,8 @@ class Worker:
     def advance(self, work: Sequence[Work], loaded: Sequence[Loaded]) -> dict[str, Report | Failure]:
         """Runs one turn of each trial, one after another. Trials that are not in `work` lose their seats.
 
-        A turn that `stop` interrupts has no answer. Nor has a turn that would follow one that ran out of memory,
-        because the process may be unusable.
+        An idle trial has no answer, nor has a turn that `stop` interrupts, nor one that would follow a turn that ran
+        out of memory, because the process may be unusable.
         """
         # A trial in its first round has no seat yet: one that has its id was another's.
         staying = {item.trial.id for item in work if item.round > 0}
@@ -96,7 +96,7 @@ class Worker:
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
         self._engines.release(kept)
         answers: dict[str, Report | Failure] = {}
-        for item, data in zip(work, loaded, strict=True):
+        for item, data in ((item, data) for item, data in zip(work, loaded, strict=True) if not item.idle):
             answer = self._turn(item, data)
             if answer is not None:
                 answers[item.trial.id] = answer

@@ -169,12 +169,12 @@ def test_settings_for_all_reach_members_and_members_keep_the_last_word(empty: Pa
         ("train.early_stopping.patience=x", "train.early_stopping.patience: must be a whole number, 0 or above"),
         ("train.early_stopping.restore_best_weights=true", "did you mean train.early_stopping.restore_best?"),
         ("fleet.kind=ray,local", "fleet.kind: cannot be searched; only params.*"),
-        ("seed=-1", "seed: must be a whole number from 0 to 2147483647; got -1"),
+        ("seed=-1", "seed: must be a whole number from 0 to 2147483647, or a list of them; got -1"),
         ("params.lr=1e999", "inf is not a finite number"),
         ("params.lr=loguniform(0,1)", "loguniform needs a low bound above 0"),
         ("params.n=range(0,0)", "the range is empty"),
         ("params.n=range(0,1000000000000000000000)", "more than 10000 values"),
-        ("params.n=shuffle(1,2)", "unknown function; allowed: choice, range, interval, loguniform"),
+        ("params.n=shuffle(1,2)", "unknown function; allowed: choice, range, int, logint, interval, loguniform"),
         ("params.n=%é", "put quotes around a value with special characters"),
         ("params.n", "not of the form key=value"),
         ("params._target_=os.system", "_target_ is not supported"),
@@ -380,7 +380,7 @@ def test_a_parameters_name_may_be_of_any_script_and_is_read_as_python_reads_it(t
     config = load_config("a.py", ["params.単位=2,4", "params.ｆilter=3"], config_dir=None)
     (member,) = resolve_members(config)
     assert member.params["filter"] == 3
-    assert list(member.space) == ["層", "単位"]
+    assert list(member.space.dimensions) == ["層", "単位"]
 
     config = load_config("a.py", ["~params.ｆilter", "params.位=8"], config_dir=None)
     with pytest.raises(ConfigError, match=r"command line: params\.位: the experiment has no such parameter"):

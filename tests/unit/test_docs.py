@@ -21,8 +21,10 @@ from runner.cli import cli
 from runner.config import Config, config_to_yaml, hints, load_config
 from runner.config.overrides import parse_settings
 from runner.loop import lockstep
+from runner.records import Trial
 from runner.search.members import resolve_members
 from runner.search.proposals import propose_trials
+from runner.search.proposer import make_proposer
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -114,12 +116,18 @@ def test_every_config_key_is_documented_with_its_default_and_what_is_allowed() -
     assert documented == {key: [default, allowed] for key, default, allowed in keys()}
 
 
+def trials_of(config: Config) -> tuple[Trial, ...]:
+    members = resolve_members(config)
+    proposer = make_proposer(config.search, members, 0, prefix=False)
+    return (*propose_trials(members, config), *(proposer.first() if proposer is not None else ()))
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_every_yaml_file_of_conf_gives_trials(config: Path) -> None:
     settings = [] if config.parent == Path() else [f"{config.parent}={config.stem}"]
     name = config.stem if config.parent == Path() else "config"
     loaded = load_config(None, settings, config_dir=ROOT / "conf", config_name=name)
-    assert propose_trials(resolve_members(loaded), loaded)
+    assert trials_of(loaded)
 
 
 @pytest.mark.parametrize("block", blocks(CONFIGURATION, "yaml"))
@@ -129,7 +137,7 @@ def test_the_yaml_examples_give_trials(block: str, tmp_path: Path) -> None:
         values["experiment"] = "experiments/digits_mlp.py"
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     loaded = load_config(None, [], config_dir=tmp_path)
-    assert propose_trials(resolve_members(loaded), loaded)
+    assert trials_of(loaded)
 
 
 def test_a_sweeps_resolved_config_runs_again_as_documented(tmp_path: Path) -> None:
@@ -171,7 +179,7 @@ def test_every_command_can_be_run(line: str, tmp_path: Path, monkeypatch: pytest
         (tmp_path / "my_model.py").write_text(blocks(README, "python")[0], encoding="utf-8")
         monkeypatch.chdir(tmp_path)
     config = load_config(files[0] if files else None, overrides, config_dir=None)
-    assert propose_trials(resolve_members(config), config)
+    assert trials_of(config)
 
 
 def test_every_experiment_opens_with_its_command() -> None:

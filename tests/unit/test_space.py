@@ -7,7 +7,7 @@ import re
 import pytest
 
 from runner.config.overrides import parse_settings
-from runner.config.space import Choice, Dimension, Uniform, dimension_of, parse_value
+from runner.config.space import Choice, Dimension, Range, dimension_of, parse_value
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,12 @@ from runner.config.space import Choice, Dimension, Uniform, dimension_of, parse_
         ("range(1, 4)", Choice((1, 2, 3))),
         ("range(3)", Choice((0, 1, 2))),
         ("range(4, 0, -2)", Choice((4, 2))),
-        ("interval(0, 1)", Uniform(0.0, 1.0)),
-        ("loguniform(1e-4, 1e-1)", Uniform(1e-4, 1e-1, log=True)),
+        ("interval(0, 1)", Range(0.0, 1.0)),
+        ("interval(0, 1, 0.25)", Range(0.0, 1.0, step=0.25)),
+        ("loguniform(1e-4, 1e-1)", Range(1e-4, 1e-1, log=True)),
+        ("int(1, 8)", Range(1, 8, whole=True, step=1)),
+        ("int(16, 64, 16)", Range(16, 64, whole=True, step=16)),
+        ("logint(8, 1024)", Range(8, 1024, log=True, whole=True, step=1)),
     ],
 )
 def test_a_written_search_is_read(written: object, dimension: Dimension) -> None:
@@ -45,7 +49,15 @@ def test_a_written_search_is_read(written: object, dimension: Dimension) -> None
         ("interval(0, inf)", "finite"),
         ("loguniform(0, 1)", "above 0"),
         ("loguniform(1)", "wrong arguments"),
-        ("uniform(0, 1)", "unknown function; allowed: choice, range, interval, loguniform"),
+        ("uniform(0, 1)", "unknown function; allowed: choice, range, int, logint, interval, loguniform"),
+        ("int(1, 8.5)", "int takes whole numbers; for fractions use interval(low, high)"),
+        ("int(8, 8)", "low bound below its high bound; got 8 and 8"),
+        ("int(1, 8, 0)", "a step above 0"),
+        ("int(1, 8, 9)", "no longer than from 1 to 8"),
+        ("int(true, 8)", "takes whole numbers"),
+        ("logint(0, 8)", "a low bound above 0; got 0"),
+        ("interval(0, 1, -1)", "a step above 0"),
+        ("int(0, 99999999999999999999)", "at most 9007199254740992"),
         ("choice(1, range(2))", "cannot be nested"),
         ([float("nan")], "not a finite number"),
         ("choice(" + "[" * 200 + "]" * 200 + ")", "nested too deeply"),

@@ -1,0 +1,173 @@
+"""Ends trials at the barrier: losers of a comparison, and all once a target or a budget is reached."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from runner.records import Epoch, Failure, Report, Trial, Verdict
+from runner.search.cohorts import Cohorts, Scoring
+
+TARGET, BUDGET = "target", "budget"
+
+
+class Limit(Protocol):
+    """Ends a whole sweep."""
+
+    @property
+    def by(self) -> str:
+        """The author of the decision, as the journal has it."""
+
+    def take(self, trial: Trial, epochs: Sequence[Epoch], steps: int) -> None:
+        """Takes a trial's turn: its epochs and the optimizer steps that the trial has taken since its beginning."""
+
+    def reason(self) -> str | None:
+        """Why the sweep ends; None while it goes on."""
+
+
+@dataclass
+class TargetReached:
+    """Ends a sweep once a model is good enough.
+
+    Args:
+        scoring: of the sweep.
+        target: value of the metric.
+    """
+
+    scoring: Scoring
+    target: float
+    by: str = TARGET
+    _reached: list[tuple[float, str]] = field(default_factory=list)
+
+    def take(self, trial: Trial, epochs: Sequence[Epoch], steps: int) -> None:
+        """Compares the epochs with the target."""
+        sign = self.scoring.sign
+        for epoch in epochs:
+            value = epoch.metrics.get(self.scoring.metric, math.nan)
+            if sign * value <= sign * self.target:
+                self._reached.append((sign * value, trial.id))
+
+    def reason(self) -> str | None:
+        """Names the best trial of the barrier at which the target was reached."""
+        if not self._reached:
+            return None
+        cost, trial_id = min(self._reached)
+        return f"trial {trial_id} reached {self.scoring.metric} {self.scoring.sign * cost:.6g} (target {self.target:g})"
+
+
+@dataclass
+class StepBudget:
+    """Ends a sweep after this number of optimizer steps of all trials together."""
+
+    max_steps: int
+    by: str = BUDGET
+    _steps: dict[str, int] = field(default_factory=dict)
+
+    def take(self, trial: Trial, epochs: Sequence[Epoch], steps: int) -> None:
+        """Counts the steps."""
+        self._steps[trial.id] = steps
+
+    def reason(self) -> str | None:
+        """Names the number of steps."""
+        done = sum(self._steps.values())
+        return f"{done} steps were taken, search.max_steps={self.max_steps}" if done >= self.max_steps else None
+
+
+@dataclass
+class TimeBudget:
+    """Ends a sweep after some hours of training, without the pauses between drivers.
+
+    Args:
+        max_hours: the budget.
+        spent_s: seconds that earlier drivers took.
+        clock: monotonic seconds.
+    """
+
+    max_hours: float
+    spent_s: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    by: str = BUDGET
+    _began_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began_s = self.clock()
+
+    def take(self, trial: Trial, epochs: Sequence[Epoch], steps: int) -> None:
+        """Needs no reports."""
+
+    def reason(self) -> str | None:
+        """Names the hours."""
+        hours = (self.spent_s + self.clock() - self._began_s) / 3600
+        return (
+            f"{hours:.3g} hours have passed, search.max_hours={self.max_hours:g}" if hours >= self.max_hours else None
+        )
+
+
+class SearchPolicy:
+    """Ends trials of a sweep; without cohorts and limits none.
+
+    Args:
+        cohorts: compare trials; None if no rule does.
+        limits: end the whole sweep.
+    """
+
+    def __init__(self, cohorts: Cohorts | None = None, limits: Sequence[Limit] = ()) -> None:
+        self._cohorts, self._limits = cohorts, tuple(limits)
+        self._open: dict[str, Trial] = {}
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Takes in trials that join the sweep."""
+        self._open |= {trial.id: trial for trial in trials}
+        if self._cohorts is not None:
+            for _, members in itertools.groupby(trials, key=lambda trial: trial.member):
+                self._cohorts.add(settings_of(members))
+
+    def exempt(self, trial_id: str) -> None:
+        """Takes a trial out of the comparisons, because the user lets it go on although it has lost."""
+        if self._cohorts is not None:
+            self._cohorts.exempt(trial_id)
+
+    def limit(self, trial_id: str) -> int | None:
+        """The epoch after which the trial waits for others that it is compared with; None if it need not wait."""
+        return None if self._cohorts is None else self._cohorts.limit(trial_id)
+
+    def is_waiting(self, trial_id: str) -> bool:
+        """Whether the trial has reached that epoch."""
+        return self._cohorts is not None and self._cohorts.is_waiting(trial_id)
+
+    def take(self, trial_id: str, report: Report | Failure, verdict: Verdict) -> None:
+        """Takes the report of a trial and what was decided about it."""
+        trial = self._open[trial_id] if not verdict.ends else self._open.pop(trial_id)
+        if isinstance(report, Report):
+            for limit in self._limits:
+                limit.take(trial, report.epochs, report.step)
+        if self._cohorts is not None:
+            self._cohorts.take(trial_id, report.epochs, verdict)
+
+    def decide(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
+        """The verdicts about trials that end at this barrier, or have lost and end as soon as they have a seat."""
+        if self._cohorts is None and not self._limits:
+            return {}
+        for trial_id, report in reports.items():
+            self.take(trial_id, report, verdicts[trial_id])
+        for trial_id in [trial_id for trial_id, verdict in verdicts.items() if verdict.ends]:
+            self._open.pop(trial_id, None)
+        for limit in self._limits:
+            reason = limit.reason()
+            if reason is not None:
+                return {i: Verdict(kind="stop", reason=f"{limit.by}: {reason}", by=limit.by) for i in self._open}
+        return {} if self._cohorts is None else self._cohorts.decide()
+
+
+def settings_of(trials: Iterable[Trial]) -> list[tuple[Trial, ...]]:
+    """The trials by setting, in order: those of one setting differ in their seed only."""
+    found: dict[str, list[Trial]] = {}
+    for trial in trials:
+        settings = {name: value for name, value in trial.settings.items() if name != "seed"}
+        found.setdefault(json.dumps(settings, sort_keys=True, default=str), []).append(trial)
+    return [tuple(repeats) for repeats in found.values()]

@@ -1,0 +1,300 @@
+"""Proposes trials in waves, to samplers that learn from results.
+
+A wave follows from the config, the seed and the results of the waves before it, never from timing: with equal results
+the same trials are proposed, whatever the number of slots and however often the driver died.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from runner.config.schema import MAX_TRIALS, Config
+from runner.config.schema import Search as SearchConfig
+from runner.records import Failure, Report, Trial, Verdict
+from runner.search.brackets import Bracket
+from runner.search.cohorts import Course, Scoring
+from runner.search.members import Member
+from runner.search.policy import settings_of
+from runner.search.proposals import trials_of
+from runner.search.samplers import StudySampler, Told
+from runner.search.searching import LEARNING
+from runner.search.space import Point
+from runner.search.stopping import brackets_of
+
+Turn = tuple[Report | Failure, Verdict]
+STARTUP = 10  # settings at random before a sampler has enough results to learn from
+
+
+@dataclass(slots=True)
+class _Wave:
+    """Settings that were proposed together.
+
+    Args:
+        points: the settings.
+        courses: of the trials of each.
+        rung: epoch of their first comparison; None if they are not compared.
+    """
+
+    points: list[Point]
+    courses: list[tuple[Course, ...]]
+    rung: int | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of its trials have ended."""
+        return all(course.ended for courses in self.courses for course in courses)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether its first comparison is made, so that its losers free their places."""
+        return self.rung is not None and all(
+            course.has_reached(self.rung) for courses in self.courses for course in courses
+        )
+
+    def losers(self) -> Iterator[Told]:
+        """Results of the settings that the first comparison ended."""
+        assert self.rung is not None
+        for point, courses in zip(self.points, self.courses, strict=True):
+            if any(course.had_failed_by(self.rung) for course in courses):
+                yield Told(point=point, costs={}, failed=True)
+            # Not if it failed since: the proposal must not depend on how far the survivors are by now.
+            elif all(course.ended and not course.failed and course.epoch <= self.rung for course in courses):
+                yield Told(point=point, costs=_mean_costs(courses, self.rung), stopped=True)
+
+    def results(self, epochs: int) -> Iterator[Told]:
+        """Results of all settings; for those before their last epoch, of where they stopped."""
+        for point, courses in zip(self.points, self.courses, strict=True):
+            last = max(course.epoch for course in courses)
+            yield Told(
+                point=point,
+                costs=_mean_costs(courses, last),
+                stopped=self.rung is not None and last < epochs,
+                failed=any(course.failed for course in courses),
+            )
+
+
+@dataclass(slots=True)
+class MemberProposer:
+    """Proposes the trials of one member.
+
+    Args:
+        member: whose sampler learns.
+        sampler: that draws its settings.
+        wave: settings of a wave; None until that is decided, which is after the first wave. A bracket is a wave if
+            trials are compared.
+        brackets: layout of the brackets; None if trials are not compared.
+        prefix: ids begin with the member's name.
+    """
+
+    member: Member
+    sampler: StudySampler
+    wave: int | None
+    brackets: Iterator[Bracket] | None
+    prefix: bool
+    exhausted: bool = False
+    _waves: list[_Wave] = field(default_factory=list)
+    _courses: dict[str, Course] = field(default_factory=dict)
+    _trials: int = 0
+
+    def take(self, trial_id: str, report: Report | Failure, verdict: Verdict, scoring: Scoring) -> None:
+        """Takes the report of one of its trials."""
+        self._courses[trial_id].take(report.epochs, verdict, scoring)
+
+    def end(self, trial_ids: Iterable[str]) -> None:
+        """Marks trials as ended, of which there was no report at this barrier."""
+        for trial_id in trial_ids:
+            self._courses[trial_id].ended = True
+
+    def owns(self, trial_id: str) -> bool:
+        """Whether the trial is one that it proposed."""
+        return trial_id in self._courses
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the results are in on which the next wave depends."""
+        if self.exhausted or self._trials >= (self.member.max_trials or MAX_TRIALS):
+            return False
+        if not self._waves:
+            return True
+        last = self._waves[-1]
+        return all(wave.has_ended for wave in self._waves[:-1]) and (last.has_ended or last.is_compared)
+
+    def next_wave(self, index: int) -> list[Trial]:
+        """The trials of the next wave; fewer or none if the space has no more settings.
+
+        Args:
+            index: of the first within the sweep.
+        """
+        epochs = self.member.train.epochs
+        for wave in self._waves[:-1]:
+            self.sampler.tell(wave.results(epochs))
+        if self._waves:
+            last = self._waves[-1]
+            self.sampler.tell(last.losers() if last.rung is not None else last.results(epochs))
+        bracket = None if self.brackets is None else next(self.brackets)
+        size = bracket.size if bracket is not None else self.wave or STARTUP
+        if bracket is None and not self._waves:
+            size = max(size, STARTUP)
+        limit = (self.member.max_settings or MAX_TRIALS) - sum(len(wave.points) for wave in self._waves)
+        points = self.sampler.ask(min(size, limit))
+        self.exhausted = len(points) < min(size, limit) or len(points) == limit
+        width = max(3, len(str((self.member.max_trials or MAX_TRIALS) - 1)))
+        trials = trials_of(self.member, points, self._trials, index, prefix=self.prefix, width=width)
+        rung = bracket.rungs[0] if bracket is not None and bracket.rungs else None
+        self._add(points, trials, rung)
+        return trials
+
+    def replay(
+        self,
+        known: Mapping[str, Trial],
+        turns_of: Callable[[str], Sequence[Turn]],
+        ended: Container[str],
+        scoring: Scoring,
+    ) -> bool:
+        """As `WaveProposer.replay`; `known` is by id."""
+        width = max(3, len(str((self.member.max_trials or MAX_TRIALS) - 1)))
+        name = f"{self.member.name}-" if self.prefix else ""
+        while self.is_due and f"{name}{self._trials:0{width}}" in known:
+            for trial in self.next_wave(0):
+                if trial.id not in known or known[trial.id].params != trial.params:
+                    self.exhausted = True
+                    return False
+                for report, verdict in turns_of(trial.id):
+                    self.take(trial.id, report, verdict, scoring)
+                if trial.id in ended:
+                    self.end([trial.id])
+        return True
+
+    def _add(self, points: list[Point], trials: Sequence[Trial], rung: int | None) -> None:
+        self._courses |= {trial.id: Course(trial) for trial in trials}
+        settings = [tuple(self._courses[trial.id] for trial in repeats) for repeats in settings_of(trials)]
+        self._waves.append(_Wave(points, settings, rung))
+        self._trials += len(trials)
+
+
+class WaveProposer:
+    """Proposes the trials of all members whose samplers learn; others have all of theirs from the beginning.
+
+    Args:
+        proposers: of these members.
+        count: trials that the sweep has without them.
+    """
+
+    def __init__(self, proposers: Sequence[MemberProposer], count: int) -> None:
+        self._proposers, self._count = list(proposers), count
+        self._scoring: Scoring | None = None
+        self._like: dict[str, Trial] = {}
+
+    def first(self) -> list[Trial]:
+        """The first wave of every member."""
+        return self._due()
+
+    def settle(self, trials: Iterable[Trial], scoring: Scoring, wave: int) -> None:
+        """Takes what was decided before the first round.
+
+        Args:
+            trials: with every `auto` decided; later trials of their members are decided alike.
+            scoring: how results are compared.
+            wave: settings of a wave if the config leaves that open.
+        """
+        self._scoring = scoring
+        for trial in trials:
+            self._like.setdefault(trial.member, trial)
+        for proposer in self._proposers:
+            proposer.wave = proposer.wave or wave
+
+    def replay(self, trials: Iterable[Trial], turns_of: Callable[[str], Sequence[Turn]], ended: Container[str]) -> bool:
+        """Repeats the proposals of earlier drivers, whose results the sampler must know.
+
+        Args:
+            trials: that the journal has.
+            turns_of: the reports of a trial, each with its verdict.
+            ended: trials that have ended.
+
+        Returns:
+            Whether the proposals are those that the journal has. If they are not, because another version of Optuna
+            draws differently, nothing more is proposed.
+        """
+        known = {trial.id: trial for trial in trials}
+        self._count = len(known)
+        same = [proposer.replay(known, turns_of, ended, self._scores) for proposer in self._proposers]
+        return all(same)
+
+    def propose(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> Sequence[Trial]:
+        """As `loop.interfaces.Proposer.propose`."""
+        for proposer in self._proposers:
+            for trial_id, verdict in verdicts.items():
+                if not proposer.owns(trial_id):
+                    continue
+                if trial_id in reports:
+                    proposer.take(trial_id, reports[trial_id], verdict, self._scores)
+                elif verdict.ends:
+                    proposer.end([trial_id])
+        return [self._settled(trial) for trial in self._due()]
+
+    def exhausted(self) -> tuple[str, ...]:
+        """Members whose space has no more settings, although more trials were wanted."""
+        return tuple(
+            one.member.name for one in self._proposers if one.exhausted and one._trials < (one.member.max_trials or 0)
+        )
+
+    @property
+    def _scores(self) -> Scoring:
+        assert self._scoring is not None, "settle comes before the first report"
+        return self._scoring
+
+    def _due(self) -> list[Trial]:
+        found: list[Trial] = []
+        for proposer in self._proposers:
+            if proposer.is_due:
+                found += proposer.next_wave(self._count + len(found))
+        self._count += len(found)
+        return found
+
+    def _settled(self, trial: Trial) -> Trial:
+        like = self._like[trial.member].train
+        names = ("compile", "steps_per_round", "epochs_per_round")
+        return replace(trial, train=replace(trial.train, **{name: getattr(like, name) for name in names}))
+
+
+def _mean_costs(courses: Sequence[Course], epoch: int) -> dict[int, float]:
+    """The mean of the repeats' costs by epoch, and at the end that of the models that they have."""
+    numbers = {number for course in courses for number in course.costs if number <= epoch}
+    return {number: statistics.fmean(course.cost_at(number) for course in courses) for number in sorted(numbers)}
+
+
+def make_proposer(search: SearchConfig, members: Sequence[Member], count: int, *, prefix: bool) -> WaveProposer | None:
+    """The proposer of a sweep; None if no sampler learns from results.
+
+    Args:
+        search: from the config.
+        members: of the sweep.
+        count: trials that the sweep has without it.
+        prefix: ids begin with the member's name.
+    """
+    proposers = []
+    for member in members:
+        if member.sampler == "tpe" or member.sampler == "cmaes":
+            sampler = StudySampler(member.sampler, member.space, member.sampler_seed, STARTUP)
+            brackets = None if search.stop is None else brackets_of(search, member.train, learns=True)
+            wave = None if search.wave == "auto" else search.wave
+            proposers.append(
+                MemberProposer(member=member, sampler=sampler, wave=wave, brackets=brackets, prefix=prefix)
+            )
+    return WaveProposer(proposers, count) if proposers else None
+
+
+def with_wave(config: Config, wave: int) -> Config:
+    """The config with the size of a wave decided, as it is recorded."""
+    if config.search.wave != "auto":
+        return config
+    return config.model_copy(update={"search": config.search.model_copy(update={"wave": wave})})
+
+
+def layouts_of(search: SearchConfig, members: Iterable[Member]) -> dict[str, Iterator[Bracket]]:
+    """The brackets of each member; empty if no rule compares trials."""
+    if search.stop is None:
+        return {}
+    return {one.name: brackets_of(search, one.train, learns=one.sampler in LEARNING) for one in members}

@@ -1,0 +1,99 @@
+"""Reads from the config how a sweep's trials are compared and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from runner.config.schema import Config
+from runner.config.schema import Search as SearchConfig
+from runner.records import TrainSettings, Trial
+from runner.search.brackets import Bracket, halving, hyperband, rung_epochs
+from runner.search.cohorts import Cohorts, Scoring, Survive, keep_best, keep_median
+from runner.search.policy import Limit, SearchPolicy, StepBudget, TargetReached, TimeBudget
+
+COMPARING = ("halving", "hyperband", "median")  # rules that compare trials
+_ALL = 2**31  # size of a cohort that takes every setting
+
+
+def problems_of(config: Config, train: TrainSettings, searched: Sequence[str], where: str) -> Iterator[str]:
+    """What is wrong with a stopping rule for trials that are trained like this.
+
+    Args:
+        config: of the sweep.
+        train: settings of a member.
+        searched: names that its trials differ in.
+        where: the place of `search.stop`, for messages.
+    """
+    search = config.search
+    if search.stop is None:
+        return
+    if "train.epochs" in searched:
+        yield f"{where}: {search.stop} compares trials at equal epochs, and train.epochs is searched; fix train.epochs"
+    if not rungs_of(search, train):
+        longest = max(1, train.epochs // search.factor) if search.stop != "median" else train.epochs - 1
+        yield (
+            f"{where}: {search.stop} compares no trials before their end: train.epochs={train.epochs}, "
+            f"search.min_epochs={search.min_epochs}, search.factor={search.factor}, "
+            f"train.validate_every={train.validate_every}; set search.min_epochs to {longest} at most, or train longer"
+        )
+
+
+def rungs_of(search: SearchConfig, train: TrainSettings) -> tuple[int, ...]:
+    """The epochs after which trials that are trained like this are compared: some of those with a validation."""
+    every = train.validate_every
+    if search.stop == "median":
+        first = -(-search.min_epochs // every) * every
+        return tuple(range(first, train.epochs, every))
+    return rung_epochs(search.min_epochs, train.epochs, search.factor, every)
+
+
+def brackets_of(search: SearchConfig, train: TrainSettings, *, learns: bool) -> Iterator[Bracket]:
+    """The layout of the cohorts of a member.
+
+    Args:
+        search: from the config.
+        train: settings of the member.
+        learns: its sampler learns from results, so that brackets that leave one trial follow one another; otherwise all
+            settings are one bracket, whose comparison is the fairest.
+    """
+    rungs = rungs_of(search, train)
+    if search.stop == "hyperband":
+        return hyperband(rungs, search.factor)
+    return halving(rungs, search.factor ** len(rungs) if learns and search.stop == "halving" else _ALL)
+
+
+def make_policy(
+    search: SearchConfig,
+    layouts: Mapping[str, Iterator[Bracket]],
+    trials: Sequence[Trial],
+    scoring: Scoring,
+    spent_s: float = 0.0,
+) -> SearchPolicy:
+    """The policy of a sweep, which knows these trials.
+
+    Args:
+        search: from the config.
+        layouts: the brackets of each member, as `brackets_of`.
+        trials: of the sweep, in order.
+        scoring: how they are compared.
+        spent_s: seconds that earlier drivers took.
+    """
+    cohorts = None
+    if search.stop is not None:
+        cohorts = Cohorts(scoring, search.stop, _survive(search), layouts)
+    policy = SearchPolicy(cohorts, tuple(_limits(search, scoring, spent_s)))
+    policy.add(trials)
+    return policy
+
+
+def _survive(search: SearchConfig) -> Survive:
+    return keep_median if search.stop == "median" else keep_best(search.factor)
+
+
+def _limits(search: SearchConfig, scoring: Scoring, spent_s: float) -> Iterator[Limit]:
+    if search.target is not None:
+        yield TargetReached(scoring, search.target)
+    if search.max_steps is not None:
+        yield StepBudget(search.max_steps)
+    if search.max_hours is not None:
+        yield TimeBudget(search.max_hours, spent_s)
