@@ -66,7 +66,14 @@ class Schedule:
         for (_, slot), work in self._live.items():
             if work is not None:
                 turns[slot] = (*turns.get(slot, ()), self._order(work, work.trial.id in ending))
+        if not ending and all(order.idle for orders in turns.values() for order in orders):
+            raise RuntimeError(f"every trial waits for another: {', '.join(self.unfinished())}")
         return turns
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Trials that have a place, wait for one, or wait for others."""
+        live = [work.trial.id for work in self._live.values() if work is not None]
+        return (*live, *self._away, *(work.trial.id for work in self._queue))
 
     def live(self) -> dict[int, tuple[Trial, ...]]:
         """Trials that have begun and not ended, by slot, without those that wait without a place."""
