@@ -168,13 +168,13 @@ def _needs(prepared: Prepared) -> Iterator[str]:
 def _table(plan: Plan) -> Table:
     from rich.table import Table
 
-    searched = list(dict.fromkeys(name for planned in plan.trials for name in planned.trial.searched))
+    searched = [*dict.fromkeys(name for planned in plan.trials for name in planned.trial.searched if name != "seed")]
     table = Table(box=None, header_style="bold", padding=(0, 1))
     for name in ("trial", *searched, "seed", "epochs", "steps/epoch", "rounds", "steps"):
         table.add_column(name, justify="left" if name == "trial" else "right")
     for planned in plan.trials:
         trial = planned.trial
-        values = [trial.settings.get(name, "") for name in searched]
+        values = ["–" if name in trial.inactive else trial.settings.get(name, "") for name in searched]
         counts = (trial.seed, trial.train.epochs, planned.steps_per_epoch, planned.rounds, planned.steps)
         table.add_row(trial.id, *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values), *map(str, counts))
     return table

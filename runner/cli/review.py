@@ -37,8 +37,13 @@ def list_(as_json: bool) -> None:
 @verb
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option(
+    "--by-setting/--by-trial",
+    default=None,
+    help="One line for each setting, with its mean; the default if any has several seeds.",
+)
 @takes_sweep
-def results(sweep: str, as_json: bool, as_csv: bool) -> None:
+def results(sweep: str, as_json: bool, as_csv: bool, by_setting: bool | None) -> None:
     """Prints a sweep's trials, best first; SWEEP is an id, its beginning, or "latest"."""
     from runner.review.catalog import find_sweep, open_review
     from runner.review.summaries import full_table, sweep_summary
@@ -52,7 +57,7 @@ def results(sweep: str, as_json: bool, as_csv: bool) -> None:
     else:
         from runner.views.results import print_results
 
-        print_results(review, make_console())
+        print_results(review, make_console(), by_setting)
 
 
 @verb

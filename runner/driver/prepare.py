@@ -22,7 +22,7 @@ from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_n
 from runner.records import Checked, Failure, Slot, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
-from runner.search.proposer import WaveProposer, make_proposer
+from runner.search.proposer import WaveProposer, exhaustion, make_proposer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,19 +188,28 @@ def with_slots(prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[]
         prepared = probe(prepared, meanwhile)
         for text in unmeasured(prepared):
             watcher.say(text)
-    for text in (_headline(prepared), *advice(prepared)):
+    for text in (_headline(prepared), *_exhausted(prepared), *advice(prepared)):
         watcher.say(text)
     return prepared
+
+
+def _exhausted(prepared: Prepared) -> Iterator[str]:
+    """A sentence for each member that has drawn all of its settings, although more were wanted."""
+    for member in prepared.members:
+        begun = sum(trial.member == member.name for trial in prepared.trials)
+        if member.sampler in ("random", "qmc") and member.space.dimensions:
+            wanted = (member.max_settings or 0) * len(member.seeds)
+            if begun < wanted:
+                yield exhaustion(member, begun)
 
 
 def _headline(prepared: Prepared) -> str:
     slot = prepared.slots[0].allocation
     gpu = f", {slot.num_gpus:g} GPU ({slot.gpu_memory_mib} MiB)" if slot.num_gpus else ""
     trials, slots = len(prepared.trials), len(prepared.slots)
-    return (
-        f"{prepared.config.name}: {trials} trial{'s' * (trials > 1)}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} "
-        "each; starting workers …"
-    )
+    most = sum(member.max_trials or 0 for member in prepared.members) if prepared.proposer is not None else trials
+    count = f"{most} trials, proposed in waves" if most > trials else f"{trials} trial{'s' * (trials > 1)}"
+    return f"{prepared.config.name}: {count}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} each; starting workers …"
 
 
 def logged_fleet(

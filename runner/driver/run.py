@@ -86,6 +86,8 @@ def run(
                     proposer=proposer or prepared.proposer,
                 )  # fmt: skip
                 training.run(schedule, fleet, progress)
+                for text in () if prepared.proposer is None else prepared.proposer.exhausted():
+                    watcher.say(text)
     return outcome(records, progress, config.tracking.required)
 
 

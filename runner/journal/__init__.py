@@ -13,7 +13,7 @@ from runner.journal.durable_files import (
     sync_folder,
     write_durably,
 )
-from runner.journal.leaderboard import beyond, ranked
+from runner.journal.leaderboard import SettingRecord, beyond, ranked, ranked_settings
 from runner.journal.lock import locked
 from runner.journal.reader import JournalReader
 from runner.journal.tables import (
@@ -46,6 +46,7 @@ __all__ = [
     "BarrierRow",
     "JournalReader",
     "MetricRow",
+    "SettingRecord",
     "SqliteJournal",
     "Status",
     "SweepRecord",
@@ -63,6 +64,7 @@ __all__ = [
     "own_file",
     "put_durably",
     "ranked",
+    "ranked_settings",
     "staging_folder",
     "sync_folder",
     "transaction",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import statistics
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from runner.journal.tables import SweepRecord, TrialRecord
 
@@ -16,6 +19,45 @@ def ranked(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[TrialRecor
         return value is None, sign * (value or 0.0), trial.position
 
     return sorted(trials, key=place)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettingRecord:
+    """One setting with its repeats.
+
+    Args:
+        trials: of the setting, best first; they differ in their seeds.
+        mean: of their scores; None if none has one.
+        spread: standard deviation of their scores; None for fewer than two.
+    """
+
+    trials: tuple[TrialRecord, ...]
+    mean: float | None
+    spread: float | None
+
+
+def ranked_settings(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[SettingRecord]:
+    """Settings by the mean of their trials' scores, best first; those without a score last.
+
+    A setting with a repeat that has no score, because it failed, comes after those whose repeats all have one.
+    """
+    groups: dict[str, list[TrialRecord]] = {}
+    for trial in trials:
+        settings = {name: value for name, value in trial.settings.items() if name != "seed"}
+        groups.setdefault(json.dumps([trial.member, settings], sort_keys=True), []).append(trial)
+    found = [_setting(ranked(group, sweep), sweep) for group in groups.values()]
+    sign = -1.0 if sweep.goal == "maximize" else 1.0
+    missing = {id(one): sum(trial.score(sweep.metric) is None for trial in one.trials) for one in found}
+    return sorted(found, key=lambda one: (one.mean is None, missing[id(one)] > 0, sign * (one.mean or 0.0)))
+
+
+def _setting(trials: list[TrialRecord], sweep: SweepRecord) -> SettingRecord:
+    scores = [score for trial in trials if (score := trial.score(sweep.metric)) is not None]
+    return SettingRecord(
+        trials=tuple(trials),
+        mean=statistics.fmean(scores) if scores else None,
+        spread=statistics.stdev(scores) if len(scores) > 1 else None,
+    )
 
 
 def beyond(most: int, trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[TrialRecord]:

@@ -133,8 +133,8 @@ class TrialRecord:
 
     @property
     def used_settings(self) -> dict[str, object]:
-        """The settings as data and model use them; as configured until that is known."""
-        used = dict(self.settings)
+        """The settings as data and model use them, without those that do not matter for this trial."""
+        used = {name: value for name, value in self.settings.items() if name not in self.trial.inactive}
         if self.facts is None:
             return used
         if self.facts.rows is None:

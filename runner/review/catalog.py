@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import JournalError, SweepNotFoundError
-from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, epoch_key, ranked
+from runner.journal import (
+    FILE,
+    JournalReader,
+    SettingRecord,
+    SweepRecord,
+    TrialRecord,
+    epoch_key,
+    ranked,
+    ranked_settings,
+)
 
 SWEEPS = Path("sweeps")
 _MOST_NAMED = 10  # trials or sweeps in a message
@@ -36,6 +45,20 @@ class Review:
             counts[trial.member] += 1
             ranks.append(counts[trial.member] if trial.score(self.sweep.metric) is not None else None)
         return ranks
+
+    @property
+    def by_setting(self) -> list[tuple[int | None, SettingRecord]]:
+        """Each setting with its rank within its member, best first; None for one without a score."""
+        found: list[tuple[int | None, SettingRecord]] = []
+        for member in dict.fromkeys(trial.member for trial in self.trials):
+            settings = ranked_settings((trial for trial in self.trials if trial.member == member), self.sweep)
+            found += [(None if one.mean is None else rank, one) for rank, one in enumerate(settings, start=1)]
+        return found
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether a setting was trained with several seeds."""
+        return any(len({trial.trial.seed for trial in setting.trials}) > 1 for _, setting in self.by_setting)
 
     @property
     def metric_names(self) -> list[str]:

@@ -86,6 +86,8 @@ class MemberProposer:
             trials are compared.
         brackets: layout of the brackets; None if trials are not compared.
         prefix: ids begin with the member's name.
+        is_exhausted: the space has no more settings.
+        trials: how many it has proposed.
     """
 
     member: Member
@@ -93,10 +95,10 @@ class MemberProposer:
     wave: int | None
     brackets: Iterator[Bracket] | None
     prefix: bool
-    exhausted: bool = False
+    is_exhausted: bool = False
+    trials: int = 0
     _waves: list[_Wave] = field(default_factory=list)
     _courses: dict[str, Course] = field(default_factory=dict)
-    _trials: int = 0
 
     def take(self, trial_id: str, report: Report | Failure, verdict: Verdict, scoring: Scoring) -> None:
         """Takes the report of one of its trials."""
@@ -112,9 +114,14 @@ class MemberProposer:
         return trial_id in self._courses
 
     @property
+    def _most(self) -> int:
+        """Most settings."""
+        return self.member.max_settings or MAX_TRIALS
+
+    @property
     def is_due(self) -> bool:
         """Whether the results are in on which the next wave depends."""
-        if self.exhausted or self._trials >= (self.member.max_trials or MAX_TRIALS):
+        if self.is_exhausted or sum(len(wave.points) for wave in self._waves) >= self._most:
             return False
         if not self._waves:
             return True
@@ -137,11 +144,11 @@ class MemberProposer:
         size = bracket.size if bracket is not None else self.wave or STARTUP
         if bracket is None and not self._waves:
             size = max(size, STARTUP)
-        limit = (self.member.max_settings or MAX_TRIALS) - sum(len(wave.points) for wave in self._waves)
+        limit = self._most - sum(len(wave.points) for wave in self._waves)
         points = self.sampler.ask(min(size, limit))
-        self.exhausted = len(points) < min(size, limit) or len(points) == limit
+        self.is_exhausted = len(points) < min(size, limit)
         width = max(3, len(str((self.member.max_trials or MAX_TRIALS) - 1)))
-        trials = trials_of(self.member, points, self._trials, index, prefix=self.prefix, width=width)
+        trials = trials_of(self.member, points, self.trials, index, prefix=self.prefix, width=width)
         rung = bracket.rungs[0] if bracket is not None and bracket.rungs else None
         self._add(points, trials, rung)
         return trials
@@ -156,10 +163,10 @@ class MemberProposer:
         """As `WaveProposer.replay`; `known` is by id."""
         width = max(3, len(str((self.member.max_trials or MAX_TRIALS) - 1)))
         name = f"{self.member.name}-" if self.prefix else ""
-        while self.is_due and f"{name}{self._trials:0{width}}" in known:
+        while self.is_due and f"{name}{self.trials:0{width}}" in known:
             for trial in self.next_wave(0):
                 if trial.id not in known or known[trial.id].params != trial.params:
-                    self.exhausted = True
+                    self.is_exhausted = True
                     return False
                 for report, verdict in turns_of(trial.id):
                     self.take(trial.id, report, verdict, scoring)
@@ -171,7 +178,7 @@ class MemberProposer:
         self._courses |= {trial.id: Course(trial) for trial in trials}
         settings = [tuple(self._courses[trial.id] for trial in repeats) for repeats in settings_of(trials)]
         self._waves.append(_Wave(points, settings, rung))
-        self._trials += len(trials)
+        self.trials += len(trials)
 
 
 class WaveProposer:
@@ -234,11 +241,11 @@ class WaveProposer:
                     proposer.end([trial_id])
         return [self._settled(trial) for trial in self._due()]
 
-    def exhausted(self) -> tuple[str, ...]:
-        """Members whose space has no more settings, although more trials were wanted."""
-        return tuple(
-            one.member.name for one in self._proposers if one.exhausted and one._trials < (one.member.max_trials or 0)
-        )
+    def exhausted(self) -> Iterator[str]:
+        """A sentence for each member whose space has no more settings, although more trials were wanted."""
+        for one in self._proposers:
+            if one.is_exhausted:
+                yield exhaustion(one.member, one.trials)
 
     @property
     def _scores(self) -> Scoring:
@@ -291,6 +298,11 @@ def with_wave(config: Config, wave: int) -> Config:
     if config.search.wave != "auto":
         return config
     return config.model_copy(update={"search": config.search.model_copy(update={"wave": wave})})
+
+
+def exhaustion(member: Member, trials: int) -> str:
+    """A sentence for a member whose space has fewer settings than were wanted."""
+    return f"{member.name}: the space has no more settings; {trials} of search.max_trials={member.max_trials} trials"
 
 
 def layouts_of(search: SearchConfig, members: Iterable[Member]) -> dict[str, Iterator[Bracket]]:

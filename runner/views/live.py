@@ -125,8 +125,8 @@ def duration(seconds: float | None) -> str:
 
 def settings_text(row: Row) -> str:
     """The trial's searched settings, `units=64 learning_rate=0.001`."""
-    settings = row.trial.settings
-    return " ".join(f"{name}={_short(settings.get(name))}" for name in row.trial.searched)
+    settings, inactive = row.trial.settings, row.trial.inactive
+    return " ".join(f"{name}={_short(settings.get(name))}" for name in row.trial.searched if name not in inactive)
 
 
 def _short(value: object) -> str:

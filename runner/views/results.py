@@ -16,9 +16,16 @@ _READABLE = 24  # characters of a reason that are worth showing
 _LAST = "reason"
 
 
-def print_results(review: Review, console: Console) -> None:
-    """Prints the ranked trials, one line each, and the names of columns that the terminal is too narrow for."""
-    header, rows = results_table(review)
+def print_results(review: Review, console: Console, by_setting: bool | None = None) -> None:
+    """Prints the ranked trials or settings, one line each, and names columns that the terminal is too narrow for.
+
+    Args:
+        review: of the sweep.
+        console: to print to.
+        by_setting: one line for each setting; None for settings if any has several seeds.
+    """
+    by_setting = review.has_repeats if by_setting is None else by_setting
+    header, rows = settings_table(review) if by_setting else results_table(review)
     cells = [[_cell(value) for value in row] for row in rows]
     shown = [index for index, name in enumerate(header) if name != _LAST or any(row[index] for row in rows)]
     widths = {index: _PADDING + max(map(cell_len, (header[index], *(row[index] for row in cells)))) for index in shown}
@@ -58,14 +65,39 @@ def results_table(review: Review) -> tuple[list[str], list[list[object]]]:
     for rank, trial in zip(review.ranks, review.trials, strict=True):
         identity = [rank, trial.id, *([trial.member] if members else []), trial.status]
         values = [trial.metrics.get(name) for name in names]
-        rows.append([*identity, *values, *(trial.settings.get(name) for name in searched), trial.reason])
+        rows.append([*identity, *values, *_shown(trial, searched), trial.reason])
     return header, rows
+
+
+def settings_table(review: Review) -> tuple[list[str], list[list[object]]]:
+    """Header and rows: rank, trials, how many ended well, mean and spread of the scores, searched settings."""
+    searched = [name for name in review.searched if name != "seed"]
+    members = len({trial.member for trial in review.trials}) > 1
+    header = ["rank", "trials", *(["member"] if members else []), "status"]
+    header += [f"mean {review.sweep.metric}", "±", "seeds", *searched, _LAST]
+    rows: list[list[object]] = []
+    for rank, setting in review.by_setting:
+        trials = sorted(setting.trials, key=lambda trial: trial.position)
+        first, well = trials[0], sum(trial.ended_well for trial in trials)
+        named = trials[0].id if len(trials) == 1 else f"{trials[0].id}–{trials[-1].id}"
+        status = f"{well} of {len(trials)} ended"
+        seeds = " ".join(str(trial.trial.seed) for trial in trials)
+        reason = next((trial.reason for trial in trials if trial.reason), "")
+        identity = [rank, named, *([first.member] if members else []), status]
+        rows.append([*identity, setting.mean, setting.spread, seeds, *_shown(first, searched), reason])
+    return header, rows
+
+
+def _shown(trial: TrialRecord, names: Sequence[str]) -> list[object]:
+    """The values of these settings; None for one that does not matter for the trial."""
+    return [None if name in trial.trial.inactive else trial.settings.get(name) for name in names]
 
 
 def trial_in_one_line(review: Review, trial: TrialRecord) -> str:
     """A trial with its score and its searched settings."""
     score = trial.score(review.sweep.metric)
-    settings = " ".join(f"{name}={trial.settings[name]}" for name in trial.trial.searched)
+    searched = [name for name in trial.trial.searched if name not in trial.trial.inactive]
+    settings = " ".join(f"{name}={trial.settings[name]}" for name in searched)
     shown = f"{review.sweep.metric} {score:.6g}" if score is not None else trial.status
     return f"{review.sweep.id} trial {trial.id}: {shown} {settings}".rstrip()
 

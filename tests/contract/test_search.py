@@ -24,7 +24,8 @@ from runner.views.watchers import Silent
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
 SETTINGS = (
-    "fleet.kind=local", "name=s", "search.space={}", "search.sampler=tpe", "search.stop=halving", "search.max_trials=18",
+    "fleet.kind=local", "name=s", "search.space={}", "search.sampler=tpe", "search.stop=halving",
+    "search.max_trials=18",
     "params.units=int(4,12)", "params.learning_rate=loguniform(1e-4,1e-1)", "params.dropout=0.1", "train.epochs=9",
     "train.steps_per_epoch=5", "train.steps_per_round=3", "train.compile=graph", "recovery.snapshot_every_s=0.001",
 )  # fmt: skip
