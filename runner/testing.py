@@ -245,6 +245,7 @@ class MemoryJournal:
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
         added: Sequence[Trial] = (),
+        decisions: Sequence[Decision] = (),
     ) -> None:
         """As `Journal.commit`.
 
@@ -262,6 +263,7 @@ class MemoryJournal:
             lost = isinstance(report, Report) and isinstance(exports.get(trial_id), Failure)
             self.decisions += decisions_of(trial_id, step, verdict, model_lost=lost)
         self.added += [trial.id for trial in added]
+        self.decisions += decisions
 
     def note(self, incident: Incident) -> None:
         """As `Journal.note`."""

@@ -71,7 +71,7 @@ def _context(console: Console) -> Context:
     from runner.driver.context import Context
     from runner.views.watchers import Terminal
 
-    return Context(watcher=Terminal(console), stop=click.get_current_context().obj, environment=os.environ)
+    return Context(watcher=Terminal(console), stop=click.get_current_context().obj, environment=dict(os.environ))
 
 
 def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:

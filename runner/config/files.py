@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from runner.config.origins import Key, Values, is_value, merged
-from runner.config.yaml_nodes import kind, parse, plain
+from runner.config.yaml_nodes import MAX_FILE, kind, parse, plain
 from runner.errors import ConfigError, did_you_mean
 from runner.experiment.annotations import as_python
 
@@ -95,7 +95,7 @@ def _read(path: Path, shown: str) -> tuple[str, yaml.MappingNode | None]:
     except UnicodeDecodeError as err:
         line = err.object.count(b"\n", 0, err.start) + 1
         raise ConfigError(f"{shown}:{line}: not UTF-8 text") from err
-    root, problems = parse(text)
+    root, problems = parse(text, MAX_FILE)
     if problems:
         raise ConfigError([f"{shown}:{line}: {what}" for line, what in problems])
     if root is None or plain(root) is None:

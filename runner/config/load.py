@@ -106,6 +106,8 @@ def _choices(
             problem = "cannot be searched; list several experiments as members"
         elif is_experiment and folder is None:
             problem = "no conf folder here to choose from; give --config-dir, or an experiment file, which ends in .py"
+        elif folder is not None and (folder.path / group).is_dir() and setting.kind == "search":
+            problem = "must be one name in the config folder; got several"
         elif folder is None or not (folder.path / group).is_dir() or isinstance(setting.value, dict):
             rest.append(setting)
         else:

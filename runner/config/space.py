@@ -103,7 +103,9 @@ def _items(text: str) -> list[object]:
     """The values between commas."""
     bare = _QUOTED.sub("", text)
     if "${" in text and bare == text and text.lstrip()[0] not in "[{":
-        return [part.strip() for part in text.split(",")]  # for YAML a reference has brackets
+        # For YAML a reference has brackets.
+        parts = [part.strip() for part in text.split(",")]
+        return [part if "${" in part else item for part in parts for item in ([part] if "${" in part else _items(part))]
     if re.search(r"[()]", bare):
         raise ValueError(
             "cannot be read: a search cannot be nested in another value; put quotes around text with brackets"
@@ -120,7 +122,22 @@ def _items(text: str) -> list[object]:
         or any(isinstance(node, yaml.MappingNode) and text[node.start_mark.index - 1] != "{" for node in nodes)
     ):
         raise ValueError(_QUOTE)
+    for node in nodes:
+        _refuse_glued(node)
     return [_finite(plain(node)) for node in nodes]
+
+
+def _refuse_glued(node: yaml.Node) -> None:
+    """Refuses `{a:1}`, which YAML reads as the key `a:1` without a value."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            written = value.start_mark.index < value.end_mark.index
+            if not written and isinstance(key, yaml.ScalarNode) and key.style is None and ":" in key.value:
+                raise ValueError(f"{key.value!r} has no value; write a space after the colon, {{a: 1}}")
+            _refuse_glued(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_glued(item)
 
 
 def _finite(value: object) -> object:

@@ -9,7 +9,8 @@ import yaml
 
 from runner.experiment.annotations import as_python
 
-MAX_LENGTH = 65_536  # characters of a file or an argument
+MAX_LENGTH = 65_536  # characters of an argument
+MAX_FILE = 2**20  # characters of a file: a recorded config has a line for every value of a long argument
 MAX_BRACKETS = 100  # open at once; the YAML parser's time grows with their square
 MAX_NODES = 20_000  # after aliases are expanded: a few nested aliases can otherwise stand for billions of values
 NOT_YAML = "not valid YAML"
@@ -40,20 +41,20 @@ Loader.yaml_implicit_resolvers = {
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _class in (Loader, Dumper):
-    _scientific = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
-    _class.add_implicit_resolver(f"{_TAG}float", _scientific, list("-+0123456789"))
+    _scientific = re.compile(r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$|[-+]?\.[0-9][0-9_]*$")
+    _class.add_implicit_resolver(f"{_TAG}float", _scientific, list("-+.0123456789"))
 
 
-def parse(text: str) -> tuple[yaml.Node | None, list[tuple[int, str]]]:
+def parse(text: str, longest: int = MAX_LENGTH) -> tuple[yaml.Node | None, list[tuple[int, str]]]:
     """Parses one YAML document.
 
     Returns:
         Its nodes, with merge keys (`<<`) merged, None for an empty document; and everything in it that a config may not
         hold, with its line.
     """
-    if len(text) > MAX_LENGTH or _bracket_depth(text) > MAX_BRACKETS:
-        limits = f"at most {MAX_LENGTH} characters, {MAX_BRACKETS} levels"
-        return None, [(1, f"{'too long' if len(text) > MAX_LENGTH else 'nested too deeply'} ({limits})")]
+    if len(text) > longest or _bracket_depth(text) > MAX_BRACKETS:
+        limits = f"at most {longest} characters, {MAX_BRACKETS} levels"
+        return None, [(1, f"{'too long' if len(text) > longest else 'nested too deeply'} ({limits})")]
     try:
         root = yaml.compose(text, Loader=Loader)
         sizes: dict[int, int] = {}

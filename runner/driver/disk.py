@@ -77,9 +77,13 @@ def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
             largest = largest[: keep.models + live]  # new ones are written before old ones are removed
         models += [] if keep.models == "none" else largest
         snapshots += [size.snapshot for size in sizes]
-    if prepared.config.schedule == "rotate":
-        live = len(prepared.trials)  # at most
-    kept = len(prepared.trials) if keep.snapshots else min(live, len(prepared.trials))
+    if keep.models == "all":  # later trials are taken to be as large as the largest that is known
+        models += [max(models, default=0)] * (prepared.most_trials - len(prepared.trials))
+    compares = prepared.config.search.stop is not None
+    if prepared.config.schedule == "rotate" or compares:
+        live = prepared.most_trials  # at most
+    # Losers of a comparison keep theirs, as they may go on.
+    kept = prepared.most_trials if keep.snapshots or compares else min(live, prepared.most_trials)
     return DiskPlan(
         models=tuple(models),
         snapshots=GENERATIONS * kept + min(len(prepared.slots), kept),

@@ -46,6 +46,13 @@ class Prepared:
     to_probe: bool = False
 
     @property
+    def most_trials(self) -> int:
+        """How many trials there are at most, with those that are proposed later."""
+        if self.proposer is None:
+            return len(self.trials)
+        return max(len(self.trials), sum(member.max_trials or 0 for member in self.members))
+
+    @property
     def machine(self) -> Machine:
         """The machine; the first of a cluster."""
         return next(iter(self.machines.values()))
@@ -206,8 +213,7 @@ def _exhausted(prepared: Prepared) -> Iterator[str]:
 def _headline(prepared: Prepared) -> str:
     slot = prepared.slots[0].allocation
     gpu = f", {slot.num_gpus:g} GPU ({slot.gpu_memory_mib} MiB)" if slot.num_gpus else ""
-    trials, slots = len(prepared.trials), len(prepared.slots)
-    most = sum(member.max_trials or 0 for member in prepared.members) if prepared.proposer is not None else trials
+    trials, slots, most = len(prepared.trials), len(prepared.slots), prepared.most_trials
     count = f"{most} trials, proposed in waves" if most > trials else f"{trials} trial{'s' * (trials > 1)}"
     return f"{prepared.config.name}: {count}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} each; starting workers …"
 

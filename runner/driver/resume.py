@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,23 +14,21 @@ from runner.autotune.memory import largest
 from runner.config import Config, load_config
 from runner.config.mlflow_variables import with_credentials
 from runner.driver.context import Context
+from runner.driver.control import make_control, obey_before
 from runner.driver.machines import machines_of
 from runner.driver.prepare import Prepared, advice, logged_fleet, measured, request_of
 from runner.driver.record import recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.errors import PlacementError
-from runner.journal import (
-    TrialLogs,
-    locked,
-)
+from runner.journal import SqliteJournal, TrialLogs, inbox, locked
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
-from runner.records import Allocation, Slot, has_python_text
+from runner.records import Allocation, Decision, Slot, has_python_text
 from runner.search.cohorts import Scoring
-from runner.search.members import resolve_members
+from runner.search.members import Member, resolve_members
 from runner.search.policy import SearchPolicy
 from runner.search.proposer import WaveProposer, layouts_of, make_proposer
 from runner.search.stopping import make_policy
@@ -46,10 +45,13 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
     """
     watcher = context.watcher
     with locked(folder):
+        config, asked, obeyed = obey_before(folder, load_config(None, [], config_dir=folder), asked, watcher.say)
         state = read_state(folder, asked)
-        config = load_config(None, [], config_dir=folder)
+        if _propose_more(folder, config, state, watcher.say):
+            state = read_state(folder, asked)
         uri = with_credentials(config.tracking.uri, context.environment)
         store = StoreCheck(uri, context.environment)
+        members, policy, proposer = _search(config, state, watcher.say)
         prepared = _prepare(config, state)
         snapshots = SnapshotStore(folder, versions(), on_warning=lambda _: None)
         if not config.keep.snapshots:
@@ -64,21 +66,24 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         open_records = partial(
             recorded, folder, config, prepared.slots, logs, context=context, uri=uri, reached=reached
         )
-        if state.left:
-            with logged_fleet(prepared, logs, context) as fleet:
+        if state.going:
+            with ExitStack() as workers:
+                fleet = workers.enter_context(logged_fleet(prepared, logs, context))
                 if config.fleet.kind == "ray":
                     preload(uri)
                 with open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records:
-                    policy, proposer = _search(config, state, watcher.say)
+                    inbox.remove(folder, obeyed)
+                    control = make_control(folder, config, members, proposer, progress, context, state.paused)
                     training = Training(
                         config=config, records=records, context=context, shares=make_shares(prepared),
-                        pasts=state.pasts, policy=policy, proposer=proposer,
+                        pasts=state.pasts, policy=policy, proposer=proposer, control=control,
                     )  # fmt: skip
-                    training.run(_schedule(prepared, state, policy), fleet, progress)
+                    with closing(workers):  # as in `run`
+                        training.run(_schedule(prepared, state, policy), fleet, progress)
         else:
             with open_records(begin=lambda _: None) as records:
                 KeptModels(records.journal, folder, config.keep.models)  # removes models that a killed driver left
-                records.journal.end("complete")
+                records.journal.end("killed" if state.paused else "complete")
     return outcome(records, progress, config.tracking.required)
 
 
@@ -129,20 +134,34 @@ def _slots_like(
 
 def _search(
     config: Config, state: ResumeState, warn: Callable[[str], None]
-) -> tuple[SearchPolicy, WaveProposer | None]:
-    """The policy and the proposer of the sweep, as they were when the earlier driver ended."""
+) -> tuple[tuple[Member, ...], SearchPolicy, WaveProposer | None]:
+    """The members, the policy and the proposer of the sweep, as they were when the earlier driver ended."""
     sources = {trial.member: trial.source for trial in state.trials}
     members, scoring = resolve_members(config, sources), Scoring(state.sweep.metric, state.sweep.goal)
     policy = make_policy(config.search, layouts_of(config.search, members), state.trials, scoring, state.spent_s)
     for trial in state.trials:
         for report, verdict in state.turns(trial.id):
             policy.take(trial.id, report, verdict)
+        if trial.id in state.exempt:
+            policy.exempt(trial.id)
     proposer = make_proposer(config.search, members, 0, prefix=bool(config.members))
     if proposer is not None:
         proposer.settle(state.trials, scoring, 1)  # the recorded config has the size of a wave
-        if not proposer.replay(state.trials, lambda trial_id: tuple(state.turns(trial_id)), state.states):
-            warn("warning: the installed Optuna proposes other settings than the sweep has; no more are proposed")
-    return policy, proposer
+        if not proposer.replay(state.trials, state.recorded_turns, state.states):
+            warn("warning: the installed Optuna draws other settings than the sweep has; it goes on from those")
+    return members, policy, proposer
+
+
+def _propose_more(folder: Path, config: Config, state: ResumeState, warn: Callable[[str], None]) -> bool:
+    """Adds the next wave of a sweep that had ended and has a higher limit now; returns whether there is one."""
+    if state.left:
+        return False  # the wave is proposed at a barrier
+    _, _, proposer = _search(config, state, warn)
+    joined = () if proposer is None else proposer.propose({}, {})
+    if joined:
+        with SqliteJournal(folder, {}) as journal:
+            journal.add(joined, [Decision(trial_id=one.id, step=0, kind="add", by="sampler") for one in joined])
+    return bool(joined)
 
 
 def _schedule(prepared: Prepared, state: ResumeState, policy: SearchPolicy) -> Schedule:
@@ -150,7 +169,7 @@ def _schedule(prepared: Prepared, state: ResumeState, policy: SearchPolicy) -> S
     parameters = max(known) if known else None
     turns = {trial_id: past.next_turn for trial_id, past in state.pasts.items()}
     begun = {trial_id: turn for trial_id, turn in turns.items() if turn is not None}
-    return make_schedule(prepared, parameters, policy, begun)
+    return make_schedule(prepared, parameters, policy, begun, state.paused)
 
 
 def _progress(state: ResumeState) -> Progress:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from runner.errors import ConfigError
 from runner.journal import JournalReader, Status, SweepRecord, TrialRecord
-from runner.loop.history import History, reopen, turns_of
+from runner.loop.history import History, read_history, reopen, turns_of
 from runner.records import FREEZING, Decision, Failure, Report, Trial, Verdict
+from runner.search.stopping import COMPARING
 from runner.views.progress import State
 
 _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")
@@ -22,10 +23,12 @@ class Asked:
     Args:
         retry_failed: continues failed trials where they failed.
         more_epochs: additional epochs for every trial.
+        continued: paused or stopped trials that go on.
     """
 
     retry_failed: bool = False
     more_epochs: int = 0
+    continued: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +43,8 @@ class ResumeState:
         decisions: those that the request makes about ended trials.
         made: the decisions of the past, by trial.
         spent_s: seconds of all rounds.
+        paused: trials that have no turn until they are continued.
+        exempt: trials that go on although they lost a comparison.
     """
 
     sweep: SweepRecord
@@ -51,11 +56,18 @@ class ResumeState:
     decisions: tuple[Decision, ...] = ()
     made: Mapping[str, Sequence[Decision]] = field(default_factory=dict)
     spent_s: float = 0.0
+    paused: frozenset[str] = frozenset()
+    exempt: frozenset[str] = frozenset()
 
     @property
     def left(self) -> tuple[Trial, ...]:
         """Trials that go on."""
         return tuple(trial for trial in self.trials if trial.id not in self.states)
+
+    @property
+    def going(self) -> bool:
+        """Whether any trial has turns."""
+        return any(trial.id not in self.paused for trial in self.left)
 
     @property
     def frozen(self) -> frozenset[str]:
@@ -71,6 +83,11 @@ class ResumeState:
             yield from zip(reports, self.pasts[trial_id].verdicts, strict=True)
         elif trial_id in self.states:
             yield from turns_of(trial, reports, made)
+
+    def recorded_turns(self, trial_id: str) -> tuple[tuple[Report | Failure, Verdict], ...]:
+        """The turns of a trial as they were decided, also of one that goes on although it had ended."""
+        (trial,) = (trial for trial in self.trials if trial.id == trial_id)
+        return tuple(turns_of(trial, self.reports[trial_id], self.made[trial_id]))
 
     @property
     def going_on(self) -> dict[str, tuple[Trial, int]]:
@@ -95,21 +112,41 @@ def read_state(folder: Path, asked: Asked) -> ResumeState:
     states: dict[str, State] = {}
     pasts: dict[str, History] = {}
     revoked: list[Decision] = []
+    paused: set[str] = set()
+    made: tuple[Decision, ...]
     for record, trial in zip(records, trials, strict=True):
         if not _goes_on(record, asked):
             states[trial.id] = _ended(record)
             continue
-        past, made = reopen(trial, reports[trial.id], decisions[trial.id])
+        if _is_paused(decisions[trial.id]) and trial.id not in asked.continued:
+            paused.add(trial.id)
+            past, made = read_history(trial, reports[trial.id], decisions[trial.id]), ()
+        else:
+            past, made = reopen(trial, reports[trial.id], decisions[trial.id])
         revoked += made
         if past.orders:
             pasts[trial.id] = past
     return ResumeState(
         sweep=sweep, records=records, trials=trials, reports=reports, states=states, pasts=pasts,
-        decisions=tuple(revoked), made=decisions, spent_s=spent_s,
+        decisions=tuple(revoked), made=decisions, spent_s=spent_s, paused=frozenset(paused),
+        exempt=frozenset(i for i, made in decisions.items() if i not in states and _has_lost((*made, *revoked), i)),
     )  # fmt: skip
 
 
+def _is_paused(made: Sequence[Decision]) -> bool:
+    kinds = [decision.kind for decision in made if decision.kind in ("pause", "continue")]
+    return bool(kinds) and kinds[-1] == "pause"
+
+
+def _has_lost(made: Sequence[Decision], trial_id: str) -> bool:
+    """Whether a rule that compares trials had stopped it, and a user lets it go on."""
+    ends = [one for one in made if one.trial_id == trial_id and one.kind in ("stop", "continue")]
+    return any(one.kind == "stop" and one.by in COMPARING for one in ends) and ends[-1].kind == "continue"
+
+
 def _goes_on(record: TrialRecord, asked: Asked) -> bool:
+    if record.id in asked.continued and record.status == "stopped":
+        return not record.diverged
     if record.status == "failed":
         return asked.retry_failed
     return record.status in _UNFINISHED or (record.status == "complete" and asked.more_epochs > 0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
 from runner.config import Config
 from runner.driver.check import check, refuse_mistakes
 from runner.driver.context import Context
+from runner.driver.control import make_control
 from runner.driver.disk import check_room, plan_disk
 from runner.driver.preflight import Preflight
 from runner.driver.prepare import Prepared, has_passed_before, logged_fleet, prepare, with_slots
@@ -58,10 +60,10 @@ def run(
     _look(preflight, prepared)
     prepared = with_slots(prepared, watcher, preflight.check)
     logs = TrialLogs(context.masked)
-    with logged_fleet(prepared, logs, context, preflight.check) as fleet:
+    with ExitStack() as workers:
+        fleet = workers.enter_context(logged_fleet(prepared, logs, context, preflight.check))
         checked = check(prepared, fleet, watcher, preflight)
-        prepared = checked.prepared
-        scoring = Scoring(checked.metric, checked.goal)
+        prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:
             prepared.proposer.settle(prepared.trials, scoring, len(prepared.slots))
             config = with_wave(config, len(prepared.slots))
@@ -76,16 +78,19 @@ def run(
             write_config(folder, config)  # before the journal, which `resume` reads with it
             with recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records:
                 progress = Progress(
-                    trials=prepared.trials, metric=checked.metric, goal=checked.goal, clock=time.monotonic
+                    trials=prepared.trials, metric=record.metric, goal=record.goal, clock=time.monotonic
                 )
-                layouts = layouts_of(config.search, prepared.members)
-                policy = make_policy(config.search, layouts, prepared.trials, scoring)
+                policy = make_policy(
+                    config.search, layouts_of(config.search, prepared.members), prepared.trials, scoring
+                )
                 schedule = make_schedule(prepared, max(facts.parameters for facts in checked.facts.values()), policy)
                 training = Training(
                     config=config, records=records, context=context, shares=make_shares(prepared), policy=policy,
                     proposer=proposer or prepared.proposer,
+                    control=make_control(folder, config, prepared.members, prepared.proposer, progress, context),
                 )  # fmt: skip
-                training.run(schedule, fleet, progress)
+                with closing(workers):  # MLflow's rest needs none, and the lock is given back after their end
+                    training.run(schedule, fleet, progress)
                 for text in () if prepared.proposer is None else prepared.proposer.exhausted():
                     watcher.say(text)
     return outcome(records, progress, config.tracking.required)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop import lockstep
 from runner.loop.history import History
-from runner.loop.interfaces import Fleet, Policy, Proposer, Watcher
+from runner.loop.interfaces import Control, Fleet, Policy, Proposer, Watcher
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
@@ -54,6 +54,7 @@ class Training:
         pasts: histories of trials that an earlier driver has trained.
         policy: ends trials by comparing them; None if none is compared.
         proposer: adds trials at barriers; None if all are known.
+        control: reads what users ask; None without an inbox.
     """
 
     config: Config
@@ -63,6 +64,7 @@ class Training:
     pasts: Mapping[str, History] = field(default_factory=dict)
     policy: Policy | None = None
     proposer: Proposer | None = None
+    control: Control | None = None
 
     def run(self, schedule: Schedule, fleet: Fleet, progress: Progress) -> None:
         """Trains every trial of the schedule to its end, and closes the sweep in the journal.
@@ -76,14 +78,18 @@ class Training:
         try:
             with watcher.rounds(progress) as view, stop.deferred(fleet.stop):
                 self._train(schedule, fleet, view)
-            status = "killed" if schedule.has_work() else "complete"
+            status = "killed" if schedule.unfinished() else "complete"
             if stop.requested:
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
-            status = "killed" if schedule.has_work() else "complete"
+            status = "killed" if schedule.unfinished() else "complete"
             raise
         finally:
             name = self.records.folder.name
+            for trial_id in schedule.paused():
+                watcher.say(
+                    f"trial {trial_id} is paused; to let it go on:  python -m runner continue {name} {trial_id}"
+                )
             if status != "complete":
                 watcher.say(f"to go on with it:  python -m runner resume {name}")
             self.records.journal.end(status)
@@ -123,6 +129,7 @@ class Training:
             pasts={trial_id: past.rules for trial_id, past in self.pasts.items()},
             policy=self.policy,
             proposer=self.proposer,
+            control=self.control,
             stopping=self._is_stopping,
             max_failed_trials=config.recovery.max_failed_trials,
         )
@@ -132,7 +139,11 @@ class Training:
 
 
 def make_schedule(
-    prepared: Prepared, parameters: int | None, policy: Policy, begun: Mapping[str, Work] | None = None
+    prepared: Prepared,
+    parameters: int | None,
+    policy: Policy,
+    begun: Mapping[str, Work] | None = None,
+    paused: Container[str] = (),
 ) -> Schedule:
     """The schedule of the config: trials queue or rotate. Trials that are compared rotate, because they wait there.
 
@@ -141,13 +152,14 @@ def make_schedule(
         parameters: weights of its largest model; None if unknown: then one trial per slot is live.
         policy: compares trials.
         begun: next turns of trials that an earlier driver has trained.
+        paused: trials that have no turn until they go on.
     """
     live = None
     config = prepared.config
     if (config.schedule == "rotate" or config.search.stop is not None) and parameters is not None:
         memory_mib = sum(machine.memory_mib for machine in prepared.machines.values())
         live = live_within(memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
-    return Schedule(prepared.trials, prepared.slots, live, begun, policy)
+    return Schedule(prepared.trials, prepared.slots, live, begun, policy, paused)
 
 
 def make_shares(prepared: Prepared) -> Shares | None:

@@ -14,7 +14,7 @@ from runner.journal.durable_files import (
     write_durably,
 )
 from runner.journal.leaderboard import SettingRecord, beyond, ranked, ranked_settings
-from runner.journal.lock import locked
+from runner.journal.lock import is_locked, locked
 from runner.journal.reader import JournalReader
 from runner.journal.tables import (
     BEST_EPOCH,
@@ -57,6 +57,7 @@ __all__ = [
     "beyond",
     "connect",
     "epoch_key",
+    "is_locked",
     "locked",
     "log_name",
     "move_durably",

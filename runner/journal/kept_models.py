@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from runner.journal import JournalReader, SqliteJournal, TrialRecord, beyond
-from runner.records import Allocation, Export, Failure, Incident, Report, Trial, Verdict, Work
+from runner.records import Allocation, Decision, Export, Failure, Incident, Report, Trial, Verdict, Work
 
 Models = Literal["all", "none"] | int
 """`keep.models` of the config."""
@@ -46,11 +46,12 @@ class KeptModels:
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
         added: Sequence[Trial] = (),
+        decisions: Sequence[Decision] = (),
     ) -> None:
         """As `Journal.commit`; then removes models."""
         if self._models == "none":
             exports = {trial_id: _without_model(export) for trial_id, export in exports.items()}
-        self._journal.commit(reports, verdicts, exports, added)
+        self._journal.commit(reports, verdicts, exports, added, decisions)
         if isinstance(self._models, int) and exports:
             with JournalReader(self._folder) as reader:
                 ended = [reader.trial(trial_id) for trial_id in exports]

@@ -14,6 +14,17 @@ from runner.locks import lock
 FILE = "lock"
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process trains the sweep, or goes on with it."""
+    try:
+        with lock(folder / FILE, os.O_RDWR | os.O_NOFOLLOW):
+            return False
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Locks a sweep for this process, which alone may then write to it.

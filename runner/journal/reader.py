@@ -65,8 +65,10 @@ class JournalReader:
         self._connection.close()
 
     def _refuse_another_format(self) -> None:
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        has_tables = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sweep'").fetchone()
+        # One statement, because the driver may commit between two.
+        tables = "SELECT count(*) FROM sqlite_master WHERE name = 'sweep'"
+        query = f"SELECT user_version, ({tables}) FROM pragma_user_version"
+        found, has_tables = self._connection.execute(query).fetchone()
         if found != FORMAT and has_tables:
             (written,) = self._connection.execute("SELECT versions FROM sweep").fetchone() or ("{}",)
             writer = f"{PACKAGE} {json.loads(written).get(PACKAGE, 'of another version')}"

@@ -157,6 +157,7 @@ class SqliteJournal:
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
         added: Sequence[Trial] = (),
+        decisions: Sequence[Decision] = (),
     ) -> None:
         """Records one barrier in one transaction. Model files are on disk before the rows that name them.
 
@@ -178,14 +179,19 @@ class SqliteJournal:
                 if isinstance(export, Export):
                     insert_test_metrics(db, export, self._now_ms())
             insert_trials(db, added)
-            joined = [Decision(trial_id=trial.id, step=0, kind="add", by="sampler") for trial in added]
-            insert_decisions(db, joined)
+            insert_decisions(db, decisions)
             for trial_id, verdict in verdicts.items():
                 self._apply_verdict(db, trial_id, verdict, reports.get(trial_id), exports.get(trial_id))
             # The time of a commit is known only after it, so that the next barrier or the end records it.
             db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute("INSERT INTO barrier (began_s, reported_s) VALUES (?, ?)", (self._began_s, reported_s))
         self._committed_s = self._clock()
+
+    def add(self, trials: Sequence[Trial], decisions: Sequence[Decision]) -> None:
+        """Adds trials to a sweep that does not run, with the decisions that add them."""
+        with self._transaction() as db:
+            insert_trials(db, trials)
+            insert_decisions(db, decisions)
 
     def note(self, incident: Incident) -> None:
         """Records that a trial has lost its worker."""

@@ -89,8 +89,11 @@ def reopen(trial: Trial, reports: Sequence[Report], made: Sequence[Decision]) ->
         made: the decisions about it, in order.
     """
     last = made[-1] if made else None
-    if last is None or last.kind not in ("complete", "fail"):
+    if last is None or last.kind not in ("complete", "fail", "stop", "pause"):
         return read_history(trial, reports, made), ()
+    if last.kind in ("stop", "pause"):
+        revoked = Decision(trial_id=trial.id, step=last.step, kind="continue", by=USER)
+        return read_history(trial, reports, (*made, revoked)), (revoked,)
     if last.arguments.get("model_lost"):
         return read_history(trial, reports[:-1], made), ()
     revoked = Decision(trial_id=trial.id, step=last.step, kind="continue", by=USER, reason="more epochs")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
 from runner.records import (
     Allocation,
     Checked,
+    Decision,
     Export,
     Failure,
     Incident,
+    Orders,
     Replay,
     Report,
     Snapshot,
@@ -92,8 +94,17 @@ class Journal(Protocol):
         verdicts: Mapping[str, Verdict],
         exports: Mapping[str, Export | Failure],
         added: Sequence[Trial] = (),
+        decisions: Sequence[Decision] = (),
     ) -> None:
-        """Records one barrier completely or not at all; `added` are trials that join the sweep."""
+        """Records one barrier completely or not at all.
+
+        Args:
+            reports: of the trials that had a turn.
+            verdicts: about them, and about others that end.
+            exports: of trials that end.
+            added: trials that join the sweep.
+            decisions: that follow from no verdict.
+        """
 
     def note(self, incident: Incident) -> None:
         """Records that a trial has lost its worker."""
@@ -105,8 +116,15 @@ class Journal(Protocol):
 class Policy(Protocol):
     """Decides about trials by comparing them."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the whole sweep ends, so that no trial joins it."""
+
     def add(self, trials: Sequence[Trial]) -> None:
         """Takes in trials that have joined the sweep."""
+
+    def end(self, trial_ids: Iterable[str]) -> None:
+        """Takes note of trials that a user ends at this barrier."""
 
     def limit(self, trial_id: str) -> int | None:
         """The epoch after which the trial waits for others that it is compared with; None if it need not wait."""
@@ -132,6 +150,16 @@ class Proposer(Protocol):
         Called once for each barrier, before the journal has it. An answer that depends on nothing but the barriers so
         far is the same after a crash, because a barrier that the journal lacks is repeated with equal reports.
         """
+
+
+class Control(Protocol):
+    """Reads what users ask of the sweep while it runs."""
+
+    def read(self) -> Orders:
+        """The requests that have come since the last barrier."""
+
+    def obeyed(self) -> None:
+        """Called once the journal has the decisions of the last orders."""
 
 
 class Snapshots(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from runner.errors import TooManyFailuresError
-from runner.records import FAILURE, Export, Failure, Report, Trial, Verdict, Work
+from runner.records import FAILURE, Decision, Export, Failure, Report, Trial, Verdict, Work
 from runner.search import rules
 from runner.search.rules import RuleState
 
@@ -66,6 +66,15 @@ def ends_now(
             found[trial.id] = rules.ended(trial.train, past.get(trial.id, RuleState()), own, ending[trial.id])
     waiting = ending.keys() & set(queued)
     return found | {trial_id: replace(ending[trial_id], keeps_model=False) for trial_id in waiting}
+
+
+def dated(decisions: Iterable[Decision], reports: Mapping[str, Report | Failure]) -> list[Decision]:
+    """The decisions with the steps that their trials have taken after this barrier's turns."""
+    found = []
+    for decision in decisions:
+        report = reports.get(decision.trial_id)
+        found.append(replace(decision, step=report.step) if isinstance(report, Report) else decision)
+    return found
 
 
 def _failed(failure: Failure) -> Verdict:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from runner.loop.interfaces import Journal, Policy, Proposer, Watcher
-from runner.loop.judge import Round, check_failed, ends_now, finished_trials, judge, settle, trials_of
+from runner.loop.interfaces import Control, Journal, Policy, Proposer, Watcher
+from runner.loop.judge import Round, check_failed, dated, ends_now, finished_trials, judge, settle, trials_of
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.records import Export, Failure, Report, Verdict
+from runner.records import Decision, Export, Failure, Orders, Report, Verdict
 from runner.search.policy import SearchPolicy
 from runner.search.rules import RuleState
 
@@ -22,6 +22,7 @@ def run(
     pasts: Mapping[str, RuleState] | None = None,
     policy: Policy | None = None,
     proposer: Proposer | None = None,
+    control: Control | None = None,
     stopping: Callable[[], bool] = lambda: False,
     max_failed_trials: int | None = None,
 ) -> None:
@@ -37,6 +38,7 @@ def run(
         pasts: state of the rules for trials that an earlier driver has trained.
         policy: ends trials by comparing them; None if none is compared.
         proposer: adds trials at barriers; None for a sweep whose trials are all known.
+        control: reads what users ask; None without an inbox.
         stopping: true once the sweep shall stop; the current round ends, without reports of interrupted turns.
         max_failed_trials: number of trials that may fail; None for no limit.
 
@@ -51,17 +53,25 @@ def run(
     ending = dict(policy.decide({}, {}))  # what an earlier driver decided about trials that had no seat
     while schedule.has_work() and not stopping():
         work = schedule.next_round(ending)
+        if not work:  # what is left waits for trials that are paused
+            return
         journal.assign(work)
         watcher.begin([trial.id for trial in trials_of(work)])
         reports = recovery.advance(work)
         verdicts = judge(work, reports, past)
         reports, verdicts, exports = _export(recovery, work, reports, verdicts, verdicts)
-        ending |= policy.decide(reports, verdicts)
+        orders = Orders() if control is None else control.read()
+        policy.end(orders.ends)
+        ending |= {**policy.decide(reports, verdicts), **orders.ends}
         compared = ends_now(work, schedule.queued(), verdicts, ending, past)
         recovery.freeze(compared)
         reports, verdicts, more = _export(recovery, work, reports, verdicts | compared, compared)
-        added = () if proposer is None else tuple(proposer.propose(reports, verdicts))
-        journal.commit(reports, verdicts, exports | more, added)
+        proposed = () if proposer is None or policy.is_over else tuple(proposer.propose(reports, verdicts))
+        added = (*proposed, *orders.added)
+        joined = [Decision(trial_id=trial.id, step=0, kind="add", by="sampler") for trial in proposed]
+        journal.commit(reports, verdicts, exports | more, added, (*joined, *dated(orders.decisions, reports)))
+        if control is not None:
+            control.obeyed()
         schedule.apply(verdicts)
         schedule.add(added)
         policy.add(added)
@@ -72,6 +82,8 @@ def run(
         recovery.forget(ended)
         ending = {trial_id: verdict for trial_id, verdict in ending.items() if trial_id not in ended}
         if not stopping():
+            recovery.put_aside(schedule.pause(orders.pauses))
+            schedule.go_on(orders.continues)
             recovery.put_aside(schedule.give_way())
         recovery.check_disks()
         failed += check_failed(verdicts, failed, max_failed_trials)

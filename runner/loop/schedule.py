@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from runner.loop.interfaces import Policy
@@ -26,6 +26,7 @@ class Schedule:
         live: maximum number of live trials; None for one per slot.
         begun: next turns of trials that an earlier driver has trained.
         policy: compares trials; None if none waits for another.
+        paused: trials that have no turn until they go on.
     """
 
     def __init__(
@@ -35,9 +36,12 @@ class Schedule:
         live: int | None = None,
         begun: Mapping[str, Work] | None = None,
         policy: Policy | None = None,
+        paused: Container[str] = (),
     ) -> None:
         begun = begun or {}
-        self._queue = deque(begun.get(trial.id) or Work(trial=trial, round=0) for trial in trials)
+        works = [begun.get(trial.id) or Work(trial=trial, round=0) for trial in trials]
+        self._queue = deque(work for work in works if work.trial.id not in paused)
+        self._paused = {work.trial.id: work for work in works if work.trial.id in paused}
         self._policy = policy
         places = max(1, math.ceil((live or len(slots)) / len(slots)))
         # Place by place over all slots, so that the first trials spread over the slots.
@@ -49,7 +53,7 @@ class Schedule:
         self._queue.extend(Work(trial=trial, round=0) for trial in trials)
 
     def has_work(self) -> bool:
-        """True until every trial has ended."""
+        """True until every trial has ended or is paused."""
         return bool(self._queue or self._away) or any(work is not None for work in self._live.values())
 
     def next_round(self, ending: Iterable[str] = ()) -> dict[int, tuple[Work, ...]]:
@@ -57,8 +61,17 @@ class Schedule:
 
         Args:
             ending: trials that end as soon as they have a seat.
+
+        Returns:
+            Nothing if all others wait for trials that are paused.
         """
         ending = set(ending)
+        for trial_id in ending & self._paused.keys():
+            self._queue.appendleft(self._paused.pop(trial_id))
+        for begun in [begun for begun in self._queue if begun.round > 0]:  # after a resume
+            if self._is_waiting(begun.trial.id) and begun.trial.id not in ending:
+                self._queue.remove(begun)
+                self._away[begun.trial.id] = begun
         for trial_id in [i for i in reversed(self._away) if i in ending or not self._is_waiting(i)]:
             self._queue.appendleft(self._away.pop(trial_id))
         self._fill()
@@ -67,21 +80,39 @@ class Schedule:
             if work is not None:
                 turns[slot] = (*turns.get(slot, ()), self._order(work, work.trial.id in ending))
         if not ending and all(order.idle for orders in turns.values() for order in orders):
+            if self._paused:
+                return {}
             raise RuntimeError(f"every trial waits for another: {', '.join(self.unfinished())}")
         return turns
+
+    def pause(self, trial_ids: Iterable[str]) -> dict[int, tuple[Trial, ...]]:
+        """Takes trials out of the sweep until they go on; returns those that had a place, by slot."""
+        wanted = set(trial_ids)
+        placed = {place: work for place, work in self._live.items() if work is not None and work.trial.id in wanted}
+        self._live |= dict.fromkeys(placed, None)
+        others = [work for work in (*self._queue, *self._away.values()) if work.trial.id in wanted]
+        self._queue = deque(work for work in self._queue if work.trial.id not in wanted)
+        self._away = {trial_id: work for trial_id, work in self._away.items() if trial_id not in wanted}
+        self._paused |= {work.trial.id: work for work in (*placed.values(), *others) if work is not None}
+        return _trials_of(placed)
+
+    def go_on(self, trial_ids: Iterable[str]) -> None:
+        """Puts paused trials in front of the queue."""
+        for trial_id in reversed([trial_id for trial_id in trial_ids if trial_id in self._paused]):
+            self._queue.appendleft(self._paused.pop(trial_id))
+
+    def paused(self) -> tuple[str, ...]:
+        """Trials that are paused."""
+        return tuple(self._paused)
 
     def unfinished(self) -> tuple[str, ...]:
         """Trials that have a place, wait for one, or wait for others."""
         live = [work.trial.id for work in self._live.values() if work is not None]
-        return (*live, *self._away, *(work.trial.id for work in self._queue))
+        return (*live, *self._away, *self._paused, *(work.trial.id for work in self._queue))
 
     def live(self) -> dict[int, tuple[Trial, ...]]:
         """Trials that have begun and not ended, by slot, without those that wait without a place."""
         return _trials_of(self._live)
-
-    def away(self) -> tuple[str, ...]:
-        """Trials that wait without a place."""
-        return tuple(self._away)
 
     def queued(self) -> tuple[str, ...]:
         """Trials that have not begun."""

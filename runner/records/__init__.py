@@ -3,6 +3,7 @@
 from runner.records.allocation import Allocation, Slot
 from runner.records.decision import FAILURE, FREEZING, TRAINING, USER, Decision, DecisionKind, decisions_of, verdict_of
 from runner.records.json_values import decode, encode
+from runner.records.orders import Orders
 from runner.records.python_text import decode_python, encode_python, has_python_text
 from runner.records.report import (
     Aside,
@@ -54,6 +55,7 @@ __all__ = [
     "Incident",
     "Metrics",
     "Mode",
+    "Orders",
     "Params",
     "ProgramKind",
     "ReduceLROnPlateau",

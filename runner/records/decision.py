@@ -8,10 +8,10 @@ from typing import Literal
 
 from runner.records.work import Verdict
 
-DecisionKind = Literal["add", "keep_best", "restore_best", "set", "continue", "stop", "complete", "fail"]
+DecisionKind = Literal["add", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail"]
 Argument = str | int | float | bool | None
 USER, TRAINING, FAILURE = "user", "training", "failure"
-FREEZING = ("halving", "hyperband", "median", "target", "budget")  # end trials that could have gone on
+FREEZING = ("halving", "hyperband", "median", "target", "budget", USER)  # end trials that could have gone on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class Decision:
         step: optimizer steps the trial had taken when it was decided. Trials of a queue have rounds of their own, so
             steps are what a trial's reports and decisions share.
         kind: `add` a trial; `keep_best` weights; `restore_best` weights as its result; `set` values before the next
-            step; `stop`, `complete` or `fail` it; `continue` one that had ended.
+            step; `pause` it; `stop`, `complete` or `fail` it; `continue` one that had ended or was paused.
         arguments: what the kind needs, such as `{"learning_rate": 0.001}` for `set`.
         reason: for a person; empty if the kind says it all.
         by: who decided: a rule's name in the config, `training`, `failure` or `user`.

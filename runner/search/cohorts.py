@@ -216,6 +216,11 @@ class Cohorts:
         """Takes a trial out of the comparisons, because the user lets it go on although it has lost."""
         self._cohort_of.pop(trial_id, None)
 
+    def end(self, trial_ids: Iterable[str]) -> None:
+        """Marks trials as ended, for another reason than a comparison."""
+        for trial_id in trial_ids:
+            self._courses[trial_id].ended = True
+
     def take(self, trial_id: str, epochs: Sequence[Epoch], verdict: Verdict) -> None:
         """Takes the epochs of a trial's turn and what was decided about it."""
         self._courses[trial_id].take(epochs, verdict, self._scoring)

@@ -127,10 +127,20 @@ class SearchPolicy:
             for _, members in itertools.groupby(trials, key=lambda trial: trial.member):
                 self._cohorts.add(settings_of(members))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the whole sweep ends, so that no trial joins it."""
+        return any(limit.reason() is not None for limit in self._limits)
+
     def exempt(self, trial_id: str) -> None:
         """Takes a trial out of the comparisons, because the user lets it go on although it has lost."""
         if self._cohorts is not None:
             self._cohorts.exempt(trial_id)
+
+    def end(self, trial_ids: Iterable[str]) -> None:
+        """Takes note of trials that a user ends, so that no other waits for them."""
+        if self._cohorts is not None:
+            self._cohorts.end(trial_ids)
 
     def limit(self, trial_id: str) -> int | None:
         """The epoch after which the trial waits for others that it is compared with; None if it need not wait."""

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from runner.config.schema import MAX_TRIALS, Config
 from runner.config.schema import Search as SearchConfig
 from runner.records import Failure, Report, Trial, Verdict
 from runner.search.brackets import Bracket
-from runner.search.cohorts import Course, Scoring
+from runner.search.cohorts import Course, Scoring, Survive
 from runner.search.members import Member
 from runner.search.policy import settings_of
 from runner.search.proposals import trials_of
 from runner.search.samplers import StudySampler, Told
 from runner.search.searching import LEARNING
-from runner.search.space import Point
-from runner.search.stopping import brackets_of
+from runner.search.space import Point, key_of
+from runner.search.stopping import brackets_of, survive_by
 
 Turn = tuple[Report | Failure, Verdict]
 STARTUP = 10  # settings at random before a sampler has enough results to learn from
@@ -35,11 +35,13 @@ class _Wave:
         points: the settings.
         courses: of the trials of each.
         rung: epoch of their first comparison; None if they are not compared.
+        survive: who survives it.
     """
 
     points: list[Point]
     courses: list[tuple[Course, ...]]
     rung: int | None
+    survive: Survive
 
     @property
     def has_ended(self) -> bool:
@@ -56,12 +58,12 @@ class _Wave:
     def losers(self) -> Iterator[Told]:
         """Results of the settings that the first comparison ended."""
         assert self.rung is not None
+        # The outcome of the comparison, and not who has ended since: that depends on when a loser gets a seat.
+        survivors = {id(courses) for courses in self.survive(self.courses, self.rung)}
         for point, courses in zip(self.points, self.courses, strict=True):
-            if any(course.had_failed_by(self.rung) for course in courses):
-                yield Told(point=point, costs={}, failed=True)
-            # Not if it failed since: the proposal must not depend on how far the survivors are by now.
-            elif all(course.ended and not course.failed and course.epoch <= self.rung for course in courses):
-                yield Told(point=point, costs=_mean_costs(courses, self.rung), stopped=True)
+            if id(courses) not in survivors:
+                failed = any(course.had_failed_by(self.rung) for course in courses)
+                yield Told(point=point, costs=_mean_costs(courses, self.rung), stopped=True, failed=failed)
 
     def results(self, epochs: int) -> Iterator[Told]:
         """Results of all settings; for those before their last epoch, of where they stopped."""
@@ -85,6 +87,7 @@ class MemberProposer:
         wave: settings of a wave; None until that is decided, which is after the first wave. A bracket is a wave if
             trials are compared.
         brackets: layout of the brackets; None if trials are not compared.
+        survive: who survives a comparison.
         prefix: ids begin with the member's name.
         is_exhausted: the space has no more settings.
         trials: how many it has proposed.
@@ -94,6 +97,7 @@ class MemberProposer:
     sampler: StudySampler
     wave: int | None
     brackets: Iterator[Bracket] | None
+    survive: Survive
     prefix: bool
     is_exhausted: bool = False
     trials: int = 0
@@ -143,7 +147,7 @@ class MemberProposer:
         bracket = None if self.brackets is None else next(self.brackets)
         size = bracket.size if bracket is not None else self.wave or STARTUP
         if bracket is None and not self._waves:
-            size = max(size, STARTUP)
+            size = STARTUP  # whatever a wave is: `auto` decides that only after it
         limit = self._most - sum(len(wave.points) for wave in self._waves)
         points = self.sampler.ask(min(size, limit))
         self.is_exhausted = len(points) < min(size, limit)
@@ -163,21 +167,40 @@ class MemberProposer:
         """As `WaveProposer.replay`; `known` is by id."""
         width = max(3, len(str((self.member.max_trials or MAX_TRIALS) - 1)))
         name = f"{self.member.name}-" if self.prefix else ""
-        while self.is_due and f"{name}{self.trials:0{width}}" in known:
-            for trial in self.next_wave(0):
-                if trial.id not in known or known[trial.id].params != trial.params:
-                    self.is_exhausted = True
-                    return False
+        same = True
+        while f"{name}{self.trials:0{width}}" in known:
+            trials, is_same = self._repeat_wave(known)
+            same &= is_same
+            for trial in trials:
                 for report, verdict in turns_of(trial.id):
                     self.take(trial.id, report, verdict, scoring)
                 if trial.id in ended:
                     self.end([trial.id])
-        return True
+        return same
+
+    def _repeat_wave(self, known: Mapping[str, Trial]) -> tuple[list[Trial], bool]:
+        """Proposes a wave again, or takes the recorded one if the sampler draws another; its trials, and whether so."""
+        trials = self.next_wave(0)
+        recorded = [known[trial.id] for trial in trials if trial.id in known]
+        points = [self._point(repeats[0]) for repeats in settings_of(recorded)]
+        drawn = self._waves[-1].points
+        if list(map(key_of, points)) == list(map(key_of, drawn)):
+            return recorded, True
+        drawn[:] = self.sampler.adopt(drawn, points)
+        del self._waves[-1].courses[len(points) :]
+        self.trials += len(recorded) - len(trials)
+        return recorded, False
+
+    def _point(self, trial: Trial) -> Point:
+        """The point of a trial."""
+        settings = {**trial.params, **{f"train.{name}": value for name, value in asdict(trial.train).items()}}
+        names = [name for name in self.member.space.dimensions if name not in trial.inactive]
+        return {name: settings[name.removeprefix("params.")] for name in names}
 
     def _add(self, points: list[Point], trials: Sequence[Trial], rung: int | None) -> None:
         self._courses |= {trial.id: Course(trial) for trial in trials}
         settings = [tuple(self._courses[trial.id] for trial in repeats) for repeats in settings_of(trials)]
-        self._waves.append(_Wave(points, settings, rung))
+        self._waves.append(_Wave(points, settings, rung, self.survive))
         self.trials += len(trials)
 
 
@@ -221,8 +244,8 @@ class WaveProposer:
             ended: trials that have ended.
 
         Returns:
-            Whether the proposals are those that the journal has. If they are not, because another version of Optuna
-            draws differently, nothing more is proposed.
+            Whether the proposals are those that the journal has. Another version of Optuna may draw others; the sampler
+            then goes on from those of the journal.
         """
         known = {trial.id: trial for trial in trials}
         self._count = len(known)
@@ -239,7 +262,15 @@ class WaveProposer:
                     proposer.take(trial_id, reports[trial_id], verdict, self._scores)
                 elif verdict.ends:
                     proposer.end([trial_id])
-        return [self._settled(trial) for trial in self._due()]
+        return [decided_like(trial, self._like[trial.member]) for trial in self._due()]
+
+    def extend(self, member: str, max_trials: int) -> bool:
+        """Raises the limit of a member; returns whether its sampler is one of these."""
+        for proposer in self._proposers:
+            if proposer.member.name == member:
+                proposer.member = replace(proposer.member, max_trials=max_trials)
+                return True
+        return False
 
     def exhausted(self) -> Iterator[str]:
         """A sentence for each member whose space has no more settings, although more trials were wanted."""
@@ -260,10 +291,11 @@ class WaveProposer:
         self._count += len(found)
         return found
 
-    def _settled(self, trial: Trial) -> Trial:
-        like = self._like[trial.member].train
-        names = ("compile", "steps_per_round", "epochs_per_round")
-        return replace(trial, train=replace(trial.train, **{name: getattr(like, name) for name in names}))
+
+def decided_like(trial: Trial, like: Trial) -> Trial:
+    """The trial with every `auto` decided as for another one of its member."""
+    names = ("compile", "steps_per_round", "epochs_per_round")
+    return replace(trial, train=replace(trial.train, **{name: getattr(like.train, name) for name in names}))
 
 
 def _mean_costs(courses: Sequence[Course], epoch: int) -> dict[int, float]:
@@ -288,7 +320,14 @@ def make_proposer(search: SearchConfig, members: Sequence[Member], count: int, *
             brackets = None if search.stop is None else brackets_of(search, member.train, learns=True)
             wave = None if search.wave == "auto" else search.wave
             proposers.append(
-                MemberProposer(member=member, sampler=sampler, wave=wave, brackets=brackets, prefix=prefix)
+                MemberProposer(
+                    member=member,
+                    sampler=sampler,
+                    wave=wave,
+                    brackets=brackets,
+                    survive=survive_by(search),
+                    prefix=prefix,
+                )
             )
     return WaveProposer(proposers, count) if proposers else None
 

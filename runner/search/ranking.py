@@ -40,6 +40,10 @@ def training(
 ) -> TrainSettings:
     """A member's training settings, with the monitors' modes resolved."""
     values = merged(config.train.model_dump(), member.train.model_dump(exclude_unset=True))
+    for name in ("early_stopping", "reduce_lr_on_plateau"):
+        own = getattr(member.train, name)
+        if own is not None and getattr(config.train, name) is None:  # nothing to merge with but the defaults
+            values[name] = own.model_dump()
     if values["steps_per_round"] == "auto":
         values["steps_per_round"] = None
     for name in ("early_stopping", "reduce_lr_on_plateau"):

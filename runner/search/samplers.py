@@ -115,10 +115,7 @@ class StudySampler:
         """A setting at random that is new; None if there is none."""
         for point in self._at_random:
             if key_of(point) not in self._asked:
-                coded = {name: _coded(self._space.dimensions[name], value) for name, value in point.items()}
-                self._study.enqueue_trial(coded)
-                trial = self._study.ask()
-                self._asked[key_of(_suggested(self._space, trial))] = trial
+                self._enqueue(point)
                 return point
         return None
 
@@ -144,20 +141,22 @@ class StudySampler:
                 else:
                     self._study.tell(trial, finite[max(finite)], state=state)
 
-    def know(self, results: Iterable[Told]) -> None:
-        """Takes results of settings of earlier sweeps; such a setting may be proposed again."""
-        import optuna
+    def adopt(self, asked: Iterable[Point], points: Iterable[Point]) -> list[Point]:
+        """Takes other settings instead of those that it was asked for last; returns them."""
+        from optuna.trial import TrialState
 
         with _quiet():
-            for told in results:
-                finite = [cost for cost in told.costs.values() if math.isfinite(cost)]
-                if told.failed or told.stopped or not finite:
-                    continue
-                distributions = {name: _distribution(self._space.dimensions[name]) for name in told.point}
-                params = {name: _coded(self._space.dimensions[name], value) for name, value in told.point.items()}
-                self._study.add_trial(
-                    optuna.trial.create_trial(params=params, distributions=distributions, value=finite[-1])
-                )
+            for point in asked:
+                self._study.tell(self._asked.pop(key_of(point)), state=TrialState.FAIL)
+            found = list(points)
+            for point in found:
+                self._enqueue(point)
+        return found
+
+    def _enqueue(self, point: Point) -> None:
+        self._study.enqueue_trial({name: _coded(self._space.dimensions[name], value) for name, value in point.items()})
+        trial = self._study.ask()
+        self._asked[key_of(_suggested(self._space, trial))] = trial
 
 
 def _new(space: Space, points: Iterable[Point], tries: float = _TRIES) -> Iterator[Point]:

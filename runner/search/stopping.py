@@ -80,13 +80,14 @@ def make_policy(
     """
     cohorts = None
     if search.stop is not None:
-        cohorts = Cohorts(scoring, search.stop, _survive(search), layouts)
+        cohorts = Cohorts(scoring, search.stop, survive_by(search), layouts)
     policy = SearchPolicy(cohorts, tuple(_limits(search, scoring, spent_s)))
     policy.add(trials)
     return policy
 
 
-def _survive(search: SearchConfig) -> Survive:
+def survive_by(search: SearchConfig) -> Survive:
+    """Who survives a comparison."""
     return keep_median if search.stop == "median" else keep_best(search.factor)
 
 

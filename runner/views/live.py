@@ -81,7 +81,7 @@ class Lines:
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""
         self._progress.update(reports, verdicts)
-        for trial_id in reports:
+        for trial_id in verdicts:
             self._console.print(_line(self._progress, self._progress.rows[trial_id]), markup=False, soft_wrap=True)
 
 

@@ -12,7 +12,19 @@ from runner.loop import lockstep
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
 from runner.loop.snapshotting import Snapshotting
-from runner.records import Allocation, EarlyStopping, Failure, Metrics, Slot, Trial
+from runner.records import (
+    Allocation,
+    EarlyStopping,
+    Epoch,
+    Failure,
+    Metrics,
+    Report,
+    Slot,
+    Trial,
+    Turn,
+    Verdict,
+    Work,
+)
 from runner.search.cohorts import Scoring
 from runner.search.stopping import brackets_of, make_policy
 from runner.testing import FakeFleet, MemoryJournal, MemorySnapshots, NullWatcher
@@ -152,3 +164,37 @@ def test_without_a_rule_nothing_waits(trials: Any) -> None:
     run = Run(trials(3), slots=1)
     assert set(run.ends.values()) == {"training"}
     assert not any(work.idle or work.last_epoch for work in run.fleet.received)
+
+
+def test_a_resumed_sweep_seats_those_that_need_not_wait_first(trials: Any) -> None:
+    """Of nine trials, six stand at the rung, and two have room."""
+    nine, config = trials(9), Search(**HALVED)
+    layouts = {"test": brackets_of(config, nine[0].train, learns=False)}
+    policy = make_policy(config, layouts, nine, Scoring("loss", "minimize"))
+    begun = {}
+    for trial in nine[:6]:
+        epoch = Epoch(number=1, metrics=loss_of(trial, 1), ended_s=0.0)
+        turn = Turn(pid=1, started_s=0.0, ended_s=0.0, compute_s=0.0)
+        report = Report(trial_id=trial.id, round=0, step=4, epoch=1, running={}, epochs=(epoch,), turn=turn)
+        policy.take(trial.id, report, Verdict(kind="keep"))
+        begun[trial.id] = Work(trial=trial, round=1)
+    slots = [Slot(index=0, allocation=Allocation(num_cpus=1))]
+    schedule = Schedule(nine, slots, live=2, begun=begun, policy=policy)
+    (orders,) = schedule.next_round().values()
+    assert [(order.trial.id, order.idle) for order in orders] == [("006", False), ("007", False)]
+
+
+def test_no_trial_joins_a_sweep_that_a_target_ends(trials: Any, make_trial: Any) -> None:
+    class Proposes:
+        def propose(self, reports: Any, verdicts: Any) -> tuple[Trial, ...]:
+            return (make_trial(id=f"9{len(run.journal.commits):02}", params={"units": 1}, epochs=9),)
+
+    first = trials(1)
+    run = Run.__new__(Run)
+    run.fleet, run.journal, run.snapshots = FakeFleet(range(1), loss_of), MemoryJournal(), MemorySnapshots()
+    policy = make_policy(Search(target=5.0), {}, first, Scoring("loss", "minimize"))
+    schedule = Schedule(first, [Slot(index=0, allocation=Allocation(num_cpus=1))], policy=policy)
+    recovery = Recovery(run.fleet, run.journal)
+    lockstep.run(schedule, recovery, run.journal, NullWatcher(), policy=policy, proposer=Proposes())
+    assert run.journal.added == ["900"], "one at the barrier before"
+    assert set(run.ends.values()) == {"target"}

@@ -30,6 +30,7 @@ def prepared(make_trial: Any, trials: int = 8, slots: int = 2, needs: Any = None
     return SimpleNamespace(
         config=Config(name="m", keep=Keep(**keep), schedule=schedule),
         trials=[trial] * trials,
+        most_trials=trials,
         slots=range(slots),
         needs=needs or (Need(trial=trial, trials=trials, memory_mib=None),),
     )

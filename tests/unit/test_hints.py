@@ -81,7 +81,7 @@ def test_build_model_of_kerastuner_gets_a_hint(project: Path) -> None:
         (["sweep", "--params.units=16", "exp.py"], "as key=value: params.units=16"),
         (["sweep", "--seed", "exp.py"], "as key=value: seed=VALUE"),
         (["sweep", "-m", "exp.py"], "params.units=16,32"),
-        (["stop"], "Ctrl-C"),
+        (["cancel"], "Ctrl-C"),
         (["train", "exp.py"], "`sweep EXPERIMENT.py`"),
         (["exp.py"], "`sweep exp.py`"),
         (["status"], "`results SWEEP`"),

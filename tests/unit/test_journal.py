@@ -555,8 +555,9 @@ def test_a_model_that_could_not_be_written_is_told_from_a_turn_that_failed(
 
 def test_trials_that_join_a_sweep_are_queued_behind_the_others(journal: SqliteJournal, reader: JournalReader):
     before = [one.id for one in reader.trials()]
+    joined = Decision(trial_id="008", step=0, kind="add", by="sampler")
     journal.assign({0: (Work(trial=trial(0), round=0),)})
-    journal.commit({"000": report(0, 0, 1, 0, 3.0)}, {"000": COMPLETE}, {}, (trial(7), trial(8)))
+    journal.commit({"000": report(0, 0, 1, 0, 3.0)}, {"000": COMPLETE}, {}, (trial(7), trial(8)), (joined,))
     assert [one.id for one in reader.trials()] == [*before, "007", "008"]
     assert [one.status for one in reader.trials()[-2:]] == ["queued", "queued"]
     assert [(one.kind, one.by) for one in reader.decisions("008")] == [("add", "sampler")]

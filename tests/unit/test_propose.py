@@ -239,3 +239,10 @@ def test_nothing_heavy_is_imported() -> None:
     heavy = {"tensorflow", "keras", "ray", "mlflow", "optuna"}
     code = f"import sys, runner.search.proposals; print(*{heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def test_a_members_own_rule_has_its_defaults() -> None:
+    found = trials("members={b: {experiment: a.py, train: {early_stopping: {patience: 2}}}}", experiment=None)
+    rule = found[0].train.early_stopping
+    assert rule is not None
+    assert (rule.patience, rule.monitor, rule.mode) == (2, "val_loss", "min")

@@ -83,12 +83,13 @@ def test_a_bracket_is_a_wave_and_the_next_begins_after_its_first_rung(proposer_o
     proposer = proposer_of("search.max_trials=27", "search.stop=halving")
     first = begun(proposer)
     assert len(first) == 9
-    told(proposer, first[:3], 1, KEEP)
-    second = told(proposer, first[3:], 1, LOST)
+    best = sorted(first, key=lambda trial: abs(trial.params["units"] - 50))[:3]  # type: ignore[operator]
+    told(proposer, best, 1, KEEP)
+    second = told(proposer, [trial for trial in first if trial not in best], 1, LOST)
     assert len(second) == 9
     assert told(proposer, second[:3], 1, KEEP) == []
     assert told(proposer, second[3:], 1, LOST) == [], "the first bracket has not ended"
-    third = told(proposer, first[:3], 9, DONE)
+    third = told(proposer, best, 9, DONE)
     assert len(third) == 9
 
 
@@ -149,9 +150,33 @@ def test_a_replay_proposes_what_comes_next_alike(proposer_of: Any) -> None:
     assert told(again, second[2:], 9, DONE) == third
 
 
-def test_a_replay_that_differs_ends_the_proposals(proposer_of: Any) -> None:
+def test_a_replay_that_differs_goes_on_from_what_was_recorded(proposer_of: Any) -> None:
     first = begun(proposer_of("search.max_trials=30"))
-    other = proposer_of("search.max_trials=30", "search.seed=5")
-    other.settle(first, LOSS, 4)
-    assert not other.replay(first, lambda trial_id: (), ())
-    assert other.propose({}, {}) == []
+    found = []
+    for _ in range(2):
+        other = proposer_of("search.max_trials=30", "search.seed=5", "search.wave=4")
+        other.settle(first, LOSS, 4)
+        assert not other.replay(first, lambda trial_id: (), ())
+        found.append(told(other, first, 9, DONE))
+    assert [trial.id for trial in found[0]] == ["010", "011", "012", "013"]
+    assert found[0] == found[1]
+
+
+def test_a_replay_goes_on_if_trials_of_an_earlier_wave_do(proposer_of: Any) -> None:
+    live = proposer_of("search.max_trials=30", "search.wave=4")
+    first = begun(live)
+    second = list(told(live, first, 9, DONE))
+    again = proposer_of("search.max_trials=30", "search.wave=4")
+    again.settle(first, LOSS, 1)
+    again.replay([*first, *second], lambda trial_id: (), ())
+    assert [trial.id for trial in told(again, [*first, *second], 9, DONE)] == ["014", "015", "016", "017"]
+
+
+@pytest.mark.parametrize("slots", [4, 16])
+def test_the_first_wave_is_the_same_for_any_number_of_slots(proposer_of: Any, slots: int) -> None:
+    proposer = proposer_of("search.max_trials=40")
+    first = begun(proposer, wave=slots)
+    assert len(told(proposer, first, 9, DONE)) == slots
+    resumed = proposer_of("search.max_trials=40", f"search.wave={slots}")
+    resumed.settle(first, LOSS, 1)
+    assert resumed.replay(first, lambda trial_id: (), ())

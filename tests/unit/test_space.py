@@ -63,6 +63,8 @@ def test_a_written_search_is_read(written: object, dimension: Dimension) -> None
         ("choice(" + "[" * 200 + "]" * 200 + ")", "nested too deeply"),
         ("choice(" + "a, " * 40_000 + "b)", "too long"),
         ("loguniform(1, 2", "cannot be read"),
+        ("{a:1}", "'a:1' has no value; write a space after the colon"),
+        ("[{a:1, b: 2}]", "'a:1' has no value"),
     ],
 )
 def test_a_wrong_search_says_what_is_allowed(written: object, told: str) -> None:
@@ -74,6 +76,9 @@ def test_a_wrong_search_says_what_is_allowed(written: object, told: str) -> None
     ("text", "value"),
     [
         ("1e-4", 1e-4),
+        ("-.5", -0.5),
+        (".5e3", 500.0),
+        ("{a: 1, b: }", {"a": 1, "b": None}),
         ("-3", -3),
         ("TRUE", True),
         ("null", None),

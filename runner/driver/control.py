@@ -1,0 +1,247 @@
+"""Obeys what users ask of a sweep from other processes: at a barrier of a running sweep, or before `resume` begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from runner.config import Config
+from runner.driver.context import Context
+from runner.driver.record import write_config
+from runner.driver.resume_state import Asked
+from runner.errors import ConfigError
+from runner.host.signals import StopRequest
+from runner.journal import JournalReader, SqliteJournal, inbox
+from runner.journal.inbox import Request
+from runner.records import USER, Decision, Orders, Trial, Verdict
+from runner.search.adding import chosen_trials, is_trained, missing_trials
+from runner.search.members import Member, resolve_members
+from runner.search.proposer import WaveProposer, make_proposer
+from runner.views.progress import Progress
+
+_STOPPED = "user: stopped on request"
+
+
+@dataclass(kw_only=True)
+class Adder:
+    """Adds trials to a sweep.
+
+    Args:
+        members: of the sweep.
+        progress: has all trials of the sweep so far.
+        proposer: of members whose samplers learn; None if there is none.
+    """
+
+    members: Sequence[Member]
+    progress: Progress
+    proposer: WaveProposer | None
+
+    def add(self, request: Request) -> list[Trial]:
+        """The trials that join now; a sampler that learns proposes its own later.
+
+        Raises:
+            ConfigError: there is no such member, or it has no more settings.
+        """
+        arguments = request.arguments
+        member = self._member(arguments.get("member"))
+        trials = [row.trial for row in self.progress.rows.values()]
+        own = [trial for trial in trials if trial.member == member.name]
+        point, most = arguments.get("point"), arguments.get("max_trials")
+        if isinstance(point, dict):
+            found = chosen_trials(member, point, own, len(trials))
+            if all(is_trained(trial, trials) for trial in found):
+                raise ConfigError(f"{request_text(request)}: the sweep has a trial with these settings")
+        elif not isinstance(most, int) or (self.proposer is not None and self.proposer.extend(member.name, most)):
+            found = []
+        else:
+            found = missing_trials(member, most, own, len(trials))
+        return found
+
+    def _member(self, name: object) -> Member:
+        for member in self.members:
+            if name in (None, member.name):
+                return member
+        raise ConfigError(f"no member is called {name!r}")
+
+
+@dataclass(kw_only=True)
+class InboxControl:
+    """Reads a running sweep's inbox at its barriers.
+
+    Args:
+        folder: the sweep's.
+        progress: of its trials.
+        adder: makes the trials that join.
+        stop: the request to stop the whole sweep.
+        say: shows a line to the user.
+        save: records the config with a new limit of trials.
+        paused: trials that are paused.
+    """
+
+    folder: Path
+    progress: Progress
+    adder: Adder
+    stop: StopRequest
+    say: Callable[[str], None]
+    save: Callable[[Request], None]
+    paused: set[str] = field(default_factory=set)
+    _numbers: list[int] = field(default_factory=list)
+
+    def read(self) -> Orders:
+        """As `Control.read`."""
+        requests = inbox.asked(self.folder)
+        self._numbers = [request.number for request in requests]
+        ends: dict[str, Verdict] = {}
+        pauses: list[str] = []
+        continues: list[str] = []
+        added: list[Trial] = []
+        decisions: list[Decision] = []
+        for request in requests:
+            trial_id = request.trial_id
+            if request.kind == "add":
+                joined = self._added(request)
+                added += joined
+                decisions += added_by_user(joined, request)
+            elif trial_id is None:
+                self.say(f"{request.kind} was asked for: the sweep ends after this round")
+                self.stop.make()
+            elif not self._is_open(trial_id):
+                self._leave(request)
+            elif request.kind == "stop":
+                ends[trial_id] = Verdict(kind="stop", reason=_STOPPED, by=USER)
+            elif request.kind == "pause" and trial_id not in self.paused:
+                pauses.append(trial_id)
+                decisions.append(self._decision(request, trial_id))
+            elif request.kind == "continue" and trial_id in self.paused:
+                continues.append(trial_id)
+                decisions.append(self._decision(request, trial_id))
+        self.paused = (self.paused | set(pauses)) - set(continues) - ends.keys()
+        return Orders(
+            ends=ends, pauses=tuple(pauses), continues=tuple(continues), added=tuple(added), decisions=tuple(decisions)
+        )
+
+    def obeyed(self) -> None:
+        """As `Control.obeyed`."""
+        if self._numbers:
+            inbox.remove(self.folder, self._numbers)
+            self._numbers = []
+
+    def _added(self, request: Request) -> list[Trial]:
+        try:
+            found = self.adder.add(request)
+        except ConfigError as err:
+            self.say(f"not added: {err}")
+            return []
+        self.save(request)
+        return found
+
+    def _is_open(self, trial_id: str) -> bool:
+        return trial_id in self.progress.rows and self.progress.rows[trial_id].state in ("queued", "running")
+
+    def _leave(self, request: Request) -> None:
+        """A request about a trial that has ended; one to continue it waits for `resume`."""
+        if request.kind == "continue" and request.trial_id in self.progress.rows:
+            self._numbers.remove(request.number)
+        else:
+            self.say(f"{request_text(request)}: the trial has ended")
+
+    def _decision(self, request: Request, trial_id: str) -> Decision:
+        kind = "pause" if request.kind == "pause" else "continue"
+        return Decision(trial_id=trial_id, step=self.progress.rows[trial_id].step, kind=kind, by=USER)  # type: ignore[arg-type]
+
+
+def make_control(
+    folder: Path,
+    config: Config,
+    members: Sequence[Member],
+    proposer: WaveProposer | None,
+    progress: Progress,
+    context: Context,
+    paused: Iterable[str] = (),
+) -> InboxControl:
+    """The control of a sweep that is about to run; the arguments are as for `InboxControl` and `Adder`."""
+    recorded = [config]
+
+    def save(request: Request) -> None:
+        recorded[0] = with_limit(recorded[0], request)
+        write_config(folder, recorded[0])
+
+    adder = Adder(members=members, progress=progress, proposer=proposer)
+    return InboxControl(
+        folder=folder,
+        progress=progress,
+        adder=adder,
+        stop=context.stop,
+        say=context.watcher.say,
+        save=save,
+        paused=set(paused),
+    )
+
+
+def obey_before(
+    folder: Path, config: Config, asked: Asked, say: Callable[[str], None]
+) -> tuple[Config, Asked, tuple[int, ...]]:
+    """Obeys what was asked of a sweep since it ended: adds trials, and lets trials go on.
+
+    The rest waits for the first barrier, except a request to stop the whole sweep, which has stopped.
+
+    Returns:
+        The config with its new limits, what `resume` is asked for in all, and the numbers of requests to remove once
+        the journal has the trials that go on.
+    """
+    requests = inbox.asked(folder)
+    inbox.remove(folder, [one.number for one in requests if one.kind == "stop" and one.trial_id is None])
+    going_on = [one for one in requests if one.kind == "continue"]
+    asked = replace(asked, continued=asked.continued | {str(one.trial_id) for one in going_on})
+    config = _add_before(folder, config, [one for one in requests if one.kind == "add"], say)
+    return config, asked, tuple(one.number for one in going_on)
+
+
+def _add_before(folder: Path, config: Config, requests: Sequence[Request], say: Callable[[str], None]) -> Config:
+    """Adds the trials that these requests ask for; returns the config with its new limits."""
+    if not requests:
+        return config
+    with JournalReader(folder) as reader:
+        sweep, trials = reader.sweep(), [record.trial for record in reader.trials()]
+    progress = Progress(trials=trials, metric=sweep.metric, goal=sweep.goal, clock=time.monotonic)
+    members = resolve_members(config, {trial.member: trial.source for trial in trials})
+    proposer = make_proposer(config.search, members, 0, prefix=bool(config.members))
+    adder = Adder(members=members, progress=progress, proposer=proposer)
+    for request in requests:
+        try:
+            added = adder.add(request)
+        except ConfigError as err:
+            say(f"not added: {err}")
+            continue
+        config = with_limit(config, request)
+        write_config(folder, config)
+        progress.add(added)
+        with SqliteJournal(folder, {}) as journal:
+            journal.add(added, added_by_user(added, request))
+    inbox.remove(folder, [request.number for request in requests])
+    return config
+
+
+def added_by_user(trials: Sequence[Trial], request: Request) -> list[Decision]:
+    """The decisions that add these trials."""
+    arguments: Mapping[str, int] = {"request": request.number}
+    return [Decision(trial_id=one.id, step=0, kind="add", by=USER, arguments=arguments) for one in trials]
+
+
+def with_limit(config: Config, request: Request) -> Config:
+    """The config with the limit of trials that a request asks for; the same if it asks for none."""
+    most, name = request.arguments.get("max_trials"), request.arguments.get("member")
+    if not isinstance(most, int):
+        return config
+    if isinstance(name, str) and name in config.members:
+        member = config.members[name]
+        searched = member.model_copy(update={"search": member.search.model_copy(update={"max_trials": most})})
+        return config.model_copy(update={"members": {**config.members, name: searched}})
+    return config.model_copy(update={"search": config.search.model_copy(update={"max_trials": most})})
+
+
+def request_text(request: Request) -> str:
+    """A request for a message."""
+    return " ".join(filter(None, (request.kind, request.trial_id)))

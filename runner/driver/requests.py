@@ -1,0 +1,77 @@
+"""Reads what a user wants to add to a sweep, and checks it against the sweep's config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner.config import Config, load_config
+from runner.config.schema import MAX_TRIALS
+from runner.config.space import Dimension, parse_value
+from runner.errors import ConfigError
+from runner.journal import JournalReader, inbox
+from runner.journal.inbox import Request
+from runner.search.adding import point_of
+from runner.search.members import Member, resolve_members
+from runner.search.parameters import canonical
+
+
+def request_to_add(folder: Path, what: Sequence[str], name: str | None) -> Request:
+    """The request that adds trials.
+
+    Args:
+        folder: the sweep's.
+        what: one number, or `key=value` for a setting.
+        name: of the member; None if there is only one.
+
+    Raises:
+        ConfigError: there is no such member, it has no such parameter, or the sweep would have too many trials.
+    """
+    config = load_config(None, [], config_dir=folder)
+    with JournalReader(folder) as reader:
+        trials = [record.trial for record in reader.trials()]
+    members = resolve_members(config, {trial.member: trial.source for trial in trials})
+    member = _chosen(members, name)
+    if len(what) == 1 and what[0].isdigit():
+        most = _limit(folder, member, int(what[0]))
+        return Request(kind="add", arguments={"member": member.name, "max_trials": most})
+    return Request(kind="add", arguments={"member": member.name, "point": _point(config, member, what)})
+
+
+def _chosen(members: Sequence[Member], name: str | None) -> Member:
+    known = ", ".join(member.name for member in members)
+    if name is None and len(members) > 1:
+        raise ConfigError(f"the sweep has several members; add --member with one of {known}")
+    for member in members:
+        if name in (None, member.name):
+            return member
+    raise ConfigError(f"no member is called {name!r}; the sweep has {known}")
+
+
+def _limit(folder: Path, member: Member, count: int) -> int:
+    """The limit of trials that this makes, in addition to requests that still wait."""
+    if member.sampler in ("grid", "points"):
+        raise ConfigError(f"{member.name}: {member.sampler} lists its settings, and has no more; add one as key=value")
+    waiting = [one.arguments for one in inbox.asked(folder) if one.arguments.get("member") == member.name]
+    asked = [most for arguments in waiting if isinstance(most := arguments.get("max_trials"), int)]
+    limit = max([member.max_trials or 0, *asked]) + count
+    if limit > MAX_TRIALS:
+        raise ConfigError(f"{limit} trials; a sweep has at most {MAX_TRIALS}")
+    return limit
+
+
+def _point(config: Config, member: Member, what: Sequence[str]) -> dict[str, object]:
+    """The setting by canonical names, with values of the parameters' types."""
+    written: dict[str, object] = {}
+    for text in what:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"{text!r}: write a number of trials, or a setting as key=value")
+        try:
+            found = parse_value(value)
+        except ValueError as err:
+            raise ConfigError(f"{key}: {err}") from err
+        if isinstance(found, Dimension):
+            raise ConfigError(f"{key}: one value for each name; got {value!r}")
+        written[canonical(key)] = found
+    return dict(point_of(member, config.origins, written))

@@ -1,0 +1,149 @@
+"""Requests of other processes reach a running sweep, and one that has ended by `resume`: real models, one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from runner.cli import cli
+from runner.config import load_config
+from runner.driver.context import Context
+from runner.driver.resume import resume
+from runner.driver.resume_state import Asked
+from runner.driver.run import run
+from runner.journal import JournalReader, inbox
+from runner.loop.interfaces import Watcher
+from runner.views.progress import Progress
+from runner.views.watchers import Silent
+
+EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
+
+
+class Asking(Silent):
+    """Runs commands as other processes would, after the barriers with these numbers."""
+
+    def __init__(self, commands: dict[int, list[str]]) -> None:
+        super().__init__()
+        self._commands, self._barriers = commands, 0
+
+    @contextmanager
+    def rounds(self, progress: Progress) -> Iterator[Watcher]:
+        with super().rounds(progress) as seen:
+            really = seen.show
+
+            def show(reports: Any, verdicts: Any) -> None:
+                really(reports, verdicts)
+                self._barriers += 1
+                for command in self._commands.get(self._barriers, ()):
+                    runner(command)
+
+            seen.show = show  # type: ignore[method-assign]
+            yield seen
+
+
+def runner(command: str, code: int = 0) -> str:
+    assert isinstance(cli, click.Group)
+    ended = CliRunner().invoke(cli, command.split())
+    assert ended.exit_code == code, ended.output
+    return ended.output
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    monkeypatch.chdir(tmp_path)
+
+    def go(commands: dict[int, list[str]], *more: str) -> Path:
+        settings = [
+            "fleet.kind=local", "name=s", "search.space={}", "params.learning_rate=loguniform(1e-4,1e-1)",
+            "params.units=int(4,32)", "params.dropout=0.0", "search.sampler=random", "search.max_trials=3",
+            "train.epochs=4", "train.steps_per_round=45", "train.compile=graph", "schedule=rotate", *more,
+        ]  # fmt: skip
+        config = load_config(str(EXPERIMENT), [*settings, f"tracking.uri=sqlite:///{tmp_path}/m.db"], config_dir=None)
+        try:
+            return run(config, Context(watcher=Asking(commands)), root=tmp_path / "sweeps").folder
+        except KeyboardInterrupt:
+            (folder,) = (tmp_path / "sweeps").iterdir()
+            return folder
+
+    return go
+
+
+def statuses(folder: Path) -> dict[str, tuple[str, int]]:
+    with JournalReader(folder) as reader:
+        return {trial.id: (trial.status, trial.epochs) for trial in reader.trials()}
+
+
+def values(folder: Path, trial_id: str) -> dict[tuple[str, int], float]:
+    with JournalReader(folder) as reader:
+        return {(row.key, row.step): row.value for row in reader.metrics(trial_id)}
+
+
+def decisions(folder: Path, trial_id: str) -> list[tuple[str, str]]:
+    with JournalReader(folder) as reader:
+        return [(one.kind, one.by) for one in reader.decisions(trial_id)]
+
+
+def test_trials_are_stopped_paused_and_added_while_a_sweep_runs(sweep: Callable[..., Path]) -> None:
+    undisturbed = sweep({})
+    commands = {
+        1: ["pause latest 000", "stop latest 001", "add latest 1", "add latest units=7"],
+        3: ["continue latest 000"],
+    }
+    folder = sweep(commands)
+    assert statuses(folder) == {
+        "000": ("complete", 4), "001": ("stopped", 2), "002": ("complete", 4), "003": ("complete", 4),
+        "add-000": ("complete", 4),
+    }  # fmt: skip
+    assert decisions(folder, "000") == [("pause", "user"), ("continue", "user"), ("complete", "training")]
+    assert decisions(folder, "add-000") == [("add", "user"), ("complete", "training")]
+    assert inbox.asked(folder) == ()
+    for trial_id in ("000", "002"):
+        assert values(folder, trial_id) == values(undisturbed, trial_id)
+    with JournalReader(folder) as reader:
+        added = reader.trial("add-000").trial
+        assert (added.params["units"], added.params["learning_rate"]) == (7, 0.001)
+        assert reader.trial("003").trial.train == reader.trial("002").trial.train
+        assert all(trial.run_id for trial in reader.trials()), "MLflow has them"
+    assert load_config(None, [], config_dir=folder).search.max_trials == 4
+
+
+def test_a_stopped_trial_goes_on_by_resume_as_if_it_had_not_been(sweep: Callable[..., Path]) -> None:
+    undisturbed, folder = sweep({}), sweep({1: ["stop latest 001"]})
+    assert "obeyed by:  python -m runner resume" in runner(f"continue {folder.name} 001")
+    resume(folder, Asked(), Context(watcher=Silent()))
+    assert statuses(folder)["001"] == ("complete", 4)
+    assert values(folder, "001") == values(undisturbed, "001")
+    assert inbox.asked(folder) == ()
+
+
+def test_a_finished_sweep_grows(sweep: Callable[..., Path]) -> None:
+    folder = sweep({}, "search.sampler=tpe", "search.max_trials=10", "train.epochs=1")
+    runner("add latest 2")
+    runner("add latest 1")
+    resume(folder, Asked(), Context(watcher=Silent()))
+    assert len(statuses(folder)) == 13
+    assert set(statuses(folder).values()) == {("complete", 1)}
+    assert decisions(folder, "012")[0] == ("add", "sampler")
+
+
+def test_a_whole_sweep_is_stopped_and_resumed(sweep: Callable[..., Path]) -> None:
+    folder = sweep({1: ["stop latest"]})
+    assert {status for status, _ in statuses(folder).values()} == {"killed"}
+    resume(folder, Asked(), Context(watcher=Silent()))
+    assert set(statuses(folder).values()) == {("complete", 4)}
+
+
+def test_what_cannot_be_obeyed_is_refused_with_what_can(sweep: Callable[..., Path]) -> None:
+    sweep({}, "train.epochs=1", "search.max_trials=1")
+    assert "has ended: complete" in runner("stop latest 000", 2)
+    assert "`resume --more-epochs N` trains it longer" in runner("continue latest 000", 2)
+    assert "has no trial '007'" in runner("pause latest 007", 2)
+    assert "unitz: the experiment has no such parameter; did you mean units?" in runner("add latest unitz=3", 2)
+    assert "units: must be a whole number" in runner("add latest units=x", 2)
+    assert "write a number of trials, or a setting as key=value" in runner("add latest many", 2)
