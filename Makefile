@@ -20,7 +20,7 @@ check: .venv/.ready  ## Check style, English, types and the fast tests, in less 
 		tests=$$?; wait $$types && exit $$tests
 
 test: .venv/.ready  ## Run the tests, without those of test-slow and test-gpu: make test ARGS=tests/unit
-	.venv/bin/python -m pytest -m "not slow and not gpu" -n 3 $(ARGS)
+	.venv/bin/python -m pytest -m "not slow and not gpu" $(ARGS)
 
 test-slow: .venv/.ready  ## Run the tests that repeat at length what shorter ones guard
 	.venv/bin/python -m pytest -m "slow and not gpu" $(ARGS)

@@ -145,5 +145,5 @@ def test_what_cannot_be_obeyed_is_refused_with_what_can(sweep: Callable[..., Pat
     assert "`resume --more-epochs N` trains it longer" in runner("continue latest 000", 2)
     assert "has no trial '007'" in runner("pause latest 007", 2)
     assert "unitz: the experiment has no such parameter; did you mean units?" in runner("add latest unitz=3", 2)
-    assert "units: must be a whole number" in runner("add latest units=x", 2)
+    assert "units: must be int; got 'x'" in runner("add latest units=x", 2)
     assert "write a number of trials, or a setting as key=value" in runner("add latest many", 2)

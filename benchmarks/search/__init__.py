@@ -1,0 +1,1 @@
+"""Compares searches over grids that are trained once: `python -m benchmarks.search`."""
