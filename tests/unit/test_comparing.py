@@ -198,3 +198,19 @@ def test_no_trial_joins_a_sweep_that_a_target_ends(trials: Any, make_trial: Any)
     lockstep.run(schedule, recovery, run.journal, NullWatcher(), policy=policy, proposer=Proposes())
     assert run.journal.added == ["900"], "one at the barrier before"
     assert set(run.ends.values()) == {"target"}
+
+
+@pytest.mark.parametrize("live", [2, 10, 64])
+def test_of_64_trials_on_two_slots_none_passes_a_rung_before_all_have_reached_it(trials: Any, live: int) -> None:
+    run = Run(trials(64, epochs=27), slots=2, live=live, stop="halving", factor=3, curve=lambda *_: {"loss": 1.0})
+    reached: dict[str, int] = dict.fromkeys([f"{n:03}" for n in range(64)], 0)
+    contenders = {1: 64, 3: 22, 9: 8}  # of equals the first ones stay
+    for reports, _, _ in run.journal.commits:
+        for trial_id, report in reports.items():
+            reached[trial_id] = report.epoch  # type: ignore[union-attr]
+        for rung, count in contenders.items():
+            if max(reached.values()) > rung:
+                assert min(reached[f"{n:03}"] for n in range(count)) >= rung
+    epochs = sorted(step // 4 for step in run.steps.values())
+    assert epochs == [1] * 42 + [3] * 14 + [9] * 5 + [27] * 3
+    assert max(len(turn) for rounds in run.fleet.rounds for turn in rounds.values()) <= max(1, live // 2)
