@@ -16,7 +16,7 @@ EPOCHS = 27
 METRIC = "val_loss"
 ROOT = Path(__file__).parents[2]
 RATES = [round(10 ** (-3 + place / 2.5), 6) for place in range(8)]
-SPACE = {"units": [4, 8, 16, 32], "dropout": [0.0, 0.4], "learning_rate": RATES}
+SPACE: dict[str, list[float]] = {"units": [4, 8, 16, 32], "dropout": [0.0, 0.4], "learning_rate": RATES}
 TASKS = {"digits": ROOT / "experiments" / "digits_mlp.py", "tabular": Path(__file__).parent / "tabular.py"}
 
 

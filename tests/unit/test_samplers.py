@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from runner.config.space import Choice, Range
-from runner.search.samplers import StudySampler, Told, grid, quasi_random, random_points
+from runner.search.samplers import grid, quasi_random, random_points
 from runner.search.space import Constraint, Point, Space, key_of
+from runner.search.studies import StudySampler, Told
 
 RATE = Range(1e-4, 1e-1, log=True)
 UNITS = Range(8, 64, whole=True, step=8)
