@@ -1,4 +1,4 @@
-"""The waves of one member whose sampler learns: what is proposed when, and what the sampler is told."""
+"""The waves of one member whose sampler learns: what is proposed when, and which results the sampler gets."""
 
 from __future__ import annotations
 
