@@ -88,11 +88,14 @@ class InboxControl:
     save: Callable[[Request], None]
     paused: set[str] = field(default_factory=set)
     _numbers: list[int] = field(default_factory=list)
+    _ending: dict[int, str] = field(default_factory=dict)
 
     def read(self) -> Orders:
         """As `Control.read`."""
         requests = inbox.asked(self.folder)
-        self._numbers = [request.number for request in requests]
+        # A trial that is to end may need a seat first: its request stays until then.
+        self._ending = {one.number: one.trial_id for one in requests if one.kind == "stop" and one.trial_id is not None}
+        self._numbers = [one.number for one in requests if one.number not in self._ending]
         ends: dict[str, Verdict] = {}
         pauses: list[str] = []
         continues: list[str] = []
@@ -122,11 +125,11 @@ class InboxControl:
             ends=ends, pauses=tuple(pauses), continues=tuple(continues), added=tuple(added), decisions=tuple(decisions)
         )
 
-    def obeyed(self) -> None:
+    def obeyed(self, verdicts: Mapping[str, Verdict]) -> None:
         """As `Control.obeyed`."""
-        if self._numbers:
-            inbox.remove(self.folder, self._numbers)
-            self._numbers = []
+        done = [number for number, trial_id in self._ending.items() if trial_id in verdicts and verdicts[trial_id].ends]
+        if self._numbers or done:
+            inbox.remove(self.folder, [*self._numbers, *done])
 
     def _added(self, request: Request) -> list[Trial]:
         try:
@@ -145,6 +148,7 @@ class InboxControl:
         if request.kind == "continue" and request.trial_id in self.progress.rows:
             self._numbers.remove(request.number)
         else:
+            self._numbers.append(request.number)
             self.say(f"{request_text(request)}: the trial has ended")
 
     def _decision(self, request: Request, trial_id: str) -> Decision:

@@ -26,7 +26,7 @@ from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
-from runner.records import Allocation, Decision, Slot, has_python_text
+from runner.records import Allocation, Slot, has_python_text, in_groups, proposals
 from runner.search.cohorts import Scoring
 from runner.search.members import Member, resolve_members
 from runner.search.policy import SearchPolicy
@@ -138,12 +138,16 @@ def _search(
     """The members, the policy and the proposer of the sweep, as they were when the earlier driver ended."""
     sources = {trial.member: trial.source for trial in state.trials}
     members, scoring = resolve_members(config, sources), Scoring(state.sweep.metric, state.sweep.goal)
-    policy = make_policy(config.search, layouts_of(config.search, members), state.trials, scoring, state.spent_s)
+    policy = make_policy(config.search, layouts_of(config.search, members), (), scoring, state.spent_s)
+    for group in in_groups(state.trials, (one for made in state.made.values() for one in made)):
+        policy.add(group)
     for trial in state.trials:
         for report, verdict in state.turns(trial.id):
             policy.take(trial.id, report, verdict)
         if trial.id in state.exempt:
             policy.exempt(trial.id)
+    if state.lifted:
+        policy.lift()
     proposer = make_proposer(config.search, members, 0, prefix=bool(config.members))
     if proposer is not None:
         proposer.settle(state.trials, scoring, 1)  # the recorded config has the size of a wave
@@ -156,11 +160,11 @@ def _propose_more(folder: Path, config: Config, state: ResumeState, warn: Callab
     """Adds the next wave of a sweep that had ended and has a higher limit now; returns whether there is one."""
     if state.left:
         return False  # the wave is proposed at a barrier
-    _, _, proposer = _search(config, state, warn)
-    joined = () if proposer is None else proposer.propose({}, {})
+    _, policy, proposer = _search(config, state, warn)
+    joined = () if proposer is None or policy.is_over else proposer.propose({}, {})
     if joined:
         with SqliteJournal(folder, {}) as journal:
-            journal.add(joined, [Decision(trial_id=one.id, step=0, kind="add", by="sampler") for one in joined])
+            journal.add(joined, proposals(joined))
     return bool(joined)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.errors import ConfigError
 from runner.journal import JournalReader, Status, SweepRecord, TrialRecord
-from runner.loop.history import History, read_history, reopen, turns_of
+from runner.loop.history import History, is_paused, read_history, reopen, turns_of
 from runner.records import FREEZING, Decision, Failure, Report, Trial, Verdict
 from runner.search.stopping import COMPARING
 from runner.views.progress import State
@@ -45,6 +45,7 @@ class ResumeState:
         spent_s: seconds of all rounds.
         paused: trials that have no turn until they are continued.
         exempt: trials that go on although they lost a comparison.
+        lifted: the user lets trials go on that had ended, so that limits that were reached no longer count.
     """
 
     sweep: SweepRecord
@@ -58,6 +59,7 @@ class ResumeState:
     spent_s: float = 0.0
     paused: frozenset[str] = frozenset()
     exempt: frozenset[str] = frozenset()
+    lifted: bool = False
 
     @property
     def left(self) -> tuple[Trial, ...]:
@@ -118,7 +120,7 @@ def read_state(folder: Path, asked: Asked) -> ResumeState:
         if not _goes_on(record, asked):
             states[trial.id] = _ended(record)
             continue
-        if _is_paused(decisions[trial.id]) and trial.id not in asked.continued:
+        if is_paused(decisions[trial.id]) and trial.id not in asked.continued:
             paused.add(trial.id)
             past, made = read_history(trial, reports[trial.id], decisions[trial.id]), ()
         else:
@@ -129,13 +131,15 @@ def read_state(folder: Path, asked: Asked) -> ResumeState:
     return ResumeState(
         sweep=sweep, records=records, trials=trials, reports=reports, states=states, pasts=pasts,
         decisions=tuple(revoked), made=decisions, spent_s=spent_s, paused=frozenset(paused),
+        lifted=any(_goes_on_again((*decisions[i], *revoked), i) for i in decisions if i not in states),
         exempt=frozenset(i for i, made in decisions.items() if i not in states and _has_lost((*made, *revoked), i)),
     )  # fmt: skip
 
 
-def _is_paused(made: Sequence[Decision]) -> bool:
-    kinds = [decision.kind for decision in made if decision.kind in ("pause", "continue")]
-    return bool(kinds) and kinds[-1] == "pause"
+def _goes_on_again(made: Sequence[Decision], trial_id: str) -> bool:
+    """Whether a user lets a trial go on that had ended."""
+    kinds = [one.kind for one in made if one.trial_id == trial_id and one.kind in ("stop", "complete", "continue")]
+    return len(kinds) > 1 and kinds[-1] == "continue"
 
 
 def _has_lost(made: Sequence[Decision], trial_id: str) -> bool:

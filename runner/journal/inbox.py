@@ -33,7 +33,7 @@ class Request:
     Args:
         kind: `stop` a trial or the sweep; `pause` or `continue` a trial; `add` trials.
         trial_id: the trial that it is about; None for the sweep.
-        arguments: for `add` either `{"count": 3}` or `{"point": {"units": 64}}`.
+        arguments: for `add` the member, and either its new `max_trials` or the `point` of a setting.
         number: in the order in which they were made; 0 before it is.
     """
 

@@ -76,6 +76,12 @@ def turns_of(
         yield failure, Verdict(kind="fail", reason=failure.message, by=failures[-1].by)
 
 
+def is_paused(made: Iterable[Decision]) -> bool:
+    """Whether a trial with these decisions is paused."""
+    kinds = [decision.kind for decision in made if decision.kind in ("pause", "continue")]
+    return bool(kinds) and kinds[-1] == "pause"
+
+
 def reopen(trial: Trial, reports: Sequence[Report], made: Sequence[Decision]) -> tuple[History, tuple[Decision, ...]]:
     """The past of a trial that is to go on, and the decisions that revoke its end if it has ended.
 
@@ -89,6 +95,8 @@ def reopen(trial: Trial, reports: Sequence[Report], made: Sequence[Decision]) ->
         made: the decisions about it, in order.
     """
     last = made[-1] if made else None
+    if is_paused(made):
+        last = next(one for one in reversed(made) if one.kind == "pause")
     if last is None or last.kind not in ("complete", "fail", "stop", "pause"):
         return read_history(trial, reports, made), ()
     if last.kind in ("stop", "pause"):

@@ -158,8 +158,8 @@ class Control(Protocol):
     def read(self) -> Orders:
         """The requests that have come since the last barrier."""
 
-    def obeyed(self) -> None:
-        """Called once the journal has the decisions of the last orders."""
+    def obeyed(self, verdicts: Mapping[str, Verdict]) -> None:
+        """Called once the journal has the decisions of the last orders, and these verdicts."""
 
 
 class Snapshots(Protocol):

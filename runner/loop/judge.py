@@ -60,9 +60,10 @@ def ends_now(
         past: states of the rules.
     """
     found: dict[str, Verdict] = {}
-    for trial in trials_of(work):
-        own = verdicts.get(trial.id, Verdict(kind="keep"))
-        if trial.id in ending and not own.ends:
+    for item in (item for items in work.values() for item in items):
+        trial, own = item.trial, verdicts.get(item.trial.id, Verdict(kind="keep"))
+        stands = item.idle or trial.id in verdicts  # and not in the middle of a turn that a stop has interrupted
+        if trial.id in ending and stands and not own.ends:
             found[trial.id] = rules.ended(trial.train, past.get(trial.id, RuleState()), own, ending[trial.id])
     waiting = ending.keys() & set(queued)
     return found | {trial_id: replace(ending[trial_id], keeps_model=False) for trial_id in waiting}

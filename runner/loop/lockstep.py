@@ -8,7 +8,7 @@ from runner.loop.interfaces import Control, Journal, Policy, Proposer, Watcher
 from runner.loop.judge import Round, check_failed, dated, ends_now, finished_trials, judge, settle, trials_of
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.records import Decision, Export, Failure, Orders, Report, Verdict
+from runner.records import Export, Failure, Orders, Report, Verdict, in_groups, proposals
 from runner.search.policy import SearchPolicy
 from runner.search.rules import RuleState
 
@@ -52,6 +52,7 @@ def run(
     policy = policy or SearchPolicy()
     ending = dict(policy.decide({}, {}))  # what an earlier driver decided about trials that had no seat
     while schedule.has_work() and not stopping():
+        schedule.close(recovery.retired)
         work = schedule.next_round(ending)
         if not work:  # what is left waits for trials that are paused
             return
@@ -68,13 +69,14 @@ def run(
         reports, verdicts, more = _export(recovery, work, reports, verdicts | compared, compared)
         proposed = () if proposer is None or policy.is_over else tuple(proposer.propose(reports, verdicts))
         added = (*proposed, *orders.added)
-        joined = [Decision(trial_id=trial.id, step=0, kind="add", by="sampler") for trial in proposed]
-        journal.commit(reports, verdicts, exports | more, added, (*joined, *dated(orders.decisions, reports)))
+        decisions = (*proposals(proposed), *dated(orders.decisions, reports))
+        journal.commit(reports, verdicts, exports | more, added, decisions)
         if control is not None:
-            control.obeyed()
+            control.obeyed(verdicts)
         schedule.apply(verdicts)
         schedule.add(added)
-        policy.add(added)
+        for group in in_groups(added, decisions):
+            policy.add(group)
         watcher.add(added)
         watcher.show(reports, verdicts)
         recovery.keep(schedule.live(), frozen=compared)

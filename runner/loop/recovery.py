@@ -53,6 +53,7 @@ class Recovery:
         self._fleet, self._journal, self._snapshotting = fleet, journal, snapshotting
         self._folder, self._max_failures, self._shares = folder, max_failures, shares
         self._stopping, self._warn = stopping, warn
+        self.retired: set[int] = set()  # slots whose share another one has got
         self._live: Round = {}
         self._lives: dict[str, TrialLife] = {}
 
@@ -226,6 +227,7 @@ class Recovery:
         """Starts the workers; with their previous shares if another process has taken the free memory."""
         for slot in growth.retired:
             self._fleet.retire(slot)
+        self.retired |= set(growth.retired)
         try:
             self._fleet.replace({slot: growth.allocations.get(slot) for slot in lost})
         except ShareTakenError:

@@ -18,7 +18,7 @@ class Schedule:
 
     With one place per slot, trials queue. With more, they rotate: a worker gives its trials their turns one after
     another, so that all of them advance together. A trial stays in its slot, because its state lives there, unless it
-    waits for others while a queued trial needs its place.
+    waits for others while a queued trial needs its place, or the losers of a comparison have left slots unequal.
 
     Args:
         trials: in the order in which they begin.
@@ -66,7 +66,7 @@ class Schedule:
             Nothing if all others wait for trials that are paused.
         """
         ending = set(ending)
-        for trial_id in ending & self._paused.keys():
+        for trial_id in [i for i, work in self._paused.items() if i in ending and work.round > 0]:
             self._queue.appendleft(self._paused.pop(trial_id))
         for begun in [begun for begun in self._queue if begun.round > 0]:  # after a resume
             if self._is_waiting(begun.trial.id) and begun.trial.id not in ending:
@@ -115,8 +115,13 @@ class Schedule:
         return _trials_of(self._live)
 
     def queued(self) -> tuple[str, ...]:
-        """Trials that have not begun."""
-        return tuple(work.trial.id for work in self._queue if work.round == 0)
+        """Trials that have not begun, paused or not."""
+        return tuple(work.trial.id for work in (*self._queue, *self._paused.values()) if work.round == 0)
+
+    def close(self, slots: Iterable[int]) -> None:
+        """Removes the places of slots that are not used any more; no trial is in them."""
+        closed = set(slots)
+        self._live = {place: work for place, work in self._live.items() if place[1] not in closed or work is not None}
 
     def apply(self, verdicts: Mapping[str, Verdict]) -> None:
         """Removes trials that ended, and turns the other verdicts into the trials' next orders."""
@@ -126,6 +131,7 @@ class Schedule:
         ended = {trial_id for trial_id, verdict in verdicts.items() if verdict.ends}
         if ended & set(self.queued()):
             self._queue = deque(work for work in self._queue if work.trial.id not in ended)
+            self._paused = {trial_id: work for trial_id, work in self._paused.items() if trial_id not in ended}
 
     def give_way(self) -> dict[int, tuple[Trial, ...]]:
         """Takes trials out of their places, by slot, because others need these.

@@ -1,7 +1,18 @@
 """Frozen records that cross module borders: plain data that driver, workers and journal share."""
 
 from runner.records.allocation import Allocation, Slot
-from runner.records.decision import FAILURE, FREEZING, TRAINING, USER, Decision, DecisionKind, decisions_of, verdict_of
+from runner.records.decision import (
+    FAILURE,
+    FREEZING,
+    TRAINING,
+    USER,
+    Decision,
+    DecisionKind,
+    decisions_of,
+    in_groups,
+    proposals,
+    verdict_of,
+)
 from runner.records.json_values import decode, encode
 from runner.records.orders import Orders
 from runner.records.python_text import decode_python, encode_python, has_python_text
@@ -21,6 +32,7 @@ from runner.records.report import (
     Turn,
 )
 from runner.records.trial import (
+    CHOSEN,
     EarlyStopping,
     Goal,
     Metrics,
@@ -35,6 +47,7 @@ from runner.records.trial import (
 from runner.records.work import DIVERGED, Incident, Replay, Verdict, VerdictKind, Work
 
 __all__ = [
+    "CHOSEN",
     "DIVERGED",
     "FAILURE",
     "FREEZING",
@@ -78,6 +91,8 @@ __all__ = [
     "encode",
     "encode_python",
     "has_python_text",
+    "in_groups",
+    "proposals",
     "to_json",
     "verdict_of",
 ]

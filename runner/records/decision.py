@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Literal
 
+from runner.records.trial import Trial
 from runner.records.work import Verdict
 
 DecisionKind = Literal["add", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail"]
@@ -35,6 +37,20 @@ class Decision:
     by: str
     arguments: Mapping[str, Argument] = field(default_factory=dict)
     reason: str = ""
+
+
+def proposals(trials: Sequence[Trial]) -> tuple[Decision, ...]:
+    """The decisions by which a sampler's trials join a sweep; those that join together form one group."""
+    return tuple(
+        Decision(trial_id=one.id, step=0, kind="add", by="sampler", arguments={"group": trials[0].id}) for one in trials
+    )
+
+
+def in_groups(trials: Iterable[Trial], decisions: Iterable[Decision]) -> Iterator[list[Trial]]:
+    """The trials in the groups in which they joined, in order; those that a sweep began with are one group."""
+    groups = {made.trial_id: str(dict(made.arguments)) for made in decisions if made.kind == "add"}
+    for _, group in groupby(trials, key=lambda trial: groups.get(trial.id, "")):
+        yield list(group)
 
 
 def decisions_of(trial_id: str, step: int, verdict: Verdict, *, model_lost: bool = False) -> tuple[Decision, ...]:

@@ -96,6 +96,9 @@ class TrainSettings:
         return left + max(0, epochs - 1) * steps_per_epoch
 
 
+CHOSEN = "add-"  # in the ids of chosen settings, so that the numbers of all others follow from the config alone
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """An experiment's code, by value so that a worker on another node can run it.
@@ -156,6 +159,11 @@ class Trial:
     train: TrainSettings
     seed: int
     inactive: tuple[str, ...] = ()
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether a user chose its setting while the sweep ran; it belongs to no comparison."""
+        return CHOSEN in self.id
 
     @property
     def data_key(self) -> str:

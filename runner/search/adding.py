@@ -9,15 +9,13 @@ from dataclasses import replace
 from runner.config.origins import Origins, Values
 from runner.errors import ConfigError
 from runner.experiment.signature import parse_python, read_signature
-from runner.records import Trial
+from runner.records import CHOSEN, Trial
 from runner.search.members import Member
 from runner.search.parameters import Names
 from runner.search.proposals import trials_of
 from runner.search.proposer import decided_like
 from runner.search.samplers import quasi_random, random_points
 from runner.search.space import Point
-
-_PREFIX = "add-"  # of the ids of chosen settings, so that the numbers of all others follow from the config alone
 
 
 def missing_trials(member: Member, max_trials: int, trials: Sequence[Trial], index: int) -> list[Trial]:
@@ -34,14 +32,15 @@ def missing_trials(member: Member, max_trials: int, trials: Sequence[Trial], ind
     """
     if member.sampler not in ("random", "qmc"):
         raise ConfigError(f"{member.name}: {member.sampler} lists its settings, and has no more; add one as key=value")
-    begun = [trial for trial in trials if not _is_chosen(trial)]
+    begun = [trial for trial in trials if not trial.is_chosen]
     draw = quasi_random if member.sampler == "qmc" else random_points
     first, last = len(begun) // len(member.seeds), max_trials // len(member.seeds)
     points = list(itertools.islice(draw(member.space, member.sampler_seed), first, last))
     if not points:
         return []
     prefix = begun[0].id.startswith(f"{member.name}-")
-    return _alike(trials_of(member, points, len(begun), index, prefix=prefix), trials)
+    width = len(begun[0].id.removeprefix(f"{member.name}-"))
+    return _alike(trials_of(member, points, len(begun), index, prefix=prefix, width=width), trials)
 
 
 def chosen_trials(member: Member, point: Point, trials: Sequence[Trial], index: int) -> list[Trial]:
@@ -53,10 +52,10 @@ def chosen_trials(member: Member, point: Point, trials: Sequence[Trial], index: 
         trials: of the member so far.
         index: of the first within the sweep.
     """
-    number = sum(map(_is_chosen, trials))
+    number = sum(trial.is_chosen for trial in trials)
     found = trials_of(member, [point], number, index, prefix=False)
     named = trials[0].id.startswith(f"{member.name}-")
-    prefix = f"{member.name}-{_PREFIX}" if named else _PREFIX
+    prefix = f"{member.name}-{CHOSEN}" if named else CHOSEN
     return _alike([replace(trial, id=f"{prefix}{trial.id}") for trial in found], trials)
 
 
@@ -87,7 +86,3 @@ def is_trained(trial: Trial, trials: Collection[Trial]) -> bool:
 
 def _alike(added: Sequence[Trial], trials: Sequence[Trial]) -> list[Trial]:
     return [decided_like(trial, trials[0]) for trial in added]
-
-
-def _is_chosen(trial: Trial) -> bool:
-    return _PREFIX in trial.id

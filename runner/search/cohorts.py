@@ -43,7 +43,7 @@ class Course:
         kept: epochs whose weights were kept as the best so far, rising.
         epoch: completed epochs.
         ended: it trains no more.
-        failed: it ended without a model.
+        failed_from: the epoch from which on it has no model, because it failed; infinite if it did not.
     """
 
     trial: Trial
@@ -51,7 +51,12 @@ class Course:
     kept: list[int] = field(default_factory=list)
     epoch: int = 0
     ended: bool = False
-    failed: bool = False
+    failed_from: float = math.inf
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without a model."""
+        return self.failed_from < math.inf
 
     def take(self, epochs: Sequence[Epoch], verdict: Verdict, scoring: Scoring) -> None:
         """Takes the epochs of a turn, and what was decided after it."""
@@ -64,12 +69,9 @@ class Course:
             self.kept.append(self.epoch)
         if verdict.ends:
             self.ended = True
-            self.failed = verdict.kind == "fail" or not verdict.keeps_model
-            if (
-                self.failed and epochs
-            ):  # the last of them has no model; a later failure leaves earlier epochs as they are
-                self.costs[self.epoch] = math.inf
-                self.kept.clear()
+            if verdict.kind == "fail" or not verdict.keeps_model:
+                # A turn that ended an epoch failed with it, otherwise the next epoch did. Earlier ones stay.
+                self.failed_from = self.epoch if epochs else self.epoch + 1
 
     def has_reached(self, epoch: int) -> bool:
         """Whether it can be compared at this epoch."""
@@ -84,8 +86,8 @@ class Course:
         return self.costs[kept[-1] if kept else known[-1]]
 
     def had_failed_by(self, epoch: int) -> bool:
-        """Whether it failed before it reached this epoch; a later failure does not count there."""
-        return self.failed and epoch > self.epoch
+        """Whether it had no model at this epoch; a later failure does not count there."""
+        return epoch >= self.failed_from
 
     def costs_until(self, epoch: int) -> list[float]:
         """The finite costs up to this epoch."""
@@ -211,6 +213,11 @@ class Cohorts:
             cohort = Cohort(f"{member} bracket {number}", self._rule, chosen, bracket.rungs, self._survive)
             self._cohorts.append(cohort)
             self._cohort_of |= {course.trial.id: cohort for setting in chosen for course in setting}
+
+    def follow(self, trials: Iterable[Trial]) -> None:
+        """Takes in trials that are compared with no others."""
+        for trial in trials:
+            self._course(trial)
 
     def exempt(self, trial_id: str) -> None:
         """Takes a trial out of the comparisons, because the user lets it go on although it has lost."""

@@ -165,6 +165,9 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
     defaults = {canonical(f"params.{name}"): value for name, value in params.items()}
     whole = resolve_space(config, draft.config, scope, space, defaults, names)
     sampler = resolve_sampler(config, draft.config, scope, whole, points, names.problems)
+    if max_trials is not None and max_trials < len(seeds):
+        where = config.origins.place("search", "max_trials")
+        names.problems.append(f"{where}: {max_trials} trials hold no setting with its {len(seeds)} seeds")
     return Member(
         name=draft.name,
         source=draft.source,

@@ -121,16 +121,22 @@ class SearchPolicy:
         self._open: dict[str, Trial] = {}
 
     def add(self, trials: Sequence[Trial]) -> None:
-        """Takes in trials that join the sweep."""
+        """Takes in trials that join the sweep together; those of a member fill its next brackets."""
         self._open |= {trial.id: trial for trial in trials}
         if self._cohorts is not None:
-            for _, members in itertools.groupby(trials, key=lambda trial: trial.member):
+            self._cohorts.follow(trial for trial in trials if trial.is_chosen)
+            compared = [trial for trial in trials if not trial.is_chosen]
+            for _, members in itertools.groupby(compared, key=lambda trial: trial.member):
                 self._cohorts.add(settings_of(members))
 
     @property
     def is_over(self) -> bool:
         """Whether the whole sweep ends, so that no trial joins it."""
         return any(limit.reason() is not None for limit in self._limits)
+
+    def lift(self) -> None:
+        """Drops the limits that have been reached, because the user lets trials go on nevertheless."""
+        self._limits = tuple(limit for limit in self._limits if limit.reason() is None)
 
     def exempt(self, trial_id: str) -> None:
         """Takes a trial out of the comparisons, because the user lets it go on although it has lost."""

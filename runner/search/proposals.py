@@ -17,6 +17,8 @@ from runner.search.samplers import grid, quasi_random, random_points
 from runner.search.searching import LEARNING
 from runner.search.space import Point
 
+_LARGEST_GRID = 200_000  # combinations that are looked through for those that conditions and constraints leave
+
 
 def propose_trials(members: Sequence[Member], config: Config) -> tuple[Trial, ...]:
     """The trials with which a sweep begins: all of them, unless the sampler learns from results.
@@ -29,7 +31,9 @@ def propose_trials(members: Sequence[Member], config: Config) -> tuple[Trial, ..
         raise ConfigError(problems)
     trials: list[Trial] = []
     for member in members:
-        trials += trials_of(member, first_points(member), 0, len(trials), prefix=bool(config.members))
+        points = first_points(member)
+        width = max(3, len(str(len(points) * len(member.seeds) - 1)))
+        trials += trials_of(member, points, 0, len(trials), prefix=bool(config.members), width=width)
     if len(trials) > MAX_TRIALS:
         raise ConfigError(f"{len(trials)} trials; a sweep has at most {MAX_TRIALS}; set search.max_trials")
     return tuple(trials)
@@ -46,10 +50,9 @@ def trials_of(
         number: of the first within the member.
         index: of the first within the sweep.
         prefix: ids begin with the member's name.
-        width: digits of an id.
+        width: digits of an id, at least.
     """
     chosen = [(point, seed) for point in points for seed in ([point["seed"]] if "seed" in point else member.seeds)]
-    width = max(width, len(str(number + len(chosen) - 1)))
     name = f"{member.name}-" if prefix else ""
     return [
         _trial(member, point, f"{name}{number + place:0{width}}", index + place, seed)
@@ -91,7 +94,13 @@ def _count(member: Member) -> float:
     if member.sampler != "grid":
         return 0
     if not member.space.is_plain:
-        return sum(1 for _ in itertools.islice(grid(member.space), MAX_TRIALS + 1))
+        listed = _combinations(member)
+        return listed if listed > _LARGEST_GRID else sum(1 for _ in grid(member.space))
+    return _combinations(member)
+
+
+def _combinations(member: Member) -> float:
+    """How many combinations of values there are, allowed or not."""
     count = 1.0
     for dimension in member.space.dimensions.values():
         count *= len(dimension.values) if isinstance(dimension, Choice) else _size(dimension)

@@ -55,7 +55,8 @@ def _listed(dimension: Dimension) -> Sequence[object]:
     if isinstance(dimension, Choice):
         return dimension.values
     assert dimension.count is not None
-    return [number(dimension, dimension.low + place * (dimension.step or 1)) for place in range(dimension.count)]
+    steps = (dimension.low + place * (dimension.step or 1) for place in range(dimension.count))
+    return [number(dimension, min(value, dimension.high)) for value in steps]  # a sum of floats may pass the end
 
 
 def _without_repetition(space: Space, seed: int) -> Iterator[Point]:

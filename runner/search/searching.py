@@ -65,7 +65,7 @@ def resolve_space(
     when: dict[str, Mapping[str, tuple[object, ...]]] = {}
     for place, written in _sections(scope, config.search.when, draft.search.when):
         for name, conditions in written.items():
-            if canonical(name) in dimensions or place == scope:
+            if canonical(name) in dimensions or place == scope or name not in names.everywhere:
                 when |= _conditions(place, name, conditions, dimensions, fixed, names)
     constraints = []
     for place, texts in _sections(scope, config.search.constraints, draft.search.constraints):
@@ -76,12 +76,18 @@ def resolve_space(
             except ValueError as err:
                 names.problems.append(f"{where}: {text!r} {err}")
                 continue
-            unknown = sorted(constraint.names - names.parameters.keys())
-            if not unknown:
-                constraints.append(constraint)
-            elif place == scope:  # at the top of a mixed sweep it is for the members that have these parameters
-                hint = did_you_mean(unknown[0], names.parameters) or f"; it has {listed(names.parameters)}"
+            # At the top of a mixed sweep it is for the members that have these parameters.
+            allowed = names.parameters.keys() if place == scope else names.everywhere
+            unknown = sorted(constraint.names - allowed)
+            known = {name.removeprefix("params.") for name in (*dimensions, *fixed)}
+            missing = sorted(constraint.names - known)
+            if unknown:
+                hint = did_you_mean(unknown[0], allowed) or f"; it has {listed(allowed)}"
                 names.problems.append(f"{where}: {text!r} names {unknown[0]!r}, which is no parameter{hint}")
+            elif constraint.names <= names.parameters.keys() and missing:
+                names.problems.append(f"{where}: {text!r} needs a value of {missing[0]}; set params.{missing[0]}")
+            elif constraint.names <= names.parameters.keys():
+                constraints.append(constraint)
     ordered = _ordered(dimensions, when, names, names.origins.place(*scope, "search", "when"))
     return Space(dimensions=ordered, when=when, constraints=tuple(constraints), fixed=fixed)
 
@@ -99,6 +105,9 @@ def resolve_sampler(
         # The sweep's sampler is for the sweep's search, which this member replaces.
         wanted = "auto"
     if points:
+        if space.constraints:
+            where = config.origins.place("search", "constraints")
+            problems.append(f"{where}: do not go with points, which are listed one by one; remove one of the two")
         if wanted not in ("auto", "points"):
             problems.append(f"{place}: {wanted} does not go with points; remove the points, or set sampler to points")
         return "points"

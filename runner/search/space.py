@@ -132,7 +132,7 @@ class Space:
 
     def allows(self, point: Point) -> bool:
         """Whether the point fulfils every constraint; dimensions that do not matter have their fixed values."""
-        values = {**self.fixed, **point}
+        values = {name.removeprefix("params."): value for name, value in {**self.fixed, **point}.items()}
         return all(constraint.holds(values) for constraint in self.constraints)
 
     @property

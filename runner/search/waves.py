@@ -144,8 +144,7 @@ class MemberProposer:
         limit = self._most - sum(len(wave.points) for wave in self._waves)
         points = self.sampler.ask(min(size, limit))
         self.is_exhausted = len(points) < min(size, limit)
-        width = max(3, len(str((self.member.max_trials or MAX_TRIALS) - 1)))
-        trials = trials_of(self.member, points, self.trials, index, prefix=self.prefix, width=width)
+        trials = trials_of(self.member, points, self.trials, index, prefix=self.prefix, width=3)
         rung = bracket.rungs[0] if bracket is not None and bracket.rungs else None
         self._add(points, trials, rung)
         return trials
@@ -158,10 +157,9 @@ class MemberProposer:
         scoring: Scoring,
     ) -> bool:
         """As `WaveProposer.replay`; `known` is by id."""
-        width = max(3, len(str((self.member.max_trials or MAX_TRIALS) - 1)))
         name = f"{self.member.name}-" if self.prefix else ""
         same = True
-        while f"{name}{self.trials:0{width}}" in known:
+        while f"{name}{self.trials:03}" in known:
             trials, is_same = self._repeat_wave(known)
             same &= is_same
             for trial in trials:

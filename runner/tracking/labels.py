@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -37,19 +37,26 @@ def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
     return {mlflow_key(name): value for name, value in tags.items()}
 
 
-def sweep_params(sweep: SweepRecord, settings: Iterable[Mapping[str, object]], late: bool = False) -> dict[str, str]:
+def sweep_params(
+    sweep: SweepRecord,
+    settings: Iterable[Mapping[str, object]],
+    late: bool = False,
+    searched: Container[str] = (),
+) -> dict[str, str]:
     """Params of the sweep's run and of every trial's: the sweep's own, and those that all its trials share.
 
     Args:
         sweep: the sweep.
         settings: of all trials.
+        searched: names of settings that vary, also if the trials so far have equal values.
         late: whether to return the params that are only known once models are built, or all others.
     """
     each = [{key: value for key, value in of.items() if (key in UNSURE) == late} for of in settings]
     if late:
         return _params({key: value for key, value in each[0].items() if all(_has(of, key, value) for of in each)})
-    own = {"sweep.metric": sweep.metric, "sweep.goal": sweep.goal, "sweep.trials": len(each)}
-    common = {key: value for key, value in each[0].items() if all(_has(other, key, value) for other in each)}
+    own = {"sweep.metric": sweep.metric, "sweep.goal": sweep.goal}
+    fixed = {key: value for key, value in each[0].items() if key not in searched}
+    common = {key: value for key, value in fixed.items() if all(_has(other, key, value) for other in each)}
     return _params({**common, **own})
 
 

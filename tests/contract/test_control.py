@@ -19,6 +19,7 @@ from runner.driver.resume_state import Asked
 from runner.driver.run import run
 from runner.journal import JournalReader, inbox
 from runner.loop.interfaces import Watcher
+from runner.review.catalog import find_sweep
 from runner.views.progress import Progress
 from runner.views.watchers import Silent
 
@@ -68,8 +69,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
         try:
             return run(config, Context(watcher=Asking(commands)), root=tmp_path / "sweeps").folder
         except KeyboardInterrupt:
-            (folder,) = (tmp_path / "sweeps").iterdir()
-            return folder
+            return find_sweep("latest")
 
     return go
 
@@ -147,3 +147,31 @@ def test_what_cannot_be_obeyed_is_refused_with_what_can(sweep: Callable[..., Pat
     assert "unitz: the experiment has no such parameter; did you mean units?" in runner("add latest unitz=3", 2)
     assert "units: must be int; got 'x'" in runner("add latest units=x", 2)
     assert "write a number of trials, or a setting as key=value" in runner("add latest many", 2)
+
+
+def test_a_sweep_that_a_target_ended_does_not_grow_by_itself_and_its_trials_can_go_on(
+    sweep: Callable[..., Path],
+) -> None:
+    folder = sweep({}, "search.sampler=tpe", "search.max_trials=40", "search.target=99", "train.epochs=2")
+    assert len(statuses(folder)) == 10
+    assert {status for status, _ in statuses(folder).values()} == {"stopped"}
+    resume(folder, Asked(), Context(watcher=Silent()))
+    assert len(statuses(folder)) == 10
+    runner(f"continue {folder.name} 003")
+    resume(folder, Asked(), Context(watcher=Silent()))
+    assert statuses(folder)["003"] == ("complete", 2)
+    assert statuses(folder)["004"][0] == "stopped"
+
+
+def test_settings_that_join_a_halved_sweep_are_a_bracket_of_their_own_after_a_stop_too(
+    sweep: Callable[..., Path],
+) -> None:
+    halved = ("search.stop=halving", "search.factor=2", "search.max_trials=4")
+    commands = {2: ["add latest 4", "add latest units=9"]}
+    undisturbed = statuses(sweep(commands, *halved))
+    stopped = sweep({**commands, 3: ["stop latest"]}, *halved)
+    assert "killed" in {status for status, _ in statuses(stopped).values()}
+    resume(stopped, Asked(), Context(watcher=Silent()))
+    assert statuses(stopped) == undisturbed
+    assert undisturbed["add-000"] == ("complete", 4)
+    assert sum(status == "complete" for status, _ in undisturbed.values()) == 3

@@ -151,3 +151,24 @@ def test_an_exempt_trial_goes_on(trials: Any) -> None:
     take(cohorts, 1, {"000": 1.0, "001": 2.0, "002": 3.0})
     assert cohorts.decide().keys() == {"001"}
     assert not cohorts.is_waiting("002")
+
+
+def test_a_model_that_is_lost_later_does_not_change_an_earlier_rung(trials: Any) -> None:
+    """Its best epoch counted there, and a driver that reads the past must not forget it."""
+    three = trials(3, early_stopping=EarlyStopping(monitor="loss", mode="min", patience=5))
+    cohorts = cohorts_of(three, (3,))
+    take(cohorts, 1, {"000": 0.5}, Verdict(kind="keep", keep_best=True))
+    take(cohorts, 3, {"000": 1.0})
+    take(cohorts, 4, {"000": 2.0}, Verdict(kind="fail"))
+    take(cohorts, 3, {"001": 0.7, "002": 0.8})
+    assert cohorts.decide().keys() == {"001", "002"}
+
+
+def test_a_chosen_setting_takes_no_place_in_a_bracket(trials: Any, make_trial: Any) -> None:
+    three = trials(3)
+    cohorts = Cohorts(LOSS, "halving", THIRD, {"test": [Bracket(3, (1,))]})
+    cohorts.follow([make_trial(id="add-000", epochs=9)])
+    cohorts.add([[trial] for trial in three])
+    take(cohorts, 1, {"add-000": 9.0, "000": 1.0, "001": 2.0, "002": 3.0})
+    assert cohorts.decide().keys() == {"001", "002"}
+    assert cohorts.limit("add-000") is None

@@ -9,6 +9,7 @@ import pytest
 
 from runner.config.schema import Search
 from runner.loop import lockstep
+from runner.loop.judge import ends_now
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
 from runner.loop.snapshotting import Snapshotting
@@ -24,6 +25,7 @@ from runner.records import (
     Turn,
     Verdict,
     Work,
+    in_groups,
 )
 from runner.search.cohorts import Scoring
 from runner.search.stopping import brackets_of, make_policy
@@ -71,6 +73,7 @@ def trials(make_trial: Any) -> Any:
     return make
 
 
+LOSS = Scoring("loss", "minimize")
 HALVED = {"stop": "halving", "factor": 3}
 
 
@@ -173,10 +176,7 @@ def test_a_resumed_sweep_seats_those_that_need_not_wait_first(trials: Any) -> No
     policy = make_policy(config, layouts, nine, Scoring("loss", "minimize"))
     begun = {}
     for trial in nine[:6]:
-        epoch = Epoch(number=1, metrics=loss_of(trial, 1), ended_s=0.0)
-        turn = Turn(pid=1, started_s=0.0, ended_s=0.0, compute_s=0.0)
-        report = Report(trial_id=trial.id, round=0, step=4, epoch=1, running={}, epochs=(epoch,), turn=turn)
-        policy.take(trial.id, report, Verdict(kind="keep"))
+        policy.take(trial.id, reported(trial, 1), Verdict(kind="keep"))
         begun[trial.id] = Work(trial=trial, round=1)
     slots = [Slot(index=0, allocation=Allocation(num_cpus=1))]
     schedule = Schedule(nine, slots, live=2, begun=begun, policy=policy)
@@ -214,3 +214,47 @@ def test_of_64_trials_on_two_slots_none_passes_a_rung_before_all_have_reached_it
     epochs = sorted(step // 4 for step in run.steps.values())
     assert epochs == [1] * 42 + [3] * 14 + [9] * 5 + [27] * 3
     assert max(len(turn) for rounds in run.fleet.rounds for turn in rounds.values()) <= max(1, live // 2)
+
+
+def test_trials_that_join_later_are_compared_with_each_other(trials: Any) -> None:
+    class Proposes:
+        def propose(self, reports: Any, verdicts: Any) -> list[Trial]:
+            return six[3:] if len(journal.commits) == 1 else []
+
+    six, config = trials(6), Search(**HALVED)
+    fleet, journal = FakeFleet(range(1), loss_of), MemoryJournal()
+    policy = make_policy(config, {"test": brackets_of(config, six[0].train, learns=False)}, six[:3], LOSS)
+    schedule = Schedule(six[:3], [Slot(index=0, allocation=Allocation(num_cpus=1))], live=6, policy=policy)
+    lockstep.run(schedule, Recovery(fleet, journal), journal, NullWatcher(), policy=policy, proposer=Proposes())
+    ended = {d.trial_id: d.by for d in journal.decisions if d.kind in ("stop", "complete")}
+    assert ended == {**dict.fromkeys(["000", "001", "003", "004"], "halving"), "002": "training", "005": "training"}
+
+    again = make_policy(config, {"test": brackets_of(config, six[0].train, learns=False)}, (), LOSS)
+    for group in in_groups(six, journal.decisions):
+        again.add(group)
+    for trial in six:
+        again.take(trial.id, reported(trial, 1), Verdict(kind="keep"))
+    assert again.decide({}, {}).keys() == {"000", "001", "003", "004"}
+
+
+def test_a_turn_that_a_stop_interrupts_is_not_where_a_target_ends_a_trial(trials: Any) -> None:
+    two = trials(2)
+    work = {0: tuple(Work(trial=trial, round=1) for trial in two)}
+    end = Verdict(kind="stop", by="target")
+    found = ends_now(work, (), {"000": Verdict(kind="keep")}, {"000": end, "001": end}, {})
+    assert found.keys() == {"000"}
+
+
+def test_a_slot_that_gave_its_share_away_is_not_used_again(trials: Any) -> None:
+    slots = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(2)]
+    schedule = Schedule(trials(1), slots)
+    schedule.next_round()
+    schedule.close([1])
+    schedule.add(trials(3)[1:])
+    assert schedule.next_round().keys() == {0}
+
+
+def reported(trial: Trial, epoch: int) -> Report:
+    found = Epoch(number=epoch, metrics=loss_of(trial, epoch), ended_s=0.0)
+    turn = Turn(pid=1, started_s=0.0, ended_s=0.0, compute_s=0.0)
+    return Report(trial_id=trial.id, round=0, step=4, epoch=epoch, running={}, epochs=(found,), turn=turn)

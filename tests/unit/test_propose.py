@@ -246,3 +246,31 @@ def test_a_members_own_rule_has_its_defaults() -> None:
     rule = found[0].train.early_stopping
     assert rule is not None
     assert (rule.patience, rule.monitor, rule.mode) == (2, "val_loss", "min")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            ["search.max_trials=2", "search.repeats=5", "search.sampler=random", "params.units=1,2"],
+            "hold no setting with its 5 seeds",
+        ),
+        (["search.constraints=['unitz < 3']"], "names 'unitz', which is no parameter; did you mean units?"),
+        (["search.points=[{units: 1}]", "search.constraints=['units < 3']"], "do not go with points"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(overrides: list[str], told: str) -> None:
+    assert told in problems(*overrides)
+
+
+def test_constraints_at_the_top_of_a_mixed_sweep_are_for_members_that_have_the_parameters() -> None:
+    mixed = "members={b: {experiment: a.py, search: {space: {units: [1, 2, 3]}}}}"
+    assert "names 'unitz'" in problems(mixed, "search.constraints=['unitz < 3']", experiment=None)
+    assert len(trials(mixed, "search.constraints=['units < 3']", experiment=None)) == 2
+
+
+def test_a_grid_that_is_too_large_to_look_through_is_refused_at_once() -> None:
+    large = [f"params.{name}=range(0,2000)" for name in ("units", "seed")]
+    assert "set search.sampler=random" in problems(
+        *large, "search.constraints=['units > 1900']", "search.max_trials=100"
+    )

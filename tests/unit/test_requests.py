@@ -57,7 +57,7 @@ class Script:
         self.barriers += 1
         return self._orders.get(self.barriers, Orders())
 
-    def obeyed(self) -> None:
+    def obeyed(self, verdicts: Any) -> None:
         self.obeyed_at.append(self.barriers)
 
 
@@ -143,3 +143,9 @@ def test_orders_are_taken_off_the_inbox_after_the_journal_has_them(run: Any, mak
     assert journal.added == ["add-000"]
     assert decision in journal.decisions
     assert ends(journal)["add-000"] == ("training", 4)
+
+
+def test_a_paused_trial_that_never_began_is_stopped_without_a_model(run: Any) -> None:
+    _, journal, _ = run({1: Orders(pauses=("002",)), 2: Orders(ends={"002": STOP})}, live=2, slots=1)
+    assert ends(journal)["002"] == ("user", 0)
+    assert all("002" not in exports for _, _, exports in journal.commits)
