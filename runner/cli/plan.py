@@ -111,7 +111,9 @@ def _show(plan: Plan, console: Console) -> None:
     limits = sorted({slot.allocation.gpu_memory_mib or 0 for slot in prepared.slots})
     limit = f"{limits[0]} to {limits[-1]}" if len(limits) > 1 else str(limits[0])
     gpu = f"{slot.num_gpus:g} GPU under a limit of {limit} MiB" if slot.num_gpus else "no GPU"
-    console.print(f"[bold]{prepared.config.name}[/]: {len(plan.trials)} trials ranked by {plan.metric} ({plan.goal})")
+    console.print(
+        f"[bold]{prepared.config.name}[/]: {prepared.most_trials} trials ranked by {plan.metric} ({plan.goal})"
+    )
     console.print(
         f"{count} slots on the {prepared.config.fleet.kind} fleet, each {slot.num_cpus:g} CPU, {slot.threads} "
         f"TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}",
@@ -145,7 +147,7 @@ def _cohort_lines(plan: Plan) -> Iterator[str]:
 
 
 def _steps_line(plan: Plan) -> str:
-    full = sum(planned.steps for planned in plan.trials)
+    full = plan.full_steps
     if plan.steps == full:
         return f"{full} steps, if no rule stops a trial early"
     return f"{plan.steps} steps, {plan.steps / full:.0%} of the {full} that all trials would take"

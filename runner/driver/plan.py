@@ -44,8 +44,8 @@ class PlannedCohort:
     @property
     def trained(self) -> int:
         """Epochs of all settings together."""
-        begun = (0, *self.epochs)
-        return sum(count * (end - begin) for count, begin, end in zip(self.settings, begun, self.epochs, strict=True))
+        begins = (0, *self.epochs[:-1])
+        return sum(count * (end - begin) for count, begin, end in zip(self.settings, begins, self.epochs, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,10 +69,24 @@ class Plan:
     @property
     def steps(self) -> int:
         """Optimizer steps of all trials, if none fails and none is stopped by a rule of its own or by the median."""
-        full = dict.fromkeys(self.facts, 0)
+        return round(sum(steps * self._share(member) for member, steps in self._full.items()))
+
+    @property
+    def full_steps(self) -> int:
+        """Optimizer steps if every trial trained to its end."""
+        return round(sum(self._full.values()))
+
+    @property
+    def _full(self) -> dict[str, float]:
+        """Steps of each member to the end of all trials; those proposed later count as the average of the first."""
+        full = dict.fromkeys(self.facts, 0.0)
         for planned in self.trials:
             full[planned.trial.member] += planned.steps
-        return round(sum(steps * self._share(member) for member, steps in full.items()))
+        for member in self.prepared.members:
+            begun = sum(planned.trial.member == member.name for planned in self.trials)
+            if member.sampler in LEARNING and begun:
+                full[member.name] *= max(begun, member.max_trials or 0) / begun
+        return full
 
     def _share(self, member: str) -> float:
         """The part of the member's epochs that its comparisons leave."""

@@ -6,7 +6,17 @@ import itertools
 
 import pytest
 
-from runner.search.brackets import full_round, halving, hyperband, rung_epochs, survivors_of
+from runner.driver.plan import PlannedCohort
+from runner.search.brackets import (
+    Bracket,
+    contenders,
+    cut,
+    full_round,
+    halving,
+    hyperband,
+    rung_epochs,
+    survivors_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +59,14 @@ def test_one_in_factor_survives_rounded_up() -> None:
 
 def test_halving_repeats_one_bracket() -> None:
     assert [bracket.size for bracket in itertools.islice(halving((1, 3), 9), 2)] == [9, 9]
+
+
+def test_a_plan_counts_the_epochs_between_rungs() -> None:
+    cohort = PlannedCohort(epochs=(1, 3, 9, 27), settings=contenders(Bracket(27, (1, 3, 9)), 3))
+    assert cohort.settings == (27, 9, 3, 1)
+    assert cohort.trained == 27 * 1 + 9 * 2 + 3 * 6 + 1 * 18
+    assert PlannedCohort(epochs=(27,), settings=(5,)).trained == 5 * 27
+
+
+def test_the_last_bracket_has_what_is_left() -> None:
+    assert [bracket.size for bracket in cut(hyperband((1, 3), 3), 14)] == [9, 3, 2]
