@@ -100,7 +100,8 @@ class Follower:
         codes = tuple(dict.fromkeys(labels.code(trial) for trial in trials))
         tags = self._sink.context_tags(codes) | labels.sweep_tags(self._sweep)
         searched = {name for trial in trials for name in trial.trial.searched}
-        return tags, labels.sweep_params(self._sweep, self._ledger.settings(), searched=searched)
+        params = labels.sweep_params(self._sweep, self._ledger.settings(), searched=searched)
+        return tags, {**params, "sweep.trials": str(self._ledger.first_trials())}
 
     def _check_runs(self) -> None:
         """Forgets runs that the store does not know, because the sweep's folder was moved without its store."""
@@ -143,8 +144,7 @@ class Follower:
         run_id = self._found_or_created(
             SWEEP, lambda: self._sink.create_run(name, began_ms, {**tags, **note}, parent=None)
         )
-        trials = str(len(self._ledger.settings()))  # those that it begins with; a sampler may propose more
-        self._sink.log(run_id, params={**params, "sweep.trials": trials})
+        self._sink.log(run_id, params=params)
         self._sink.log_texts(run_id, labels.sweep_files(self._sweep))
         self._ledger.begin(SWEEP, run_id)
         return run_id

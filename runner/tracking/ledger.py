@@ -97,6 +97,11 @@ class Ledger:
         """The settings of all trials, in order."""
         return [json.loads(row["settings"]) for row in self._db.execute("SELECT settings FROM trial ORDER BY position")]
 
+    def first_trials(self) -> int:
+        """The number of trials that the sweep began with; a sampler or a user may have added others."""
+        query = "SELECT count(*) FROM trial WHERE id NOT IN (SELECT trial FROM decision WHERE kind = 'add')"
+        return int(self._db.execute(query).fetchone()[0])
+
     def due(self) -> tuple[Due, ...]:
         """Trials that began and whose end the store does not show as the journal has it."""
         flags = ("has_facts", "has_model", "facts_sent", "model_sent")
