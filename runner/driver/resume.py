@@ -47,11 +47,12 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
     with locked(folder):
         config, asked, obeyed = obey_before(folder, load_config(None, [], config_dir=folder), asked, watcher.say)
         state = read_state(folder, asked)
-        if _propose_more(folder, config, state, watcher.say):
+        members, policy, proposer = _search(config, state, watcher.say)
+        if not state.left and proposer is not None and not policy.is_over and _propose_more(folder, proposer):
             state = read_state(folder, asked)
+            members, policy, proposer = _search(config, state, watcher.say)
         uri = with_credentials(config.tracking.uri, context.environment)
         store = StoreCheck(uri, context.environment)
-        members, policy, proposer = _search(config, state, watcher.say)
         prepared = _prepare(config, state)
         snapshots = SnapshotStore(folder, versions(), on_warning=lambda _: None)
         if not config.keep.snapshots:
@@ -142,7 +143,7 @@ def _search(
     for group in in_groups(state.trials, (one for made in state.made.values() for one in made)):
         policy.add(group)
     for trial in state.trials:
-        for report, verdict in state.turns(trial.id):
+        for report, verdict in state.turns(trial):
             policy.take(trial.id, report, verdict)
         if trial.id in state.exempt:
             policy.exempt(trial.id)
@@ -156,12 +157,9 @@ def _search(
     return members, policy, proposer
 
 
-def _propose_more(folder: Path, config: Config, state: ResumeState, warn: Callable[[str], None]) -> bool:
+def _propose_more(folder: Path, proposer: WaveProposer) -> bool:
     """Adds the next wave of a sweep that had ended and has a higher limit now; returns whether there is one."""
-    if state.left:
-        return False  # the wave is proposed at a barrier
-    _, policy, proposer = _search(config, state, warn)
-    joined = () if proposer is None or policy.is_over else proposer.propose({}, {})
+    joined = proposer.propose({}, {})
     if joined:
         with SqliteJournal(folder, {}) as journal:
             journal.add(joined, proposals(joined))

@@ -76,20 +76,17 @@ class ResumeState:
         """Trials that were ended although they could have gone on; their snapshots stay."""
         return frozenset(i for i, made in self.made.items() if i in self.states and made and made[-1].by in FREEZING)
 
-    def turns(self, trial_id: str) -> Iterator[tuple[Report | Failure, Verdict]]:
+    def turns(self, trial: Trial) -> Iterator[tuple[Report | Failure, Verdict]]:
         """The turns of a trial that count, each with what was decided after it."""
-        (trial,) = (trial for trial in self.trials if trial.id == trial_id)
-        reports, made = self.reports[trial_id], self.made[trial_id]
-        if trial_id in self.pasts:
-            reports = reports[: len(self.pasts[trial_id].orders)]
-            yield from zip(reports, self.pasts[trial_id].verdicts, strict=True)
-        elif trial_id in self.states:
-            yield from turns_of(trial, reports, made)
+        if trial.id in self.pasts:
+            past = self.pasts[trial.id]
+            yield from zip(self.reports[trial.id][: len(past.orders)], past.verdicts, strict=True)
+        elif trial.id in self.states:
+            yield from self.recorded_turns(trial)
 
-    def recorded_turns(self, trial_id: str) -> tuple[tuple[Report | Failure, Verdict], ...]:
+    def recorded_turns(self, trial: Trial) -> tuple[tuple[Report | Failure, Verdict], ...]:
         """The turns of a trial as they were decided, also of one that goes on although it had ended."""
-        (trial,) = (trial for trial in self.trials if trial.id == trial_id)
-        return tuple(turns_of(trial, self.reports[trial_id], self.made[trial_id]))
+        return tuple(turns_of(trial, self.reports[trial.id], self.made[trial.id]))
 
     @property
     def going_on(self) -> dict[str, tuple[Trial, int]]:
@@ -115,37 +112,35 @@ def read_state(folder: Path, asked: Asked) -> ResumeState:
     pasts: dict[str, History] = {}
     revoked: list[Decision] = []
     paused: set[str] = set()
-    made: tuple[Decision, ...]
+    exempt: set[str] = set()
+    lifted = False
     for record, trial in zip(records, trials, strict=True):
         if not _goes_on(record, asked):
             states[trial.id] = _ended(record)
             continue
         if is_paused(decisions[trial.id]) and trial.id not in asked.continued:
             paused.add(trial.id)
-            past, made = read_history(trial, reports[trial.id], decisions[trial.id]), ()
+            past, new = read_history(trial, reports[trial.id], decisions[trial.id]), tuple[Decision, ...]()
         else:
-            past, made = reopen(trial, reports[trial.id], decisions[trial.id])
-        revoked += made
+            past, new = reopen(trial, reports[trial.id], decisions[trial.id])
+        revoked += new
         if past.orders:
             pasts[trial.id] = past
+        ends = _revoked_ends((*decisions[trial.id], *new))
+        lifted |= bool(ends)
+        if any(end.by in COMPARING for end in ends):
+            exempt.add(trial.id)
     return ResumeState(
         sweep=sweep, records=records, trials=trials, reports=reports, states=states, pasts=pasts,
         decisions=tuple(revoked), made=decisions, spent_s=spent_s, paused=frozenset(paused),
-        lifted=any(_goes_on_again((*decisions[i], *revoked), i) for i in decisions if i not in states),
-        exempt=frozenset(i for i, made in decisions.items() if i not in states and _has_lost((*made, *revoked), i)),
+        exempt=frozenset(exempt), lifted=lifted,
     )  # fmt: skip
 
 
-def _goes_on_again(made: Sequence[Decision], trial_id: str) -> bool:
-    """Whether a user lets a trial go on that had ended."""
-    kinds = [one.kind for one in made if one.trial_id == trial_id and one.kind in ("stop", "complete", "continue")]
-    return len(kinds) > 1 and kinds[-1] == "continue"
-
-
-def _has_lost(made: Sequence[Decision], trial_id: str) -> bool:
-    """Whether a rule that compares trials had stopped it, and a user lets it go on."""
-    ends = [one for one in made if one.trial_id == trial_id and one.kind in ("stop", "continue")]
-    return any(one.kind == "stop" and one.by in COMPARING for one in ends) and ends[-1].kind == "continue"
+def _revoked_ends(made: Sequence[Decision]) -> list[Decision]:
+    """The ends of a trial that a user has revoked, so that it goes on."""
+    found = [one for one in made if one.kind in ("stop", "complete", "continue")]
+    return [one for one in found if one.kind != "continue"] if found and found[-1].kind == "continue" else []
 
 
 def _goes_on(record: TrialRecord, asked: Asked) -> bool:

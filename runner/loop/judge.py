@@ -45,7 +45,7 @@ def settle(
 
 def ends_now(
     work: Round,
-    queued: Iterable[str],
+    unbegun: Iterable[str],
     verdicts: Mapping[str, Verdict],
     ending: Mapping[str, Verdict],
     past: Mapping[str, RuleState],
@@ -54,7 +54,7 @@ def ends_now(
 
     Args:
         work: of the round.
-        queued: trials that have not begun; they end without a model.
+        unbegun: those of `ending` that have not begun; they end without a model.
         verdicts: of their own turns and rules.
         ending: verdicts of the policy.
         past: states of the rules.
@@ -65,8 +65,7 @@ def ends_now(
         stands = item.idle or trial.id in verdicts  # and not in the middle of a turn that a stop has interrupted
         if trial.id in ending and stands and not own.ends:
             found[trial.id] = rules.ended(trial.train, past.get(trial.id, RuleState()), own, ending[trial.id])
-    waiting = ending.keys() & set(queued)
-    return found | {trial_id: replace(ending[trial_id], keeps_model=False) for trial_id in waiting}
+    return found | {trial_id: replace(ending[trial_id], keeps_model=False) for trial_id in unbegun}
 
 
 def dated(decisions: Iterable[Decision], reports: Mapping[str, Report | Failure]) -> list[Decision]:

@@ -64,7 +64,7 @@ def run(
         orders = Orders() if control is None else control.read()
         policy.end(orders.ends)
         ending |= {**policy.decide(reports, verdicts), **orders.ends}
-        compared = ends_now(work, schedule.queued(), verdicts, ending, past)
+        compared = ends_now(work, schedule.unbegun(ending), verdicts, ending, past)
         recovery.freeze(compared)
         reports, verdicts, more = _export(recovery, work, reports, verdicts | compared, compared)
         proposed = () if proposer is None or policy.is_over else tuple(proposer.propose(reports, verdicts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from runner.loop.interfaces import Policy
@@ -68,13 +68,9 @@ class Schedule:
         ending = set(ending)
         for trial_id in [i for i, work in self._paused.items() if i in ending and work.round > 0]:
             self._queue.appendleft(self._paused.pop(trial_id))
-        for begun in [begun for begun in self._queue if begun.round > 0]:  # after a resume
-            if self._is_waiting(begun.trial.id) and begun.trial.id not in ending:
-                self._queue.remove(begun)
-                self._away[begun.trial.id] = begun
         for trial_id in [i for i in reversed(self._away) if i in ending or not self._is_waiting(i)]:
             self._queue.appendleft(self._away.pop(trial_id))
-        self._fill()
+        self._fill(ending)
         turns: dict[int, tuple[Work, ...]] = {}
         for (_, slot), work in self._live.items():
             if work is not None:
@@ -114,9 +110,12 @@ class Schedule:
         """Trials that have begun and not ended, by slot, without those that wait without a place."""
         return _trials_of(self._live)
 
-    def queued(self) -> tuple[str, ...]:
-        """Trials that have not begun, paused or not."""
-        return tuple(work.trial.id for work in (*self._queue, *self._paused.values()) if work.round == 0)
+    def unbegun(self, trial_ids: Collection[str]) -> tuple[str, ...]:
+        """Those of these trials that have not begun, paused or not."""
+        if not trial_ids:
+            return ()  # without a look at the whole queue, which may be long
+        waiting = (*self._queue, *self._paused.values())
+        return tuple(work.trial.id for work in waiting if work.round == 0 and work.trial.id in trial_ids)
 
     def close(self, slots: Iterable[int]) -> None:
         """Removes the places of slots that are not used any more; no trial is in them."""
@@ -125,11 +124,12 @@ class Schedule:
 
     def apply(self, verdicts: Mapping[str, Verdict]) -> None:
         """Removes trials that ended, and turns the other verdicts into the trials' next orders."""
+        seated = {work.trial.id for work in self._live.values() if work is not None}
         for place, work in self._live.items():
             if work is not None and work.trial.id in verdicts:
                 self._live[place] = next_turn(work, verdicts[work.trial.id])
         ended = {trial_id for trial_id, verdict in verdicts.items() if verdict.ends}
-        if ended & set(self.queued()):
+        if self.unbegun(ended - seated):
             self._queue = deque(work for work in self._queue if work.trial.id not in ended)
             self._paused = {trial_id: work for trial_id, work in self._paused.items() if trial_id not in ended}
 
@@ -168,17 +168,21 @@ class Schedule:
             return None
         return [place for place, work in self._live.items() if place[1] == most and work is not None][-1]
 
-    def _fill(self) -> None:
-        """Gives queued trials free places, in the slots with the fewest trials."""
+    def _fill(self, ending: Container[str]) -> None:
+        """Gives queued trials free places, in the slots with the fewest trials; those that must wait need none."""
         busy = {slot: 0 for _, slot in self._live}
         for (_, slot), work in self._live.items():
             busy[slot] += work is not None
         free = [place for place, work in self._live.items() if work is None]
         while self._queue and free:
+            work = self._queue.popleft()
+            if work.trial.id not in ending and self._is_waiting(work.trial.id):
+                self._away[work.trial.id] = work
+                continue
             place = min(free, key=lambda place: (busy[place[1]], place))
             free.remove(place)
             busy[place[1]] += 1
-            self._live[place] = self._queue.popleft()
+            self._live[place] = work
 
     def _order(self, work: Work, is_ending: bool) -> Work:
         if self._policy is None:

@@ -52,7 +52,9 @@ class WaveProposer:
         for proposer in self._proposers:
             proposer.wave = proposer.wave or wave
 
-    def replay(self, trials: Iterable[Trial], turns_of: Callable[[str], Sequence[Turn]], ended: Container[str]) -> bool:
+    def replay(
+        self, trials: Iterable[Trial], turns_of: Callable[[Trial], Sequence[Turn]], ended: Container[str]
+    ) -> bool:
         """Repeats the proposals of earlier drivers, whose results the sampler must know.
 
         Args:

@@ -152,7 +152,7 @@ class MemberProposer:
     def replay(
         self,
         known: Mapping[str, Trial],
-        turns_of: Callable[[str], Sequence[Turn]],
+        turns_of: Callable[[Trial], Sequence[Turn]],
         ended: Container[str],
         scoring: Scoring,
     ) -> bool:
@@ -163,7 +163,7 @@ class MemberProposer:
             trials, is_same = self._repeat_wave(known)
             same &= is_same
             for trial in trials:
-                for report, verdict in turns_of(trial.id):
+                for report, verdict in turns_of(trial):
                     self.take(trial.id, report, verdict, scoring)
                 if trial.id in ended:
                     self.end([trial.id])

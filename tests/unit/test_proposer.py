@@ -146,7 +146,7 @@ def test_a_replay_proposes_what_comes_next_alike(proposer_of: Any) -> None:
     again.settle(first, LOSS, 1)
     turns = {trial.id: ((report(trial, 9), DONE),) for trial in (*first, *second[:2])}
     trials, ended = [*first, *second], turns.keys()
-    assert again.replay(trials, lambda trial_id: turns.get(trial_id, ()), ended)
+    assert again.replay(trials, lambda trial: turns.get(trial.id, ()), ended)
     assert told(again, second[2:], 9, DONE) == third
 
 
@@ -156,7 +156,7 @@ def test_a_replay_that_differs_goes_on_from_what_was_recorded(proposer_of: Any) 
     for _ in range(2):
         other = proposer_of("search.max_trials=30", "search.seed=5", "search.wave=4")
         other.settle(first, LOSS, 4)
-        assert not other.replay(first, lambda trial_id: (), ())
+        assert not other.replay(first, lambda _: (), ())
         found.append(told(other, first, 9, DONE))
     assert [trial.id for trial in found[0]] == ["010", "011", "012", "013"]
     assert found[0] == found[1]
@@ -168,7 +168,7 @@ def test_a_replay_goes_on_if_trials_of_an_earlier_wave_do(proposer_of: Any) -> N
     second = list(told(live, first, 9, DONE))
     again = proposer_of("search.max_trials=30", "search.wave=4")
     again.settle(first, LOSS, 1)
-    again.replay([*first, *second], lambda trial_id: (), ())
+    again.replay([*first, *second], lambda _: (), ())
     assert [trial.id for trial in told(again, [*first, *second], 9, DONE)] == ["014", "015", "016", "017"]
 
 
@@ -179,4 +179,4 @@ def test_the_first_wave_is_the_same_for_any_number_of_slots(proposer_of: Any, sl
     assert len(told(proposer, first, 9, DONE)) == slots
     resumed = proposer_of("search.max_trials=40", f"search.wave={slots}")
     resumed.settle(first, LOSS, 1)
-    assert resumed.replay(first, lambda trial_id: (), ())
+    assert resumed.replay(first, lambda _: (), ())
