@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
+from barriers import AtBarriers
 from click.testing import CliRunner
 
 from runner.cli import cli
@@ -18,34 +17,15 @@ from runner.driver.resume import resume
 from runner.driver.resume_state import Asked
 from runner.driver.run import run
 from runner.journal import JournalReader, inbox
-from runner.loop.interfaces import Watcher
 from runner.review.catalog import find_sweep
-from runner.views.progress import Progress
 from runner.views.watchers import Silent
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
 
 
-class Asking(Silent):
+def asking(commands: dict[int, list[str]]) -> AtBarriers:
     """Runs commands as other processes would, after the barriers with these numbers."""
-
-    def __init__(self, commands: dict[int, list[str]]) -> None:
-        super().__init__()
-        self._commands, self._barriers = commands, 0
-
-    @contextmanager
-    def rounds(self, progress: Progress) -> Iterator[Watcher]:
-        with super().rounds(progress) as seen:
-            really = seen.show
-
-            def show(reports: Any, verdicts: Any) -> None:
-                really(reports, verdicts)
-                self._barriers += 1
-                for command in self._commands.get(self._barriers, ()):
-                    runner(command)
-
-            seen.show = show  # type: ignore[method-assign]
-            yield seen
+    return AtBarriers(lambda number: [runner(command) for command in commands.get(number, ())])
 
 
 def runner(command: str, code: int = 0) -> str:
@@ -67,7 +47,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
         ]  # fmt: skip
         config = load_config(str(EXPERIMENT), [*settings, f"tracking.uri=sqlite:///{tmp_path}/m.db"], config_dir=None)
         try:
-            return run(config, Context(watcher=Asking(commands)), root=tmp_path / "sweeps").folder
+            return run(config, Context(watcher=asking(commands)), root=tmp_path / "sweeps").folder
         except KeyboardInterrupt:
             return find_sweep("latest")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from barriers import AtBarriers
 
 from runner.config import load_config
 from runner.driver.context import Context
@@ -18,8 +17,6 @@ from runner.driver.resume import resume
 from runner.driver.resume_state import Asked
 from runner.driver.run import run
 from runner.journal import JournalReader
-from runner.loop.interfaces import Watcher
-from runner.views.progress import Progress
 from runner.views.watchers import Silent
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
@@ -31,25 +28,9 @@ SETTINGS = (
 )  # fmt: skip
 
 
-class Photographer(Silent):
+def photographer(root: Path) -> AtBarriers:
     """Copies everything that is on the disk after each barrier, as a driver leaves it that is killed there."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__()
-        self._root, self._barriers = root, 0
-
-    @contextmanager
-    def rounds(self, progress: Progress) -> Iterator[Watcher]:
-        with super().rounds(progress) as seen:
-            really = seen.show
-
-            def show(reports: Any, verdicts: Any) -> None:
-                really(reports, verdicts)
-                self._barriers += 1
-                shutil.copytree(self._root, self._root.with_name(f"killed-{self._barriers:02}"))
-
-            seen.show = show  # type: ignore[method-assign]
-            yield seen
+    return AtBarriers(lambda number: shutil.copytree(root, root.with_name(f"killed-{number:02}")))
 
 
 @dataclass(frozen=True)
@@ -88,7 +69,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]
     root.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        folder = sweep(root, watcher=Photographer(root))
+        folder = sweep(root, watcher=photographer(root))
     return root, Result.of(folder)
 
 
