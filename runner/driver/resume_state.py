@@ -9,8 +9,7 @@ from pathlib import Path
 from runner.errors import ConfigError
 from runner.journal import JournalReader, Status, SweepRecord, TrialRecord
 from runner.loop.history import History, is_paused, read_history, reopen, turns_of
-from runner.records import FREEZING, Decision, Failure, Report, Trial, Verdict
-from runner.search.stopping import COMPARING
+from runner.records import COMPARING, FREEZING, Decision, Failure, Report, Trial, Verdict
 from runner.views.progress import State
 
 _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")

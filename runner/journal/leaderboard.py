@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -43,8 +42,7 @@ def ranked_settings(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[S
     """
     groups: dict[str, list[TrialRecord]] = {}
     for trial in trials:
-        settings = {name: value for name, value in trial.settings.items() if name != "seed"}
-        groups.setdefault(json.dumps([trial.member, settings], sort_keys=True), []).append(trial)
+        groups.setdefault(trial.trial.setting, []).append(trial)
     found = [_setting(ranked(group, sweep), sweep) for group in groups.values()]
     sign = -1.0 if sweep.goal == "maximize" else 1.0
     missing = {id(one): sum(trial.score(sweep.metric) is None for trial in one.trials) for one in found}

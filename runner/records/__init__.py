@@ -2,8 +2,11 @@
 
 from runner.records.allocation import Allocation, Slot
 from runner.records.decision import (
+    BUDGET,
+    COMPARING,
     FAILURE,
     FREEZING,
+    TARGET,
     TRAINING,
     USER,
     Decision,
@@ -47,10 +50,13 @@ from runner.records.trial import (
 from runner.records.work import DIVERGED, Incident, Replay, Verdict, VerdictKind, Work
 
 __all__ = [
+    "BUDGET",
     "CHOSEN",
+    "COMPARING",
     "DIVERGED",
     "FAILURE",
     "FREEZING",
+    "TARGET",
     "TRAINING",
     "USER",
     "Allocation",

@@ -13,7 +13,9 @@ from runner.records.work import Verdict
 DecisionKind = Literal["add", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail"]
 Argument = str | int | float | bool | None
 USER, TRAINING, FAILURE = "user", "training", "failure"
-FREEZING = ("halving", "hyperband", "median", "target", "budget", USER)  # end trials that could have gone on
+TARGET, BUDGET = "target", "budget"
+COMPARING = ("halving", "hyperband", "median")  # rules that compare trials
+FREEZING = (*COMPARING, TARGET, BUDGET, USER)  # end trials that could have gone on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

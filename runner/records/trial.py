@@ -188,6 +188,12 @@ class Trial:
         return {**params, **train, "seed": self.seed}
 
     @property
+    def setting(self) -> str:
+        """Equal for the repeats of one setting: trials of a member that differ in their seed only."""
+        values = {name: value for name, value in self.settings.items() if name != "seed"}
+        return json.dumps([self.member, values], sort_keys=True, default=str)
+
+    @property
     def digest(self) -> str:
         """SHA-256 over everything that its numbers depend on except the number of epochs."""
         endless = replace(self, train=replace(self.train, epochs=0))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runner.records import Epoch, Failure, Report, Trial, Verdict
+from runner.records import BUDGET, TARGET, Epoch, Failure, Report, Trial, Verdict
 from runner.search.cohorts import Cohorts, Scoring
-
-TARGET, BUDGET = "target", "budget"
 
 
 class Limit(Protocol):
@@ -184,6 +181,5 @@ def settings_of(trials: Iterable[Trial]) -> list[tuple[Trial, ...]]:
     """The trials by setting, in order: those of one setting differ in their seed only."""
     found: dict[str, list[Trial]] = {}
     for trial in trials:
-        settings = {name: value for name, value in trial.settings.items() if name != "seed"}
-        found.setdefault(json.dumps(settings, sort_keys=True, default=str), []).append(trial)
+        found.setdefault(trial.setting, []).append(trial)
     return [tuple(repeats) for repeats in found.values()]

@@ -11,7 +11,6 @@ from runner.search.brackets import Bracket, halving, hyperband, rung_epochs
 from runner.search.cohorts import Cohorts, Scoring, Survive, keep_best, keep_median
 from runner.search.policy import Limit, SearchPolicy, StepBudget, TargetReached, TimeBudget
 
-COMPARING = ("halving", "hyperband", "median")  # rules that compare trials
 _ALL = 2**31  # size of a cohort that takes every setting
 
 
