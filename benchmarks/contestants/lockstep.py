@@ -48,7 +48,9 @@ def train_prepared(prepared: Prepared) -> Result:
         prepared = decided(prepared, fleet)
         with open_journal(prepared, Path(folder)) as journal:
             checked = time.perf_counter()
-            lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, NullWatcher())
+            lockstep.Loop(
+                Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, NullWatcher()
+            ).run()
             seconds = time.perf_counter() - began
         with JournalReader(Path(folder)) as reader:
             turns, barriers = reader.turns(), reader.barriers()

@@ -55,7 +55,7 @@ def _train(prepared: Prepared, fleet: Fleet, groups: list[tuple[tuple[Trial, ...
         journals = [stack.enter_context(open_journal(prepared, folder)) for folder in folders]
         began = time.perf_counter()
         runs = [
-            pool.submit(lockstep.run, Schedule(trials, slots), Recovery(fleet, journal), journal, NullWatcher())
+            pool.submit(lockstep.Loop(Schedule(trials, slots), Recovery(fleet, journal), journal, NullWatcher()).run)
             for (trials, slots), journal in zip(groups, journals, strict=True)
         ]
         for run in runs:

@@ -98,7 +98,7 @@ def _round_ms(workers: int, rounds: int) -> float:
     with replaced, RayFleet(prepared.slots, address=None, cpus=cpus) as fleet:
         with tempfile.TemporaryDirectory() as folder, open_journal(prepared, Path(folder)) as journal:
             clock = Clock()
-            lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, clock)
+            lockstep.Loop(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, clock).run()
     return 1000 * (clock.times[-2] - clock.times[_WARM_ROUNDS]) / (len(clock.times) - _WARM_ROUNDS - 2)
 
 

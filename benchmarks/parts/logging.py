@@ -71,7 +71,9 @@ def _train(prepared: Prepared, fleet: Fleet, uri: str | None) -> tuple[float, in
             with following as projection:
                 watcher = NullWatcher() if projection is None else _Notifier(projection)
                 began = time.perf_counter()
-                lockstep.run(Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, watcher)
+                lockstep.Loop(
+                    Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, watcher
+                ).run()
                 seconds = time.perf_counter() - began
                 journal.end("complete")
         if projection is not None and projection.problem is not None:

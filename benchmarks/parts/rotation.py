@@ -38,7 +38,7 @@ def _swap_share(workload: str, epochs: int, models: int) -> float:
         prepared = decided(prepared, fleet)
         schedule = Schedule(prepared.trials, prepared.slots, live=models)
         with open_journal(prepared, Path(name)) as journal:
-            lockstep.run(schedule, Recovery(fleet, journal), journal, NullWatcher())
+            lockstep.Loop(schedule, Recovery(fleet, journal), journal, NullWatcher()).run()
         with JournalReader(Path(name)) as reader:
             turns = [turn for turn in reader.turns() if turn.round > 0]  # the first also seats
     check_swaps([turn.turn.swap_s for turn in turns], models * (epochs - 1))

@@ -62,7 +62,7 @@ def ours(*settings: str) -> Search:
         watcher, journal = _Incumbent(), MemoryJournal()
         recovery = Recovery(FakeFleet(range(SLOTS), curve, steps_per_epoch=1), journal)
         schedule = Schedule(trials, slots, live, policy=policy)
-        lockstep.run(schedule, recovery, journal, watcher, policy=policy, proposer=proposer)
+        lockstep.Loop(schedule, recovery, journal, watcher, policy=policy, proposer=proposer).run()
         return watcher.curve
 
     return search

@@ -51,8 +51,8 @@ class Training:
         records: of the sweep, open.
         context: the watcher and the request to stop.
         shares: of the slots; None if they cannot grow.
+        policy: ends trials by comparing them.
         pasts: histories of trials that an earlier driver has trained.
-        policy: ends trials by comparing them; None if none is compared.
         proposer: adds trials at barriers; None if all are known.
         control: reads what users ask; None without an inbox.
     """
@@ -61,8 +61,8 @@ class Training:
     records: Records
     context: Context
     shares: Shares | None
+    policy: Policy
     pasts: Mapping[str, History] = field(default_factory=dict)
-    policy: Policy | None = None
     proposer: Proposer | None = None
     control: Control | None = None
 
@@ -121,7 +121,7 @@ class Training:
         )
         for trial_id, past in self.pasts.items():
             recovery.take_over(trial_id, past.orders)
-        lockstep.run(
+        lockstep.Loop(
             schedule,
             recovery,
             journal,
@@ -132,7 +132,7 @@ class Training:
             control=self.control,
             stopping=self._is_stopping,
             max_failed_trials=config.recovery.max_failed_trials,
-        )
+        ).run()
 
     def _is_stopping(self) -> bool:
         return self.context.stop.requested

@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 
 from runner.loop.interfaces import Control, Journal, Policy, Proposer, Watcher
 from runner.loop.judge import Round, check_failed, dated, ends_now, finished_trials, judge, settle, trials_of
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.records import Export, Failure, Orders, Report, Verdict, in_groups, proposals
+from runner.records import Decision, Export, Failure, Orders, Report, Trial, Verdict, in_groups, proposals
 from runner.search.policy import SearchPolicy
 from runner.search.rules import RuleState
 
 
-def run(
-    schedule: Schedule,
-    recovery: Recovery,
-    journal: Journal,
-    watcher: Watcher,
-    *,
-    pasts: Mapping[str, RuleState] | None = None,
-    policy: Policy | None = None,
-    proposer: Proposer | None = None,
-    control: Control | None = None,
-    stopping: Callable[[], bool] = lambda: False,
-    max_failed_trials: int | None = None,
-) -> None:
-    """Trains every trial of the schedule to its end, or until the sweep stops.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Barrier:
+    """Everything that is decided at one barrier.
+
+    Args:
+        reports: of trials that had a turn.
+        verdicts: about them, and about others that end.
+        exports: of trials that end.
+        compared: trials that the policy or a user ends here.
+        added: trials that join the sweep.
+        decisions: that follow from no verdict.
+        orders: of users.
+    """
+
+    reports: Mapping[str, Report | Failure]
+    verdicts: Mapping[str, Verdict]
+    exports: Mapping[str, Export | Failure]
+    compared: Mapping[str, Verdict]
+    added: tuple[Trial, ...]
+    decisions: tuple[Decision, ...]
+    orders: Orders
+
+    @property
+    def ended(self) -> list[str]:
+        """Trials that train no more."""
+        return [trial_id for trial_id, verdict in self.verdicts.items() if verdict.ends]
+
+
+@dataclass
+class Loop:
+    """Trains every trial of a schedule to its end, or until the sweep stops.
 
     The watcher and MLflow follow the journal: nothing acts on a round before it is durable.
 
@@ -36,69 +54,98 @@ def run(
         journal: records every round.
         watcher: shows every round.
         pasts: state of the rules for trials that an earlier driver has trained.
-        policy: ends trials by comparing them; None if none is compared.
+        policy: ends trials by comparing them.
         proposer: adds trials at barriers; None for a sweep whose trials are all known.
         control: reads what users ask; None without an inbox.
         stopping: true once the sweep shall stop; the current round ends, without reports of interrupted turns.
         max_failed_trials: number of trials that may fail; None for no limit.
-
-    Raises:
-        FleetError: a worker could not be replaced.
-        StorageError: a disk is full; `resume` repeats what could not be stored.
-        TooManyFailuresError: more trials have failed than may.
     """
-    past = dict(pasts or {})
-    failed = 0
-    policy = policy or SearchPolicy()
-    ending = dict(policy.decide({}, {}))  # what an earlier driver decided about trials that had no seat
-    while schedule.has_work() and not stopping():
-        schedule.close(recovery.retired)
-        work = schedule.next_round(ending)
-        if not work:  # what is left waits for trials that are paused
-            return
-        journal.assign(work)
-        watcher.begin([trial.id for trial in trials_of(work)])
-        reports = recovery.advance(work)
-        verdicts = judge(work, reports, past)
-        reports, verdicts, exports = _export(recovery, work, reports, verdicts, verdicts)
-        orders = Orders() if control is None else control.read()
-        policy.end(orders.ends)
-        ending |= {**policy.decide(reports, verdicts), **orders.ends}
-        compared = ends_now(work, schedule.unbegun(ending), verdicts, ending, past)
-        recovery.freeze(compared)
-        reports, verdicts, more = _export(recovery, work, reports, verdicts | compared, compared)
-        proposed = () if proposer is None or policy.is_over else tuple(proposer.propose(reports, verdicts))
-        added = (*proposed, *orders.added)
-        decisions = (*proposals(proposed), *dated(orders.decisions, reports))
-        journal.commit(reports, verdicts, exports | more, added, decisions)
-        if control is not None:
-            control.obeyed(verdicts)
-        schedule.apply(verdicts)
-        schedule.add(added)
-        for group in in_groups(added, decisions):
-            policy.add(group)
-        watcher.add(added)
-        watcher.show(reports, verdicts)
-        recovery.keep(schedule.live(), frozen=compared)
-        ended = [trial_id for trial_id, verdict in verdicts.items() if verdict.ends]
-        recovery.forget(ended)
-        ending = {trial_id: verdict for trial_id, verdict in ending.items() if trial_id not in ended}
-        if not stopping():
-            recovery.put_aside(schedule.pause(orders.pauses))
-            schedule.go_on(orders.continues)
-            recovery.put_aside(schedule.give_way())
-        recovery.check_disks()
-        failed += check_failed(verdicts, failed, max_failed_trials)
 
+    schedule: Schedule
+    recovery: Recovery
+    journal: Journal
+    watcher: Watcher
+    _: KW_ONLY
+    pasts: Mapping[str, RuleState] = field(default_factory=dict)
+    policy: Policy = field(default_factory=SearchPolicy)
+    proposer: Proposer | None = None
+    control: Control | None = None
+    stopping: Callable[[], bool] = lambda: False
+    max_failed_trials: int | None = None
 
-def _export(
-    recovery: Recovery,
-    work: Round,
-    reports: Mapping[str, Report | Failure],
-    verdicts: Mapping[str, Verdict],
-    ending: Mapping[str, Verdict],
-) -> tuple[dict[str, Report | Failure], dict[str, Verdict], dict[str, Export | Failure]]:
-    """Exports the models of trials that `ending` ends; returns reports and verdicts as `settle` does, and exports."""
-    finished = finished_trials(work, ending)
-    exports = recovery.export(finished)
-    return *settle(reports, verdicts, finished, exports), exports
+    def __post_init__(self) -> None:
+        self._past = dict(self.pasts)
+        self._ending: dict[str, Verdict] = {}  # decided about trials that have not ended yet
+
+    def run(self) -> None:
+        """Trains until nothing is left, or until the rest waits for trials that are paused.
+
+        Raises:
+            FleetError: a worker could not be replaced.
+            StorageError: a disk is full; `resume` repeats what could not be stored.
+            TooManyFailuresError: more trials have failed than may.
+        """
+        failed = 0
+        self._ending |= self.policy.decide({}, {})  # by an earlier driver, about trials that had no seat
+        while self.schedule.has_work() and not self.stopping():
+            self.schedule.close(self.recovery.retired)
+            work = self.schedule.next_round(self._ending)
+            if not work:
+                return
+            self.journal.assign(work)
+            self.watcher.begin([trial.id for trial in trials_of(work)])
+            barrier = self._decide(work, self.recovery.advance(work))
+            self.journal.commit(barrier.reports, barrier.verdicts, barrier.exports, barrier.added, barrier.decisions)
+            self._act(barrier)
+            failed += check_failed(barrier.verdicts, failed, self.max_failed_trials)
+
+    def _decide(self, work: Round, reports: Mapping[str, Report | Failure]) -> _Barrier:
+        """Decides about every trial: its own rules first, then users and comparisons, then the sampler."""
+        own = judge(work, reports, self._past)
+        reports, verdicts, exports = self._export(work, reports, own, own)
+        orders = Orders() if self.control is None else self.control.read()
+        self.policy.end(orders.ends)
+        self._ending |= {**self.policy.decide(reports, verdicts), **orders.ends}
+        compared = ends_now(work, self.schedule.unbegun(self._ending), verdicts, self._ending, self._past)
+        self.recovery.freeze(compared)
+        reports, verdicts, more = self._export(work, reports, verdicts | compared, compared)
+        proposed: tuple[Trial, ...] = ()
+        if self.proposer is not None and not self.policy.is_over:
+            proposed = tuple(self.proposer.propose(reports, verdicts))
+        return _Barrier(
+            reports=reports, verdicts=verdicts, exports=exports | more, compared=compared,
+            added=(*proposed, *orders.added), decisions=(*proposals(proposed), *dated(orders.decisions, reports)),
+            orders=orders,
+        )  # fmt: skip
+
+    def _act(self, barrier: _Barrier) -> None:
+        """Carries out what the journal has."""
+        if self.control is not None:
+            self.control.obeyed(barrier.verdicts)
+        self.schedule.apply(barrier.verdicts)
+        self.schedule.add(barrier.added)
+        for group in in_groups(barrier.added, barrier.decisions):
+            self.policy.add(group)
+        self.watcher.add(barrier.added)
+        self.watcher.show(barrier.reports, barrier.verdicts)
+        self.recovery.keep(self.schedule.live(), frozen=barrier.compared)
+        self.recovery.forget(barrier.ended)
+        for trial_id in barrier.ended:
+            self._ending.pop(trial_id, None)
+        if not self.stopping():
+            self.recovery.put_aside(self.schedule.pause(barrier.orders.pauses))
+            self.schedule.go_on(barrier.orders.continues)
+            self.recovery.put_aside(self.schedule.give_way())
+        self.recovery.check_disks()
+
+    def _export(
+        self,
+        work: Round,
+        reports: Mapping[str, Report | Failure],
+        verdicts: Mapping[str, Verdict],
+        ending: Mapping[str, Verdict],
+    ) -> tuple[dict[str, Report | Failure], dict[str, Verdict], dict[str, Export | Failure]]:
+        """Exports the models of trials that `ending` ends; returns reports and verdicts as `settle`, and exports."""
+        finished = finished_trials(work, ending)
+        exports = self.recovery.export(finished)
+        return *settle(reports, verdicts, finished, exports), exports

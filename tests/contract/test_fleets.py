@@ -93,7 +93,7 @@ def run(
         staging, store = staging_folder(folder), SnapshotStore(folder, {}, pytest.fail)
         snapshotting = Snapshotting(fleet, store, folder=staging, every_s=1e-9)
         recovery = Recovery(fleet, journal, snapshotting, folder=staging, shares=shares)
-        lockstep.run(Schedule(trials, slots), recovery, journal, watcher or NullWatcher())
+        lockstep.Loop(Schedule(trials, slots), recovery, journal, watcher or NullWatcher()).run()
         journal.end("complete")
     with JournalReader(folder) as reader:
         rows = {(row.trial, row.key, row.step): row.value for row in reader.metrics()}

@@ -52,7 +52,7 @@ def run(trial: Trial, folder: Path) -> tuple[list[dict[str, float]], list[Any], 
     )
     with LocalFleet([SLOT]) as fleet, SqliteJournal(folder, {0: SLOT.allocation}) as journal:
         journal.create(sweep, (trial,))
-        lockstep.run(Schedule([trial], [SLOT]), Recovery(fleet, journal), journal, NullWatcher())
+        lockstep.Loop(Schedule([trial], [SLOT]), Recovery(fleet, journal), journal, NullWatcher()).run()
     with JournalReader(folder) as reader:
         record = reader.trial(trial.id)
         history: dict[int, dict[str, float]] = {}

@@ -50,7 +50,7 @@ class Run:
         policy = make_policy(config, layouts, trials, Scoring("loss", "minimize"))
         recovery = Recovery(self.fleet, self.journal, Snapshotting(self.fleet, self.snapshots))
         schedule = Schedule(trials, places, live or len(trials), policy=policy)
-        lockstep.run(schedule, recovery, self.journal, NullWatcher(), policy=policy)
+        lockstep.Loop(schedule, recovery, self.journal, NullWatcher(), policy=policy).run()
 
     @property
     def ends(self) -> dict[str, str]:
@@ -195,7 +195,7 @@ def test_no_trial_joins_a_sweep_that_a_target_ends(trials: Any, make_trial: Any)
     policy = make_policy(Search(target=5.0), {}, first, Scoring("loss", "minimize"))
     schedule = Schedule(first, [Slot(index=0, allocation=Allocation(num_cpus=1))], policy=policy)
     recovery = Recovery(run.fleet, run.journal)
-    lockstep.run(schedule, recovery, run.journal, NullWatcher(), policy=policy, proposer=Proposes())
+    lockstep.Loop(schedule, recovery, run.journal, NullWatcher(), policy=policy, proposer=Proposes()).run()
     assert run.journal.added == ["900"], "one at the barrier before"
     assert set(run.ends.values()) == {"target"}
 
@@ -225,7 +225,7 @@ def test_trials_that_join_later_are_compared_with_each_other(trials: Any) -> Non
     fleet, journal = FakeFleet(range(1), loss_of), MemoryJournal()
     policy = make_policy(config, {"test": brackets_of(config, six[0].train, learns=False)}, six[:3], LOSS)
     schedule = Schedule(six[:3], [Slot(index=0, allocation=Allocation(num_cpus=1))], live=6, policy=policy)
-    lockstep.run(schedule, Recovery(fleet, journal), journal, NullWatcher(), policy=policy, proposer=Proposes())
+    lockstep.Loop(schedule, Recovery(fleet, journal), journal, NullWatcher(), policy=policy, proposer=Proposes()).run()
     ended = {d.trial_id: d.by for d in journal.decisions if d.kind in ("stop", "complete")}
     assert ended == {**dict.fromkeys(["000", "001", "003", "004"], "halving"), "002": "training", "005": "training"}
 

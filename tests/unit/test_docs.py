@@ -216,9 +216,9 @@ def test_every_module_that_a_page_names_is_there() -> None:
 
 
 def test_the_loop_is_quoted_as_it_is() -> None:
-    source = inspect.getsource(lockstep.run)
+    source = inspect.getsource(lockstep.Loop.run)
     (loop,) = blocks(ARCHITECTURE, "python")
-    assert textwrap.indent(loop.rstrip("\n"), "    ") + "\n" == source[source.index("    while ") :]
+    assert textwrap.indent(loop.rstrip("\n"), "        ") + "\n" == source[source.index("        while ") :]
 
 
 def test_the_readme_tells_the_package_what_it_is() -> None:

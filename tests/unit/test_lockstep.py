@@ -23,7 +23,7 @@ def run(
     fleet, journal = FakeFleet(range(slots), curve), MemoryJournal()
     places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
     recovery = Recovery(fleet, journal)
-    lockstep.run(Schedule(trials, places), recovery, journal, watcher or NullWatcher(), proposer=proposer)
+    lockstep.Loop(Schedule(trials, places), recovery, journal, watcher or NullWatcher(), proposer=proposer).run()
     return fleet, journal
 
 
@@ -126,7 +126,7 @@ def test_a_model_that_cannot_be_exported_fails_its_trial_and_a_worker_that_died_
 
     fleet, journal = Broken(range(1)), MemoryJournal()
     slots = [Slot(index=0, allocation=Allocation(num_cpus=1))]
-    lockstep.run(Schedule([make_trial(epochs=1)], slots), Recovery(fleet, journal), journal, NullWatcher())
+    lockstep.Loop(Schedule([make_trial(epochs=1)], slots), Recovery(fleet, journal), journal, NullWatcher()).run()
     assert journal.commits[0][1]["000"] == Verdict(kind="fail", reason="worker: died", by="failure")
     assert fleet.replaced == [0] * 4
 
@@ -135,7 +135,7 @@ def rotate(trials: list[Trial], slots: int, live: int) -> FakeFleet:
     fleet = FakeFleet(range(slots))
     places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
     journal = MemoryJournal()
-    lockstep.run(Schedule(trials, places, live), Recovery(fleet, journal), journal, NullWatcher())
+    lockstep.Loop(Schedule(trials, places, live), Recovery(fleet, journal), journal, NullWatcher()).run()
     return fleet
 
 

@@ -102,7 +102,7 @@ def run(
         recovery.take_over(trial_id, past.orders)
     turns = {trial_id: past.next_turn for trial_id, past in pasts.items() if past.next_turn is not None}
     places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in range(slots)]
-    lockstep.run(
+    lockstep.Loop(
         Schedule(trials, places, live, turns),
         recovery,
         journal,
@@ -110,7 +110,7 @@ def run(
         pasts={trial_id: past.rules for trial_id, past in pasts.items()},
         stopping=stopping,
         max_failed_trials=max_failed_trials,
-    )
+    ).run()
     return Sweep(fleet, journal, snapshots)
 
 

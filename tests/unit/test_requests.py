@@ -78,7 +78,7 @@ def run(make_trial: Any) -> Callable[..., tuple[FakeFleet, MemoryJournal, Schedu
         policy = make_policy(config, layouts, trials, Scoring("loss", "minimize"))
         schedule = Schedule(trials, places, live or count, policy=policy)
         recovery = Recovery(fleet, journal, Snapshotting(fleet, MemorySnapshots()))
-        lockstep.run(schedule, recovery, journal, NullWatcher(), policy=policy, control=Script(orders))
+        lockstep.Loop(schedule, recovery, journal, NullWatcher(), policy=policy, control=Script(orders)).run()
         return fleet, journal, schedule
 
     return go
