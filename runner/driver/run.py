@@ -8,16 +8,24 @@ from functools import partial
 from pathlib import Path
 
 from runner.config import Config
-from runner.driver.check import check, refuse_mistakes
+from runner.driver.check import CheckedSweep, check, refuse_mistakes
 from runner.driver.context import Context
 from runner.driver.control import make_control
 from runner.driver.disk import check_room, plan_disk
 from runner.driver.preflight import Preflight
 from runner.driver.prepare import Prepared, has_passed_before, logged_fleet, prepare, with_slots
-from runner.driver.record import check_writable, new_folder, recorded, refuse_secrets, sweep_record, write_config
+from runner.driver.record import (
+    Records,
+    check_writable,
+    new_folder,
+    recorded,
+    refuse_secrets,
+    sweep_record,
+    write_config,
+)
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.journal import SqliteJournal, TrialLogs, locked
-from runner.loop.interfaces import Proposer
+from runner.loop.interfaces import Fleet, Proposer
 from runner.search.cohorts import Scoring
 from runner.search.proposer import layouts_of, with_wave
 from runner.search.stopping import make_policy
@@ -69,7 +77,7 @@ def run(
             config = with_wave(config, len(prepared.slots))
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         folder = new_folder(root, config.name)
-        record = sweep_record(config, folder.name, checked.metric, checked.goal, command, began_s)
+        record = sweep_record(config, folder.name, scoring.metric, scoring.goal, command, began_s)
 
         def begin(journal: SqliteJournal) -> None:
             journal.create(record, prepared.trials)
@@ -78,22 +86,39 @@ def run(
             write_config(folder, config)  # before the journal, which `resume` reads with it
             with recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records:
                 progress = Progress(
-                    trials=prepared.trials, metric=record.metric, goal=record.goal, clock=time.monotonic
+                    trials=prepared.trials, metric=scoring.metric, goal=scoring.goal, clock=time.monotonic
                 )
-                policy = make_policy(
-                    config.search, layouts_of(config.search, prepared.members), prepared.trials, scoring
-                )
-                schedule = make_schedule(prepared, max(facts.parameters for facts in checked.facts.values()), policy)
-                training = Training(
-                    config=config, records=records, context=context, shares=make_shares(prepared), policy=policy,
-                    proposer=proposer or prepared.proposer,
-                    control=make_control(folder, config, prepared.members, prepared.proposer, progress, context),
-                )  # fmt: skip
                 with closing(workers):  # MLflow's rest needs none, and the lock is given back after their end
-                    training.run(schedule, fleet, progress)
-                for text in () if prepared.proposer is None else prepared.proposer.exhausted():
-                    watcher.say(text)
+                    _train(config, checked, records, context, fleet, progress, proposer)
     return outcome(records, progress, config.tracking.required)
+
+
+def _train(
+    config: Config,
+    checked: CheckedSweep,
+    records: Records,
+    context: Context,
+    fleet: Fleet,
+    progress: Progress,
+    proposer: Proposer | None,
+) -> None:
+    """Trains a sweep that has passed its check and is recorded, from its first round to its last."""
+    prepared, members = checked.prepared, checked.prepared.members
+    scoring = Scoring(checked.metric, checked.goal)
+    policy = make_policy(config.search, layouts_of(config.search, members), prepared.trials, scoring)
+    training = Training(
+        config=config,
+        records=records,
+        context=context,
+        shares=make_shares(prepared),
+        policy=policy,
+        proposer=proposer or prepared.proposer,
+        control=make_control(records.folder, config, members, prepared.proposer, progress, context),
+    )
+    parameters = max(facts.parameters for facts in checked.facts.values())
+    training.run(make_schedule(prepared, parameters, policy), fleet, progress)
+    for text in () if prepared.proposer is None else prepared.proposer.exhausted():
+        context.watcher.say(text)
 
 
 def _look(preflight: Preflight, prepared: Prepared) -> None:
