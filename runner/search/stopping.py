@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from runner.config.schema import Config
 from runner.config.schema import Search as SearchConfig
@@ -29,12 +31,20 @@ def problems_of(config: Config, train: TrainSettings, searched: Sequence[str], w
     if "train.epochs" in searched:
         yield f"{where}: {search.stop} compares trials at equal epochs, and train.epochs is searched; fix train.epochs"
     if not rungs_of(search, train):
-        longest = max(1, train.epochs // search.factor) if search.stop != "median" else train.epochs - 1
         yield (
             f"{where}: {search.stop} compares no trials before their end: train.epochs={train.epochs}, "
             f"search.min_epochs={search.min_epochs}, search.factor={search.factor}, "
-            f"train.validate_every={train.validate_every}; set search.min_epochs to {longest} at most, or train longer"
+            f"train.validate_every={train.validate_every}; {_remedy(search, train)}"
         )
+
+
+def _remedy(search: SearchConfig, train: TrainSettings) -> str:
+    """The smallest change with which trials are compared: an earlier first comparison, or else more epochs."""
+    for epoch in range(min(search.min_epochs, train.epochs), 0, -1):
+        if rungs_of(search.model_copy(update={"min_epochs": epoch}), train):
+            return f"set search.min_epochs to {epoch} at most"
+    longer = (epochs for epochs in itertools.count(train.epochs + 1) if rungs_of(search, replace(train, epochs=epochs)))
+    return f"train at least {next(longer)} epochs"
 
 
 def rungs_of(search: SearchConfig, train: TrainSettings) -> tuple[int, ...]:

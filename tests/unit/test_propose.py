@@ -274,3 +274,20 @@ def test_a_grid_that_is_too_large_to_look_through_is_refused_at_once() -> None:
     assert "set search.sampler=random" in problems(
         *large, "search.constraints=['units > 1900']", "search.max_trials=100"
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "remedy"),
+    [
+        (["search.stop=halving", "train.epochs=2"], "train at least 3 epochs"),
+        (["search.stop=halving", "train.epochs=10", "search.min_epochs=5"], "set search.min_epochs to 3 at most"),
+        (["search.stop=hyperband", "train.epochs=4", "train.validate_every=4"], "train at least 5 epochs"),
+        (["search.stop=median", "train.epochs=1"], "train at least 2 epochs"),
+        (["search.stop=median", "train.epochs=4", "search.min_epochs=4"], "set search.min_epochs to 3 at most"),
+    ],
+)
+def test_a_rule_that_would_compare_nothing_says_what_would_help(overrides: list[str], remedy: str) -> None:
+    assert f"; {remedy}" in problems(*overrides)
+    word, number = (remedy.split()[1], remedy.split()[-3 if "at most" in remedy else -2])
+    cure = f"search.min_epochs={number}" if word.startswith("search.min") else f"train.epochs={number}"
+    assert trials(*[one for one in overrides if one.split("=")[0] != cure.split("=")[0]], cure)
