@@ -15,10 +15,16 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from subprocess import TimeoutExpired
+from threading import Lock
 
 TESTS = Path(__file__).parent
+
+# Tests start commands from several threads. `os.environ` is one for all of them, and whoever starts a process also
+# asks those that have ended for their exit codes: of two threads that read the same code, the second finds none.
+_ONE_AT_A_TIME = Lock()
 
 
 class WarmProcess:
@@ -35,21 +41,23 @@ class WarmProcess:
     def __init__(
         self, arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str], out: Connection, errors: Path
     ) -> None:
-        _ensure_server()
         context = multiprocessing.get_context("forkserver")
         self._process = context.Process(target=_run, args=(arguments, cwd, dict(env), out, errors))
-        self._process.start()
+        with _ONE_AT_A_TIME:
+            _ensure_server()
+            self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
 
     @property
     def returncode(self) -> int | None:
         """The exit code; None before the end."""
-        return self._process.exitcode
+        with _ONE_AT_A_TIME:
+            return self._process.exitcode
 
     def poll(self) -> int | None:
         """The same, looked at now."""
-        return self._process.exitcode
+        return self.returncode
 
     def kill(self) -> None:
         """Kills it."""
@@ -61,10 +69,11 @@ class WarmProcess:
         Raises:
             TimeoutExpired: it has not ended in time.
         """
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        wait_for([self._process.sentinel], timeout)
+        code = self.returncode
+        if code is None:
             raise TimeoutExpired(f"process {self.pid}", timeout or 0.0)
-        return self._process.exitcode
+        return code
 
 
 def _ensure_server() -> None:
