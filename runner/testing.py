@@ -11,6 +11,7 @@ from typing import Self
 from runner.records import (
     Allocation,
     Checked,
+    Clone,
     Decision,
     Epoch,
     Export,
@@ -150,6 +151,11 @@ class FakeFleet:
             for replay in replays:
                 self.restored.append(replay)
                 self._sit(slot, replay.trial, replay.snapshot)
+                for segment in replay.ancestors:
+                    self._turns[replay.trial.id] = segment.orders[0].round
+                    for order in segment.orders:
+                        self._turn(replace(order, trial=replace(segment.trial, id=replay.trial.id)))
+                    self._turns[replay.trial.id] = replay.first
                 turns = [self._turn(order) for order in replay.orders]
                 answer = found[replay.trial.id] = turns[-1] if turns else None
                 if isinstance(answer, Failure) and answer.lost_worker:
@@ -287,10 +293,17 @@ class MemorySnapshots:
         assert snapshot.trial_id == trial.id
         self.written.append(snapshot)
 
-    def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
+    def newest(self, trial: Trial, at_most: int, at_least: int = 0) -> Snapshot | None:
         """As `Snapshots.newest`."""
-        fit = [snapshot for snapshot in self.written if snapshot.trial_id == trial.id and snapshot.round <= at_most]
+        fit = [one for one in self.written if one.trial_id == trial.id and at_least <= one.round <= at_most]
         return fit[-1] if fit else None
+
+    def inherit(self, trial: Trial, clone: Clone, turns: int) -> bool:
+        """As `Snapshots.inherit`."""
+        found = [one for one in self.written if (one.trial_id, one.round) == (clone.parent, clone.round)]
+        if found:
+            self.written.append(replace(found[-1], trial_id=trial.id, round=turns, inherited=True))
+        return bool(found)
 
     def drop(self, trial_id: str) -> None:
         """As `Snapshots.drop`; what was written stays in `written`."""

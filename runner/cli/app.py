@@ -26,8 +26,8 @@ Verb = Callable[..., int | None]
 """What a verb does; it returns its exit code, or None for 0."""
 
 _EXIT_CODES = (
-    "Exit codes: 0 done · 2 bad config or usage · 3 some trials failed · 75 stopped by infrastructure · "
-    "129 closed terminal · 130 Ctrl-C · 143 SIGTERM."
+    "Exit codes: 0 done · 2 bad config or usage · 3 some trials failed · 4 replay differs · "
+    "75 stopped by infrastructure · 129 closed terminal · 130 Ctrl-C · 143 SIGTERM."
 )
 
 

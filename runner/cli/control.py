@@ -66,6 +66,28 @@ def add(sweep: str, what: Sequence[str], member: str | None) -> None:
 
 
 @verb
+@click.option("--at-epoch", type=click.IntRange(min=1), help="Goes on from the state after this epoch, not the newest.")
+@click.argument("sweep")
+@click.argument("trial")
+@click.argument("what", nargs=-1, metavar="key=value ...")
+def clone(sweep: str, trial: str, what: Sequence[str], at_epoch: int | None) -> None:
+    """Adds a trial that goes on from the state of another one; SWEEP is as for `results`.
+
+    \b
+    python -m runner clone latest 003 learning_rate=0.001
+    python -m runner clone latest 003 learning_rate=0.001 --at-epoch 5
+    """  # noqa: D301
+    from runner.driver.requests import request_to_clone
+    from runner.journal import inbox
+    from runner.review.catalog import find_sweep, open_review
+
+    folder = find_sweep(sweep)
+    (parent,) = open_review(folder).chosen(trial)
+    inbox.ask(folder, [request_to_clone(folder, parent.id, what, at_epoch)])
+    _say_when(folder, f"clones {parent.id}", "clone")
+
+
+@verb
 @click.argument("sweep", default="latest")
 def watch(sweep: str) -> None:
     """Shows the trials of a sweep that another process runs, until it ends; SWEEP is as for `results`."""

@@ -137,6 +137,13 @@ def _show(plan: Plan, console: Console) -> None:
 
 def _cohort_lines(plan: Plan) -> Iterator[str]:
     """How many settings train until which epoch; equal cohorts in one line."""
+    population = plan.prepared.config.search.population
+    for member, (count, replaced) in plan.populations.items():
+        assert population is not None
+        yield (
+            f"{member}: a population of {count}: after every {population.interval} epochs the worst {replaced} go on "
+            f"from the best {replaced}"
+        )
     for member, cohorts in plan.cohorts.items():
         for cohort, count in Counter(cohorts).items():
             steps = ", ".join(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runner.driver.context import Context
     from runner.driver.train import Outcome
 
-_SOME_FAILED = 3
+_SOME_FAILED, _DIFFERS = 3, 4
 
 
 @verb
@@ -64,6 +64,25 @@ def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
     console = make_console()
     asked = Asked(retry_failed=retry_failed, more_epochs=more_epochs)
     return _conclude(go_on(find_sweep(sweep), asked, _context(console)), console, with_times=False)
+
+
+@verb
+@click.argument("sweep")
+@click.argument("trial")
+def replay(sweep: str, trial: str) -> int:
+    """Trains a trial again, alone, and compares every metric and weight; SWEEP is as for `results`.
+
+    Everything that led to its model is repeated, also of trials from whose states it went on. Nothing is recorded.
+    """
+    from runner.driver.replaying import replay as again
+    from runner.review.catalog import find_sweep, open_review
+
+    console, folder = make_console(), find_sweep(sweep)
+    (chosen,) = open_review(folder).chosen(trial)
+    found = again(folder, chosen.id, _context(console))
+    for line in found.lines():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 0 if found.is_same else _DIFFERS
 
 
 def _context(console: Console) -> Context:

@@ -128,6 +128,15 @@ class MemberSearch(Section):
     constraints: Annotated[list[Text], "a list of relations such as units_1 <= units_0"] = []
 
 
+class Population(Section):
+    """Population-based training: at intervals the worst trials go on from the states of the best with other values."""
+
+    interval: Annotated[Count, "a whole number above 0 (epochs)"] = 1
+    fraction: Annotated[float, Field(gt=0, le=0.5), "a number above 0, at most 0.5"] = 0.25
+    resample: Annotated[float, Field(ge=0, le=1), "a number from 0 to 1"] = 0.25
+    factor: Annotated[float, Field(gt=1, le=1000), "a number above 1"] = 1.2
+
+
 class Search(MemberSearch):
     """What is searched, and how."""
 
@@ -138,11 +147,17 @@ class Search(MemberSearch):
     stop: Annotated[Literal["halving", "hyperband", "median"] | None, "halving, hyperband, median, or null"] = None
     factor: Annotated[int, Field(ge=2, le=1000, strict=True), "a whole number from 2 to 1000"] = 3
     min_epochs: Count = 1
+    population: Population | None = None
     target: Annotated[float | None, "a value of the metric, or null"] = None
     max_steps: Annotated[Count | None, "a whole number above 0, or null for no limit"] = None
     max_hours: Annotated[
         Annotated[float, Field(gt=0, le=1e6)] | None, "a number above 0 (hours), or null for no limit"
     ] = None
+
+    @property
+    def compares(self) -> bool:
+        """Whether trials wait for each other, to be compared."""
+        return self.stop is not None or self.population is not None
 
 
 class MemberConfig(Section):

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from runner.config import Config
 from runner.driver.context import Context
+from runner.driver.lineage import state_of
 from runner.driver.record import write_config
 from runner.driver.resume_state import Asked
 from runner.errors import ConfigError
 from runner.host.signals import StopRequest
 from runner.journal import JournalReader, SqliteJournal, inbox
 from runner.journal.inbox import Request
-from runner.records import USER, Decision, Orders, Trial, Verdict
-from runner.search.adding import chosen_trials, is_trained, missing_trials
+from runner.records import USER, Decision, Failure, Orders, Report, Trial, Verdict, clone_decision
+from runner.search.adding import chosen_trials, cloned_trial, is_trained, missing_trials
 from runner.search.members import Member, resolve_members
 from runner.search.proposer import WaveProposer, make_proposer
 from runner.views.progress import Progress
@@ -32,11 +33,18 @@ class Adder:
         members: of the sweep.
         progress: has all trials of the sweep so far.
         proposer: of members whose samplers learn; None if there is none.
+        joining: trials that join at the present barrier, which `progress` does not have yet.
     """
 
     members: Sequence[Member]
     progress: Progress
     proposer: WaveProposer | None
+    joining: list[Trial] = field(default_factory=list)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials of the sweep, with those that join."""
+        return [*(row.trial for row in self.progress.rows.values()), *self.joining]
 
     def add(self, request: Request) -> list[Trial]:
         """The trials that join now; a sampler that learns proposes its own later.
@@ -46,7 +54,7 @@ class Adder:
         """
         arguments = request.arguments
         member = self._member(arguments.get("member"))
-        trials = [row.trial for row in self.progress.rows.values()]
+        trials = self.trials
         own = [trial for trial in trials if trial.member == member.name]
         point, most = arguments.get("point"), arguments.get("max_trials")
         if isinstance(point, dict):
@@ -58,6 +66,30 @@ class Adder:
         else:
             found = missing_trials(member, most, own, len(trials))
         return found
+
+    def clone(
+        self, request: Request, folder: Path, reports: Mapping[str, Report | Failure]
+    ) -> tuple[Trial, list[Decision]]:
+        """The trial that goes on from the state of another one, and the decisions that add it.
+
+        Args:
+            request: for it.
+            folder: the sweep's.
+            reports: of the present barrier, which the journal does not have yet.
+
+        Raises:
+            ConfigError: the other trial has not trained so far.
+        """
+        epoch, values = request.arguments.get("epoch"), request.arguments.get("point")
+        assert request.trial_id is not None
+        assert isinstance(values, dict)
+        newest = reports.get(request.trial_id)
+        parent, clone = state_of(folder, request.trial_id, epoch, newest if isinstance(newest, Report) else None)
+        trials = self.trials
+        own = [trial for trial in trials if trial.member == parent.member]
+        trial = cloned_trial(parent, values, own, len(trials))
+        made = clone_decision(trial.id, 0, clone, USER)
+        return trial, [*added_by_user([trial], request), made]
 
     def _member(self, name: object) -> Member:
         for member in self.members:
@@ -90,7 +122,7 @@ class InboxControl:
     _numbers: list[int] = field(default_factory=list)
     _ending: dict[int, str] = field(default_factory=dict)
 
-    def read(self) -> Orders:
+    def read(self, reports: Mapping[str, Report | Failure]) -> Orders:
         """As `Control.read`."""
         requests = inbox.asked(self.folder)
         # A trial that is to end may need a seat first: its request stays until then.
@@ -99,7 +131,7 @@ class InboxControl:
         ends: dict[str, Verdict] = {}
         pauses: list[str] = []
         continues: list[str] = []
-        added: list[Trial] = []
+        added = self.adder.joining = []
         decisions: list[Decision] = []
         for request in requests:
             trial_id = request.trial_id
@@ -107,6 +139,10 @@ class InboxControl:
                 joined = self._added(request)
                 added += joined
                 decisions += added_by_user(joined, request)
+            elif request.kind == "clone":
+                clones = self._cloned(request, reports)
+                added += clones[0]
+                decisions += clones[1]
             elif trial_id is None:
                 self.say(f"{request.kind} was asked for: the sweep ends after this round")
                 self.stop.make()
@@ -139,6 +175,14 @@ class InboxControl:
             return []
         self.save(request)
         return found
+
+    def _cloned(self, request: Request, reports: Mapping[str, Report | Failure]) -> tuple[list[Trial], list[Decision]]:
+        try:
+            trial, decisions = self.adder.clone(request, self.folder, reports)
+        except ConfigError as err:
+            self.say(f"not cloned: {err}")
+            return [], []
+        return [trial], decisions
 
     def _is_open(self, trial_id: str) -> bool:
         return trial_id in self.progress.rows and self.progress.rows[trial_id].state in ("queued", "running")
@@ -199,7 +243,7 @@ def obey_before(
     inbox.remove(folder, [one.number for one in requests if one.kind == "stop" and one.trial_id is None])
     going_on = [one for one in requests if one.kind == "continue"]
     asked = replace(asked, continued=asked.continued | {str(one.trial_id) for one in going_on})
-    config = _add_before(folder, config, [one for one in requests if one.kind == "add"], say)
+    config = _add_before(folder, config, [one for one in requests if one.kind in ("add", "clone")], say)
     return config, asked, tuple(one.number for one in going_on)
 
 
@@ -215,15 +259,20 @@ def _add_before(folder: Path, config: Config, requests: Sequence[Request], say: 
     adder = Adder(members=members, progress=progress, proposer=proposer)
     for request in requests:
         try:
-            added = adder.add(request)
+            if request.kind == "clone":
+                trial, decisions = adder.clone(request, folder, {})
+                added = [trial]
+            else:
+                added = adder.add(request)
+                decisions = added_by_user(added, request)
         except ConfigError as err:
-            say(f"not added: {err}")
+            say(f"{request_text(request)}: not done: {err}")
             continue
         config = with_limit(config, request)
         write_config(folder, config)
         progress.add(added)
         with SqliteJournal(folder, {}) as journal:
-            journal.add(added, added_by_user(added, request))
+            journal.add(added, decisions)
     inbox.remove(folder, [request.number for request in requests])
     return config
 

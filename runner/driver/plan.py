@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from runner.errors import ExperimentError
 from runner.records import Checked, Facts, Failure, Trial
 from runner.search.brackets import contenders, cut
 from runner.search.policy import settings_of
+from runner.search.population import replaced_of
 from runner.search.searching import LEARNING
 from runner.search.stopping import brackets_of
 
@@ -56,6 +58,8 @@ class Plan:
         facts: of each member's first trial.
         disk: what the sweep takes of the disk that its folder is on.
         cohorts: how each member's trials are compared; empty if no rule compares them.
+        populations: of members whose trials go on from each other's states: how many there are, and how many are
+            replaced at a time.
     """
 
     prepared: Prepared
@@ -65,6 +69,7 @@ class Plan:
     facts: Mapping[str, Facts]
     disk: DiskPlan
     cohorts: Mapping[str, tuple[PlannedCohort, ...]] = field(default_factory=dict)
+    populations: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -110,8 +115,11 @@ def make_plan(prepared: Prepared) -> Plan:
     trials = tuple(_planned(t, sizes[t.data_key], checked[t.member].step_s) for t in prepared.trials)
     facts = {member: check.facts for member, check in checked.items()}
     disk = plan_disk(prepared, facts)
-    cohorts = dict(_cohorts(prepared))
-    return Plan(prepared=prepared, metric=metric, goal=goal, trials=trials, facts=facts, disk=disk, cohorts=cohorts)
+    cohorts, populations = dict(_cohorts(prepared)), _populations(prepared)
+    return Plan(
+        prepared=prepared, metric=metric, goal=goal, trials=trials, facts=facts, disk=disk, cohorts=cohorts,
+        populations=populations,
+    )  # fmt: skip
 
 
 def _cohorts(prepared: Prepared) -> Iterator[tuple[str, tuple[PlannedCohort, ...]]]:
@@ -130,6 +138,15 @@ def _cohorts(prepared: Prepared) -> Iterator[tuple[str, tuple[PlannedCohort, ...
                 for one in brackets
             ),
         )
+
+
+def _populations(prepared: Prepared) -> dict[str, tuple[int, int]]:
+    """How many trials each member's population has, and how many are replaced at a time; empty if there is none."""
+    rules = prepared.config.search.population
+    if rules is None:
+        return {}
+    counts = Counter(trial.member for trial in prepared.trials)
+    return {member: (count, replaced_of(count, rules.fraction)) for member, count in counts.items()}
 
 
 def _facts(trial: Trial, found: Checked | Failure, checked: Mapping[str, Checked]) -> Facts:

@@ -38,6 +38,35 @@ def request_to_add(folder: Path, what: Sequence[str], name: str | None) -> Reque
     return Request(kind="add", arguments={"member": member.name, "point": _point(config, member, what)})
 
 
+def request_to_clone(folder: Path, trial_id: str, what: Sequence[str], epoch: int | None) -> Request:
+    """The request that adds a trial which goes on from the state of another one.
+
+    Args:
+        folder: the sweep's.
+        trial_id: whose state it is.
+        what: changed values as `key=value`.
+        epoch: after which the other trial had this state; None for its newest.
+
+    Raises:
+        ConfigError: the trial has not trained so far, or a value cannot be changed.
+    """
+    config = load_config(None, [], config_dir=folder)
+    with JournalReader(folder) as reader:
+        records = {record.id: record for record in reader.trials()}
+    record = records[trial_id]
+    if record.epochs < (epoch or 0):
+        raise ConfigError(f"--at-epoch {epoch}: trial {trial_id} has trained {record.epochs} epochs")
+    sources = {one.member: one.trial.source for one in records.values()}
+    member = _chosen(resolve_members(config, sources), record.member)
+    point = {name.removeprefix("params."): value for name, value in _point(config, member, what).items()}
+    strange = [name for name in point if name not in record.trial.params]
+    if strange:
+        raise ConfigError(
+            f"{strange[0]}: a clone keeps its seed and training settings; change parameters of the experiment"
+        )
+    return Request(kind="clone", trial_id=trial_id, arguments={"point": point, "epoch": epoch})
+
+
 def _chosen(members: Sequence[Member], name: str | None) -> Member:
     known = ", ".join(member.name for member in members)
     if name is None and len(members) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
@@ -21,16 +21,16 @@ from runner.driver.record import recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.errors import PlacementError
-from runner.journal import SqliteJournal, TrialLogs, inbox, locked
+from runner.journal import SqliteJournal, TrialLogs, TrialRecord, inbox, locked
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
-from runner.records import Allocation, Slot, has_python_text, in_groups, proposals
+from runner.records import Allocation, Slot, Trial, has_python_text, in_groups, proposals
 from runner.search.cohorts import Scoring
 from runner.search.members import Member, resolve_members
 from runner.search.policy import SearchPolicy
-from runner.search.proposer import WaveProposer, layouts_of, make_proposer
+from runner.search.proposer import WaveProposer, layouts_of, make_proposer, populations_of
 from runner.search.stopping import make_policy
 from runner.tracking import StoreCheck, preload
 from runner.views.progress import Progress
@@ -53,7 +53,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
             members, policy, proposer = _search(config, state, watcher.say)
         uri = with_credentials(config.tracking.uri, context.environment)
         store = StoreCheck(uri, context.environment)
-        prepared = _prepare(config, state)
+        prepared = prepare_like(config, state.records, state.left)
         snapshots = SnapshotStore(folder, versions(), on_warning=lambda _: None)
         if not config.keep.snapshots:
             _drop_those_of_ended(snapshots, state)
@@ -88,23 +88,29 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
     return outcome(records, progress, config.tracking.required)
 
 
-def _prepare(config: Config, state: ResumeState) -> Prepared:
-    """Plans slots like those the sweep had, because threads change results; fewer if less is free now.
+def prepare_like(config: Config, records: Sequence[TrialRecord], trials: tuple[Trial, ...]) -> Prepared:
+    """Plans slots for these trials like those the sweep had, because threads change results; fewer if less is free now.
+
+    Args:
+        config: of the sweep.
+        records: of all of its trials.
+        trials: that are trained.
 
     Raises:
         PlacementError: this machine cannot give one of them.
     """
     request = request_of(config)
     machines, known = measured(machines_of(config), request)
-    need_mib = largest(known.of(state.left))
+    need_mib = largest(known.of(trials))
     # The smallest: a slot's share has grown where a trial ran out of memory.
-    given = [record.allocation for record in state.records if record.allocation is not None]
+    given = [record.allocation for record in records if record.allocation is not None]
     had = min(given, key=lambda allocation: allocation.num_gpus, default=None)
     try:
         if had is None:
-            slots = plan_on_nodes(request, machines, len(state.left), need_mib)
+            slots = plan_on_nodes(request, machines, len(trials), need_mib)
         else:
-            slots = _slots_like(had, request, machines, state, need_mib)
+            before = len({record.slot for record in records if record.slot is not None})
+            slots = _slots_like(had, request, machines, before, len(trials), need_mib)
     except PlacementError as err:
         raise PlacementError(f"this machine cannot give the slots that the sweep was trained in: {err}") from err
     if had is not None:
@@ -114,23 +120,23 @@ def _prepare(config: Config, state: ResumeState) -> Prepared:
                 f"the sweep was trained with {had.threads} threads{' on a GPU' * bool(had.gpus)} a trial; this "
                 f"machine would give {now.threads}{' on a GPU' * bool(now.gpus)}, and other numbers"
             )
-    return Prepared(config=config, members=(), trials=state.left, slots=slots, machines=machines)
+    return Prepared(config=config, members=(), trials=trials, slots=slots, machines=machines)
 
 
 def _slots_like(
     had: Allocation,
     request: Request,
     machines: Mapping[str, Machine],
-    state: ResumeState,
+    before: int,
+    trials: int,
     need_mib: float | None,
 ) -> tuple[Slot, ...]:
-    """Slots with the share of this allocation: as many as before, or as fit now."""
+    """Slots with the share of this allocation for these trials: as many as before, or as fit now."""
     share = had.num_gpus if request.num_gpus == request.gpu_memory_mib == "auto" else request.num_gpus
-    before = len({record.slot for record in state.records if record.slot is not None})
     most = before if request.max_concurrent == "auto" else request.max_concurrent
     request = replace(request, num_cpus=had.num_cpus, num_gpus=share, max_concurrent="auto")
     room = len(plan_on_nodes(request, machines, most, need_mib))
-    return plan_on_nodes(replace(request, max_concurrent=min(most, room)), machines, len(state.left), need_mib)
+    return plan_on_nodes(replace(request, max_concurrent=min(most, room)), machines, trials, need_mib)
 
 
 def _search(
@@ -139,12 +145,15 @@ def _search(
     """The members, the policy and the proposer of the sweep, as they were when the earlier driver ended."""
     sources = {trial.member: trial.source for trial in state.trials}
     members, scoring = resolve_members(config, sources), Scoring(state.sweep.metric, state.sweep.goal)
-    policy = make_policy(config.search, layouts_of(config.search, members), (), scoring, state.spent_s)
+    populations = populations_of(config.search, members, scoring)
+    policy = make_policy(config.search, layouts_of(config.search, members), (), scoring, state.spent_s, populations)
     for group in in_groups(state.trials, (one for made in state.made.values() for one in made)):
         policy.add(group)
     for trial in state.trials:
         for report, verdict in state.turns(trial):
             policy.take(trial.id, report, verdict)
+            if (clone := state.clone_after(trial, report)) is not None:
+                policy.take_clone(trial.id, clone)
         if trial.id in state.exempt:
             policy.exempt(trial.id)
     if state.lifted:
@@ -207,7 +216,7 @@ def _drop_those_of_ended(snapshots: SnapshotStore, state: ResumeState) -> None:
 def _repeated(state: ResumeState, snapshots: SnapshotStore) -> Iterator[str]:
     """Says what is repeated because trials have no snapshot."""
     lost = [trial_id for trial_id in state.pasts if not snapshots.rounds(trial_id)]
-    steps = sum(state.pasts[trial_id].orders[-1].until or 0 for trial_id in lost)
+    steps = sum(reports[-1].step for trial_id in lost if (reports := state.reports[trial_id]))
     turns = [report.turn for trial_id in lost for report in state.reports[trial_id]]
     seconds = sum(turn.compute_s + turn.evaluate_s for turn in turns)
     if lost:

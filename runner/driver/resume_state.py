@@ -9,7 +9,7 @@ from pathlib import Path
 from runner.errors import ConfigError
 from runner.journal import JournalReader, Status, SweepRecord, TrialRecord
 from runner.loop.history import History, is_paused, read_history, reopen, turns_of
-from runner.records import COMPARING, FREEZING, Decision, Failure, Report, Trial, Verdict
+from runner.records import COMPARING, FREEZING, Clone, Decision, Failure, Report, Trial, Verdict, clone_of
 from runner.views.progress import State
 
 _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")
@@ -83,6 +83,12 @@ class ResumeState:
         elif trial.id in self.states:
             yield from self.recorded_turns(trial)
 
+    def clone_after(self, trial: Trial, report: Report | Failure) -> Clone | None:
+        """The state of another trial from which a trial went on after a turn; None if it kept its own."""
+        if isinstance(report, Failure):
+            return None
+        return clone_of(made for made in self.made[trial.id] if made.step == report.step)
+
     def recorded_turns(self, trial: Trial) -> tuple[tuple[Report | Failure, Verdict], ...]:
         """The turns of a trial as they were decided, also of one that goes on although it had ended."""
         return tuple(turns_of(trial, self.reports[trial.id], self.made[trial.id]))
@@ -123,7 +129,7 @@ def read_state(folder: Path, asked: Asked) -> ResumeState:
         else:
             past, new = reopen(trial, reports[trial.id], decisions[trial.id])
         revoked += new
-        if past.orders:
+        if past.has_begun:
             pasts[trial.id] = past
         ends = _revoked_ends((*decisions[trial.id], *new))
         lifted |= bool(ends)

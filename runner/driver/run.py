@@ -27,7 +27,7 @@ from runner.driver.train import Outcome, Training, is_reached, make_schedule, ma
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Fleet, Proposer
 from runner.search.cohorts import Scoring
-from runner.search.proposer import layouts_of, with_wave
+from runner.search.proposer import layouts_of, populations_of, with_wave
 from runner.search.stopping import make_policy
 from runner.tracking import StoreCheck
 from runner.views.progress import Progress
@@ -105,7 +105,13 @@ def _train(
     """Trains a sweep that has passed its check and is recorded, from its first round to its last."""
     prepared, members = checked.prepared, checked.prepared.members
     scoring = Scoring(checked.metric, checked.goal)
-    policy = make_policy(config.search, layouts_of(config.search, members), prepared.trials, scoring)
+    policy = make_policy(
+        config.search,
+        layouts_of(config.search, members),
+        prepared.trials,
+        scoring,
+        populations=populations_of(config.search, members, scoring),
+    )
     training = Training(
         config=config,
         records=records,

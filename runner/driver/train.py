@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from runner.config import Config
 from runner.driver.context import Context, SweepWatcher
+from runner.driver.lineage import lineage
 from runner.driver.prepare import Prepared
 from runner.driver.record import Records, versions
 from runner.journal import SweepStatus, open_staging
@@ -116,11 +118,12 @@ class Training:
             folder=staging,
             max_failures=config.recovery.max_failures,
             shares=self.shares,
+            lineage=partial(lineage, folder),
             stopping=self._is_stopping,
             warn=warn,
         )
         for trial_id, past in self.pasts.items():
-            recovery.take_over(trial_id, past.orders)
+            recovery.take_over(trial_id, past.orders, past.next_turn)
         lockstep.Loop(
             schedule,
             recovery,
@@ -156,7 +159,7 @@ def make_schedule(
     """
     live = None
     config = prepared.config
-    if (config.schedule == "rotate" or config.search.stop is not None) and parameters is not None:
+    if (config.schedule == "rotate" or config.search.compares) and parameters is not None:
         memory_mib = sum(machine.memory_mib for machine in prepared.machines.values())
         live = live_within(memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
     return Schedule(prepared.trials, prepared.slots, live, begun, policy, paused)

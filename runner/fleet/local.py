@@ -74,7 +74,10 @@ class LocalFleet:
     def restore(self, work: Mapping[int, tuple[Replay, ...]]) -> Mapping[str, Report | Failure | None]:
         """As `Fleet.restore`."""
         replays = [replay for replays in work.values() for replay in replays]
-        return {replay.trial.id: self._open.restore(replay, self._load(replay.trial)) for replay in replays}
+        return {
+            replay.trial.id: self._open.restore(replay, [self._load(segment.trial) for segment in replay.segments])
+            for replay in replays
+        }
 
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
         """Does nothing because the worker is this process: it cannot have died, and its limits cannot change."""

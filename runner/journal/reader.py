@@ -17,6 +17,7 @@ from runner.journal.tables import (
     FILE,
     FORMAT,
     GPU_PEAK,
+    PARAM_PREFIX,
     ROUND_PREFIX,
     TEST_PREFIX,
     BarrierRow,
@@ -26,7 +27,7 @@ from runner.journal.tables import (
     TurnRow,
     connect,
 )
-from runner.records import Allocation, Decision, Epoch, Facts, Report, Trial, Turn
+from runner.records import Allocation, Clone, Decision, Epoch, Facts, Report, Trial, Turn
 from runner.texts.storable import original
 
 PACKAGE = "lockstep-runner"
@@ -115,15 +116,24 @@ class JournalReader:
             f"AND projection.store = '' {where} ORDER BY position"
         )
         rows = self._connection.execute(query, values).fetchall()
-        records = (_trial_record(row) for row in rows)
+        clones = self._clones()
+        records = (_trial_record(row, clones.get(row["id"], ())) for row in rows)
         return tuple(replace(record, metrics=self._model_metrics(record)) for record in records)
+
+    def _clones(self) -> dict[str, tuple[Clone, ...]]:
+        """The states of others from which trials went on, by trial."""
+        query = "SELECT trial, arguments FROM decision WHERE kind = 'clone' ORDER BY number"
+        found: dict[str, tuple[Clone, ...]] = {}
+        for row in self._connection.execute(query):
+            found[row["trial"]] = (*found.get(row["trial"], ()), Clone.of(json.loads(row["arguments"])))
+        return found
 
     def _model_metrics(self, trial: TrialRecord) -> dict[str, float]:
         # sqlite takes the other columns from the row that has the maximum.
         rows = self._connection.execute(
-            "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key <> ? "
-            "AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
-            (trial.id, f"{ROUND_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch),
+            "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key NOT LIKE ? "
+            "AND key <> ? AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
+            (trial.id, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch),
         )
         has_model = trial.ended_well and trial.kept_epoch is not None
         # If not every epoch validates, the values of an earlier epoch say nothing about the model.
@@ -147,13 +157,15 @@ class JournalReader:
         for row in self.metrics(trial_id):
             if row.key.startswith(ROUND_PREFIX):
                 running.setdefault(row.step, {})[row.key.removeprefix(ROUND_PREFIX)] = row.value
-            elif row.key != GPU_PEAK and not row.key.startswith(TEST_PREFIX):
+            elif row.key != GPU_PEAK and not row.key.startswith((TEST_PREFIX, PARAM_PREFIX)):
                 empty = Epoch(number=row.step, metrics={}, ended_s=row.timestamp_ms / 1000)
                 epoch = epochs.setdefault(row.step, empty)
                 epochs[row.step] = replace(
                     epoch, metrics={**epoch.metrics, row.key.removeprefix(EPOCH_PREFIX): row.value}
                 )
-        query, reports, done = "SELECT * FROM turn WHERE trial = ? ORDER BY round", [], 0
+        clones = {made.step: Clone.of(made.arguments) for made in self.decisions(trial_id) if made.kind == "clone"}
+        query, reports = "SELECT * FROM turn WHERE trial = ? ORDER BY round", []
+        done = clones[0].epoch if 0 in clones else 0
         for row in self._connection.execute(query, (trial_id,)):
             numbers = range(done + 1, row["epoch"] + 1)
             report = Report(
@@ -166,7 +178,7 @@ class JournalReader:
                 turn=_turn(row),
             )
             reports.append(report)
-            done = report.epoch
+            done = clones[report.step].epoch if report.step in clones else report.epoch
         return tuple(reports)
 
     def decisions(self, trial_id: str) -> tuple[Decision, ...]:
@@ -210,7 +222,7 @@ def _turn(row: sqlite3.Row) -> Turn:
     return Turn(**{name: row[name] for name in Turn.__dataclass_fields__})
 
 
-def _trial_record(row: sqlite3.Row) -> TrialRecord:
+def _trial_record(row: sqlite3.Row, clones: tuple[Clone, ...]) -> TrialRecord:
     values = dict(row)
     texts = {key: values.pop(key) for key in ("settings", "record", "allocation", "facts")}
     values |= {key: original(values[key]) for key in ("reason", "traceback")}
@@ -218,6 +230,7 @@ def _trial_record(row: sqlite3.Row) -> TrialRecord:
         plain = {key: json.loads(text or "null") for key, text in texts.items()}
         record = TrialRecord(
             **values,
+            clones=clones,
             settings=plain["settings"],
             trial=Trial.of(plain["record"]),
             allocation=None if plain["allocation"] is None else Allocation.of(plain["allocation"]),

@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
-from runner.journal.tables import GPU_PEAK, ROUND_PREFIX, epoch_key
-from runner.records import Decision, Export, Failure, Report, Trial, to_json
+from runner.journal.tables import GPU_PEAK, PARAM_PREFIX, ROUND_PREFIX, epoch_key
+from runner.records import Clone, Decision, Export, Failure, Report, Trial, cloned, to_json
 from runner.texts.storable import storable
 
 
@@ -37,6 +37,29 @@ def insert_decisions(db: sqlite3.Connection, decisions: Iterable[Decision]) -> N
             for made in decisions
         ],
     )
+
+
+def apply_clones(db: sqlite3.Connection, decisions: Iterable[Decision], timestamp_ms: int) -> None:
+    """Gives trials that go on from the state of others their new values, and records the old and new ones as metrics.
+
+    A value that is a number is a metric by epoch: until the epoch at which it changes, and from the next one on.
+    """
+    for made in decisions:
+        if made.kind != "clone":
+            continue
+        clone, query = Clone.of(made.arguments), "SELECT record FROM trial WHERE id = ?"
+        was = Trial.of(json.loads(db.execute(query, (made.trial_id,)).fetchone()[0]))
+        trial = cloned(was, clone)
+        row = (settings_of(trial), to_json(trial), trial.id)
+        db.execute("UPDATE trial SET settings = ?, record = ? WHERE id = ?", row)
+        values = [(1, clone.before), (clone.epoch, clone.before), (clone.epoch + 1, clone.values)]
+        rows = [
+            (PARAM_PREFIX + name, epoch, float(value))
+            for epoch, chosen in values
+            for name, value in chosen.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        ]
+        _insert_metrics(db, trial.id, rows, timestamp_ms)
 
 
 def steps_taken(db: sqlite3.Connection, trial_id: str) -> int:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from runner.journal import own_file, put_durably, sync_folder, write_durably
-from runner.records import Snapshot, Trial
+from runner.records import Clone, Snapshot, Trial
 
 FOLDER = "snapshots"
 GENERATIONS = 2  # snapshots kept per trial
@@ -60,17 +62,35 @@ class SnapshotStore:
         for old in _generations(folder)[GENERATIONS:]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
+    def newest(self, trial: Trial, at_most: int, at_least: int = 0) -> Snapshot | None:
         """As `Snapshots.newest`; warns about damaged or foreign snapshots and falls back to the previous one."""
         for folder in _generations(self._of(trial.id)):
+            if not at_least <= int(folder.name) <= at_most:
+                continue
             try:
-                snapshot = self._read(folder, trial)
+                return self._read(folder, trial)
             except _UnusableError as err:
                 self._on_warning(f"{folder}: this snapshot is not used: {err}")
-                continue
-            if snapshot.round <= at_most:
-                return snapshot
         return None
+
+    def inherit(self, trial: Trial, clone: Clone, turns: int) -> bool:
+        """As `Snapshots.inherit`; both trials then share one file on the disk."""
+        source = self._of(clone.parent) / _name(clone.round)
+        try:
+            found = self._read(source, None, clone.parent)
+        except _UnusableError:
+            return False
+        if found.step != clone.step or found.inherited:  # within a turn, or not built yet
+            return False
+        with tempfile.TemporaryDirectory(dir=source.parent, prefix=".", suffix=_PARTIAL) as folder:
+            state = Path(folder) / _STATE
+            try:
+                os.link(source / _STATE, state)
+            except OSError:
+                return False
+            snapshot = Snapshot(trial_id=trial.id, round=turns, step=clone.step, state=state, inherited=True)
+            self.write(trial, snapshot)
+        return self.rounds(trial.id) == turns
 
     def rounds(self, trial_id: str) -> int:
         """Turns completed in the trial's newest snapshot, by its name; 0 if it has none."""
@@ -97,13 +117,16 @@ class SnapshotStore:
                 "record": trial.digest,
                 "round": snapshot.round,
                 "step": snapshot.step,
+                "inherited": snapshot.inherited,
                 "size": state.stat().st_size,
                 "sha256": _sha256(state),
                 "versions": self._versions,
             }
         )
 
-    def _read(self, folder: Path, trial: Trial) -> Snapshot:
+    def _read(self, folder: Path, trial: Trial | None, trial_id: str = "") -> Snapshot:
+        """The snapshot in a folder; of a trial as it is, or of `trial_id` however it was then."""
+        trial_id = trial.id if trial is not None else trial_id
         try:
             manifest, state = (folder / _MANIFEST).read_bytes(), folder / _STATE
             size, digest = state.stat().st_size, _sha256(state)
@@ -111,16 +134,22 @@ class SnapshotStore:
             what = Path(err.filename).name if err.filename else folder.name  # a failed read names no file
             raise _UnusableError(f"{err.strerror}: {what}") from err
         values = _verified(manifest)
-        for key, expected in (("format", _FORMAT), ("sweep", self._folder.name), ("trial", trial.id)):
+        for key, expected in (("format", _FORMAT), ("sweep", self._folder.name), ("trial", trial_id)):
             if values.get(key) != expected:
                 raise _UnusableError(f"its {key} is {values.get(key)!r}, not {expected!r}")
-        if values.get("record") != trial.digest:
+        if trial is not None and values.get("record") != trial.digest:
             raise _UnusableError("its trial had other settings or other code")
         if folder.name != _name(values["round"]):
             raise _UnusableError(f"its round is {values['round']}")
         if values["size"] != size or values["sha256"] != digest:
             raise _UnusableError(f"{_STATE} is not what was written")
-        return Snapshot(trial_id=trial.id, round=values["round"], step=values["step"], state=state.absolute())
+        return Snapshot(
+            trial_id=trial_id,
+            round=values["round"],
+            step=values["step"],
+            state=state.absolute(),
+            inherited=values.get("inherited", False),
+        )
 
 
 class _UnusableError(Exception):

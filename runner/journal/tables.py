@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -11,13 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 from runner.journal.durable_files import own_file
-from runner.records import DIVERGED, Allocation, Facts, Goal, Trial, Turn
+from runner.records import DIVERGED, Allocation, Clone, Facts, Goal, Trial, Turn, uncloned
 
 FILE = "journal.db"
 FORMAT = 1  # `PRAGMA user_version`; raised when older journals can no longer be read as they are
 GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, recorded each time that it rises
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
 TEST_PREFIX = "test_"  # metrics of the finished model
+PARAM_PREFIX = "param/"  # values of parameters that change while a trial is trained; their step is the epoch
 EPOCH_PREFIX = "epoch/"  # marks an epoch metric whose own name looks like one of these
 SCORE, BEST_EPOCH = "score", "best_epoch"  # metrics of an ended trial in MLflow
 # Settings that some data and models ignore or replace; a trial's facts say whether.
@@ -107,6 +110,7 @@ class TrialRecord:
         metrics: epoch metrics of the trial's model, which are those of `kept_epoch`; until it has ended, the latest.
         best_epoch: the epoch whose weights the trial's model has, if early stopping restores the best.
         epochs: number of completed epochs.
+        clones: other trials' states from which it has gone on, in order.
         model: path of the exported `.keras` file relative to the sweep's folder; None before its end.
         run_id: its run in the config's own MLflow store, once there is one.
     """
@@ -125,6 +129,7 @@ class TrialRecord:
     best_epoch: int | None
     started_ms: int | None
     ended_ms: int | None
+    clones: tuple[Clone, ...] = ()
     model: str | None = None
     weights: str | None = None
     run_id: str | None = None
@@ -134,7 +139,28 @@ class TrialRecord:
     @property
     def used_settings(self) -> dict[str, object]:
         """The settings as data and model use them, without those that do not matter for this trial."""
-        used = {name: value for name, value in self.settings.items() if name not in self.trial.inactive}
+        return self._used(self.settings, self.trial)
+
+    @property
+    def first_settings(self) -> dict[str, object]:
+        """The same as the trial began, before it took over values of others."""
+        first = self.first
+        is_changed = any(clone.values for clone in self.clones)
+        settings = json.loads(json.dumps(first.settings, default=str)) if is_changed else self.settings
+        return self._used(settings, first)
+
+    @property
+    def first(self) -> Trial:
+        """The trial as it began."""
+        return functools.reduce(uncloned, reversed(self.clones), self.trial)
+
+    @property
+    def lineage(self) -> str:
+        """Whose states it went on from, and after which epochs; empty for its own all along."""
+        return ", ".join(f"from {clone.parent} after epoch {clone.epoch}" for clone in self.clones)
+
+    def _used(self, settings: Mapping[str, object], trial: Trial) -> dict[str, object]:
+        used = {name: value for name, value in settings.items() if name not in trial.inactive}
         if self.facts is None:
             return used
         if self.facts.rows is None:
@@ -224,7 +250,7 @@ class BarrierRow:
 
 def epoch_key(name: str) -> str:
     """The key of an epoch metric; marks a name that looks like one of this program's own metrics."""
-    others = (ROUND_PREFIX, TEST_PREFIX, EPOCH_PREFIX, "memory/")
+    others = (ROUND_PREFIX, TEST_PREFIX, EPOCH_PREFIX, PARAM_PREFIX, "memory/")
     return EPOCH_PREFIX + name if name.startswith(others) or name in (SCORE, BEST_EPOCH) else name
 
 

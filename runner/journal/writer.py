@@ -14,6 +14,7 @@ from typing import Self, TypeGuard
 from runner.errors import JournalError
 from runner.journal.durable_files import move_durably, own_file, sync_folder, write_durably
 from runner.journal.rows import (
+    apply_clones,
     insert_decisions,
     insert_epochs_and_facts,
     insert_test_metrics,
@@ -180,6 +181,7 @@ class SqliteJournal:
                     insert_test_metrics(db, export, self._now_ms())
             insert_trials(db, added)
             insert_decisions(db, decisions)
+            apply_clones(db, decisions, self._now_ms())
             for trial_id, verdict in verdicts.items():
                 self._apply_verdict(db, trial_id, verdict, reports.get(trial_id), exports.get(trial_id))
             # The time of a commit is known only after it, so that the next barrier or the end records it.
@@ -192,6 +194,7 @@ class SqliteJournal:
         with self._transaction() as db:
             insert_trials(db, trials)
             insert_decisions(db, decisions)
+            apply_clones(db, decisions, self._now_ms())
 
     def note(self, incident: Incident) -> None:
         """Records that a trial has lost its worker."""

@@ -6,8 +6,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from runner.loop.schedule import next_turn
-from runner.records import USER, Decision, Failure, Report, Trial, Verdict, Work, decisions_of, verdict_of
+from runner.loop.schedule import cloned_turn, next_turn
+from runner.records import (
+    USER,
+    Clone,
+    Decision,
+    Failure,
+    Report,
+    Segment,
+    Trial,
+    Verdict,
+    Work,
+    clone_of,
+    decisions_of,
+    uncloned,
+    verdict_of,
+)
 from runner.search.rules import RuleState, judge, remember
 
 
@@ -19,11 +33,13 @@ class History:
         rules: what its rules remember of its epochs.
         orders: of its turns so far.
         verdicts: that followed each of them.
+        next_turn: the order that comes next; None if the trial has ended.
     """
 
     rules: RuleState
     orders: tuple[Work, ...]
     verdicts: tuple[Verdict, ...]
+    next_turn: Work | None
 
     @property
     def verdict(self) -> Verdict | None:
@@ -31,9 +47,19 @@ class History:
         return self.verdicts[-1] if self.verdicts else None
 
     @property
-    def next_turn(self) -> Work | None:
-        """The order that comes next; None if the trial has ended, or has not begun."""
-        return None if self.verdict is None else next_turn(self.orders[-1], self.verdict)
+    def has_begun(self) -> bool:
+        """Whether it has had a turn, or has another trial's state to begin with."""
+        return bool(self.orders) or (self.next_turn is not None and self.next_turn.clone is not None)
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Its turns under equal values; each segment but the first begins with the state of another trial."""
+        found: list[list[Work]] = []
+        for order in self.orders:
+            if order.clone is not None or not found:
+                found.append([])
+            found[-1].append(order)
+        return [Segment(trial=orders[0].trial, orders=tuple(orders)) for orders in found]
 
 
 def read_history(trial: Trial, reports: Sequence[Report], decisions: Iterable[Decision]) -> History:
@@ -48,17 +74,34 @@ def read_history(trial: Trial, reports: Sequence[Report], decisions: Iterable[De
         ValueError: it has turns after the one that ended it.
     """
     ordered = sorted(decisions, key=lambda decision: decision.step)  # stable: those of one step keep their order
-    at_step = {step: verdict_of(group) for step, group in groupby(ordered, key=lambda decision: decision.step)}
+    grouped = {step: list(group) for step, group in groupby(ordered, key=lambda decision: decision.step)}
     orders: list[Work] = []
-    order: Work | None = Work(trial=trial, round=0)
     verdicts: list[Verdict] = []
-    for report in reports:
+    since = 0  # the report with which its present state began
+    order = _following(Work(trial=first_version(trial, ordered), round=0), clone_of(grouped.get(0, ())))
+    for number, report in enumerate(reports, start=1):
         if order is None:
             raise ValueError(f"trial {trial.id} has turns after the one that ended it, round {orders[-1].round}")
-        verdicts.append(at_step.get(report.step, Verdict(kind="keep")))
+        made = grouped.get(report.step, ())
+        verdicts.append(verdict_of(made))
         orders.append(replace(order, until=report.step))
-        order = next_turn(order, verdicts[-1])
-    return History(rules=remember(trial.train, reports), orders=tuple(orders), verdicts=tuple(verdicts))
+        order, clone = next_turn(order, verdicts[-1]), clone_of(made)
+        if clone is not None:
+            order, since = _following(order, clone), number
+    rules = remember(trial.train, reports[since:], remember(trial.train, reports[:since]).cloned())
+    return History(rules=rules, orders=tuple(orders), verdicts=tuple(verdicts), next_turn=order)
+
+
+def _following(order: Work | None, clone: Clone | None) -> Work | None:
+    return order if order is None or clone is None else cloned_turn(order, clone)
+
+
+def first_version(trial: Trial, decisions: Sequence[Decision]) -> Trial:
+    """The trial as it began, before it took over values of others."""
+    for made in reversed(decisions):
+        if made.kind == "clone":
+            trial = uncloned(trial, Clone.of(made.arguments))
+    return trial
 
 
 def turns_of(

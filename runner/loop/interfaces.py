@@ -9,6 +9,7 @@ from typing import Protocol, Self
 from runner.records import (
     Allocation,
     Checked,
+    Clone,
     Decision,
     Export,
     Failure,
@@ -16,6 +17,7 @@ from runner.records import (
     Orders,
     Replay,
     Report,
+    Segment,
     Snapshot,
     Trial,
     Verdict,
@@ -132,6 +134,12 @@ class Policy(Protocol):
     def is_waiting(self, trial_id: str) -> bool:
         """Whether the trial has reached that epoch."""
 
+    def spare(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+        """The verdicts of a barrier without the ends of trials that will go on from the state of others."""
+
+    def clones(self) -> Mapping[str, Decision]:
+        """The trials that go on from the state of others, by the last call of `decide`."""
+
     def decide(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
         """Takes the reports and verdicts of a barrier; the verdicts about trials that it ends, in a seat or not.
 
@@ -155,8 +163,8 @@ class Proposer(Protocol):
 class Control(Protocol):
     """Reads what users ask of the sweep while it runs."""
 
-    def read(self) -> Orders:
-        """The requests that have come since the last barrier."""
+    def read(self, reports: Mapping[str, Report | Failure]) -> Orders:
+        """The requests that have come since the last barrier; these are the reports of the present one."""
 
     def obeyed(self, verdicts: Mapping[str, Verdict]) -> None:
         """Called once the journal has the decisions of the last orders, and these verdicts."""
@@ -168,11 +176,28 @@ class Snapshots(Protocol):
     def write(self, trial: Trial, snapshot: Snapshot) -> None:
         """Stores a snapshot completely or not at all, and removes older ones that are no longer needed."""
 
-    def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
-        """The newest intact snapshot of the trial with at most this many completed turns."""
+    def newest(self, trial: Trial, at_most: int, at_least: int = 0) -> Snapshot | None:
+        """The newest intact snapshot of the trial with at most and at least these many completed turns."""
+
+    def inherit(self, trial: Trial, clone: Clone, turns: int) -> bool:
+        """Makes the state from which a trial goes on its own snapshot; false if there is none of exactly that state.
+
+        Args:
+            trial: as it goes on.
+            clone: whose state it is, and when.
+            turns: that the trial itself has completed.
+        """
 
     def drop(self, trial_id: str) -> None:
         """Removes all snapshots of a trial that has ended."""
+
+
+class Lineage(Protocol):
+    """Knows the turns that led to a trial's state."""
+
+    def __call__(self, clone: Clone) -> Sequence[Segment]:
+        """Everything that leads to this state: the first segment starts at its trial's beginning, each other one from
+        the state in which the one before ends."""  # noqa: D205, D209
 
 
 class Watcher(Protocol):

@@ -9,7 +9,7 @@ from runner.loop.interfaces import Control, Journal, Policy, Proposer, Watcher
 from runner.loop.judge import Round, check_failed, dated, ends_now, finished_trials, judge, settle, trials_of
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.records import Decision, Export, Failure, Orders, Report, Trial, Verdict, in_groups, proposals
+from runner.records import Clone, Decision, Export, Failure, Orders, Report, Trial, Verdict, in_groups, proposals
 from runner.search.policy import SearchPolicy
 from runner.search.rules import RuleState
 
@@ -24,6 +24,7 @@ class _Barrier:
         exports: of trials that end.
         compared: trials that the policy or a user ends here.
         added: trials that join the sweep.
+        clones: trials that go on from the state of others.
         decisions: that follow from no verdict.
         orders: of users.
     """
@@ -33,6 +34,7 @@ class _Barrier:
     exports: Mapping[str, Export | Failure]
     compared: Mapping[str, Verdict]
     added: tuple[Trial, ...]
+    clones: Mapping[str, Clone]
     decisions: tuple[Decision, ...]
     orders: Orders
 
@@ -101,9 +103,9 @@ class Loop:
 
     def _decide(self, work: Round, reports: Mapping[str, Report | Failure]) -> _Barrier:
         """Decides about every trial: its own rules first, then users and comparisons, then the sampler."""
-        own = judge(work, reports, self._past)
+        own = self.policy.spare(judge(work, reports, self._past))
         reports, verdicts, exports = self._export(work, reports, own, own)
-        orders = Orders() if self.control is None else self.control.read()
+        orders = Orders() if self.control is None else self.control.read(reports)
         self.policy.end(orders.ends)
         self._ending |= {**self.policy.decide(reports, verdicts), **orders.ends}
         compared = ends_now(work, self.schedule.unbegun(self._ending), verdicts, self._ending, self._past)
@@ -112,10 +114,12 @@ class Loop:
         proposed: tuple[Trial, ...] = ()
         if self.proposer is not None and not self.policy.is_over:
             proposed = tuple(self.proposer.propose(reports, verdicts))
+        cloning = [made for trial_id, made in self.policy.clones().items() if trial_id not in self._ending]
+        decisions = (*proposals(proposed), *dated((*orders.decisions, *cloning), reports))
         return _Barrier(
             reports=reports, verdicts=verdicts, exports=exports | more, compared=compared,
-            added=(*proposed, *orders.added), decisions=(*proposals(proposed), *dated(orders.decisions, reports)),
-            orders=orders,
+            added=(*proposed, *orders.added), decisions=decisions, orders=orders,
+            clones={one.trial_id: Clone.of(one.arguments) for one in decisions if one.kind == "clone"},
         )  # fmt: skip
 
     def _act(self, barrier: _Barrier) -> None:
@@ -130,6 +134,7 @@ class Loop:
         self.watcher.show(barrier.reports, barrier.verdicts)
         self.recovery.keep(self.schedule.live(), frozen=barrier.compared)
         self.recovery.forget(barrier.ended)
+        self._clone(barrier.clones)
         for trial_id in barrier.ended:
             self._ending.pop(trial_id, None)
         if not self.stopping():
@@ -137,6 +142,15 @@ class Loop:
             self.schedule.go_on(barrier.orders.continues)
             self.recovery.put_aside(self.schedule.give_way())
         self.recovery.check_disks()
+
+    def _clone(self, clones: Mapping[str, Clone]) -> None:
+        """Lets trials go on from the states of others, all of which stand at this barrier."""
+        turns = self.schedule.clone(clones)
+        self.recovery.adopt(
+            {trial_id: (turn, clones[trial_id]) for trial_id, turn in turns.items()}, self.schedule.live()
+        )
+        for trial_id in clones:
+            self._past[trial_id] = self._past.get(trial_id, RuleState()).cloned()
 
     def _export(
         self,

@@ -12,12 +12,24 @@ from pathlib import Path
 from typing import TypeVar
 
 from runner.errors import ShareTakenError, StorageError
-from runner.loop.interfaces import Fleet, Journal
+from runner.loop.interfaces import Fleet, Journal, Lineage
 from runner.loop.slots import Shares
 from runner.loop.snapshotting import Snapshotting
 from runner.loop.trial_life import TrialLife, is_lost, is_out_of_memory, is_refused
 from runner.placement import Growth
-from runner.records import Allocation, Export, Failure, Incident, Replay, Report, Trial, Work
+from runner.records import (
+    Allocation,
+    Clone,
+    Export,
+    Failure,
+    Incident,
+    Replay,
+    Report,
+    Segment,
+    Snapshot,
+    Trial,
+    Work,
+)
 
 A = TypeVar("A")
 Round = Mapping[int, tuple[Work, ...]]
@@ -34,6 +46,7 @@ class Recovery:
         folder: where workers of this machine write models; None for models by value.
         max_failures: how often a trial may lose its worker before it fails; at most once if it ran out of memory.
         shares: the slots' shares, which can grow; None if they cannot.
+        lineage: how the states came about from which trials go on.
         stopping: true once the sweep shall stop; trials are no longer restored then.
         warn: shows a warning to the user.
     """
@@ -47,11 +60,13 @@ class Recovery:
         folder: Path | None = None,
         max_failures: int = 3,
         shares: Shares | None = None,
+        lineage: Lineage = lambda _: (),
         stopping: Callable[[], bool] = lambda: False,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._fleet, self._journal, self._snapshotting = fleet, journal, snapshotting
         self._folder, self._max_failures, self._shares = folder, max_failures, shares
+        self._lineage = lineage
         self._stopping, self._warn = stopping, warn
         self.retired: set[int] = set()  # slots whose share another one has got
         self._live: Round = {}
@@ -73,21 +88,51 @@ class Recovery:
         for trial_id in trial_ids:
             self._lives.pop(trial_id, None)
 
-    def take_over(self, trial_id: str, orders: Sequence[Work]) -> None:
-        """Takes over a trial that had these turns under an earlier driver and has no seat yet."""
-        self._lives[trial_id] = TrialLife(orders=list(orders))
+    def take_over(self, trial_id: str, orders: Sequence[Work], following: Work | None = None) -> None:
+        """Takes over a trial that had these turns under an earlier driver, and has no seat yet.
+
+        Args:
+            trial_id: the trial.
+            orders: of its turns.
+            following: the order that comes next, which may begin with the state of another trial.
+        """
+        life = self._lives[trial_id] = TrialLife()
+        for order in orders:
+            if order.clone is not None:
+                life.adopt(order.clone, order.round)
+            life.orders.append(order)
+        if following is not None and following.clone is not None:
+            life.adopt(following.clone, following.round)
+
+    def adopt(self, clones: Mapping[str, tuple[Work, Clone]], live: Mapping[int, tuple[Trial, ...]]) -> None:
+        """Lets trials go on from the states of others, which the journal has decided.
+
+        A state for which no snapshot can be had is made again from its lineage, when the trial gets its seat.
+
+        Args:
+            clones: the next turn of each of these trials, and the state with which it begins.
+            live: all trials that have a place, by slot.
+        """
+        parents = {clone.parent for _, clone in clones.values()}
+        if self._snapshotting is not None and parents:
+            self._snapshotting.take(self._seated(live, parents))
+        for trial_id, (work, clone) in clones.items():
+            life = self._lives.setdefault(trial_id, TrialLife())
+            life.adopt(clone, work.round)
+            if self._snapshotting is not None:
+                self._snapshotting.inherit(work.trial, clone, work.round)
 
     def put_aside(self, leaving: Mapping[int, tuple[Trial, ...]]) -> None:
         """Takes snapshots of trials that leave their slots for a while; they are restored from them."""
         if self._snapshotting is not None and leaving:
-            self._snapshotting.take(leaving)
+            self._snapshotting.take(self._seated(leaving))
         for trial in (trial for trials in leaving.values() for trial in trials):
             self._lives[trial.id].seated = False
 
     def advance(self, work: Round) -> dict[str, Report | Failure]:
         """As `Fleet.advance`; restores trials that have no seat or lose it."""
         self._begin_round(work)
-        turns = _chosen(work, lambda item: self._of(item).seated or item.round == 0)
+        turns = _chosen(work, lambda item: self._of(item).seated or self._of(item).begins(item))
         reports: dict[str, Report | Failure | None] = dict(self._fleet.advance(turns)) if turns else {}
         self._take(turns, reports, one_by_one=False)
         reports |= self._bring_back()
@@ -128,16 +173,24 @@ class Recovery:
         here = {trial.id for trials in live.values() for trial in trials}
         ended = [i.trial.id for i in _items(self._live) if i.trial.id not in here and not self._of(i).failed]
         self._snapshotting.drop([trial_id for trial_id in ended if trial_id not in frozen])
-        self._snapshotting.keep(live)
+        self._snapshotting.keep(self._seated(live))
 
     def freeze(self, trial_ids: Collection[str]) -> None:
         """Takes snapshots of seated trials that end at this barrier, so that the user can let them go on."""
         if self._snapshotting is not None and trial_ids:
-            chosen = _chosen(self._live, lambda item: item.trial.id in trial_ids and self._of(item).seated)
-            self._snapshotting.take({slot: tuple(item.trial for item in items) for slot, items in chosen.items()})
+            live = {slot: tuple(item.trial for item in items) for slot, items in self._live.items()}
+            self._snapshotting.take(self._seated(live, trial_ids))
 
     def _of(self, item: Work) -> TrialLife:
         return self._lives[item.trial.id]
+
+    def _seated(
+        self, trials: Mapping[int, tuple[Trial, ...]], wanted: Collection[str] | None = None
+    ) -> dict[int, tuple[Trial, ...]]:
+        """Those of these trials, by slot, whose state a worker has; all of them or some."""
+        ids = {i for i, life in self._lives.items() if life.seated and (wanted is None or i in wanted)}
+        chosen = {slot: tuple(trial for trial in found if trial.id in ids) for slot, found in trials.items()}
+        return {slot: found for slot, found in chosen.items() if found}
 
     def _begin_round(self, work: Round) -> None:
         for item in _items(work):
@@ -157,12 +210,39 @@ class Recovery:
         return answers
 
     def _replay(self, item: Work) -> Replay:
-        trial, snapshot = item.trial, None
-        life = self._of(item)
-        if self._snapshotting is not None and not life.snapshots_refused:
-            snapshot = self._snapshotting.newest(trial, at_most=item.round)
-        begin = 0 if snapshot is None else snapshot.round
-        return Replay(trial=trial, snapshot=snapshot, orders=tuple(life.orders[begin:]))
+        trial, life = item.trial, self._of(item)
+        ancestors: tuple[Segment, ...] = ()
+        snapshot = None
+        if not life.snapshots_refused:
+            snapshot = self._newest(trial, life.first, item.round, life.clone)
+        if snapshot is not None:
+            orders = tuple(life.orders[snapshot.round - life.first :])
+            return Replay(trial=trial, snapshot=snapshot, orders=orders)
+        if life.clone is not None:
+            ancestors = tuple(self._lineage(life.clone))
+        if not life.snapshots_refused:
+            snapshot, ancestors = self._nearest(ancestors)
+        return Replay(trial=trial, snapshot=snapshot, orders=tuple(life.orders), ancestors=ancestors, first=life.first)
+
+    def _nearest(self, ancestors: tuple[Segment, ...]) -> tuple[Snapshot | None, tuple[Segment, ...]]:
+        """The last snapshot on the way to a state, and the segments that are repeated since then."""
+        for place in reversed(range(len(ancestors))):
+            segment = ancestors[place]
+            first, last = segment.orders[0], segment.orders[-1]
+            snapshot = self._newest(segment.trial, first.round, last.round, first.clone)
+            if snapshot is not None and (last.until is None or snapshot.step <= last.until):
+                rest = replace(segment, orders=segment.orders[snapshot.round - first.round :])
+                return snapshot, (rest, *ancestors[place + 1 :])
+        return None, ancestors
+
+    def _newest(self, trial: Trial, first: int, last: int, clone: Clone | None) -> Snapshot | None:
+        """The newest snapshot of a trial in these rounds, the first of which began with the state of another one."""
+        if self._snapshotting is None:
+            return None
+        found = self._snapshotting.newest(trial, last, first)
+        # A driver that died between a decision and its act has left the state that the trial had before.
+        stale = found is not None and clone is not None and found.round == first and found.step <= clone.step
+        return None if found is None or (stale and not found.inherited) else found
 
     def _take(self, work: Round, answers: Answers, one_by_one: bool) -> None:
         """Updates seats and failures from these answers, and replaces workers that were lost."""

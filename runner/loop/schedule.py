@@ -8,7 +8,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from runner.loop.interfaces import Policy
-from runner.records import Slot, Trial, Verdict, Work
+from runner.records import Clone, Slot, Trial, Verdict, Work, cloned
 
 Place = tuple[int, int]  # (number within the slot, slot)
 
@@ -133,6 +133,25 @@ class Schedule:
             self._queue = deque(work for work in self._queue if work.trial.id not in ended)
             self._paused = {trial_id: work for trial_id, work in self._paused.items() if trial_id not in ended}
 
+    def clone(self, clones: Mapping[str, Clone]) -> dict[str, Work]:
+        """Lets trials go on from the states of others with their next turns, which it returns by trial.
+
+        They may have a place or wait for one.
+        """
+        turns: dict[str, Work] = {}
+
+        def following(work: Work) -> Work:
+            if work.trial.id in clones:
+                work = turns[work.trial.id] = cloned_turn(work, clones[work.trial.id])
+            return work
+
+        if clones:
+            self._live = {place: None if work is None else following(work) for place, work in self._live.items()}
+            self._away = {trial_id: following(work) for trial_id, work in self._away.items()}
+            self._paused = {trial_id: following(work) for trial_id, work in self._paused.items()}
+            self._queue = deque(map(following, self._queue))
+        return turns
+
     def give_way(self) -> dict[int, tuple[Trial, ...]]:
         """Takes trials out of their places, by slot, because others need these.
 
@@ -221,6 +240,11 @@ def next_turn(work: Work, verdict: Verdict) -> Work | None:
         keep_best=verdict.keep_best,
         learning_rate=verdict.learning_rate,
     )
+
+
+def cloned_turn(work: Work, clone: Clone) -> Work:
+    """A trial's next turn, which begins with the state of another trial instead of its own."""
+    return Work(trial=cloned(work.trial, clone), round=work.round, clone=clone)
 
 
 def _trials_of(places: Mapping[Place, Work | None]) -> dict[int, tuple[Trial, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from runner.loop.interfaces import Fleet, Snapshots
-from runner.records import Snapshot, Trial
+from runner.records import Clone, Snapshot, Trial
 
 
 class Snapshotting:
@@ -41,9 +41,13 @@ class Snapshotting:
         self._warn, self._clock = warn, clock
         self._saved_s = clock()
 
-    def newest(self, trial: Trial, at_most: int) -> Snapshot | None:
+    def newest(self, trial: Trial, at_most: int, at_least: int = 0) -> Snapshot | None:
         """As `Snapshots.newest`."""
-        return self._snapshots.newest(trial, at_most=at_most)
+        return self._snapshots.newest(trial, at_most, at_least)
+
+    def inherit(self, trial: Trial, clone: Clone, turns: int) -> bool:
+        """As `Snapshots.inherit`."""
+        return self._snapshots.inherit(trial, clone, turns)
 
     def drop(self, trial_ids: Iterable[str]) -> None:
         """Removes the snapshots of trials that have ended, unless they are kept."""

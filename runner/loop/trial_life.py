@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from runner.records import Failure, Work
+from runner.records import Clone, Failure, Work
 
 _MAX_OUT_OF_MEMORY = 1  # if it happens again with a new worker and more memory, the trial itself is the cause
 
@@ -14,7 +14,9 @@ class TrialLife:
     """State of one live trial in recovery.
 
     Args:
-        orders: of its turns, from the first.
+        orders: of its turns, from the first, or since it has gone on from another trial's state.
+        first: its own round in which these turns begin.
+        clone: that state; None if it began by itself.
         seated: its slot's worker has its state.
         failed: in this round, because of its code or because it lost its worker too often.
         losses: how often it lost its worker for another reason than memory.
@@ -25,6 +27,8 @@ class TrialLife:
     """
 
     orders: list[Work] = field(default_factory=list)
+    first: int = 0
+    clone: Clone | None = None
     seated: bool = False
     failed: bool = False
     losses: int = 0
@@ -37,6 +41,15 @@ class TrialLife:
     def is_absent(self) -> bool:
         """True if it must be restored."""
         return not self.seated and not self.failed
+
+    def begins(self, item: Work) -> bool:
+        """Whether a worker that does not have the trial begins with it in this turn, and restores nothing."""
+        return item.round == 0 and self.clone is None
+
+    def adopt(self, clone: Clone, first: int) -> None:
+        """Goes on from another trial's state with this round."""
+        self.orders, self.first, self.clone = [], first, clone
+        self.seated = self.snapshots_refused = False
 
     def lose_worker(self, out_of_memory: bool, max_failures: int) -> None:
         """Counts a lost worker; the trial fails if that has happened too often."""

@@ -1,16 +1,20 @@
 """Frozen records that cross module borders: plain data that driver, workers and journal share."""
 
 from runner.records.allocation import Allocation, Slot
+from runner.records.cloning import Clone, cloned, uncloned
 from runner.records.decision import (
     BUDGET,
     COMPARING,
     FAILURE,
     FREEZING,
+    POPULATION,
     TARGET,
     TRAINING,
     USER,
     Decision,
     DecisionKind,
+    clone_decision,
+    clone_of,
     decisions_of,
     in_groups,
     proposals,
@@ -47,7 +51,7 @@ from runner.records.trial import (
     Trial,
     to_json,
 )
-from runner.records.work import DIVERGED, Incident, Replay, Verdict, VerdictKind, Work
+from runner.records.work import DIVERGED, Incident, Replay, Segment, Verdict, VerdictKind, Work
 
 __all__ = [
     "BUDGET",
@@ -56,12 +60,14 @@ __all__ = [
     "DIVERGED",
     "FAILURE",
     "FREEZING",
+    "POPULATION",
     "TARGET",
     "TRAINING",
     "USER",
     "Allocation",
     "Aside",
     "Checked",
+    "Clone",
     "Decision",
     "DecisionKind",
     "EarlyStopping",
@@ -80,6 +86,7 @@ __all__ = [
     "ReduceLROnPlateau",
     "Replay",
     "Report",
+    "Segment",
     "Signature",
     "Slot",
     "Snapshot",
@@ -91,6 +98,9 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "Work",
+    "clone_decision",
+    "clone_of",
+    "cloned",
     "decisions_of",
     "decode",
     "decode_python",
@@ -100,5 +110,6 @@ __all__ = [
     "in_groups",
     "proposals",
     "to_json",
+    "uncloned",
     "verdict_of",
 ]

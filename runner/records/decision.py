@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal
 
+from runner.records.cloning import Clone
 from runner.records.trial import Trial
 from runner.records.work import Verdict
 
-DecisionKind = Literal["add", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail"]
-Argument = str | int | float | bool | None
+DecisionKind = Literal[
+    "add", "clone", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail"
+]
 USER, TRAINING, FAILURE = "user", "training", "failure"
-TARGET, BUDGET = "target", "budget"
+TARGET, BUDGET, POPULATION = "target", "budget", "population"
 COMPARING = ("halving", "hyperband", "median")  # rules that compare trials
 FREEZING = (*COMPARING, TARGET, BUDGET, USER)  # end trials that could have gone on
 
@@ -26,8 +28,9 @@ class Decision:
         trial_id: the trial it concerns.
         step: optimizer steps the trial had taken when it was decided. Trials of a queue have rounds of their own, so
             steps are what a trial's reports and decisions share.
-        kind: `add` a trial; `keep_best` weights; `restore_best` weights as its result; `set` values before the next
-            step; `pause` it; `stop`, `complete` or `fail` it; `continue` one that had ended or was paused.
+        kind: `add` a trial; `clone` another one's state into it; `keep_best` weights; `restore_best` weights as its
+            result; `set` values before the next step; `pause` it; `stop`, `complete` or `fail` it; `continue` one that
+            had ended or was paused.
         arguments: what the kind needs, such as `{"learning_rate": 0.001}` for `set`.
         reason: for a person; empty if the kind says it all.
         by: who decided: a rule's name in the config, `training`, `failure` or `user`.
@@ -37,8 +40,19 @@ class Decision:
     step: int
     kind: DecisionKind
     by: str
-    arguments: Mapping[str, Argument] = field(default_factory=dict)
+    arguments: Mapping[str, object] = field(default_factory=dict)
     reason: str = ""
+
+
+def clone_decision(trial_id: str, step: int, clone: Clone, by: str) -> Decision:
+    """The decision by which a trial goes on from another one's state."""
+    return Decision(trial_id=trial_id, step=step, kind="clone", by=by, arguments=clone.arguments)
+
+
+def clone_of(decisions: Iterable[Decision]) -> Clone | None:
+    """The last clone among these decisions."""
+    clones = [made.arguments for made in decisions if made.kind == "clone"]
+    return Clone.of(clones[-1]) if clones else None
 
 
 def proposals(trials: Sequence[Trial]) -> tuple[Decision, ...]:
@@ -73,7 +87,7 @@ def decisions_of(trial_id: str, step: int, verdict: Verdict, *, model_lost: bool
     if verdict.restore_best:
         found.append(Decision(trial_id=trial_id, step=step, kind="restore_best", by="early_stopping"))
     if verdict.kind != "keep":
-        arguments: dict[str, Argument] = {} if verdict.keeps_model else {"keeps_model": False}
+        arguments: dict[str, object] = {} if verdict.keeps_model else {"keeps_model": False}
         if model_lost:
             arguments["model_lost"] = True
         end = Decision(trial_id=trial_id, step=step, kind=verdict.kind, by=verdict.by, arguments=arguments)
@@ -89,7 +103,7 @@ def verdict_of(decisions: Iterable[Decision]) -> Verdict:
             verdict = replace(verdict, keep_best=True)
         elif decision.kind == "set":
             rate = decision.arguments["learning_rate"]
-            verdict = replace(verdict, learning_rate=None if rate is None else float(rate))
+            verdict = replace(verdict, learning_rate=float(rate) if isinstance(rate, int | float) else None)
         elif decision.kind == "restore_best":
             verdict = replace(verdict, restore_best=True)
         elif decision.kind == "continue":

@@ -252,6 +252,7 @@ class Snapshot:
         step: optimizer steps done.
         state: an `.npz` that needs no pickle, by value or as a file on this machine; only workers know its contents.
         aside: what the interrupted turn has printed, because that turn has no report.
+        inherited: the state is another trial's, from which this one goes on.
     """
 
     trial_id: str
@@ -259,3 +260,4 @@ class Snapshot:
     step: int
     state: bytes | Path
     aside: Aside = Aside()
+    inherited: bool = False

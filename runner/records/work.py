@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.records.cloning import Clone
 from runner.records.report import FailureKind, Snapshot
 from runner.records.trial import Trial
 
@@ -26,6 +27,7 @@ class Work:
         last_epoch: the turn ends with this epoch at the latest, because the trial is compared with others there; None
             for no such epoch.
         idle: no turn; the trial keeps its seat while it waits for others.
+        clone: before the first step, the trial's state becomes that of another one; `trial` has its new values.
     """
 
     trial: Trial
@@ -35,6 +37,7 @@ class Work:
     until: int | None = None
     last_epoch: int | None = None
     idle: bool = False
+    clone: Clone | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,17 +69,40 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """Turns of a trial under the same values of its parameters.
+
+    Args:
+        trial: with these values.
+        orders: of the turns.
+    """
+
+    trial: Trial
+    orders: tuple[Work, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
     """How a trial that has lost its seat gets a new one in the same state.
 
     Args:
-        snapshot: the state to start from; None for the trial's beginning.
+        snapshot: the state to start from; None for a beginning.
         orders: the turns since then, which are repeated.
+        ancestors: what is repeated before, because the trial went on from there: each segment begins with the state in
+            which the one before ends, and the snapshot, if there is one, is of the first.
+        first: the trial's own round in which it goes on after them.
     """
 
     trial: Trial
     snapshot: Snapshot | None
     orders: tuple[Work, ...]
+    ancestors: tuple[Segment, ...] = ()
+    first: int = 0
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Everything that is repeated, in order."""
+        return (*self.ancestors, Segment(trial=self.trial, orders=self.orders))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

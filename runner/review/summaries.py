@@ -24,6 +24,7 @@ def trial_summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
         "member": trial.member,
         "status": trial.status,
         "reason": trial.reason,
+        "lineage": [{"trial": one.parent, "epoch": one.epoch, "values": dict(one.values)} for one in trial.clones],
         "metric": sweep.metric,
         "score": trial.score(sweep.metric),
         "metrics": {name: value if math.isfinite(value) else str(value) for name, value in trial.metrics.items()},

@@ -9,9 +9,9 @@ from dataclasses import replace
 from runner.config.origins import Origins, Values
 from runner.errors import ConfigError
 from runner.experiment.signature import parse_python, read_signature
-from runner.records import CHOSEN, Trial
+from runner.records import CHOSEN, Params, Trial
 from runner.search.members import Member
-from runner.search.parameters import Names
+from runner.search.parameters import Names, canonical
 from runner.search.proposals import trials_of
 from runner.search.proposer import decided_like
 from runner.search.samplers import quasi_random, random_points
@@ -57,6 +57,24 @@ def chosen_trials(member: Member, point: Point, trials: Sequence[Trial], index: 
     named = trials[0].id.startswith(f"{member.name}-")
     prefix = f"{member.name}-{CHOSEN}" if named else CHOSEN
     return _alike([replace(trial, id=f"{prefix}{trial.id}") for trial in found], trials)
+
+
+def cloned_trial(parent: Trial, values: Params, trials: Sequence[Trial], index: int) -> Trial:
+    """The trial that goes on from the state of another one.
+
+    Args:
+        parent: the other one, with the values that it had then.
+        values: that change, by parameter.
+        trials: of the member so far.
+        index: within the sweep.
+    """
+    named = parent.id.startswith(f"{parent.member}-")
+    number = sum(trial.is_chosen for trial in trials)
+    name = f"{parent.member}-{CHOSEN}" if named else CHOSEN
+    changed = {canonical(f"params.{one}") for one in values}
+    inactive = tuple(one for one in parent.inactive if one not in changed)
+    params = {**parent.params, **values}
+    return replace(parent, id=f"{name}{number:03}", index=index, params=params, inactive=inactive)
 
 
 def point_of(member: Member, origins: Origins, written: Values) -> Point:

@@ -42,6 +42,8 @@ class Course:
         costs: the signed metric by epoch if it is known: less is better.
         kept: epochs whose weights were kept as the best so far, rising.
         epoch: completed epochs.
+        step: optimizer steps, if a population counts them.
+        round: turns, likewise.
         ended: it trains no more.
         failed_from: the epoch from which on it has no model, because it failed; infinite if it did not.
     """
@@ -50,6 +52,8 @@ class Course:
     costs: dict[int, float] = field(default_factory=dict)
     kept: list[int] = field(default_factory=list)
     epoch: int = 0
+    step: int = 0
+    round: int = 0
     ended: bool = False
     failed_from: float = math.inf
 

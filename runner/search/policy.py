@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runner.records import BUDGET, TARGET, Epoch, Failure, Report, Trial, Verdict
+from runner.records import BUDGET, TARGET, Clone, Decision, Epoch, Failure, Report, Trial, Verdict
 from runner.search.cohorts import Cohorts, Scoring
+from runner.search.population import Population
 
 
 class Limit(Protocol):
@@ -111,15 +112,25 @@ class SearchPolicy:
     Args:
         cohorts: compare trials; None if no rule does.
         limits: end the whole sweep.
+        populations: whose trials go on from each other's states, by member.
     """
 
-    def __init__(self, cohorts: Cohorts | None = None, limits: Sequence[Limit] = ()) -> None:
+    def __init__(
+        self,
+        cohorts: Cohorts | None = None,
+        limits: Sequence[Limit] = (),
+        populations: Mapping[str, Population] | None = None,
+    ) -> None:
         self._cohorts, self._limits = cohorts, tuple(limits)
+        self._populations = dict(populations or {})
+        self._clones: dict[str, Decision] = {}
         self._open: dict[str, Trial] = {}
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Takes in trials that join the sweep together; those of a member fill its next brackets."""
         self._open |= {trial.id: trial for trial in trials}
+        for member, population in self._populations.items():
+            population.add(trial for trial in trials if trial.member == member and not trial.is_chosen)
         if self._cohorts is not None:
             self._cohorts.follow(trial for trial in trials if trial.is_chosen)
             compared = [trial for trial in trials if not trial.is_chosen]
@@ -144,14 +155,35 @@ class SearchPolicy:
         """Takes note of trials that a user ends, so that no other waits for them."""
         if self._cohorts is not None:
             self._cohorts.end(trial_ids)
+        for trial_id in trial_ids:
+            if (population := self._population(trial_id)) is not None:
+                population.end(trial_id)
 
     def limit(self, trial_id: str) -> int | None:
         """The epoch after which the trial waits for others that it is compared with; None if it need not wait."""
+        if (population := self._population(trial_id)) is not None:
+            return population.next_epoch
         return None if self._cohorts is None else self._cohorts.limit(trial_id)
 
     def is_waiting(self, trial_id: str) -> bool:
         """Whether the trial has reached that epoch."""
+        if (population := self._population(trial_id)) is not None:
+            return population.is_waiting(trial_id)
         return self._cohorts is not None and self._cohorts.is_waiting(trial_id)
+
+    def spare(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+        """The verdicts of a barrier without the ends of trials that will go on from the state of others."""
+        found = {trial_id: self._population(trial_id) for trial_id in verdicts}
+        return {i: v if (one := found[i]) is None else one.spare(v) for i, v in verdicts.items()}
+
+    def clones(self) -> Mapping[str, Decision]:
+        """The trials that go on from the state of others, by the last call of `decide`."""
+        return self._clones
+
+    def take_clone(self, trial_id: str, clone: Clone) -> None:
+        """Takes a clone that an earlier driver has decided."""
+        if (population := self._population(trial_id)) is not None:
+            population.take_clone(trial_id, clone)
 
     def take(self, trial_id: str, report: Report | Failure, verdict: Verdict) -> None:
         """Takes the report of a trial and what was decided about it."""
@@ -161,10 +193,13 @@ class SearchPolicy:
                 limit.take(trial, report.epochs, report.step)
         if self._cohorts is not None:
             self._cohorts.take(trial_id, report.epochs, verdict)
+        if (population := self._population(trial_id)) is not None:
+            population.take(trial_id, report, verdict)
 
     def decide(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
         """The verdicts about trials that end at this barrier, or have lost and end as soon as they have a seat."""
-        if self._cohorts is None and not self._limits:
+        self._clones = {}
+        if self._cohorts is None and not self._limits and not self._populations:
             return {}
         for trial_id, report in reports.items():
             self.take(trial_id, report, verdicts[trial_id])
@@ -174,7 +209,14 @@ class SearchPolicy:
             reason = limit.reason()
             if reason is not None:
                 return {i: Verdict(kind="stop", reason=f"{limit.by}: {reason}", by=limit.by) for i in self._open}
-        return {} if self._cohorts is None else self._cohorts.decide()
+        ends = {} if self._cohorts is None else self._cohorts.decide()
+        for population in self._populations.values():
+            ended, clones = population.decide()
+            ends, self._clones = {**ends, **ended}, {**self._clones, **clones}
+        return ends
+
+    def _population(self, trial_id: str) -> Population | None:
+        return next((one for one in self._populations.values() if trial_id in one), None)
 
 
 def settings_of(trials: Iterable[Trial]) -> list[tuple[Trial, ...]]:

@@ -15,6 +15,7 @@ from runner.records import Failure, Report, Trial, Verdict
 from runner.search.brackets import Bracket
 from runner.search.cohorts import Scoring
 from runner.search.members import Member
+from runner.search.population import Population
 from runner.search.searching import LEARNING
 from runner.search.stopping import brackets_of, survive_by
 from runner.search.studies import StudySampler
@@ -155,6 +156,22 @@ def with_wave(config: Config, wave: int) -> Config:
 def exhaustion(member: Member, trials: int) -> str:
     """A sentence for a member whose space has fewer settings than were wanted."""
     return f"{member.name}: the space has no more settings; {trials} of search.max_trials={member.max_trials} trials"
+
+
+def populations_of(search: SearchConfig, members: Iterable[Member], scoring: Scoring) -> dict[str, Population]:
+    """The population of each member; empty if trials do not go on from each other's states."""
+    if search.population is None:
+        return {}
+    return {
+        one.name: Population(
+            rules=search.population,
+            space=one.space,
+            scoring=scoring,
+            seed=one.sampler_seed,
+            epochs=one.train.epochs,
+        )
+        for one in members
+    }
 
 
 def layouts_of(search: SearchConfig, members: Iterable[Member]) -> dict[str, Iterator[Bracket]]:

@@ -105,6 +105,10 @@ class RuleState:
             self.seconds,
         )
 
+    def cloned(self) -> RuleState:
+        """The state of a trial that goes on from another one's: past epochs no longer count, their time does."""
+        return RuleState(seconds=self.seconds)
+
     def spent(self, report: Report) -> RuleState:
         """The state with the time of one more turn."""
         return replace(self, seconds=self.seconds + report.turn.compute_s + report.turn.evaluate_s)
@@ -172,9 +176,9 @@ def _why(rule: EarlyStopping | None, best: int | None) -> str:
     return f"early_stopping: {rule.monitor} has not improved{since} (patience {rule.patience})"
 
 
-def remember(train: TrainSettings, reports: Iterable[Report]) -> RuleState:
-    """What the rules remember of a trial after these turns."""
-    state = RuleState()
+def remember(train: TrainSettings, reports: Iterable[Report], state: RuleState | None = None) -> RuleState:
+    """What the rules remember of a trial after these turns, and of those before if `state` is given."""
+    state = state or RuleState()
     for report in reports:
         state = state.spent(report)
         for epoch in report.epochs:

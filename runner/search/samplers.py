@@ -111,12 +111,12 @@ def _sobol(space: Space, seed: int) -> Iterator[Point]:
             warnings.simplefilter("ignore", UserWarning)
             row = sequence.random(1)[0]
         yield {
-            name: _at_quantile(dimension, float(place))
+            name: at_quantile(dimension, float(place))
             for place, (name, dimension) in zip(row, space.dimensions.items(), strict=False)
         }
 
 
-def _at_quantile(dimension: Dimension, place: float) -> object:
+def at_quantile(dimension: Dimension, place: float) -> object:
     """The value at a place from 0 to 1 (excluded)."""
     if isinstance(dimension, Choice):
         return dimension.values[int(place * len(dimension.values))]

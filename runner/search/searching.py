@@ -116,6 +116,8 @@ def resolve_sampler(
     if wanted == "grid" and endless:
         names = listed(endless)
         problems.append(f"{place}: grid cannot list every value of {names}; give lists, or set sampler to random")
+    if wanted in LEARNING and config.search.population is not None:
+        problems.append(f"{place}: {wanted} does not go with population, whose trials change; use random, qmc or lists")
     if wanted in LEARNING and config.search.stop == "median":
         problems.append(f"{place}: {wanted} does not go with stop=median; use halving, hyperband, or sampler=random")
     if wanted == "cmaes" and not ranges:
@@ -124,7 +126,7 @@ def resolve_sampler(
         if not ranges:
             return "grid"
         many = (own.max_trials or config.search.max_trials or 0) > _MANY
-        return "tpe" if many and config.search.stop != "median" else "random"
+        return "tpe" if many and config.search.stop != "median" and config.search.population is None else "random"
     return "grid" if wanted == "points" else wanted
 
 

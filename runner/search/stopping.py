@@ -12,6 +12,7 @@ from runner.records import TrainSettings, Trial
 from runner.search.brackets import Bracket, halving, hyperband, rung_epochs
 from runner.search.cohorts import Cohorts, Scoring, Survive, keep_best, keep_median
 from runner.search.policy import Limit, SearchPolicy, StepBudget, TargetReached, TimeBudget
+from runner.search.population import Population
 
 _ALL = 2**31  # size of a cohort that takes every setting
 
@@ -26,6 +27,8 @@ def problems_of(config: Config, train: TrainSettings, searched: Sequence[str], w
         where: the place of `search.stop`, for messages.
     """
     search = config.search
+    if search.population is not None:
+        yield from _problems_of_population(config, train, searched)
     if search.stop is None:
         return
     if "train.epochs" in searched:
@@ -36,6 +39,31 @@ def problems_of(config: Config, train: TrainSettings, searched: Sequence[str], w
             f"search.min_epochs={search.min_epochs}, search.factor={search.factor}, "
             f"train.validate_every={train.validate_every}; {_remedy(search, train)}"
         )
+
+
+def _problems_of_population(config: Config, train: TrainSettings, searched: Sequence[str]) -> Iterator[str]:
+    search, rules = config.search, config.search.population
+    assert rules is not None
+    where = config.origins.place("search", "population")
+    fixed = [name for name in dict.fromkeys(searched) if name == "seed" or name.startswith("train.")]
+    if fixed:
+        yield f"{where}: varies parameters of the experiment only; fix {', '.join(fixed)}"
+    if not searched:
+        yield f"{where}: varies searched parameters, and none is searched; give one such as params.learning_rate=..."
+    if search.stop is not None:
+        yield f"{where}: does not go with search.stop={search.stop}: its trials are replaced, not stopped; remove one"
+    if search.repeats > 1 or isinstance(config.seed, list):
+        yield f"{where}: its trials change their values, so that repeats of one setting mean nothing; give one seed"
+    if rules.interval >= train.epochs:
+        yield f"{where}.interval: must be below train.epochs={train.epochs}; got {rules.interval}"
+    elif rules.interval % train.validate_every:
+        yield (
+            f"{where}.interval: trials are compared by a validation, and train.validate_every={train.validate_every}; "
+            f"give a multiple of it; got {rules.interval}"
+        )
+    for name in ("early_stopping", "reduce_lr_on_plateau"):
+        if getattr(train, name) is not None:
+            yield f"{where}: does not go with train.{name}, which follows a single trial; remove one of the two"
 
 
 def _remedy(search: SearchConfig, train: TrainSettings) -> str:
@@ -77,6 +105,7 @@ def make_policy(
     trials: Sequence[Trial],
     scoring: Scoring,
     spent_s: float = 0.0,
+    populations: Mapping[str, Population] | None = None,
 ) -> SearchPolicy:
     """The policy of a sweep, which knows these trials.
 
@@ -86,11 +115,12 @@ def make_policy(
         trials: of the sweep, in order.
         scoring: how they are compared.
         spent_s: seconds that earlier drivers took.
+        populations: of members whose trials go on from each other's states.
     """
     cohorts = None
     if search.stop is not None:
         cohorts = Cohorts(scoring, search.stop, survive_by(search), layouts)
-    policy = SearchPolicy(cohorts, tuple(_limits(search, scoring, spent_s)))
+    policy = SearchPolicy(cohorts, tuple(_limits(search, scoring, spent_s)), populations)
     policy.add(trials)
     return policy
 

@@ -62,7 +62,7 @@ def sweep_params(
 
 def trial_params(trial: TrialRecord) -> dict[str, str]:
     """Params of a trial's run beside the sweep's, as far as they are known."""
-    known = trial.used_settings
+    known = trial.first_settings  # a run's params cannot change
     return _params(known if trial.facts else {key: value for key, value in known.items() if key not in UNSURE})
 
 
@@ -89,8 +89,10 @@ def _place(trial: TrialRecord) -> dict[str, str]:
 
 def run_name(trial: TrialRecord) -> str:
     """A trial's id and its searched settings, for legends and tables."""
-    settings = [f"{name}={_brief(trial.settings.get(name))}" for name in trial.trial.searched]
-    return " ".join([trial.id, *settings])
+    first = trial.first
+    settings = first.settings if trial.clones else trial.settings
+    chosen = [f"{name}={_brief(settings.get(name))}" for name in first.searched if name not in first.inactive]
+    return " ".join([trial.id, *chosen])
 
 
 def sweep_note(sweep: SweepRecord) -> str:
@@ -130,6 +132,9 @@ def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int
         tags["failure" if trial.status == "failed" else "stop.reason"] = trial.reason
     if trial.diverged:
         tags["diverged"] = "true"
+    if trial.lineage:
+        tags["lineage"] = trial.lineage
+    tags |= {f"param.{name}": _text(value) for clone in trial.clones for name, value in clone.values.items()}
     return tags | ({"failures": str(incidents)} if incidents else {})
 
 
@@ -165,7 +170,7 @@ def sweep_files(sweep: SweepRecord) -> dict[str, str]:
 def trial_files(trial: TrialRecord) -> dict[str, str]:
     """Text artifacts of a trial's run when it begins, by path: its record and its code."""
     files = trial.trial.source.files
-    record = json.loads(to_json(trial.trial))
+    record = json.loads(to_json(trial.first))
     record["source"]["files"] = [name for name, _ in files]  # each is an artifact of its own
     texts = {"trial.json": json.dumps(record, indent=2, sort_keys=True) + "\n"}
     return texts | {source_path(name): text for name, text in files}

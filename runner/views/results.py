@@ -65,7 +65,7 @@ def results_table(review: Review) -> tuple[list[str], list[list[object]]]:
     for rank, trial in zip(review.ranks, review.trials, strict=True):
         identity = [rank, trial.id, *([trial.member] if members else []), trial.status]
         values = [trial.metrics.get(name) for name in names]
-        rows.append([*identity, *values, *_shown(trial, searched), trial.reason])
+        rows.append([*identity, *values, *_shown(trial, searched), _reason(trial)])
     return header, rows
 
 
@@ -82,10 +82,15 @@ def settings_table(review: Review) -> tuple[list[str], list[list[object]]]:
         named = trials[0].id if len(trials) == 1 else f"{trials[0].id}–{trials[-1].id}"
         status = f"{well} of {len(trials)} ended"
         seeds = " ".join(str(trial.trial.seed) for trial in trials)
-        reason = next((trial.reason for trial in trials if trial.reason), "")
+        reason = next((_reason(trial) for trial in trials if _reason(trial)), "")
         identity = [rank, named, *([first.member] if members else []), status]
         rows.append([*identity, setting.mean, setting.spread, seeds, *_shown(first, searched), reason])
     return header, rows
+
+
+def _reason(trial: TrialRecord) -> str:
+    """Why it ended early, and whose states it went on from."""
+    return "; ".join(filter(None, (trial.reason, trial.lineage)))
 
 
 def _shown(trial: TrialRecord, names: Sequence[str]) -> list[object]:

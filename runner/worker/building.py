@@ -41,6 +41,12 @@ def build_model(experiment: Experiment, trial: Trial, feed: Feed) -> Built:
     return Built(new_model(experiment, trial, feed.splits), feed)
 
 
+def learning_rate(model: keras.Model) -> float | None:
+    """The learning rate that the model is compiled with; None if it has none, or a schedule."""
+    rate = None if model.optimizer is None else model.optimizer.learning_rate
+    return float(rate) if isinstance(rate, keras.Variable) else None
+
+
 def trace_model(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[], T]) -> T:
     """Returns what `trace` returns.
 

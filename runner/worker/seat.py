@@ -13,7 +13,7 @@ import numpy as np
 
 from runner.records import Epoch, Snapshot, Trial
 from runner.worker import private, snapshot, variables
-from runner.worker.building import build_model, trace_model
+from runner.worker.building import build_model, learning_rate, trace_model
 from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals, RandomState
@@ -78,6 +78,7 @@ class Seat:
             self.engine = trace_model(experiment, trial, self.feed, lambda: engines.engine_for(built, trial))
             self.trace_s = time.perf_counter() - tracing
             self._state: State | None = read(built.model)
+            self._built_rate = learning_rate(built.model)
             self.examine(built.model)
         if self.engine.model is built.model:
             self.engine.occupant, self._state = self, None
@@ -126,7 +127,10 @@ class Seat:
                 step=progress.step,
                 turn_end=progress.turn_end,
                 epochs=tuple(progress.epochs),
+                steps_per_epoch=self.feed.steps_per_epoch,
+                learning_rate=self._built_rate,
                 arrays=arrays,
+                names=snapshot.names(self._roles()),
                 randomness=RandomState.current(),
             )
         snapshot.pack(state, file)
@@ -149,6 +153,30 @@ class Seat:
         if "best" in state.arrays:
             weights = zip(state.arrays["best"], self.engine.model.weights, strict=True)
             self.progress.best = [snapshot.of_type(value, weight) for value, weight in weights]
+
+    def adopt(self, source: Snapshot) -> None:
+        """Brings a new seat to the state of another trial, whose parameters may have other values.
+
+        Weights and optimizer slots are taken over where shapes agree, the rest stays as it is built. The learning rate
+        is taken over unless this trial's own one is built with another value.
+
+        Raises:
+            ValueError: the other trial has another number of steps per epoch.
+        """
+        state, length = snapshot.unpack(source.state), self.feed.steps_per_epoch
+        if state.steps_per_epoch != length:
+            raise ValueError(
+                f"it goes on from the state of a trial with {state.steps_per_epoch} steps per epoch and has {length} "
+                "itself; parameters that change the number of training rows cannot change when a trial is cloned"
+            )
+        with self.active():
+            self._create_variables(state.arrays)
+            snapshot.write_fitting(self._roles(), state)
+            if self._built_rate is not None and self._built_rate != state.learning_rate:
+                self.engine.model.optimizer.learning_rate = self._built_rate
+            self.feed.resume(state.step, validations=state.step // length // self.trial.train.validate_every)
+            state.randomness.apply()
+        self.progress = Progress(source.round, state.step)
 
     def _roles(self) -> dict[str, list[variables.Variable]]:
         return variables.by_role(self.engine.model, self.engine.program.captured)

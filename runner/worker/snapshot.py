@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,7 +31,10 @@ class SeatState:
         step: optimizer steps done.
         turn_end: the step at which an interrupted turn ends; None between two turns.
         epochs: that have ended in it.
+        steps_per_epoch: optimizer steps per epoch.
+        learning_rate: that its model was built with; None for a schedule.
         arrays: values by role, in the order of `variables.by_role`; with role "best" if the best weights are kept.
+        names: of the variables, by role. They tell layers apart if another model has another number of them.
         randomness: of the trial's own global state.
     """
 
@@ -38,7 +42,10 @@ class SeatState:
     step: int
     turn_end: int | None
     epochs: tuple[Epoch, ...]
+    steps_per_epoch: int
+    learning_rate: float | None
     arrays: Mapping[str, Sequence[np.ndarray]]
+    names: Mapping[str, Sequence[str]]
     randomness: RandomState
 
 
@@ -73,6 +80,43 @@ def write(roles: Roles, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
             variable.assign(of_type(value, variable))
 
 
+def write_fitting(roles: Roles, state: SeatState) -> None:
+    """Assigns values of another model to the variables that have their shapes; the others stay.
+
+    Variables correspond by their order if both models have the same number of them, else by their names.
+    """
+    for role, variables in roles.items():
+        values = state.arrays.get(role, ())
+        if len(values) == len(variables):
+            pairs = list(zip(variables, values, strict=True))
+        else:
+            named = dict(zip(_counted(state.names.get(role, ())), values, strict=False))
+            counted = _counted(map(_name, variables))
+            pairs = [(one, named[name]) for one, name in zip(variables, counted, strict=True) if name in named]
+        for variable, value in pairs:
+            if tuple(value.shape) == tuple(variable.shape):
+                variable.assign(of_type(value, variable))
+
+
+def names(roles: Roles) -> dict[str, list[str]]:
+    """The variables' names."""
+    return {role: list(map(_name, variables)) for role, variables in roles.items()}
+
+
+def _name(variable: Variable) -> str:
+    return str(variable.path if isinstance(variable, keras.Variable) else variable.name)
+
+
+def _counted(found: Iterable[str]) -> list[tuple[str, int]]:
+    """Each name with how often it came before, so that equal names differ."""
+    seen: Counter[str] = Counter()
+    counted = []
+    for name in found:
+        counted.append((name, seen[name]))
+        seen[name] += 1
+    return counted
+
+
 def of_type(value: np.ndarray, variable: Variable) -> np.ndarray:
     """A value with the dtype of its variable, because a file knows bfloat16 and the like by their size only."""
     return value.view(_dtype(variable)) if value.dtype.kind == "V" else value
@@ -92,6 +136,9 @@ def pack(state: SeatState, file: Path) -> None:
         "step": state.step,
         "turn_end": state.turn_end,
         "epochs": [asdict(epoch) for epoch in state.epochs],
+        "steps_per_epoch": state.steps_per_epoch,
+        "learning_rate": state.learning_rate,
+        "names": state.names,
         "counts": {role: len(values) for role, values in state.arrays.items()},
         "python": random.python,
         "numpy": [name, *position],
@@ -111,6 +158,9 @@ def unpack(content: bytes | Path) -> SeatState:
             step=meta["step"],
             turn_end=meta["turn_end"],
             epochs=tuple(Epoch(**epoch) for epoch in meta.get("epochs", ())),
+            steps_per_epoch=meta.get("steps_per_epoch", 0),
+            learning_rate=meta.get("learning_rate"),
+            names=meta.get("names", {}),
             arrays={
                 role: [file[f"{role}/{index}"] for index in range(count)] for role, count in meta["counts"].items()
             },

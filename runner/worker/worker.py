@@ -113,25 +113,48 @@ class Worker:
         seated = [self._seats[trial.id] for trial in trials if trial.id in self._seats]
         return {seat.trial.id: self._snapshot(seat, folder) for seat in seated}
 
-    def restore(self, replay: Replay, loaded: Loaded) -> Report | Failure | None:
+    def restore(self, replay: Replay, loaded: Sequence[Loaded]) -> Report | Failure | None:
         """Gives the trial a new seat, restores its snapshot and repeats the turns since then.
+
+        Args:
+            replay: what is repeated.
+            loaded: the data of each of its segments.
 
         Returns:
             The last turn's report; None if there was no turn to repeat or `stop` interrupted it.
         """
-        trial, snapshot, report = replay.trial, replay.snapshot, None
+        trial, state = replay.trial, replay.snapshot
+        for segment, data in zip(replay.ancestors, loaded, strict=False):
+            ancestor = replace(segment.trial, id=trial.id)  # the other trial may have a seat here
+            report = self._repeat(ancestor, segment.orders, state, data)
+            if not isinstance(report, Report):
+                return report
+            found = self._snapshot(self._seats[trial.id], None)
+            if isinstance(found, Failure):
+                return found
+            state = replace(found, round=replay.first, inherited=True)
+        return self._repeat(trial, replay.orders, state, loaded[-1])
+
+    def _repeat(
+        self, trial: Trial, orders: Sequence[Work], state: Snapshot | None, loaded: Loaded
+    ) -> Report | Failure | None:
+        """Gives the trial a new seat in this state, or at its beginning, and repeats these turns."""
         if trial.id in self._seats:
             self._seats.pop(trial.id).leave()
         seat = self._seat(trial, loaded)
         if isinstance(seat, Failure):
             return seat
-        if snapshot is not None:
-            refused = self._guarded("snapshot", trial, lambda: seat.restore(snapshot.state))
-            if refused is not None:
-                self._seats.pop(trial.id).leave()
-                return refused
-        for work in replay.orders:
-            report = self._turn(work, loaded)
+        refused = None
+        if state is not None and state.inherited:
+            refused = self._guarded("build", trial, lambda: seat.adopt(state))
+        elif state is not None:
+            refused = self._guarded("snapshot", trial, lambda: seat.restore(state.state))
+        if refused is not None:
+            self._seats.pop(trial.id).leave()
+            return refused
+        report = None
+        for work in orders:
+            report = self._turn(replace(work, trial=trial), loaded)
             if not isinstance(report, Report):
                 break
         return report

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -13,6 +15,7 @@ from click.testing import CliRunner
 from runner.cli import cli
 from runner.config import load_config
 from runner.driver.context import Context
+from runner.driver.replaying import replay
 from runner.driver.resume import resume
 from runner.driver.resume_state import Asked
 from runner.driver.run import run
@@ -72,13 +75,13 @@ def decisions(folder: Path, trial_id: str) -> list[tuple[str, str]]:
 def test_trials_are_stopped_paused_and_added_while_a_sweep_runs(sweep: Callable[..., Path]) -> None:
     undisturbed = sweep({})
     commands = {
-        1: ["pause latest 000", "stop latest 001", "add latest 1", "add latest units=7"],
+        1: ["pause latest 000", "stop latest 001", "add latest 1", "add latest units=7", "add latest units=8"],
         3: ["continue latest 000"],
     }
     folder = sweep(commands)
     assert statuses(folder) == {
         "000": ("complete", 4), "001": ("stopped", 2), "002": ("complete", 4), "003": ("complete", 4),
-        "add-000": ("complete", 4),
+        "add-000": ("complete", 4), "add-001": ("complete", 4),
     }  # fmt: skip
     assert decisions(folder, "000") == [("pause", "user"), ("continue", "user"), ("complete", "training")]
     assert decisions(folder, "add-000") == [("add", "user"), ("complete", "training")]
@@ -119,6 +122,44 @@ def test_a_whole_sweep_is_stopped_and_resumed(sweep: Callable[..., Path]) -> Non
     assert set(statuses(folder).values()) == {("complete", 4)}
 
 
+def test_a_trial_is_cloned_from_its_newest_state_and_from_an_earlier_one(sweep: Callable[..., Path]) -> None:
+    folder = sweep({2: ["clone latest 001 learning_rate=0.002", "clone latest 000 units=9 --at-epoch 1"]})
+    assert statuses(folder)["add-000"] == statuses(folder)["add-001"] == ("complete", 4)
+    with JournalReader(folder) as reader:
+        newest, earlier = (reader.trial(trial_id) for trial_id in ("add-000", "add-001"))
+        first = [reader.reports(trial_id)[0] for trial_id in ("add-000", "add-001")]
+        facts = newest.facts
+    assert (newest.lineage, earlier.lineage) == ("from 001 after epoch 3", "from 000 after epoch 1")
+    assert (newest.trial.params["learning_rate"], earlier.trial.params["units"]) == (0.002, 9)
+    assert facts is not None
+    assert [(report.epoch, report.step) for report in first] == [(4, 180), (2, 90)]
+    for trial_id in ("add-000", "add-001"):
+        found = replay(folder, trial_id, Context(watcher=Silent()))
+        assert found.is_same, list(found.lines())
+        assert found.weights
+
+
+def test_an_ended_trial_is_cloned_by_resume_and_one_that_changes_nothing_gives_its_numbers(
+    sweep: Callable[..., Path],
+) -> None:
+    folder = sweep({})
+    assert "obeyed by:  python -m runner resume" in runner("clone latest 002 --at-epoch 2")
+    resume(folder, Asked(), Context(watcher=Silent()))
+    own = {key: value for key, value in values(folder, "002").items() if key[0] in ("loss", "val_loss") and key[1] > 2}
+    assert own.items() <= values(folder, "add-000").items()
+    assert decisions(folder, "add-000") == [("add", "user"), ("clone", "user"), ("complete", "training")]
+
+
+def test_a_replay_tells_where_a_record_differs(sweep: Callable[..., Path]) -> None:
+    folder = sweep({}, "train.epochs=2", "search.max_trials=1")
+    with closing(sqlite3.connect(folder / "journal.db")) as journal, journal:
+        journal.execute("UPDATE metric SET value = value + 1e-9 WHERE key = 'val_loss' AND step = 2")
+    found = replay(folder, "000", Context(watcher=Silent()))
+    assert not found.is_same
+    assert [line.split(" is ")[0] for line in found.lines()][1:2] == ["epoch 2: val_loss"]
+    assert found.weights
+
+
 def test_what_cannot_be_obeyed_is_refused_with_what_can(sweep: Callable[..., Path]) -> None:
     sweep({}, "train.epochs=1", "search.max_trials=1")
     assert "has ended: complete" in runner("stop latest 000", 2)
@@ -127,6 +168,9 @@ def test_what_cannot_be_obeyed_is_refused_with_what_can(sweep: Callable[..., Pat
     assert "unitz: the experiment has no such parameter; did you mean units?" in runner("add latest unitz=3", 2)
     assert "units: must be int; got 'x'" in runner("add latest units=x", 2)
     assert "write a number of trials, or a setting as key=value" in runner("add latest many", 2)
+    assert "--at-epoch 5: trial 000 has trained 1 epochs" in runner("clone latest 000 units=4 --at-epoch 5", 2)
+    assert "a clone keeps its seed and training settings" in runner("clone latest 000 train.batch_size=4", 2)
+    assert "unitz: the experiment has no such parameter" in runner("clone latest 000 unitz=4", 2)
 
 
 def test_a_sweep_that_a_target_ended_does_not_grow_by_itself_and_its_trials_can_go_on(

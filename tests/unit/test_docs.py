@@ -77,7 +77,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     for kind in tree:
         tree += kind.__subclasses__()
     documented = {int(row[0]) for row in rows(README, 2) if row[0].isdigit()}
-    assert documented == {kind.exit_code for kind in tree} | {0, 3, 129, 130, 143}
+    assert documented == {kind.exit_code for kind in tree} | {0, 3, 4, 129, 130, 143}
     assert {int(code) for code in re.findall(r"\b(\d+) [a-zA-Z]", cli.epilog or "")} == documented - {1}
 
 

@@ -169,7 +169,7 @@ def test_what_follows_from_the_reports_is_what_was_ordered(make_trial: Any) -> N
         assert list(past.orders) == [dataclasses.replace(work, until=report.step) for work, report in ordered]  # type: ignore[union-attr]
         if count:
             assert past.verdict == sweep.journal.commits[count - 1][1]["000"]
-        expected = sweep.fleet.received[count] if 0 < count < len(reports) else None
+        expected = sweep.fleet.received[count] if count < len(reports) else None
         assert past.next_turn == expected
 
 

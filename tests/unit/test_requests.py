@@ -53,7 +53,7 @@ class Script:
     def __init__(self, orders: dict[int, Orders]) -> None:
         self._orders, self.barriers, self.obeyed_at = orders, 0, list[int]()
 
-    def read(self) -> Orders:
+    def read(self, reports: Any) -> Orders:
         self.barriers += 1
         return self._orders.get(self.barriers, Orders())
 

@@ -75,7 +75,7 @@ class RayWorker:
         """As `Worker.snapshot`; without a folder of the driver it writes to a temporary one of this machine."""
         return self._worker.snapshot(trials, folder or self._transfers.folder)
 
-    def restore(self, replay: Replay, loaded: Loaded) -> Report | Failure | None:
+    def restore(self, replay: Replay, *loaded: Loaded) -> Report | Failure | None:
         """As `Worker.restore`."""
         try:
             return self._worker.restore(replay, loaded)

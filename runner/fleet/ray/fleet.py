@@ -177,12 +177,14 @@ class RayFleet:
             for replay in replays:
                 trial, queued_s = replay.trial, limit_s
                 trials[trial.id] = trial
-                limit_s += self._deadlines.first_s + len(replay.orders) * self._deadlines.limit_s([trial])
+                for segment in replay.segments:
+                    limit_s += self._deadlines.first_s + len(segment.orders) * self._deadlines.limit_s([segment.trial])
                 self._deadlines.forget(trial)
                 is_remote = bool(self._workers.slots[slot].allocation.node)
                 found = sent(replay, partial(self._ask, slot, after_s=queued_s)) if is_remote else replay
                 if isinstance(found, Replay):
-                    calls[trial.id] = self._call(slot, "restore", found, load=[trial], limit_s=limit_s)
+                    parts = [segment.trial for segment in replay.segments]
+                    calls[trial.id] = self._call(slot, "restore", found, load=parts, limit_s=limit_s)
                 elif found is not None:
                     lost[trial.id] = found
         answers = {**lost, **self._gather(calls)}
