@@ -15,6 +15,7 @@ from runner.config.messages import explain
 from runner.config.mlflow_variables import resolve_tracking
 from runner.config.origins import Key, Origins, Values, merged
 from runner.config.overrides import Setting, apply_settings, parse_settings
+from runner.config.points_file import read_points_files
 from runner.config.references import resolve
 from runner.config.schema import Config, default_values
 from runner.config.yaml_nodes import Dumper
@@ -69,8 +70,10 @@ def load_config(
     if unresolved:
         raise ConfigError([*problems, *misfits, *unresolved])
     resolve_tracking(values, environment)
-    if folder is not None:
-        _find_experiments(values, folder.path.parent)
+    base = None if folder is None else folder.path.parent
+    if base is not None:
+        _find_experiments(values, base)
+    problems += read_points_files(values, base, origins)
     return _checked(values, origins, [*problems, *misfits])
 
 

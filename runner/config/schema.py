@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from runner import records
 from runner.config.origins import Origins, Values
@@ -30,6 +30,10 @@ def _gpu_share(value: float) -> float:
     if value > 1 and value != int(value):
         raise ValueError(f"got {value:g}")
     return value
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
 def _allowed(annotation: object, notes: Sequence[object]) -> str:
@@ -123,7 +127,9 @@ class MemberSearch(Section):
     goal: Annotated[records.Goal | None, "maximize, minimize, or null where the metric's name tells it"] = None
     max_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS), f"a whole number from 1 to {MAX_TRIALS}"] | None = None
     space: Annotated[Values, "a mapping of names to lists or search strings"] = {}
-    points: Annotated[list[Values], Field(max_length=MAX_TRIALS), "a list of mappings, one for each trial"] = []
+    points: Annotated[
+        list[Values], Field(max_length=MAX_TRIALS), "a list of mappings, one for each trial, or a CSV file"
+    ] = []
     when: Annotated[Values, "a mapping of names to the values of others for which they matter"] = {}
     constraints: Annotated[list[Text], "a list of relations such as units_1 <= units_0"] = []
 
@@ -143,6 +149,10 @@ class Search(MemberSearch):
     sampler: Sampler = "auto"
     seed: Annotated[Seed | None, f"a whole number from 0 to {MAX_SEED}, or null for the first of seed"] = None
     repeats: Annotated[int, Field(ge=1, le=1000, strict=True), "a whole number from 1 to 1000"] = 1
+    folds: Annotated[
+        Annotated[int, Field(ge=2, le=1000, strict=True)] | None, "a whole number from 2 to 1000, or null"
+    ] = None
+    warm_start: Annotated[list[Text], BeforeValidator(_listed), "a list of sweeps, by id or folder name"] = []
     wave: Auto | Count = "auto"
     stop: Annotated[Literal["halving", "hyperband", "median"] | None, "halving, hyperband, median, or null"] = None
     factor: Annotated[int, Field(ge=2, le=1000, strict=True), "a whole number from 2 to 1000"] = 3

@@ -30,6 +30,10 @@ class Choice:
 
     values: tuple[object, ...]
 
+    def has(self, value: object) -> bool:
+        """Whether this is one of the values; 1, 1.0 and True are three."""
+        return any(type(one) is type(value) and one == value for one in self.values)
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -54,6 +58,13 @@ class Range:
         """How many values there are; None if they are floats without a step."""
         step = self.step or (1 if self.whole else None)
         return None if step is None else math.floor((self.high - self.low) / step + 1e-9) + 1
+
+    def has(self, value: object) -> bool:
+        """Whether this is one of the numbers."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-6
 
 
 Dimension = Choice | Range

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.autotune.auto import CACHE, AutoSettings, Check
@@ -13,6 +13,7 @@ from runner.config import Config
 from runner.driver.context import Context, SweepWatcher
 from runner.driver.machines import import_ray, machines_of
 from runner.driver.record import versions
+from runner.driver.warm_start import Known, known_results
 from runner.errors import ConfigError
 from runner.host.inventory import driver_problem, this_machine
 from runner.journal import TrialLogs
@@ -34,6 +35,7 @@ class Prepared:
         proposer: proposes later trials; None if all are known.
         needs: each distinct model, with its memory if it was measured before.
         to_probe: the slots depend on the memory of models that were not measured yet.
+        known: results of earlier sweeps, from which samplers learn.
     """
 
     config: Config
@@ -44,6 +46,7 @@ class Prepared:
     proposer: WaveProposer | None = None
     needs: tuple[Need, ...] = ()
     to_probe: bool = False
+    known: Known = field(default_factory=dict)
 
     @property
     def most_trials(self) -> int:
@@ -58,8 +61,13 @@ class Prepared:
         return next(iter(self.machines.values()))
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config, root: Path = Path("sweeps"), known: Known | None = None) -> Prepared:
     """Resolves members, trials and slots. Imports no TensorFlow, and Ray only to ask a cluster for its nodes.
+
+    Args:
+        config: of the sweep.
+        root: the folder of all sweeps.
+        known: results of earlier sweeps; None to read those of `search.warm_start`.
 
     Raises:
         ConfigError: experiment files, parameters or search do not fit together.
@@ -68,13 +76,14 @@ def prepare(config: Config) -> Prepared:
     """
     members = resolve_members(config)
     trials, request = propose_trials(members, config), request_of(config)
-    proposer = make_proposer(config.search, members, len(trials), prefix=bool(config.members))
+    known = known_results(config, members, root) if known is None else known
+    proposer = make_proposer(config.search, members, len(trials), prefix=bool(config.members), known=known)
     trials = trials if proposer is None else (*trials, *proposer.first())
     if not trials:
         raise ConfigError("no setting fulfils search.constraints and search.when; nothing is left to train")
     wanted = len(trials) if proposer is None else max(len(trials), sum(member.max_trials or 0 for member in members))
-    machines, known = measured(machines_of(config), request)
-    needs, packs = known.of(trials), config.fleet.kind == "ray"  # a single process has nothing to pack
+    machines, measurements = measured(machines_of(config), request)
+    needs, packs = measurements.of(trials), config.fleet.kind == "ray"  # a single process has nothing to pack
     open_ = packs and any(needs_a_probe(request, machine) for machine in machines.values())
     to_probe = open_ and not is_complete(needs)
     if to_probe and len(machines) > 1:  # it is not known yet how many fit
@@ -82,7 +91,7 @@ def prepare(config: Config) -> Prepared:
     slots = plan_on_nodes(request, machines, wanted, largest(needs) if packs and not to_probe else None)
     return Prepared(
         config=config, members=members, trials=trials, slots=slots, machines=machines, proposer=proposer, needs=needs,
-        to_probe=to_probe,
+        to_probe=to_probe, known=known,
     )  # fmt: skip
 
 
@@ -105,7 +114,7 @@ def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> P
             known.keep(trial, found)
         if slots[0].allocation.gpus and "" in prepared.machines:
             known.keep_overhead(prepared.machines[""], this_machine(), slots[0])
-    return replace(prepare(prepared.config), to_probe=False)
+    return replace(prepare(prepared.config, known=prepared.known), to_probe=False)
 
 
 def unmeasured(prepared: Prepared) -> Iterator[str]:

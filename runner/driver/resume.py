@@ -20,6 +20,7 @@ from runner.driver.prepare import Prepared, advice, logged_fleet, measured, requ
 from runner.driver.record import recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
+from runner.driver.warm_start import read_known
 from runner.errors import PlacementError
 from runner.journal import SqliteJournal, TrialLogs, TrialRecord, inbox, locked
 from runner.journal.kept_models import KeptModels
@@ -47,10 +48,10 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
     with locked(folder):
         config, asked, obeyed = obey_before(folder, load_config(None, [], config_dir=folder), asked, watcher.say)
         state = read_state(folder, asked)
-        members, policy, proposer = _search(config, state, watcher.say)
+        members, policy, proposer = _search(folder, config, state, watcher.say)
         if not state.left and proposer is not None and not policy.is_over and _propose_more(folder, proposer):
             state = read_state(folder, asked)
-            members, policy, proposer = _search(config, state, watcher.say)
+            members, policy, proposer = _search(folder, config, state, watcher.say)
         uri = with_credentials(config.tracking.uri, context.environment)
         store = StoreCheck(uri, context.environment)
         prepared = prepare_like(config, state.records, state.left)
@@ -140,7 +141,7 @@ def _slots_like(
 
 
 def _search(
-    config: Config, state: ResumeState, warn: Callable[[str], None]
+    folder: Path, config: Config, state: ResumeState, warn: Callable[[str], None]
 ) -> tuple[tuple[Member, ...], SearchPolicy, WaveProposer | None]:
     """The members, the policy and the proposer of the sweep, as they were when the earlier driver ended."""
     sources = {trial.member: trial.source for trial in state.trials}
@@ -158,7 +159,7 @@ def _search(
             policy.exempt(trial.id)
     if state.lifted:
         policy.lift()
-    proposer = make_proposer(config.search, members, 0, prefix=bool(config.members))
+    proposer = make_proposer(config.search, members, 0, prefix=bool(config.members), known=read_known(folder))
     if proposer is not None:
         proposer.settle(state.trials, scoring, 1)  # the recorded config has the size of a wave
         if not proposer.replay(state.trials, state.recorded_turns, state.states):

@@ -24,6 +24,7 @@ from runner.driver.record import (
     write_config,
 )
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
+from runner.driver.warm_start import write_known
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Fleet, Proposer
 from runner.search.cohorts import Scoring
@@ -60,7 +61,7 @@ def run(
     """
     began_s, watcher = time.time(), context.watcher
     store = StoreCheck(config.tracking.uri, context.environment)
-    prepared = prepare(config)
+    prepared = prepare(config, root)
     refuse_secrets(config, context.secrets)
     check_writable(root)
     reached = is_reached(store, config.tracking.required, watcher)
@@ -83,6 +84,7 @@ def run(
             journal.create(record, prepared.trials)
 
         with locked(folder):
+            write_known(folder, prepared.known)
             write_config(folder, config)  # before the journal, which `resume` reads with it
             with recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records:
                 progress = Progress(

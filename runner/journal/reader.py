@@ -203,7 +203,7 @@ class JournalReader:
 
     def turns(self) -> tuple[TurnRow, ...]:
         """Every turn, by its start."""
-        query = "SELECT turn.*, trial.slot FROM turn JOIN trial ON trial.id = turn.trial ORDER BY started_s"
+        query = "SELECT * FROM turn ORDER BY started_s"
         names = ("trial", "slot", "round", "step", "epoch")
         rows = self._connection.execute(query)
         return tuple(TurnRow(**{name: row[name] for name in names}, turn=_turn(row)) for row in rows)

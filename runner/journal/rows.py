@@ -73,12 +73,12 @@ def marks(row: Mapping[str, object]) -> str:
     return ", ".join("?" * len(row))
 
 
-def insert_turn(db: sqlite3.Connection, report: Report) -> None:
-    """Adds a turn and the running metrics at its end."""
+def insert_turn(db: sqlite3.Connection, report: Report, slot: int) -> None:
+    """Adds a turn, which ran in this slot, and the running metrics at its end."""
     turn = report.turn
     db.execute(
-        f"INSERT INTO turn VALUES ({', '.join('?' * 13)})",
-        (report.trial_id, report.round, report.step, report.epoch, *astuple(turn)),
+        f"INSERT INTO turn VALUES ({', '.join('?' * 14)})",
+        (report.trial_id, report.round, report.step, report.epoch, *astuple(turn), slot),
     )
     rows = [(ROUND_PREFIX + key, report.step, value) for key, value in report.running.items()]
     if turn.gpu_memory_mib > _highest_peak(db, report.trial_id):

@@ -16,7 +16,7 @@ from runner.journal.durable_files import own_file
 from runner.records import DIVERGED, Allocation, Clone, Facts, Goal, Trial, Turn, uncloned
 
 FILE = "journal.db"
-FORMAT = 1  # `PRAGMA user_version`; raised when older journals can no longer be read as they are
+FORMAT = 2  # `PRAGMA user_version`; raised when older journals can no longer be read as they are
 GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, recorded each time that it rises
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
 TEST_PREFIX = "test_"  # metrics of the finished model
@@ -44,7 +44,7 @@ CREATE TABLE turn (
     trial TEXT NOT NULL REFERENCES trial(id), round INTEGER NOT NULL, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
     pid INTEGER NOT NULL, started_s REAL NOT NULL, ended_s REAL NOT NULL, compute_s REAL NOT NULL,
     evaluate_s REAL NOT NULL, seat_s REAL NOT NULL, swap_s REAL NOT NULL, memory_mib REAL NOT NULL,
-    gpu_memory_mib REAL NOT NULL, PRIMARY KEY (trial, round)
+    gpu_memory_mib REAL NOT NULL, slot INTEGER NOT NULL, PRIMARY KEY (trial, round)
 ) WITHOUT ROWID;
 CREATE TABLE decision (
     number INTEGER PRIMARY KEY, trial TEXT NOT NULL REFERENCES trial(id), step INTEGER NOT NULL, kind TEXT NOT NULL,
@@ -209,7 +209,7 @@ class TurnRow:
     """One turn of one trial.
 
     Args:
-        slot: the trial's.
+        slot: in which it ran, which may not be that of the turn before.
         step: optimizer steps done after it.
         epoch: epochs completed after it.
     """

@@ -168,10 +168,11 @@ class SqliteJournal:
         reported_s = self._clock()
         with _writing(self._folder):
             files = {key: self._write_model(value) for key, value in exports.items() if _has_model(value)}
+        slots = {trial_id: slot for slot, trial_id in self._seats}
         with self._transaction() as db:
             for report in reports.values():
                 if isinstance(report, Report):
-                    insert_turn(db, report)
+                    insert_turn(db, report, slots.get(report.trial_id, 0))
                 insert_epochs_and_facts(db, report)
             for trial_id, (model, weights) in files.items():
                 row = (trial_id, model, weights, self._models_stay)

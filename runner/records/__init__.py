@@ -4,9 +4,12 @@ from runner.records.allocation import Allocation, Slot
 from runner.records.cloning import Clone, cloned, uncloned
 from runner.records.decision import (
     BUDGET,
+    BY_CLOCK,
     COMPARING,
     FAILURE,
     FREEZING,
+    MAX_HOURS,
+    MAX_SECONDS,
     POPULATION,
     TARGET,
     TRAINING,
@@ -55,11 +58,14 @@ from runner.records.work import DIVERGED, Incident, Replay, Segment, Verdict, Ve
 
 __all__ = [
     "BUDGET",
+    "BY_CLOCK",
     "CHOSEN",
     "COMPARING",
     "DIVERGED",
     "FAILURE",
     "FREEZING",
+    "MAX_HOURS",
+    "MAX_SECONDS",
     "POPULATION",
     "TARGET",
     "TRAINING",

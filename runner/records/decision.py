@@ -15,9 +15,10 @@ DecisionKind = Literal[
     "add", "clone", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail"
 ]
 USER, TRAINING, FAILURE = "user", "training", "failure"
-TARGET, BUDGET, POPULATION = "target", "budget", "population"
+TARGET, BUDGET, MAX_HOURS, MAX_SECONDS, POPULATION = "target", "budget", "max_hours", "max_seconds", "population"
 COMPARING = ("halving", "hyperband", "median")  # rules that compare trials
-FREEZING = (*COMPARING, TARGET, BUDGET, USER)  # end trials that could have gone on
+BY_CLOCK = (MAX_HOURS, MAX_SECONDS)  # rules whose effect depends on a clock, so that a repetition may differ
+FREEZING = (*COMPARING, TARGET, BUDGET, MAX_HOURS, USER)  # end trials that could have gone on
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

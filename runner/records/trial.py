@@ -146,6 +146,7 @@ class Trial:
         model_params: the names in `params` that `build_model` takes.
         searched: the names (`units`, `train.batch_size`, `seed`) that this sweep varies.
         inactive: those of them that do not matter for this trial, because of a condition; they have their defaults.
+        folds: how many trials share its setting, each with a fold of its own in `params`; None without folds.
     """
 
     id: str
@@ -159,6 +160,7 @@ class Trial:
     train: TrainSettings
     seed: int
     inactive: tuple[str, ...] = ()
+    folds: int | None = None
 
     @property
     def is_chosen(self) -> bool:
@@ -189,8 +191,9 @@ class Trial:
 
     @property
     def setting(self) -> str:
-        """Equal for the repeats of one setting: trials of a member that differ in their seed only."""
-        values = {name: value for name, value in self.settings.items() if name != "seed"}
+        """Equal for the repeats of one setting: trials of a member that differ in their seed and fold only."""
+        own = ("seed",) if self.folds is None else ("seed", "fold")
+        values = {name: value for name, value in self.settings.items() if name not in own}
         return json.dumps([self.member, values], sort_keys=True, default=str)
 
     @property

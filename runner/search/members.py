@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.config import hints
@@ -37,6 +37,7 @@ class Member:
         sampler: how settings are drawn.
         sampler_seed: of the sampler.
         seeds: of training; each setting has one trial for each.
+        folds: how many there are if each of these trials has its own; None for none.
         max_trials: most trials of this member; None for no limit.
         metric: what ranks trials; None for `val_loss` if the model produces it, else `loss`.
         goal: whether higher or lower values of the metric are better.
@@ -53,6 +54,7 @@ class Member:
     sampler: ResolvedSampler
     sampler_seed: int
     seeds: tuple[int, ...]
+    folds: int | None
     max_trials: int | None
     metric: str | None
     goal: Goal
@@ -159,7 +161,10 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
     max_trials = own.max_trials or top.max_trials
     train = training(config, scope, draft.config, texts, names.problems)
     searched = [*space, *(name for point in points for name in point)]
-    names.problems.extend(problems_of(config, train, searched, config.origins.place("search", "stop")))
+    names.problems.extend(problems_of(config, train, searched, config.origins.place("search", "stop"), len(seeds)))
+    if top.folds is not None:
+        names.problems.extend(_problems_of_folds(config, draft, fixed, searched))
+        fixed |= {"fold": 0, "folds": top.folds}
     params = _params(draft, fixed, space, points, names)
     _refuse_secrets(config, draft, params, space, points, names.problems)
     defaults = {canonical(f"params.{name}"): value for name, value in params.items()}
@@ -179,11 +184,27 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
         sampler=sampler,
         sampler_seed=seeds[0] if top.seed is None else top.seed,
         seeds=seeds,
+        folds=top.folds,
         max_trials=max_trials or default_trials(config, train, sampler, len(seeds)),
         metric=metric,
         goal=goal,
         train=train,
     )
+
+
+def _problems_of_folds(
+    config: Config, draft: _Draft, fixed: Mapping[str, object], searched: Sequence[str]
+) -> Iterator[str]:
+    where = config.origins.place("search", "folds")
+    missing = [name for name in ("fold", "folds") if name not in draft.signature.load_data]
+    if missing:
+        yield (
+            f"{where}: {draft.source.path}: load_data has no parameter {' and no '.join(missing)}; write "
+            "load_data(fold: int = 0, folds: int = 5), which returns the data with this fold as validation"
+        )
+    for name in ("fold", "folds"):
+        if name in fixed or name in searched:
+            yield f"{where}: gives each trial its {name}; do not give params.{name} too"
 
 
 def _check_once(config: Config, draft: _Draft, names: Names) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runner.records import BUDGET, TARGET, Clone, Decision, Epoch, Failure, Report, Trial, Verdict
+from runner.records import BUDGET, MAX_HOURS, TARGET, Clone, Decision, Epoch, Failure, Report, Trial, Verdict
 from runner.search.cohorts import Cohorts, Scoring
 from runner.search.population import Population
 
@@ -89,7 +89,7 @@ class TimeBudget:
     max_hours: float
     spent_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
-    by: str = BUDGET
+    by: str = MAX_HOURS
     _began_s: float = field(init=False)
 
     def __post_init__(self) -> None:

@@ -52,11 +52,15 @@ def trials_of(
         prefix: ids begin with the member's name.
         width: digits of an id, at least.
     """
-    chosen = [(point, seed) for point in points for seed in ([point["seed"]] if "seed" in point else member.seeds)]
+    chosen = [
+        (point, seed, fold)
+        for point in points
+        for fold, seed in enumerate([point["seed"]] if "seed" in point else member.seeds)
+    ]
     name = f"{member.name}-" if prefix else ""
     return [
-        _trial(member, point, f"{name}{number + place:0{width}}", index + place, seed)
-        for place, (point, seed) in enumerate(chosen)
+        _trial(member, point, f"{name}{number + place:0{width}}", index + place, seed, fold)
+        for place, (point, seed, fold) in enumerate(chosen)
     ]
 
 
@@ -111,13 +115,14 @@ def _size(dimension: Range) -> float:
     return float("inf") if dimension.count is None else dimension.count
 
 
-def _trial(member: Member, point: Point, trial_id: str, index: int, seed: int) -> Trial:
+def _trial(member: Member, point: Point, trial_id: str, index: int, seed: int, fold: int) -> Trial:
     chosen = {bare: value for name, value in point.items() if (bare := parameter_name(name)) is not None}
-    params = {**member.params, **chosen}
+    params = {**member.params, **chosen, **({} if member.folds is None else {"fold": fold})}
     train = {name.removeprefix("train."): value for name, value in point.items() if name.startswith("train.")}
     # Every trial of a member names the same searched keys, so that tables of trials have equal columns.
     names = (*(name for one in member.points for name in one), *member.space.dimensions)
-    searched = tuple(dict.fromkeys((*names, *(["seed"] if len(member.seeds) > 1 else []))))
+    repeated = [*(["fold"] if member.folds is not None else []), *(["seed"] if len(member.seeds) > 1 else [])]
+    searched = tuple(dict.fromkeys((*names, *repeated)))
     inactive = () if member.points else tuple(name for name in member.space.dimensions if name not in point)
     return Trial(
         id=trial_id,
@@ -131,4 +136,5 @@ def _trial(member: Member, point: Point, trial_id: str, index: int, seed: int) -
         train=replace(member.train, **train),
         seed=seed,
         inactive=inactive,
+        folds=member.folds,
     )

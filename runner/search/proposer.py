@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from runner.config.schema import Config
 from runner.config.schema import Search as SearchConfig
@@ -18,7 +19,7 @@ from runner.search.members import Member
 from runner.search.population import Population
 from runner.search.searching import LEARNING
 from runner.search.stopping import brackets_of, survive_by
-from runner.search.studies import StudySampler
+from runner.search.studies import StudySampler, Told
 from runner.search.waves import STARTUP, MemberProposer, Turn
 
 
@@ -118,7 +119,14 @@ def decided_like(trial: Trial, like: Trial) -> Trial:
     return replace(trial, train=replace(trial.train, **{name: getattr(like.train, name) for name in names}))
 
 
-def make_proposer(search: SearchConfig, members: Sequence[Member], count: int, *, prefix: bool) -> WaveProposer | None:
+def make_proposer(
+    search: SearchConfig,
+    members: Sequence[Member],
+    count: int,
+    *,
+    prefix: bool,
+    known: Mapping[str, Sequence[Told]] = MappingProxyType({}),
+) -> WaveProposer | None:
     """The proposer of a sweep; None if no sampler learns from results.
 
     Args:
@@ -126,11 +134,13 @@ def make_proposer(search: SearchConfig, members: Sequence[Member], count: int, *
         members: of the sweep.
         count: trials that the sweep has without it.
         prefix: ids begin with the member's name.
+        known: results of earlier sweeps, by member.
     """
     proposers = []
     for member in members:
         if member.sampler == "tpe" or member.sampler == "cmaes":
             sampler = StudySampler(member.sampler, member.space, member.sampler_seed, STARTUP)
+            sampler.learn(known.get(member.name, ()))
             brackets = None if search.stop is None else brackets_of(search, member.train, learns=True)
             wave = None if search.wave == "auto" else search.wave
             proposers.append(

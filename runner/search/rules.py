@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from runner.records import (
     DIVERGED,
+    MAX_SECONDS,
     TRAINING,
     EarlyStopping,
     Metrics,
@@ -144,7 +145,7 @@ def _verdict(train: TrainSettings, earlier: RuleState, state: RuleState, report:
     own = Verdict(kind="keep", keep_best=keep, learning_rate=state.plateau.new_rate)
     if train.max_seconds is not None and state.seconds >= train.max_seconds:
         reason = f"max_seconds: {state.seconds:.3g} s were spent, train.max_seconds={train.max_seconds:g}"
-        return ended(train, state, own, Verdict(kind="stop", reason=reason, by="max_seconds"))
+        return ended(train, state, own, Verdict(kind="stop", reason=reason, by=MAX_SECONDS))
     return own
 
 

@@ -24,7 +24,10 @@ _MANY = 20  # trials above which `auto` learns from results
 def resolve_seeds(
     config: Config, place: str, space: dict[str, Dimension], points: Sequence[Point], problems: list[str]
 ) -> tuple[int, ...]:
-    """The seeds of each setting: `seed`, or `search.repeats` from there; takes a searched seed out of the space."""
+    """The seeds of each setting: `seed`, or `search.repeats` or `search.folds` from there.
+
+    Takes a searched seed out of the space.
+    """
     searched = space.pop("seed", None)
     given = config.seed if isinstance(config.seed, list) else [config.seed]
     if searched is not None:
@@ -32,9 +35,13 @@ def resolve_seeds(
             given = [seed for seed in searched.values if isinstance(seed, int)]
         else:
             problems.append(f"{place}: seed is not drawn: each setting is trained with each seed; give a list of seeds")
-    repeats = config.search.repeats
+    name, repeats = "repeats", config.search.repeats
+    if config.search.folds is not None:
+        name, repeats = "folds", config.search.folds
+        if config.search.repeats > 1:
+            problems.append(f"{config.origins.place('search', name)}: is the number of repeats; remove search.repeats")
     if repeats > 1:
-        where = config.origins.place("search", "repeats")
+        where = config.origins.place("search", name)
         if len(given) > 1:
             problems.append(f"{where}: seed is a list, which gives the repeats already; remove one of the two")
         elif points and any("seed" in point for point in points):

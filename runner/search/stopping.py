@@ -17,7 +17,9 @@ from runner.search.population import Population
 _ALL = 2**31  # size of a cohort that takes every setting
 
 
-def problems_of(config: Config, train: TrainSettings, searched: Sequence[str], where: str) -> Iterator[str]:
+def problems_of(
+    config: Config, train: TrainSettings, searched: Sequence[str], where: str, repeats: int = 1
+) -> Iterator[str]:
     """What is wrong with a stopping rule for trials that are trained like this.
 
     Args:
@@ -25,10 +27,11 @@ def problems_of(config: Config, train: TrainSettings, searched: Sequence[str], w
         train: settings of a member.
         searched: names that its trials differ in.
         where: the place of `search.stop`, for messages.
+        repeats: trials of each setting.
     """
     search = config.search
     if search.population is not None:
-        yield from _problems_of_population(config, train, searched)
+        yield from _problems_of_population(config, train, searched, repeats)
     if search.stop is None:
         return
     if "train.epochs" in searched:
@@ -41,7 +44,9 @@ def problems_of(config: Config, train: TrainSettings, searched: Sequence[str], w
         )
 
 
-def _problems_of_population(config: Config, train: TrainSettings, searched: Sequence[str]) -> Iterator[str]:
+def _problems_of_population(
+    config: Config, train: TrainSettings, searched: Sequence[str], repeats: int
+) -> Iterator[str]:
     search, rules = config.search, config.search.population
     assert rules is not None
     where = config.origins.place("search", "population")
@@ -52,7 +57,7 @@ def _problems_of_population(config: Config, train: TrainSettings, searched: Sequ
         yield f"{where}: varies searched parameters, and none is searched; give one such as params.learning_rate=..."
     if search.stop is not None:
         yield f"{where}: does not go with search.stop={search.stop}: its trials are replaced, not stopped; remove one"
-    if search.repeats > 1 or isinstance(config.seed, list):
+    if repeats > 1:
         yield f"{where}: its trials change their values, so that repeats of one setting mean nothing; give one seed"
     if rules.interval >= train.epochs:
         yield f"{where}.interval: must be below train.epochs={train.epochs}; got {rules.interval}"

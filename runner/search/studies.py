@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from runner.search.optuna_space import coded, quiet, suggested
+from runner.search.optuna_space import coded, distribution, quiet, suggested
 from runner.search.samplers import random_points
 from runner.search.space import Point, Space, key_of
 
@@ -68,6 +68,21 @@ class StudySampler:
                     seed=seed, warn_independent_sampling=False, consider_pruned_trials=True
                 )
             self._study: Study = optuna.create_study(sampler=sampler)
+
+    def learn(self, results: Iterable[Told]) -> None:
+        """Takes results of settings that it was not asked for, from earlier sweeps, before the first `ask`."""
+        import optuna
+
+        dimensions = self._space.dimensions
+        with quiet():
+            for told in results:
+                self._study.add_trial(
+                    optuna.trial.create_trial(
+                        params={name: coded(dimensions[name], value) for name, value in told.point.items()},
+                        distributions={name: distribution(dimensions[name]) for name in told.point},
+                        value=told.costs[max(told.costs)],
+                    )
+                )
 
     def ask(self, count: int) -> list[Point]:
         """New settings; fewer if the space has no more."""

@@ -14,11 +14,11 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord
-from runner.records import Facts, to_json
+from runner.records import BY_CLOCK, Facts, to_json
 from runner.tracking.metric_keys import artifact_path, mlflow_key
 
 NOTE = "mlflow.note.content"  # shown as a run's description
-ENDING_TAGS = ("failure", "stop.reason", "diverged")  # removed from the run of a trial that is resumed
+ENDING_TAGS = ("failure", "stop.reason", "stop.by_clock", "diverged")  # removed from the run of a trial that is resumed
 RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -130,6 +130,8 @@ def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int
     tags = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()} | _place(trial)
     if trial.reason:
         tags["failure" if trial.status == "failed" else "stop.reason"] = trial.reason
+    if trial.reason.startswith(tuple(f"{rule}:" for rule in BY_CLOCK)):
+        tags["stop.by_clock"] = "true"
     if trial.diverged:
         tags["diverged"] = "true"
     if trial.lineage:

@@ -71,7 +71,8 @@ def results_table(review: Review) -> tuple[list[str], list[list[object]]]:
 
 def settings_table(review: Review) -> tuple[list[str], list[list[object]]]:
     """Header and rows: rank, trials, how many ended well, mean and spread of the scores, searched settings."""
-    searched = [name for name in review.searched if name != "seed"]
+    folded = any(trial.trial.folds is not None for trial in review.trials)
+    searched = [name for name in review.searched if name != "seed" and not (folded and name == "fold")]
     members = len({trial.member for trial in review.trials}) > 1
     header = ["rank", "trials", *(["member"] if members else []), "status"]
     header += [f"mean {review.sweep.metric}", "±", "seeds", *searched, _LAST]

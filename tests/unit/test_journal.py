@@ -117,8 +117,10 @@ def test_a_trial_that_goes_on_in_another_slot_has_begun_when_it_first_did(tmp_pa
             if slot == 0:
                 journal.create(SWEEP, (trial(0),))
             journal.assign({slot: (Work(trial=trial(0), round=slot),)})
+            journal.commit({"000": report(0, slot, slot + 1, 0, 0.5)}, {"000": Verdict(kind="keep")}, {})
     with JournalReader(tmp_path) as reader:
         assert (reader.trial("000").slot, reader.trial("000").started_ms) == (1, 42000)
+        assert [turn.slot for turn in reader.turns()] == [0, 1]
 
 
 def test_a_commit_holds_running_and_epoch_metrics_on_their_own_axes(journal: SqliteJournal, reader: JournalReader):
@@ -581,7 +583,7 @@ def test_a_journal_of_another_format_names_the_version_that_reads_it_and_hides_n
     connection.execute("PRAGMA user_version = 0")
     connection.execute("""UPDATE sweep SET versions = '{"lockstep-runner": "0.1.0"}'""")
     connection.close()
-    with pytest.raises(JournalError, match=r"by lockstep-runner 0\.1\.0 in journal format 0; .* reads format 1"):
+    with pytest.raises(JournalError, match=r"by lockstep-runner 0\.1\.0 in journal format 0; .* reads format 2"):
         JournalReader(tmp_path / "old-1")
     assert [review.sweep.id for review in list_sweeps(tmp_path)] == ["new-1"]
 

@@ -291,3 +291,93 @@ def test_a_rule_that_would_compare_nothing_says_what_would_help(overrides: list[
     word, number = (remedy.split()[1], remedy.split()[-3 if "at most" in remedy else -2])
     cure = f"search.min_epochs={number}" if word.startswith("search.min") else f"train.epochs={number}"
     assert trials(*[one for one in overrides if one.split("=")[0] != cure.split("=")[0]], cure)
+
+
+FOLDED = """\
+def load_data(fold: int, folds: int, noise: float = 0.0): ...
+def build_model(units: int = 64, learning_rate: float = 1e-3):
+    model.compile(metrics=["accuracy"])
+"""
+
+
+def test_folds_are_trials_of_one_setting_with_a_fold_and_a_seed_each(folder: Path) -> None:
+    (folder / "f.py").write_text(FOLDED)
+    found = trials("params.units=1,2", "search.folds=3", "seed=4", experiment="f.py")
+    assert [(one.id, one.params["units"], one.params["fold"], one.params["folds"], one.seed) for one in found] == [
+        ("000", 1, 0, 3, 4), ("001", 1, 1, 3, 5), ("002", 1, 2, 3, 6),
+        ("003", 2, 0, 3, 4), ("004", 2, 1, 3, 5), ("005", 2, 2, 3, 6),
+    ]  # fmt: skip
+    assert found[0].searched == ("units", "fold", "seed")
+    assert len({one.setting for one in found}) == 2
+    assert len({one.data_key for one in found}) == 3
+    (drawn, *_) = trials("params.units=int(1,9)", "search.folds=2", "search.max_trials=4", experiment="f.py")
+    assert drawn.folds == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["search.folds=3"], "a.py: load_data has no parameter fold and no folds; write load_data(fold: int = 0"),
+        (["search.folds=1"], "must be a whole number from 2 to 1000, or null"),
+        (["search.folds=3", "search.repeats=2"], "is the number of repeats; remove search.repeats"),
+        (["search.folds=3", "seed=1,2"], "seed is a list, which gives the repeats already"),
+    ],
+)
+def test_folds_that_cannot_be(settings: list[str], message: str) -> None:
+    assert message in problems("params.units=1,2", *settings)
+
+
+def test_a_fold_of_ones_own_is_refused(folder: Path) -> None:
+    (folder / "f.py").write_text(FOLDED)
+    assert "do not give params.fold too" in problems("search.folds=3", "params.fold=1", experiment="f.py")
+    assert "do not give params.fold too" in problems("search.folds=3", "params.fold=0,1", experiment="f.py")
+
+
+def test_points_come_from_a_file(folder: Path) -> None:
+    (folder / "settings.csv").write_text('\ufeffunits, learning_rate,act,seed\n8,0.1,relu,1\n\n16,,"a, b",2\n')
+    found = trials("search.points=settings.csv")
+    chosen = [(one.params["units"], one.params["learning_rate"], one.params["act"], one.seed) for one in found]
+    assert chosen == [(8, 0.1, "relu", 1), (16, 1e-3, "a, b", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "settings.csv:1: the first line must name a parameter in each column"),
+        ("units,\n1,2\n", "settings.csv:1: the first line must name a parameter in each column"),
+        ("units,units\n1,2\n", "settings.csv:1: units is there twice"),
+        ("units,act\n1\n", "settings.csv:2: has 1 values, and the first line 2 names"),
+        ('units\n"int(1,2)"\n', "units: must be int; got 'int(1,2)'"),
+        ("unitz\n1\n", "the experiment has no such parameter; did you mean units?"),
+        ("units\nmany\n", "units: must be int; got 'many'"),
+    ],
+)
+def test_a_file_of_points_that_is_wrong_says_where(folder: Path, text: str, message: str) -> None:
+    (folder / "settings.csv").write_text(text)
+    assert message in problems("search.points=settings.csv")
+
+
+def test_a_file_of_points_that_is_missing_says_so() -> None:
+    assert "nothing.csv: cannot be read: No such file or directory" in problems("search.points=nothing.csv")
+    assert "a list of mappings, one for each trial, or a CSV file" in problems("search.points=settings.txt")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["params.units=1,2", "train.batch_size=8,16"],
+            "varies parameters of the experiment only; fix train.batch_size",
+        ),
+        ([], "varies searched parameters, and none is searched"),
+        (["params.units=1,2", "search.stop=halving"], "does not go with search.stop=halving"),
+        (["params.units=1,2", "search.repeats=2"], "repeats of one setting mean nothing; give one seed"),
+        (["params.units=1,2", "seed=1,2"], "repeats of one setting mean nothing; give one seed"),
+        (["params.units=1,2", "train.epochs=2"], "population.interval: must be below train.epochs=2; got 2"),
+        (["params.units=1,2", "train.validate_every=3"], "give a multiple of it; got 2"),
+        (["params.units=1,2", "train.early_stopping={}"], "does not go with train.early_stopping"),
+        (["params.units=int(1,99)", "search.sampler=tpe"], "tpe does not go with population"),
+    ],
+)
+def test_a_population_that_cannot_be(settings: list[str], message: str) -> None:
+    assert message in problems("search.population.interval=2", *settings)
