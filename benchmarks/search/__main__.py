@@ -10,6 +10,7 @@ import click
 
 from benchmarks.search.replay import Curve, Search, optuna_with, ours
 from benchmarks.search.table import EPOCHS, TASKS, Table, read_table
+from benchmarks.search.tune import tune_with
 
 RESULTS = Path(__file__).parents[1] / "results"
 FULL = 64 * EPOCHS
@@ -26,6 +27,8 @@ SEARCHES: Mapping[str, Search] = {
     "Optuna TPE, median": optuna_with("tpe", "median"),
     "Optuna TPE, halving": optuna_with("tpe", "halving"),
     "Optuna TPE, Hyperband": optuna_with("tpe", "hyperband"),
+    "Ray Tune random, ASHA": tune_with("asha"),
+    "Ray Tune random, HyperBand": tune_with("hyperband"),
 }
 
 
@@ -81,7 +84,7 @@ def plot(table: Table, found: Mapping[str, Sequence[Curve]], file: Path) -> None
     parts = [part / 60 for part in range(2, 61)]
     for name, curves in found.items():
         means = [statistics.fmean(regret(table, curve, part * FULL) for curve in curves) for part in parts]
-        axes.plot(parts, means, label=name, linestyle="--" if name.startswith("Optuna") else "-")
+        axes.plot(parts, means, label=name, linestyle="--" if name.startswith(("Optuna", "Ray")) else "-")
     axes.set(
         xlabel="part of the full grid's epochs", ylabel="mean normalized regret", title=table.task, yscale="symlog"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.search.table import EPOCHS, METRIC, SPACE, Table, arguments
+from benchmarks.search.table import EPOCHS, METRIC, Table, arguments
 from runner.config import Config, load_config
 from runner.loop import lockstep
 from runner.loop.recovery import Recovery
@@ -91,7 +91,7 @@ def optuna_with(sampler: str, pruner: str | None) -> Search:
         study = optuna.create_study(sampler=samplers[sampler](seed=seed), pruner=pruners[pruner]())
 
         def objective(trial: Any) -> float:
-            params = {name: values[trial.suggest_int(name, 0, len(values) - 1)] for name, values in SPACE.items()}
+            params = {name: values[trial.suggest_int(name, 0, len(values) - 1)] for name, values in table.space.items()}
             loss = float("inf")
             for epoch in range(1, EPOCHS + 1):
                 loss = table.loss(params, epoch)

@@ -16,8 +16,18 @@ EPOCHS = 27
 METRIC = "val_loss"
 ROOT = Path(__file__).parents[2]
 RATES = [round(10 ** (-3 + place / 2.5), 6) for place in range(8)]
-SPACE: dict[str, list[float]] = {"units": [4, 8, 16, 32], "dropout": [0.0, 0.4], "learning_rate": RATES}
-TASKS = {"digits": ROOT / "experiments" / "digits_mlp.py", "tabular": Path(__file__).parent / "tabular.py"}
+REST: dict[str, list[float]] = {"dropout": [0.0, 0.4], "learning_rate": RATES}
+TASKS = {
+    "digits": ROOT / "experiments" / "digits_mlp.py",
+    "tabular": Path(__file__).parent / "tabular.py",
+    "mnist": ROOT / "experiments" / "mnist_cnn.py",
+}
+SPACES: dict[str, dict[str, list[float]]] = {
+    "digits": {"units": [4, 8, 16, 32], **REST},
+    "tabular": {"units": [4, 8, 16, 32], **REST},
+    "mnist": {"filters": [2, 4, 8, 16], **REST},
+}
+MORE = {"mnist": ["train.steps_per_epoch=20"]}
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,11 @@ class Table:
 
     task: str
     losses: dict[str, list[float]]
+
+    @property
+    def space(self) -> dict[str, list[float]]:
+        """The values of each parameter."""
+        return SPACES[self.task]
 
     @property
     def best(self) -> float:
@@ -48,14 +63,14 @@ class Table:
 
     def loss(self, params: dict[str, object], epoch: int) -> float:
         """The validation loss of a setting after an epoch, from 1; infinite once it has diverged."""
-        curve = self.losses[key_of(params)]
+        curve = self.losses[key_of(self.task, params)]
         value = curve[epoch - 1] if epoch <= len(curve) else math.inf
         return value if math.isfinite(value) else math.inf
 
 
-def key_of(params: dict[str, object]) -> str:
+def key_of(task: str, params: dict[str, object]) -> str:
     """A setting as a key."""
-    return json.dumps([(name, params[name]) for name in SPACE])
+    return json.dumps([(name, params[name]) for name in SPACES[task]])
 
 
 def read_table(task: str, folder: Path) -> Table:
@@ -68,8 +83,9 @@ def read_table(task: str, folder: Path) -> Table:
 
 def arguments(task: str) -> list[str]:
     """The command line of the full grid, without what concerns the search."""
-    space = [f"params.{name}={','.join(map(str, values))}" for name, values in SPACE.items()]
-    return [str(TASKS[task]), *space, f"search.metric={METRIC}", f"train.epochs={EPOCHS}", f"name={task}"]
+    space = [f"params.{name}={','.join(map(str, values))}" for name, values in SPACES[task].items()]
+    own = MORE.get(task, [])
+    return [str(TASKS[task]), *space, f"search.metric={METRIC}", f"train.epochs={EPOCHS}", f"name={task}", *own]
 
 
 def _train(task: str) -> dict[str, list[float]]:
@@ -78,7 +94,7 @@ def _train(task: str) -> dict[str, list[float]]:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         (sweep,) = (Path(folder) / "sweeps").iterdir()
         with JournalReader(sweep) as reader:
-            params = {trial.id: key_of(dict(trial.trial.params)) for trial in reader.trials()}
+            params = {trial.id: key_of(task, dict(trial.trial.params)) for trial in reader.trials()}
             rows = [row for row in reader.metrics() if row.key == METRIC]
     found: dict[str, list[float]] = {key: [] for key in params.values()}
     for row in sorted(rows, key=lambda row: row.step):

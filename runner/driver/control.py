@@ -239,12 +239,20 @@ def obey_before(
         The config with its new limits, what `resume` is asked for in all, and the numbers of requests to remove once
         the journal has the trials that go on.
     """
+    inbox.remove(folder, _obeyed(folder))
     requests = inbox.asked(folder)
     inbox.remove(folder, [one.number for one in requests if one.kind == "stop" and one.trial_id is None])
     going_on = [one for one in requests if one.kind == "continue"]
     asked = replace(asked, continued=asked.continued | {str(one.trial_id) for one in going_on})
     config = _add_before(folder, config, [one for one in requests if one.kind in ("add", "clone")], say)
     return config, asked, tuple(one.number for one in going_on)
+
+
+def _obeyed(folder: Path) -> list[int]:
+    """Requests to add trials that the journal has, and that a driver did not remove because it died then."""
+    with JournalReader(folder) as reader:
+        recorded = reader.obeyed()
+    return [one.number for one in inbox.asked(folder) if one.number in recorded]
 
 
 def _add_before(folder: Path, config: Config, requests: Sequence[Request], say: Callable[[str], None]) -> Config:

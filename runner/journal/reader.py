@@ -27,7 +27,7 @@ from runner.journal.tables import (
     TurnRow,
     connect,
 )
-from runner.records import Allocation, Clone, Decision, Epoch, Facts, Report, Trial, Turn
+from runner.records import USER, Allocation, Clone, Decision, Epoch, Facts, Report, Trial, Turn
 from runner.texts.storable import original
 
 PACKAGE = "lockstep-runner"
@@ -195,6 +195,11 @@ class JournalReader:
             )
             for row in rows
         )
+
+    def obeyed(self) -> frozenset[int]:
+        """The numbers of the requests that have added trials."""
+        rows = self._connection.execute("SELECT arguments FROM decision WHERE kind = 'add' AND by = ?", (USER,))
+        return frozenset(json.loads(row["arguments"])["request"] for row in rows)
 
     def incidents(self, trial_id: str) -> int:
         """How often the trial has lost its worker."""

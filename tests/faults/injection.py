@@ -212,6 +212,45 @@ def _process_of_ray(name: str, injection: Injection, patches: ExitStack) -> None
     _wrap(patches, RayFleet, "advance", injection.number, strike, None)
 
 
+# --- searches ---------------------------------------------------------------------------------------------------------
+
+
+def _before_an_act(injection: Injection, patches: ExitStack) -> None:
+    """The journal has a decision about several trials, and nothing has acted on it: the n-th barrier of that kind."""
+    from runner.loop.lockstep import Loop
+
+    original, left = Loop._act, injection.number
+
+    @functools.wraps(original)
+    def wrapped(loop: Any, barrier: Any) -> None:
+        nonlocal left
+        left -= bool(barrier.clones or barrier.compared or barrier.added)
+        if left == 0:
+            _kill_driver()
+        original(loop, barrier)
+
+    patches.enter_context(mock.patch.object(Loop, "_act", wrapped))
+
+
+def _while_an_order_waits(injection: Injection, patches: ExitStack) -> None:
+    """A user asks for a clone at the n-th barrier; what it strikes is the driver, at the moment `kind`."""
+    from runner.driver.control import InboxControl
+    from runner.journal import SqliteJournal, inbox
+    from runner.journal.inbox import Request
+
+    def ask(control: Any, *_: Any) -> None:
+        point = {"learning_rate": 0.002}
+        inbox.ask(control.folder, [Request(kind="clone", trial_id="000", arguments={"point": point, "epoch": 1})])
+        if injection.kind == "asked":
+            _kill_driver()
+        if injection.kind == "decided":
+            _wrap(patches, SqliteJournal, "commit", 1, _kill_driver, None)
+        if injection.kind == "recorded":
+            _wrap(patches, SqliteJournal, "commit", 1, None, _kill_driver)
+
+    _wrap(patches, InboxControl, "read", injection.number, ask, None)
+
+
 POINTS: dict[str, Callable[[Injection, ExitStack], None]] = {
     "before commit": _before_commit,
     "within commit": _within_commit,
@@ -223,6 +262,8 @@ POINTS: dict[str, Callable[[Injection, ExitStack], None]] = {
     "temporary folder full": _full_temporary_folder,
     "worker mid-step": _worker_mid_step,
     "worker mid-snapshot": _worker_mid_snapshot,
+    "before an act": _before_an_act,
+    "while an order waits": _while_an_order_waits,
     "raylet": functools.partial(_process_of_ray, "raylet"),
     "gcs_server": functools.partial(_process_of_ray, "gcs_server"),
 }

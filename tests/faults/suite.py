@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from faults import damage, drivers, mishaps, moves, outages, signals, workers
+from faults import damage, drivers, mishaps, moves, outages, searches, signals, workers
 from faults.lab import Lab, Try
 
 Attempt = Callable[[Lab, int], Try]
@@ -33,6 +33,8 @@ FAULTS: dict[str, Fault] = {
         f"driver killed {p}, with Ray": Fault(attempt=drivers.process_killed_at(p), times=3, quick=0)
         for p in drivers.POINTS
     },
+    "driver killed between a decision and its act": Fault(attempt=searches.killed_before_its_act, times=20),
+    "driver killed while an order waits": Fault(attempt=searches.killed_while_an_order_waits(), times=20),
     **{f"{p}, SIGKILL": Fault(attempt=workers.killed_at(p), times=20) for p in workers.POINTS},
     "worker mid-step, SIGSTOP": Fault(attempt=workers.stopped, times=3),
     "hang": Fault(attempt=mishaps.hang, times=3),

@@ -22,6 +22,8 @@ SELECTION = (
     "driver killed between metrics and tags",
     "driver killed mid-snapshot",
     "driver killed while flushing",
+    "driver killed between a decision and its act",
+    "driver killed while an order waits",
     "snapshot with a flipped bit",
 )
 
