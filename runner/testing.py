@@ -245,6 +245,11 @@ class MemoryJournal:
         ids = [item.trial.id for items in work.values() for item in items]
         self.assigned += [trial_id for trial_id in ids if trial_id not in self.assigned]
 
+    def add(self, trials: Sequence[Trial], decisions: Sequence[Decision]) -> None:
+        """As `Journal.add`."""
+        self.added += [trial.id for trial in trials]
+        self.decisions += decisions
+
     def commit(
         self,
         reports: Mapping[str, Report | Failure],
@@ -315,6 +320,9 @@ class NullWatcher:
 
     def add(self, trials: Sequence[Trial]) -> None:
         """As `Watcher.add`."""
+
+    def clone(self, trial: Trial, clone: Clone) -> None:
+        """As `Watcher.clone`."""
 
     def begin(self, trial_ids: Sequence[str]) -> None:
         """As `Watcher.begin`."""

@@ -64,7 +64,7 @@ class Range:
         if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
             return False
         steps = 0.0 if self.step is None else (value - self.low) / self.step
-        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-6
+        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-9
 
 
 Dimension = Choice | Range

@@ -80,7 +80,7 @@ def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
     if keep.models == "all":  # later trials are taken to be as large as the largest that is known
         models += [max(models, default=0)] * (prepared.most_trials - len(prepared.trials))
     compares = prepared.config.search.stop is not None
-    if prepared.config.schedule == "rotate" or compares:
+    if prepared.config.schedule == "rotate" or prepared.config.search.compares:
         live = prepared.most_trials  # at most
     # Losers of a comparison keep theirs, as they may go on.
     kept = prepared.most_trials if keep.snapshots or compares else min(live, prepared.most_trials)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, JournalError
 from runner.journal import JournalReader
 from runner.loop.history import read_history
 from runner.records import Clone, Report, Segment, Trial
@@ -26,6 +26,11 @@ def path_to(reader: JournalReader, trial_id: str, turns: int, step: int) -> tupl
     found: list[Segment] = []
     while turns > 0:
         reports, trial = reader.reports(trial_id)[:turns], reader.trial(trial_id).trial
+        if len(reports) < turns:
+            raise JournalError(
+                f"trial {trial_id}: the journal no longer has the {turns} turns that led to a state from which another "
+                "trial goes on; they are trained again first: resume once more"
+            )
         segment = read_history(trial, reports, reader.decisions(trial_id)).segments[-1]
         last = replace(segment.orders[-1], until=step)
         found.insert(0, replace(segment, orders=(*segment.orders[:-1], last)))
@@ -60,6 +65,13 @@ def state_of(folder: Path, trial_id: str, epoch: object, newest: Report | None) 
         length = record.facts.steps_per_epoch if record.facts is not None else last.step // last.epoch
         step = epoch * length
     turns = last.round + 1
-    trial = read_history(record.trial, reports[:turns], decisions).orders[-1].trial
+    order = read_history(record.trial, reports[:turns], decisions).orders[-1]
     reached = epoch if isinstance(epoch, int) else last.epoch
-    return trial, Clone(parent=trial_id, round=turns, step=step, epoch=reached)
+    if order.clone is not None and reached <= order.clone.epoch:  # before that, its state was the other one's
+        return state_of(folder, order.clone.parent, reached, None)
+    if reached >= record.trial.train.epochs:
+        raise ConfigError(
+            f"trial {trial_id} has trained all of its {record.trial.train.epochs} epochs: nothing is left for a clone; "
+            "go on from an earlier state with --at-epoch, or give all trials more with `resume --more-epochs`"
+        )
+    return order.trial, Clone(parent=trial_id, round=turns, step=step, epoch=reached)

@@ -17,6 +17,7 @@ from runner.driver.prepare import open_fleet
 from runner.driver.resume import prepare_like
 from runner.errors import ExperimentError, SweepNotFoundError
 from runner.journal import JournalReader, TrialRecord
+from runner.loop.history import read_history
 from runner.loop.interfaces import Fleet
 from runner.records import Epoch, Export, Failure, Replay, Report, Segment, Snapshot, Trial
 
@@ -82,12 +83,13 @@ def replay(folder: Path, trial_id: str, context: Context) -> Replayed:
     """
     config = load_config(None, [], config_dir=folder)
     with JournalReader(folder) as reader:
-        records, decisions = reader.trials(), reader.decisions(trial_id)
+        records, reports, decisions = reader.trials(), reader.reports(trial_id), reader.decisions(trial_id)
         record = next(one for one in records if one.id == trial_id)
         parts = list(_parts(reader, record))
     if not parts:
         raise SweepNotFoundError(f"trial {trial_id} has not trained")
-    restores = any(made.kind == "restore_best" for made in decisions)
+    verdict = read_history(record.trial, reports, decisions).verdict
+    restores = verdict is not None and verdict.restore_best
     prepared = prepare_like(config, records, (record.trial,))
     prepared = replace(prepared, slots=prepared.slots[:1])
     fleet = open_fleet(prepared, prepared.slots, warn=context.watcher.say)
@@ -145,7 +147,7 @@ class _Training:
                 raise ExperimentError(f"trial {self._id}: {found.kind}: {found.message}", found.traceback)
             if found is not None:
                 self.epochs += len(found.epochs)
-                differences += _differences(found, recorded, order.until)
+                differences += _differences(found, recorded)
         return differences[:1]
 
     def weights(self, best: bool, folder: Path) -> Mapping[str, np.ndarray]:
@@ -170,7 +172,7 @@ class _Training:
             raise ExperimentError(f"trial {self._id}: {state.kind}: {state.message}", state.traceback)
 
 
-def _differences(found: Report, recorded: Report, until: int | None) -> Iterator[str]:
+def _differences(found: Report, recorded: Report) -> Iterator[str]:
     """How a turn differs; a turn that ends earlier than its record is compared as far as it goes."""
     if found.step == recorded.step and not _same(found.running, recorded.running):
         yield f"step {found.step}: metrics of the epoch so far differ"
@@ -183,10 +185,12 @@ def _of_epoch(found: Epoch, recorded: Epoch | None) -> Iterator[str]:
     if recorded is None:
         yield f"epoch {found.number}: is not recorded"
         return
+    if found.metrics.keys() != recorded.metrics.keys():
+        yield f"epoch {found.number}: has {', '.join(found.metrics)} and had {', '.join(recorded.metrics)}"
+        return
     for name, value in found.metrics.items():
-        was = recorded.metrics.get(name, math.nan)
-        if not _same({name: value}, {name: was}):
-            yield f"epoch {found.number}: {name} is {value!r} and was {was!r}"
+        if not _same({name: value}, {name: recorded.metrics[name]}):
+            yield f"epoch {found.number}: {name} is {value!r} and was {recorded.metrics[name]!r}"
             return
 
 

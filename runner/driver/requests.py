@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runner.config import Config, load_config
@@ -35,7 +35,9 @@ def request_to_add(folder: Path, what: Sequence[str], name: str | None) -> Reque
     if len(what) == 1 and what[0].isdigit():
         most = _limit(folder, member, int(what[0]))
         return Request(kind="add", arguments={"member": member.name, "max_trials": most})
-    return Request(kind="add", arguments={"member": member.name, "point": _point(config, member, what)})
+    point = _point(config, member, what)
+    _refuse_folds(member, point)
+    return Request(kind="add", arguments={"member": member.name, "point": point})
 
 
 def request_to_clone(folder: Path, trial_id: str, what: Sequence[str], epoch: int | None) -> Request:
@@ -59,10 +61,16 @@ def request_to_clone(folder: Path, trial_id: str, what: Sequence[str], epoch: in
     sources = {one.member: one.trial.source for one in records.values()}
     member = _chosen(resolve_members(config, sources), record.member)
     point = {name.removeprefix("params."): value for name, value in _point(config, member, what).items()}
+    _refuse_folds(member, point)
     strange = [name for name in point if name not in record.trial.params]
     if strange:
         raise ConfigError(
             f"{strange[0]}: a clone keeps its seed and training settings; change parameters of the experiment"
+        )
+    if (epoch or record.epochs) >= record.trial.train.epochs:
+        raise ConfigError(
+            f"trial {trial_id} has trained all of its {record.trial.train.epochs} epochs: nothing is left for a clone; "
+            "go on from an earlier state with --at-epoch, or give all trials more with `resume --more-epochs`"
         )
     return Request(kind="clone", trial_id=trial_id, arguments={"point": point, "epoch": epoch})
 
@@ -75,6 +83,13 @@ def _chosen(members: Sequence[Member], name: str | None) -> Member:
         if name in (None, member.name):
             return member
     raise ConfigError(f"no member is called {name!r}; the sweep has {known}")
+
+
+def _refuse_folds(member: Member, point: Mapping[str, object]) -> None:
+    """Refuses a fold of the user's own: weights would be compared on rows that they were trained on."""
+    for name in ("fold", "folds"):
+        if member.folds is not None and name in point:
+            raise ConfigError(f"{name}: search.folds={member.folds} gives each trial its own; leave it out")
 
 
 def _limit(folder: Path, member: Member, count: int) -> int:

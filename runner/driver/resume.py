@@ -27,7 +27,7 @@ from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
-from runner.records import Allocation, Slot, Trial, has_python_text, in_groups, proposals
+from runner.records import Allocation, Report, Slot, Trial, has_python_text, in_groups, proposals
 from runner.search.cohorts import Scoring
 from runner.search.members import Member, resolve_members
 from runner.search.policy import SearchPolicy
@@ -151,9 +151,12 @@ def _search(
     for group in in_groups(state.trials, (one for made in state.made.values() for one in made)):
         policy.add(group)
     for trial in state.trials:
+        if (first := state.clone_at(trial, 0)) is not None:
+            policy.take_clone(trial.id, first)
         for report, verdict in state.turns(trial):
             policy.take(trial.id, report, verdict)
-            if (clone := state.clone_after(trial, report)) is not None:
+            clone = state.clone_at(trial, report.step) if isinstance(report, Report) else None
+            if clone is not None:
                 policy.take_clone(trial.id, clone)
         if trial.id in state.exempt:
             policy.exempt(trial.id)
@@ -216,7 +219,7 @@ def _drop_those_of_ended(snapshots: SnapshotStore, state: ResumeState) -> None:
 
 def _repeated(state: ResumeState, snapshots: SnapshotStore) -> Iterator[str]:
     """Says what is repeated because trials have no snapshot."""
-    lost = [trial_id for trial_id in state.pasts if not snapshots.rounds(trial_id)]
+    lost = [trial_id for trial_id in state.pasts if not snapshots.has_any(trial_id)]
     steps = sum(reports[-1].step for trial_id in lost if (reports := state.reports[trial_id]))
     turns = [report.turn for trial_id in lost for report in state.reports[trial_id]]
     seconds = sum(turn.compute_s + turn.evaluate_s for turn in turns)

@@ -83,11 +83,9 @@ class ResumeState:
         elif trial.id in self.states:
             yield from self.recorded_turns(trial)
 
-    def clone_after(self, trial: Trial, report: Report | Failure) -> Clone | None:
-        """The state of another trial from which a trial went on after a turn; None if it kept its own."""
-        if isinstance(report, Failure):
-            return None
-        return clone_of(made for made in self.made[trial.id] if made.step == report.step)
+    def clone_at(self, trial: Trial, step: int) -> Clone | None:
+        """The state of another trial from which a trial went on after its own step; None if it kept its own."""
+        return clone_of(made for made in self.made[trial.id] if made.step == step)
 
     def recorded_turns(self, trial: Trial) -> tuple[tuple[Report | Failure, Verdict], ...]:
         """The turns of a trial as they were decided, also of one that goes on although it had ended."""

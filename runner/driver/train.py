@@ -22,7 +22,7 @@ from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
 from runner.loop.snapshotting import Snapshotting
-from runner.records import Failure, Report, Trial, Verdict, Work
+from runner.records import Clone, Failure, Report, Trial, Verdict, Work
 from runner.tracking import Projection, StoreCheck
 from runner.views.progress import Progress
 
@@ -203,6 +203,9 @@ class _Notifying:
 
     def add(self, trials: Sequence[Trial]) -> None:
         self.view.add(trials)
+
+    def clone(self, trial: Trial, clone: Clone) -> None:
+        self.view.clone(trial, clone)
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         self.projection.notify()

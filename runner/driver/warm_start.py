@@ -14,13 +14,28 @@ from runner.records import decode, encode
 from runner.review.catalog import Review, find_sweep, open_review
 from runner.search.members import Member
 from runner.search.parameters import parameter_name
-from runner.search.searching import LEARNING
 from runner.search.space import Point, key_of
 from runner.search.studies import Told
 
 FILE = "warm_start.json"
 Known = Mapping[str, Sequence[Told]]
 """Results of earlier sweeps, by member."""
+
+
+def with_sweeps(config: Config, root: Path) -> Config:
+    """The config with the ids of the sweeps in `search.warm_start`, so that it says the same later.
+
+    Raises:
+        ConfigError: there is no such sweep.
+    """
+    if not config.search.warm_start:
+        return config
+    try:
+        ids = [find_sweep(name, root).name for name in config.search.warm_start]
+    except RunnerError as err:
+        raise ConfigError(f"{config.origins.place('search', 'warm_start')}: {err}") from err
+    search = config.search.model_copy(update={"warm_start": ids})
+    return config.model_copy(update={"search": search}).with_origins(config.origins)
 
 
 def known_results(config: Config, members: Iterable[Member], root: Path) -> Known:
@@ -34,39 +49,44 @@ def known_results(config: Config, members: Iterable[Member], root: Path) -> Know
         root: the folder of all sweeps.
 
     Raises:
-        ConfigError: there is no such sweep, it has nothing of use, or no sampler learns.
+        ConfigError: there is no such sweep, it has nothing of use, or no sampler learns from it.
     """
     names, where = config.search.warm_start, config.origins.place("search", "warm_start")
-    if not names:
-        return {}
-    learning = [member for member in members if member.sampler in LEARNING]
-    if not learning:
-        raise ConfigError(f"{where}: needs a sampler that learns; set search.sampler to {' or '.join(LEARNING)}")
-    found: dict[str, list[Told]] = {member.name: [] for member in learning}
+    learning = [member for member in members if member.sampler == "tpe"]
+    if names and not learning:
+        raise ConfigError(f"{where}: needs search.sampler=tpe; CMA-ES learns from its own generations only")
+    found: dict[str, list[Told]] = {}
     for name in names:
         try:
             review = open_review(find_sweep(name, root))
         except RunnerError as err:
             raise ConfigError(f"{where}: {err}") from err
-        for member in learning:
-            found[member.name] += _results(review, member)
-        if not any(found.values()):
-            metric = learning[0].metric or review.sweep.metric
-            searched = ", ".join(name for member in learning for name in member.space.dimensions)
+        of_use = {member.name: list(_results(review, member)) for member in learning}
+        if not any(of_use.values()):
+            metric = _metric(review, learning[0])
+            searched = ", ".join(dict.fromkeys(name for member in learning for name in member.space.dimensions))
             raise ConfigError(
-                f"{where}: {review.sweep.id} has no trial with a {metric} whose values of {searched} are in the search "
-                "space"
+                f"{where}: {review.sweep.id} has no trial of use: one with {metric} whose values of {searched} are in "
+                "the search space"
             )
+        for member, results in of_use.items():
+            found.setdefault(member, []).extend(results)
     return found
+
+
+def _metric(review: Review, member: Member) -> str:
+    """The metric by which the new sweep will rank its trials, as far as the earlier one can tell."""
+    if member.metric is not None:
+        return member.metric
+    return "val_loss" if any("val_loss" in trial.metrics for trial in review.trials) else "loss"
 
 
 def _results(review: Review, member: Member) -> Iterator[Told]:
     """What a sweep knows of a member's space."""
-    metric = member.metric or review.sweep.metric
-    sign = -1 if member.goal == "maximize" else 1
+    metric, sign = _metric(review, member), -1 if member.goal == "maximize" else 1
     costs: dict[str, list[float]] = {}
     points: dict[str, Point] = {}
-    for trial in review.trials:
+    for trial in _alike(review, member):
         point, score = _point(trial, member), trial.score(metric)
         if point is not None and score is not None and trial.ended_well:
             points.setdefault(key_of(point), point)
@@ -75,18 +95,24 @@ def _results(review: Review, member: Member) -> Iterator[Told]:
         yield Told(point=point, costs={1: statistics.fmean(costs[key])})
 
 
+def _alike(review: Review, member: Member) -> list[TrialRecord]:
+    """The trials of the same member: of its name, or of its experiment; all of a sweep that has one member only."""
+    trials = list(review.trials)
+    named = [trial for trial in trials if trial.member == member.name]
+    same = [trial for trial in trials if trial.trial.source.path == member.source.path]
+    return named or same or (trials if len({trial.member for trial in trials}) == 1 else [])
+
+
 def _point(trial: TrialRecord, member: Member) -> Point | None:
     """The trial's point in the member's space; None if it lies outside."""
     values: dict[str, object] = {}
-    for name, dimension in member.space.dimensions.items():
+    for name in member.space.dimensions:
         bare = parameter_name(name)
         source = trial.trial.settings if bare is None else trial.trial.params
-        value = source.get(name if bare is None else bare)
-        if not dimension.has(value):
-            return None
-        values[name] = value
+        values[name] = source.get(name if bare is None else bare)
     active = member.space.active(values)
-    return active if member.space.allows(active) else None
+    inside = all(member.space.dimensions[name].has(value) for name, value in active.items())
+    return active if inside and member.space.allows(active) else None
 
 
 def write_known(folder: Path, known: Known) -> None:

@@ -58,6 +58,10 @@ class KeptModels:
             self._kept |= {trial.id: trial for trial in ended if trial.weights is not None}
             self._remove_surplus()
 
+    def add(self, trials: Sequence[Trial], decisions: Sequence[Decision]) -> None:
+        """As `Journal.add`."""
+        self._journal.add(trials, decisions)
+
     def note(self, incident: Incident) -> None:
         """As `Journal.note`."""
         self._journal.note(incident)

@@ -116,19 +116,23 @@ class JournalReader:
             f"AND projection.store = '' {where} ORDER BY position"
         )
         rows = self._connection.execute(query, values).fetchall()
-        clones = self._clones()
+        clones = self._clones(trial_id)
         records = (_trial_record(row, clones.get(row["id"], ())) for row in rows)
         return tuple(replace(record, metrics=self._model_metrics(record)) for record in records)
 
-    def _clones(self) -> dict[str, tuple[Clone, ...]]:
-        """The states of others from which trials went on, by trial."""
-        query = "SELECT trial, arguments FROM decision WHERE kind = 'clone' ORDER BY number"
+    def _clones(self, trial_id: str | None) -> dict[str, tuple[Clone, ...]]:
+        """The states of others from which trials went on, by trial; of one trial or of all."""
+        query = (
+            "SELECT trial, arguments FROM decision WHERE kind = 'clone' AND (? IS NULL OR trial = ?) ORDER BY number"
+        )
         found: dict[str, tuple[Clone, ...]] = {}
-        for row in self._connection.execute(query):
+        for row in self._connection.execute(query, (trial_id, trial_id)):
             found[row["trial"]] = (*found.get(row["trial"], ()), Clone.of(json.loads(row["arguments"])))
         return found
 
     def _model_metrics(self, trial: TrialRecord) -> dict[str, float]:
+        if trial.clones and trial.clones[-1].epoch >= trial.epochs > 0 and trial.ended_well:
+            return self._metrics_of_state(trial.clones[-1])
         # sqlite takes the other columns from the row that has the maximum.
         rows = self._connection.execute(
             "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key NOT LIKE ? "
@@ -142,6 +146,15 @@ class JournalReader:
             for row in rows
             if (has_model if row["key"].startswith(TEST_PREFIX) else not has_model or row["step"] == trial.kept_epoch)
         }
+
+    def _metrics_of_state(self, clone: Clone) -> dict[str, float]:
+        """The epoch metrics of a state that another trial has taken over and ended with."""
+        query = (
+            "SELECT key, value FROM metric WHERE trial = ? AND step = ? AND key NOT LIKE ? AND key NOT LIKE ? "
+            "AND key <> ? AND key NOT LIKE 'test!_%' ESCAPE '!' ORDER BY key"
+        )
+        values = (clone.parent, clone.epoch, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK)
+        return {original(row["key"]): _number(row["value"]) for row in self._connection.execute(query, values)}
 
     def metrics(self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
         """Metric rows of one trial or of all, in the order in which they were committed."""

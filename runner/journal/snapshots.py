@@ -85,16 +85,16 @@ class SnapshotStore:
         with tempfile.TemporaryDirectory(dir=source.parent, prefix=".", suffix=_PARTIAL) as folder:
             state = Path(folder) / _STATE
             try:
-                os.link(source / _STATE, state)
+                _linked(source / _STATE, state)
             except OSError:
                 return False
             snapshot = Snapshot(trial_id=trial.id, round=turns, step=clone.step, state=state, inherited=True)
             self.write(trial, snapshot)
-        return self.rounds(trial.id) == turns
+        return (self._of(trial.id) / _name(turns)).is_dir()
 
-    def rounds(self, trial_id: str) -> int:
-        """Turns completed in the trial's newest snapshot, by its name; 0 if it has none."""
-        return max((int(folder.name) for folder in _generations(self._of(trial_id))), default=0)
+    def has_any(self, trial_id: str) -> bool:
+        """Whether there is a snapshot of the trial, whole or not."""
+        return bool(_generations(self._of(trial_id)))
 
     def drop(self, trial_id: str) -> None:
         """As `Snapshots.drop`; a snapshot that cannot be removed stays, which does no harm."""
@@ -181,6 +181,14 @@ def _generations(folder: Path) -> list[Path]:
     """A trial's snapshots, newest first, without those that were never completed."""
     names = sorted((path.name for path in folder.glob("[0-9]*")), reverse=True) if folder.is_dir() else []
     return [folder / name for name in names]
+
+
+def _linked(source: Path, target: Path) -> None:
+    """Gives a file a second name, or copies it if the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _sha256(path: Path) -> str:

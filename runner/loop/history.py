@@ -77,23 +77,24 @@ def read_history(trial: Trial, reports: Sequence[Report], decisions: Iterable[De
     grouped = {step: list(group) for step, group in groupby(ordered, key=lambda decision: decision.step)}
     orders: list[Work] = []
     verdicts: list[Verdict] = []
-    since = 0  # the report with which its present state began
-    order = _following(Work(trial=first_version(trial, ordered), round=0), clone_of(grouped.get(0, ())))
-    for number, report in enumerate(reports, start=1):
+    order: Work | None = Work(trial=first_version(trial, ordered), round=0)
+    order, rules = _after_clone(order, RuleState(), clone_of(grouped.get(0, ())))
+    for report in reports:
         if order is None:
             raise ValueError(f"trial {trial.id} has turns after the one that ended it, round {orders[-1].round}")
         made = grouped.get(report.step, ())
         verdicts.append(verdict_of(made))
         orders.append(replace(order, until=report.step))
-        order, clone = next_turn(order, verdicts[-1]), clone_of(made)
-        if clone is not None:
-            order, since = _following(order, clone), number
-    rules = remember(trial.train, reports[since:], remember(trial.train, reports[:since]).cloned())
+        rules = remember(trial.train, [report], rules)
+        order, rules = _after_clone(next_turn(order, verdicts[-1]), rules, clone_of(made))
     return History(rules=rules, orders=tuple(orders), verdicts=tuple(verdicts), next_turn=order)
 
 
-def _following(order: Work | None, clone: Clone | None) -> Work | None:
-    return order if order is None or clone is None else cloned_turn(order, clone)
+def _after_clone(order: Work | None, rules: RuleState, clone: Clone | None) -> tuple[Work | None, RuleState]:
+    """The next order, and what the rules remember, if the trial goes on from another one's state."""
+    if order is None or clone is None:
+        return order, rules
+    return cloned_turn(order, clone), rules.cloned(clone.epoch)
 
 
 def first_version(trial: Trial, decisions: Sequence[Decision]) -> Trial:

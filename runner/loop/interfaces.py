@@ -108,6 +108,9 @@ class Journal(Protocol):
             decisions: that follow from no verdict.
         """
 
+    def add(self, trials: Sequence[Trial], decisions: Sequence[Decision]) -> None:
+        """Records trials and decisions between two barriers."""
+
     def note(self, incident: Incident) -> None:
         """Records that a trial has lost its worker."""
 
@@ -138,7 +141,10 @@ class Policy(Protocol):
         """The verdicts of a barrier without the ends of trials that will go on from the state of others."""
 
     def clones(self) -> Mapping[str, Decision]:
-        """The trials that go on from the state of others, by the last call of `decide`."""
+        """The trials that go on from the state of others, by the last call of `decide`, the first one included."""
+
+    def take_clone(self, trial_id: str, clone: Clone) -> None:
+        """Takes note of a trial that goes on from the state of another one, whoever has decided that."""
 
     def decide(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
         """Takes the reports and verdicts of a barrier; the verdicts about trials that it ends, in a seat or not.
@@ -205,6 +211,9 @@ class Watcher(Protocol):
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Called after a barrier at which trials joined the sweep."""
+
+    def clone(self, trial: Trial, clone: Clone) -> None:
+        """Called for each trial that goes on from the state of another one, with its new values."""
 
     def begin(self, trial_ids: Sequence[str]) -> None:
         """Called as these trials are given their turns of a round."""

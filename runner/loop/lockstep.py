@@ -88,7 +88,8 @@ class Loop:
             TooManyFailuresError: more trials have failed than may.
         """
         failed = 0
-        self._ending |= self.policy.decide({}, {})  # by an earlier driver, about trials that had no seat
+        self._ending |= self.policy.decide({}, {})  # about trials that had no seat under an earlier driver
+        self._clone_before()
         while self.schedule.has_work() and not self.stopping():
             self.schedule.close(self.recovery.retired)
             work = self.schedule.next_round(self._ending)
@@ -100,6 +101,13 @@ class Loop:
             self.journal.commit(barrier.reports, barrier.verdicts, barrier.exports, barrier.added, barrier.decisions)
             self._act(barrier)
             failed += check_failed(barrier.verdicts, failed, self.max_failed_trials)
+
+    def _clone_before(self) -> None:
+        """Carries out clones that are due before the first round, because more epochs were asked for."""
+        decisions = tuple(self.policy.clones().values())
+        if decisions:
+            self.journal.add((), decisions)
+            self._clone({made.trial_id: Clone.of(made.arguments) for made in decisions})
 
     def _decide(self, work: Round, reports: Mapping[str, Report | Failure]) -> _Barrier:
         """Decides about every trial: its own rules first, then users and comparisons, then the sampler."""
@@ -114,8 +122,7 @@ class Loop:
         proposed: tuple[Trial, ...] = ()
         if self.proposer is not None and not self.policy.is_over:
             proposed = tuple(self.proposer.propose(reports, verdicts))
-        cloning = [made for trial_id, made in self.policy.clones().items() if trial_id not in self._ending]
-        decisions = (*proposals(proposed), *dated((*orders.decisions, *cloning), reports))
+        decisions = (*proposals(proposed), *dated((*orders.decisions, *self.policy.clones().values()), reports))
         return _Barrier(
             reports=reports, verdicts=verdicts, exports=exports | more, compared=compared,
             added=(*proposed, *orders.added), decisions=decisions, orders=orders,
@@ -149,8 +156,11 @@ class Loop:
         self.recovery.adopt(
             {trial_id: (turn, clones[trial_id]) for trial_id, turn in turns.items()}, self.schedule.live()
         )
-        for trial_id in clones:
-            self._past[trial_id] = self._past.get(trial_id, RuleState()).cloned()
+        for trial_id, turn in turns.items():
+            self.policy.take_clone(trial_id, clones[trial_id])
+            self.watcher.clone(turn.trial, clones[trial_id])
+            past = self._past.get(trial_id, RuleState())
+            self._past[trial_id] = past.cloned(clones[trial_id].epoch)
 
     def _export(
         self,

@@ -119,8 +119,7 @@ class Recovery:
         for trial_id, (work, clone) in clones.items():
             life = self._lives.setdefault(trial_id, TrialLife())
             life.adopt(clone, work.round)
-            if self._snapshotting is not None:
-                self._snapshotting.inherit(work.trial, clone, work.round)
+            self._inherited(work.trial, clone, work.round)
 
     def put_aside(self, leaving: Mapping[int, tuple[Trial, ...]]) -> None:
         """Takes snapshots of trials that leave their slots for a while; they are restored from them."""
@@ -219,10 +218,18 @@ class Recovery:
             orders = tuple(life.orders[snapshot.round - life.first :])
             return Replay(trial=trial, snapshot=snapshot, orders=orders)
         if life.clone is not None:
+            # An earlier driver may have died before it took over the parent's snapshot.
+            if not life.snapshots_refused and self._inherited(trial, life.clone, life.first):
+                return self._replay(item)
             ancestors = tuple(self._lineage(life.clone))
         if not life.snapshots_refused:
             snapshot, ancestors = self._nearest(ancestors)
         return Replay(trial=trial, snapshot=snapshot, orders=tuple(life.orders), ancestors=ancestors, first=life.first)
+
+    def _inherited(self, trial: Trial, clone: Clone, first: int) -> bool:
+        """Whether the state from which a trial goes on has become its snapshot."""
+        found = self._snapshotting is not None and self._snapshotting.inherit(trial, clone, first)
+        return found and self._newest(trial, first, first, clone) is not None
 
     def _nearest(self, ancestors: tuple[Segment, ...]) -> tuple[Snapshot | None, tuple[Segment, ...]]:
         """The last snapshot on the way to a state, and the segments that are repeated since then."""
@@ -263,7 +270,8 @@ class Recovery:
             life.seated |= item.trial.id in answers
         elif is_refused(answer):
             life.snapshots_refused = True
-            self._warn(f"trial {item.trial.id}: {answer.message}; it is trained again from its beginning")
+            what = "it" if life.clone is None else "everything that led to its state"
+            self._warn(f"trial {item.trial.id}: {answer.message}; {what} is trained again from its beginning")
         elif not answer.lost_worker:
             life.failed = True
         if isinstance(answer, Failure) and answer.kind == "disk":

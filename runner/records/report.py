@@ -134,7 +134,7 @@ class Turn:
     Args:
         compute_s: seconds in training steps.
         evaluate_s: seconds in validation.
-        seat_s: seconds spent building and tracing the model (first turn only).
+        seat_s: seconds spent building and tracing the model, in its first turn.
         swap_s: seconds spent exchanging another trial's variables for this trial's.
         memory_mib: peak resident memory of the worker's process, MiB.
         gpu_memory_mib: highest peak of TensorFlow's allocator on any GPU in this turn, MiB; 0 without a GPU.
@@ -173,11 +173,11 @@ class Report:
     Args:
         trial_id: the trial.
         round: the trial's own round.
-        step: optimizer steps since the trial began.
+        step: optimizer steps since the trial began, with those of the state that it went on from.
         epoch: epochs completed.
         running: metrics of the current epoch so far, as Keras' progress bar shows them.
         epochs: those that ended in this turn, in order; the last one ended when the turn did.
-        facts: in the first report only.
+        facts: in the first report, and in the first after a clone, because the model may be another one.
     """
 
     trial_id: str

@@ -74,7 +74,9 @@ def cloned_trial(parent: Trial, values: Params, trials: Sequence[Trial], index: 
     changed = {canonical(f"params.{one}") for one in values}
     inactive = tuple(one for one in parent.inactive if one not in changed)
     params = {**parent.params, **values}
-    return replace(parent, id=f"{name}{number:03}", index=index, params=params, inactive=inactive)
+    searched = tuple(dict.fromkeys((*parent.searched, *changed)))  # so that tables show what differs
+    trial_id = f"{name}{number:03}"
+    return replace(parent, id=trial_id, index=index, params=params, inactive=inactive, searched=searched)
 
 
 def point_of(member: Member, origins: Origins, written: Values) -> Point:

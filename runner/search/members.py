@@ -161,7 +161,9 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
     max_trials = own.max_trials or top.max_trials
     train = training(config, scope, draft.config, texts, names.problems)
     searched = [*space, *(name for point in points for name in point)]
-    names.problems.extend(problems_of(config, train, searched, config.origins.place("search", "stop"), len(seeds)))
+    names.problems.extend(
+        problems_of(config, train, searched, config.origins.place("search", "stop"), len(seeds), [*space])
+    )
     if top.folds is not None:
         names.problems.extend(_problems_of_folds(config, draft, fixed, searched))
         fixed |= {"fold": 0, "folds": top.folds}

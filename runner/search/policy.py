@@ -22,7 +22,10 @@ class Limit(Protocol):
         """The author of the decision, as the journal has it."""
 
     def take(self, trial: Trial, epochs: Sequence[Epoch], steps: int) -> None:
-        """Takes a trial's turn: its epochs and the optimizer steps that the trial has taken since its beginning."""
+        """Takes a trial's turn: its epochs, and the optimizer steps of its state."""
+
+    def start(self, trial_id: str, steps: int) -> None:
+        """Takes note of a trial that goes on from a state with these optimizer steps, which others have taken."""
 
     def reason(self) -> str | None:
         """Why the sweep ends; None while it goes on."""
@@ -50,6 +53,9 @@ class TargetReached:
             if sign * value <= sign * self.target:
                 self._reached.append((sign * value, trial.id))
 
+    def start(self, trial_id: str, steps: int) -> None:
+        """Needs no steps."""
+
     def reason(self) -> str | None:
         """Names the best trial of the barrier at which the target was reached."""
         if not self._reached:
@@ -64,15 +70,21 @@ class StepBudget:
 
     max_steps: int
     by: str = BUDGET
-    _steps: dict[str, int] = field(default_factory=dict)
+    _steps: dict[str, int] = field(default_factory=dict)  # of each trial's state
+    _done: int = 0
 
     def take(self, trial: Trial, epochs: Sequence[Epoch], steps: int) -> None:
         """Counts the steps."""
+        self._done += steps - self._steps.get(trial.id, 0)
         self._steps[trial.id] = steps
+
+    def start(self, trial_id: str, steps: int) -> None:
+        """Begins to count there."""
+        self._steps[trial_id] = steps
 
     def reason(self) -> str | None:
         """Names the number of steps."""
-        done = sum(self._steps.values())
+        done = self._done
         return f"{done} steps were taken, search.max_steps={self.max_steps}" if done >= self.max_steps else None
 
 
@@ -97,6 +109,9 @@ class TimeBudget:
 
     def take(self, trial: Trial, epochs: Sequence[Epoch], steps: int) -> None:
         """Needs no reports."""
+
+    def start(self, trial_id: str, steps: int) -> None:
+        """Needs no steps."""
 
     def reason(self) -> str | None:
         """Names the hours."""
@@ -181,7 +196,9 @@ class SearchPolicy:
         return self._clones
 
     def take_clone(self, trial_id: str, clone: Clone) -> None:
-        """Takes a clone that an earlier driver has decided."""
+        """Takes note of a trial that goes on from the state of another one, whoever has decided that."""
+        for limit in self._limits:
+            limit.start(trial_id, clone.step)
         if (population := self._population(trial_id)) is not None:
             population.take_clone(trial_id, clone)
 

@@ -106,9 +106,9 @@ class RuleState:
             self.seconds,
         )
 
-    def cloned(self) -> RuleState:
-        """The state of a trial that goes on from another one's: past epochs no longer count, their time does."""
-        return RuleState(seconds=self.seconds)
+    def cloned(self, epoch: int) -> RuleState:
+        """The state of a trial that goes on from another one's after this epoch: its rules begin, its time does not."""
+        return RuleState(Stopping(epochs=epoch), seconds=self.seconds)
 
     def spent(self, report: Report) -> RuleState:
         """The state with the time of one more turn."""
@@ -160,7 +160,8 @@ def ended(train: TrainSettings, state: RuleState, own: Verdict, end: Verdict) ->
     """
     best, last = state.stopping.best_epoch, state.stopping.epochs - 1
     restores = train.early_stopping is not None and train.early_stopping.restore_best and best not in (None, last)
-    return replace(own, kind=end.kind, reason=end.reason, by=end.by, restore_best=restores)
+    keeps = own.keeps_model and end.keeps_model
+    return replace(own, kind=end.kind, reason=end.reason, by=end.by, restore_best=restores, keeps_model=keeps)
 
 
 def _diverged(train: TrainSettings, earlier: RuleState, report: Report) -> Verdict:

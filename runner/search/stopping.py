@@ -18,7 +18,12 @@ _ALL = 2**31  # size of a cohort that takes every setting
 
 
 def problems_of(
-    config: Config, train: TrainSettings, searched: Sequence[str], where: str, repeats: int = 1
+    config: Config,
+    train: TrainSettings,
+    searched: Sequence[str],
+    where: str,
+    repeats: int = 1,
+    space: Sequence[str] = (),
 ) -> Iterator[str]:
     """What is wrong with a stopping rule for trials that are trained like this.
 
@@ -28,10 +33,11 @@ def problems_of(
         searched: names that its trials differ in.
         where: the place of `search.stop`, for messages.
         repeats: trials of each setting.
+        space: names of the search space, without those of points.
     """
     search = config.search
     if search.population is not None:
-        yield from _problems_of_population(config, train, searched, repeats)
+        yield from _problems_of_population(config, train, searched, repeats, space)
     if search.stop is None:
         return
     if "train.epochs" in searched:
@@ -45,7 +51,7 @@ def problems_of(
 
 
 def _problems_of_population(
-    config: Config, train: TrainSettings, searched: Sequence[str], repeats: int
+    config: Config, train: TrainSettings, searched: Sequence[str], repeats: int, space: Sequence[str]
 ) -> Iterator[str]:
     search, rules = config.search, config.search.population
     assert rules is not None
@@ -53,8 +59,10 @@ def _problems_of_population(
     fixed = [name for name in dict.fromkeys(searched) if name == "seed" or name.startswith("train.")]
     if fixed:
         yield f"{where}: varies parameters of the experiment only; fix {', '.join(fixed)}"
-    if not searched:
-        yield f"{where}: varies searched parameters, and none is searched; give one such as params.learning_rate=..."
+    if not space:
+        yield f"{where}: varies searched parameters, and none is; give a range or a list, not search.points"
+    if search.max_trials == 1:
+        yield f"{where}: a trial alone has nobody to go on from; raise search.max_trials"
     if search.stop is not None:
         yield f"{where}: does not go with search.stop={search.stop}: its trials are replaced, not stopped; remove one"
     if repeats > 1:

@@ -66,6 +66,11 @@ def trial_params(trial: TrialRecord) -> dict[str, str]:
     return _params(known if trial.facts else {key: value for key, value in known.items() if key not in UNSURE})
 
 
+def model_params(trial: TrialRecord) -> dict[str, str]:
+    """Params of a trial's model, with the values that it has in the end."""
+    return _params(trial.used_settings)
+
+
 def late_params(trial: TrialRecord) -> dict[str, str]:
     """Params that are only known once the model is built and its data loaded."""
     return {key: value for key, value in trial_params(trial).items() if key in UNSURE}
@@ -136,6 +141,7 @@ def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int
         tags["diverged"] = "true"
     if trial.lineage:
         tags["lineage"] = trial.lineage
+        tags |= {} if trial.facts is None else facts_tags(trial.facts)  # of another model than it began with
     tags |= {f"param.{name}": _text(value) for clone in trial.clones for name, value in clone.values.items()}
     return tags | ({"failures": str(incidents)} if incidents else {})
 

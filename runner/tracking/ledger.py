@@ -160,7 +160,8 @@ class Ledger:
         """When an epoch ended, by the timestamps of its metrics, which a repetition does not change."""
         query = (
             "SELECT coalesce(min(timestamp_ms), 0) AS ended_ms FROM metric WHERE trial = ? AND step = ? "
-            "AND key NOT LIKE 'round/%' AND key NOT LIKE 'memory/%' AND key NOT LIKE 'test!_%' ESCAPE '!'"
+            "AND key NOT LIKE 'round/%' AND key NOT LIKE 'param/%' AND key NOT LIKE 'memory/%' "
+            "AND key NOT LIKE 'test!_%' ESCAPE '!'"
         )
         return int(self._db.execute(query, (trial_id, epoch)).fetchone()["ended_ms"])
 

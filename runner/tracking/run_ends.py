@@ -87,7 +87,7 @@ class Endings:
         return Ending(tags={"model.reason": reason, labels.NOTE: labels.trial_note(self._sweep, trial, None)})
 
     def _send_loadable(self, trial: TrialRecord, run_id: str, file: Path) -> Ending:
-        name, params = labels.model_name(self._sweep, trial), labels.trial_params(trial)
+        name, params = labels.model_name(self._sweep, trial), labels.model_params(trial)
         epoch = trial.kept_epoch or 0
         signature = None if trial.facts is None else trial.facts.signature
         with model_folder(file.stat().st_size, run_id, signature, self._sweep.versions, self._sink.staging) as folder:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runner.records import Failure, Report, Trial, Verdict
+from runner.records import Clone, Failure, Report, Trial, Verdict
 from runner.views.progress import Progress, Row
 
 _STYLES = {"queued": "dim", "running": "cyan", "complete": "green", "stopped": "yellow", "failed": "bold red"}
@@ -48,6 +48,10 @@ class LiveTable:
         """As `Watcher.add`."""
         self._progress.add(trials)
 
+    def clone(self, trial: Trial, clone: Clone) -> None:
+        """As `Watcher.clone`."""
+        self._progress.clone(trial, clone)
+
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""
         self._progress.update(reports, verdicts)
@@ -77,6 +81,10 @@ class Lines:
     def add(self, trials: Sequence[Trial]) -> None:
         """As `Watcher.add`."""
         self._progress.add(trials)
+
+    def clone(self, trial: Trial, clone: Clone) -> None:
+        """As `Watcher.clone`."""
+        self._progress.clone(trial, clone)
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from runner.records import Failure, Goal, Report, Trial, Verdict
+from runner.records import Clone, Failure, Goal, Report, Trial, Verdict
 
 State = Literal["queued", "running", "complete", "stopped", "failed"]
 _ENDED: dict[str, State] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
@@ -71,6 +71,11 @@ class Progress:
     def add(self, trials: Sequence[Trial]) -> None:
         """Takes in trials that have joined the sweep."""
         self.rows |= {trial.id: Row(trial=trial) for trial in trials}
+
+    def clone(self, trial: Trial, clone: Clone) -> None:
+        """Takes note of a trial that goes on from another one's state, with its new values."""
+        row = self.rows[trial.id]
+        row.trial, row.step, row.epoch = trial, clone.step, clone.epoch
 
     def begin(self, trial_ids: Sequence[str]) -> bool:
         """Marks trials that begin a turn as running; returns whether that changes any row."""

@@ -47,6 +47,12 @@ def learning_rate(model: keras.Model) -> float | None:
     return float(rate) if isinstance(rate, keras.Variable) else None
 
 
+def optimizer_name(model: keras.Model) -> str:
+    """The class of a model's optimizer, with that of the one inside; empty for none."""
+    inner = getattr(model.optimizer, "inner_optimizer", None)
+    return " ".join(type(one).__name__ for one in (model.optimizer, inner) if one is not None)
+
+
 def trace_model(experiment: Experiment, trial: Trial, feed: Feed, trace: Callable[[], T]) -> T:
     """Returns what `trace` returns.
 

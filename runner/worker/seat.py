@@ -13,7 +13,7 @@ import numpy as np
 
 from runner.records import Epoch, Snapshot, Trial
 from runner.worker import private, snapshot, variables
-from runner.worker.building import build_model, learning_rate, trace_model
+from runner.worker.building import build_model, learning_rate, optimizer_name, trace_model
 from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals, RandomState
@@ -129,6 +129,7 @@ class Seat:
                 epochs=tuple(progress.epochs),
                 steps_per_epoch=self.feed.steps_per_epoch,
                 learning_rate=self._built_rate,
+                optimizer=optimizer_name(self.engine.model),
                 arrays=arrays,
                 names=snapshot.names(self._roles()),
                 randomness=RandomState.current(),
@@ -170,12 +171,15 @@ class Seat:
                 "itself; parameters that change the number of training rows cannot change when a trial is cloned"
             )
         with self.active():
-            self._create_variables(state.arrays)
-            snapshot.write_fitting(self._roles(), state)
+            built = snapshot.read(self._roles())
+            self._create_variables(state.arrays)  # by a step, in an eager model
+            snapshot.write_first(self._roles(), built)
+            snapshot.write_fitting(self._roles(), state, optimizer_name(self.engine.model))
             if self._built_rate is not None and self._built_rate != state.learning_rate:
                 self.engine.model.optimizer.learning_rate = self._built_rate
             self.feed.resume(state.step, validations=state.step // length // self.trial.train.validate_every)
             state.randomness.apply()
+            self.examine(self.engine.model)
         self.progress = Progress(source.round, state.step)
 
     def _roles(self) -> dict[str, list[variables.Variable]]:

@@ -33,6 +33,7 @@ class SeatState:
         epochs: that have ended in it.
         steps_per_epoch: optimizer steps per epoch.
         learning_rate: that its model was built with; None for a schedule.
+        optimizer: the class of its optimizer.
         arrays: values by role, in the order of `variables.by_role`; with role "best" if the best weights are kept.
         names: of the variables, by role. They tell layers apart if another model has another number of them.
         randomness: of the trial's own global state.
@@ -44,6 +45,7 @@ class SeatState:
     epochs: tuple[Epoch, ...]
     steps_per_epoch: int
     learning_rate: float | None
+    optimizer: str
     arrays: Mapping[str, Sequence[np.ndarray]]
     names: Mapping[str, Sequence[str]]
     randomness: RandomState
@@ -80,12 +82,20 @@ def write(roles: Roles, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
             variable.assign(of_type(value, variable))
 
 
-def write_fitting(roles: Roles, state: SeatState) -> None:
+def write_fitting(roles: Roles, state: SeatState, optimizer: str) -> None:
     """Assigns values of another model to the variables that have their shapes; the others stay.
 
-    Variables correspond by their order if both models have the same number of them, else by their names.
+    Variables correspond by their order if both models have the same number of them, else by their names. Those of an
+    optimizer of another class mean something else.
+
+    Args:
+        roles: the variables.
+        state: has the values.
+        optimizer: the class of this model's optimizer.
     """
     for role, variables in roles.items():
+        if role == "optimizer" and state.optimizer != optimizer:
+            continue
         values = state.arrays.get(role, ())
         if len(values) == len(variables):
             pairs = list(zip(variables, values, strict=True))
@@ -94,6 +104,14 @@ def write_fitting(roles: Roles, state: SeatState) -> None:
             counted = _counted(map(_name, variables))
             pairs = [(one, named[name]) for one, name in zip(variables, counted, strict=True) if name in named]
         for variable, value in pairs:
+            if tuple(value.shape) == tuple(variable.shape):
+                variable.assign(of_type(value, variable))
+
+
+def write_first(roles: Roles, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Assigns the values to the first variables of each role; those that are new since the values were read follow."""
+    for role, values in arrays.items():
+        for variable, value in zip(roles[role], values, strict=False):
             if tuple(value.shape) == tuple(variable.shape):
                 variable.assign(of_type(value, variable))
 
@@ -138,6 +156,7 @@ def pack(state: SeatState, file: Path) -> None:
         "epochs": [asdict(epoch) for epoch in state.epochs],
         "steps_per_epoch": state.steps_per_epoch,
         "learning_rate": state.learning_rate,
+        "optimizer": state.optimizer,
         "names": state.names,
         "counts": {role: len(values) for role, values in state.arrays.items()},
         "python": random.python,
@@ -160,6 +179,7 @@ def unpack(content: bytes | Path) -> SeatState:
             epochs=tuple(Epoch(**epoch) for epoch in meta.get("epochs", ())),
             steps_per_epoch=meta.get("steps_per_epoch", 0),
             learning_rate=meta.get("learning_rate"),
+            optimizer=meta.get("optimizer", ""),
             names=meta.get("names", {}),
             arrays={
                 role: [file[f"{role}/{index}"] for index in range(count)] for role, count in meta["counts"].items()

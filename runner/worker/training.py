@@ -73,7 +73,7 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
             return None
     epochs, progress.epochs = tuple(progress.epochs), []
     progress.round = work.round + 1
-    is_first = work.round == 0
+    is_first = work.round == 0 or work.clone is not None  # of its model
     turn = Turn(
         pid=os.getpid(),
         started_s=started,

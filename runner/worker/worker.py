@@ -127,11 +127,12 @@ class Worker:
         for segment, data in zip(replay.ancestors, loaded, strict=False):
             ancestor = replace(segment.trial, id=trial.id)  # the other trial may have a seat here
             report = self._repeat(ancestor, segment.orders, state, data)
-            if not isinstance(report, Report):
-                return report
-            found = self._snapshot(self._seats[trial.id], None)
-            if isinstance(found, Failure):
-                return found
+            found = self._snapshot(self._seats[trial.id], None) if isinstance(report, Report) else report
+            if not isinstance(found, Snapshot):
+                self._leave(trial.id)  # with the state of the other trial, which nobody may take for this one's
+                return (
+                    replace(found, kind="train") if isinstance(found, Failure) and found.kind == "snapshot" else found
+                )
             state = replace(found, round=replay.first, inherited=True)
         return self._repeat(trial, replay.orders, state, loaded[-1])
 
@@ -139,8 +140,7 @@ class Worker:
         self, trial: Trial, orders: Sequence[Work], state: Snapshot | None, loaded: Loaded
     ) -> Report | Failure | None:
         """Gives the trial a new seat in this state, or at its beginning, and repeats these turns."""
-        if trial.id in self._seats:
-            self._seats.pop(trial.id).leave()
+        self._leave(trial.id)
         seat = self._seat(trial, loaded)
         if isinstance(seat, Failure):
             return seat
@@ -150,7 +150,7 @@ class Worker:
         elif state is not None:
             refused = self._guarded("snapshot", trial, lambda: seat.restore(state.state))
         if refused is not None:
-            self._seats.pop(trial.id).leave()
+            self._leave(trial.id)
             return refused
         report = None
         for work in orders:
@@ -188,6 +188,11 @@ class Worker:
             self._seats.pop(trial.id).leave()
             return replace(report, epochs=tuple(seat.progress.epochs), facts=seat.facts)
         return report
+
+    def _leave(self, trial_id: str) -> None:
+        """Gives up a trial's seat, if it has one."""
+        if trial_id in self._seats:
+            self._seats.pop(trial_id).leave()
 
     def _seat(self, trial: Trial, loaded: Loaded) -> Seat | Failure:
         """The trial's seat; a new one if it has none."""

@@ -144,7 +144,13 @@ def test_an_ended_trial_is_cloned_by_resume_and_one_that_changes_nothing_gives_i
 ) -> None:
     folder = sweep({})
     assert "obeyed by:  python -m runner resume" in runner("clone latest 002 --at-epoch 2")
+    runner("clone latest 002 units=5 --at-epoch 3")
     resume(folder, Asked(), Context(watcher=Silent()))
+    runner("clone latest add-001 units=6 --at-epoch 2")  # before it began, and so from its parent
+    resume(folder, Asked(), Context(watcher=Silent()))
+    with JournalReader(folder) as reader:
+        assert reader.trial("add-002").lineage == "from 002 after epoch 2"
+        assert "units" in reader.trial("add-001").trial.searched
     own = {key: value for key, value in values(folder, "002").items() if key[0] in ("loss", "val_loss") and key[1] > 2}
     assert own.items() <= values(folder, "add-000").items()
     assert decisions(folder, "add-000") == [("add", "user"), ("clone", "user"), ("complete", "training")]
@@ -169,6 +175,7 @@ def test_what_cannot_be_obeyed_is_refused_with_what_can(sweep: Callable[..., Pat
     assert "units: must be int; got 'x'" in runner("add latest units=x", 2)
     assert "write a number of trials, or a setting as key=value" in runner("add latest many", 2)
     assert "--at-epoch 5: trial 000 has trained 1 epochs" in runner("clone latest 000 units=4 --at-epoch 5", 2)
+    assert "trained all of its 1 epochs: nothing is left for a clone" in runner("clone latest 000 units=4", 2)
     assert "a clone keeps its seed and training settings" in runner("clone latest 000 train.batch_size=4", 2)
     assert "unitz: the experiment has no such parameter" in runner("clone latest 000 unitz=4", 2)
 

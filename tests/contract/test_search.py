@@ -93,11 +93,11 @@ def test_a_sampler_learns_from_an_earlier_sweep_and_again_on_resume(
         (("search.warm_start=[nothing]",), "search.warm_start: sweep 'nothing' not found in"),
         (
             ("search.warm_start=[latest]", "params.units=int(100,200)"),
-            "whose values of units, learning_rate are in the",
+            "whose values of units, learning_rate are in",
         ),
         (
             ("search.warm_start=latest", "search.sampler=random"),
-            "needs a sampler that learns; set search.sampler to tpe",
+            "needs search.sampler=tpe",
         ),
     ],
 )

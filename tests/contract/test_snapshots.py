@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.records import Export, Failure, Replay, Report, Snapshot, Trial, Work
+from runner.records import Clone, Export, Failure, Replay, Report, Segment, Snapshot, Trial, Work
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
@@ -121,18 +121,19 @@ import keras, numpy as np
 def load_data(rows: int = 64):
     x = np.random.default_rng(0).normal(size=(rows, 4)).astype("float32")
     return (x, x.sum(1, keepdims=True)), (x, x.sum(1, keepdims=True))
-def build_model(units: int = 5, layers: int = 1, learning_rate: float = 0.01):
+def build_model(units: int = 5, layers: int = 1, learning_rate: float = 0.01, optimizer="adam", eager=False):
     hidden = [keras.layers.Dense(units, "relu", name=f"hidden_{number}") for number in range(layers)]
     model = keras.Sequential([keras.Input((4,)), *hidden, keras.layers.Dense(1, name="last")])
-    model.compile(keras.optimizers.Adam(learning_rate), "mse")
+    kinds = {"adam": keras.optimizers.Adam, "lamb": keras.optimizers.Lamb}
+    model.compile(kinds[optimizer](learning_rate), "mse", run_eagerly=eager)
     return model
 """
 
 
 def layered(make_trial: Any, folder: Path, trial_id: str, **params: Any) -> Trial:
     (folder / "layers.py").write_text(LAYERS)
-    params = {"rows": 64, "units": 5, "layers": 1, "learning_rate": 0.01, **params}
-    names = {"data_params": ("rows",), "model_params": ("units", "layers", "learning_rate")}
+    params = {"rows": 64, "units": 5, "layers": 1, "learning_rate": 0.01, "optimizer": "adam", "eager": False, **params}
+    names = {"data_params": ("rows",), "model_params": ("units", "layers", "learning_rate", "optimizer", "eager")}
     return make_trial(path=folder / "layers.py", id=trial_id, params=params, epochs=4, compile="graph", **names)
 
 
@@ -150,6 +151,8 @@ def arrays_of(worker: Any, trial: Trial) -> dict[str, np.ndarray]:
         ({"units": 7}, ["last/bias", "adam/last_bias_velocity"], ["hidden_0/kernel", "last/kernel"]),
         ({"layers": 2}, ["hidden_0/kernel", "last/kernel", "adam/hidden_0_kernel_velocity"], ["hidden_1/kernel"]),
         ({"layers": 0}, ["last/bias"], ["last/kernel"]),
+        ({"optimizer": "lamb"}, ["last/kernel"], ["lamb/last_kernel_velocity"]),
+        ({"units": 7, "eager": True}, ["last/bias"], ["hidden_0/kernel", "last/kernel"]),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -171,9 +174,36 @@ def test_a_clone_takes_over_what_has_its_shape_and_keeps_its_own_learning_rate(
         np.testing.assert_array_equal(found[name], before[name], err_msg=name)
     for name in own:
         np.testing.assert_array_equal(found[name], built[name], err_msg=name)
-    assert found["adam/learning_rate"] == np.float32(clone.params["learning_rate"])
-    report = advance(fresh, Work(trial=clone, round=1))
+    assert found[f"{clone.params['optimizer']}/learning_rate"] == np.float32(clone.params["learning_rate"])
+    report = advance(fresh, Work(trial=clone, round=1, clone=Clone(parent="000", round=1, step=2, epoch=1)))
     assert (report.step, report.epoch) == (4, 2)
+    assert report.facts is not None
+    assert report.facts.parameters == sum(
+        value.size for name, value in found.items() if name[0] in "hl" and "lamb" not in name
+    )
+
+
+def test_a_stop_within_the_past_of_a_clone_leaves_no_seat_with_the_state_of_its_parent(
+    make_trial: Any, tmp_path: Path
+) -> None:
+    from runner.worker.worker import Worker
+
+    parent, clone = layered(make_trial, tmp_path, "000"), layered(make_trial, tmp_path, "001", learning_rate=0.5)
+    worker = Worker()
+    worker.load(parent)
+    orders_ = tuple(Work(trial=parent, round=number, until=2 * number + 2) for number in range(3))
+    replay = Replay(trial=clone, snapshot=None, orders=(), ancestors=(Segment(trial=parent, orders=orders_),), first=4)
+    with pytest.MonkeyPatch.context() as patch:
+        really = worker._turn
+
+        def stopping(work: Work, loaded: Any) -> Any:
+            answer = really(work, loaded)
+            worker.stop()
+            return answer
+
+        patch.setattr(worker, "_turn", stopping)
+        assert worker.restore(replay, [worker.load(parent), worker.load(clone)]) is None
+    assert worker.snapshot([clone]) == {}
 
 
 def test_a_clone_whose_epochs_have_other_lengths_fails_with_the_reason(make_trial: Any, tmp_path: Path) -> None:

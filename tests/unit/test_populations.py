@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,11 +25,14 @@ from runner.records import (
     Metrics,
     Report,
     Slot,
+    Snapshot,
     Trial,
     Turn,
     Verdict,
+    Work,
 )
 from runner.search.cohorts import Scoring
+from runner.search.policy import StepBudget
 from runner.search.population import Population, perturbed, replaced_of
 from runner.search.space import Constraint, Space
 from runner.search.stopping import make_policy
@@ -199,10 +203,50 @@ def test_a_trial_that_diverges_after_the_last_comparison_ends(make_trial: Any) -
     assert run.ends["001"].startswith("diverged:")
 
 
-def test_a_population_that_has_diverged_as_a_whole_ends(make_trial: Any) -> None:
+def test_a_population_that_has_diverged_as_a_whole_ends_without_models(make_trial: Any) -> None:
     run = Run(some(make_trial, 4), lambda trial, epoch: {"loss": math.nan})
     assert all(reason.startswith("diverged:") for reason in run.ends.values())
     assert len(run.ends) == 4
+    assert not any(exports for _, _, exports in run.journal.commits)
+
+
+def test_clones_that_are_due_when_a_sweep_goes_on_are_recorded_and_carried_out(make_trial: Any) -> None:
+    """All had completed at an epoch at which they are compared now, because the user wants more epochs."""
+    trials = some(make_trial, 4, epochs=4)
+    members = {"test": population([], 4)}
+    policy = make_policy(Search(), {}, trials, LOSS, populations=members)
+    reports = [report(trial.id, 2, of_rate(trial, 2)["loss"]) for trial in trials]
+    for trial, one in zip(trials, reports, strict=True):
+        policy.take(trial.id, one, KEEP)
+    fleet, journal, snapshots = FakeFleet(range(1), of_rate), MemoryJournal(), MemorySnapshots()
+    recovery = Recovery(fleet, journal, Snapshotting(fleet, snapshots), lineage=lambda clone: [])
+    begun = {}
+    for trial in trials:
+        order = Work(trial=trial, round=0, until=8)
+        snapshots.written.append(Snapshot(trial_id=trial.id, round=2, step=8, state=b"8"))
+        begun[trial.id] = Work(trial=trial, round=2)
+        recovery.take_over(trial.id, [order, replace(order, round=1)], begun[trial.id])
+    places = [Slot(index=0, allocation=Allocation(num_cpus=1))]
+    schedule = Schedule(trials, places, 4, begun, policy=policy)
+    lockstep.Loop(schedule, recovery, journal, NullWatcher(), policy=policy).run()
+    clones = [made for made in journal.decisions if made.kind == "clone"]
+    assert [(made.trial_id, made.arguments["epoch"], made.arguments["before"]) for made in clones] == [
+        ("003", 2, {"lr": 0.04})
+    ]
+    restored = {replay.trial.id: replay for replay in fleet.restored}
+    assert restored["003"].snapshot is not None
+    assert restored["003"].snapshot.inherited
+    assert restored["003"].trial.params == clones[0].arguments["values"]
+
+
+def test_steps_that_others_took_count_once(make_trial: Any) -> None:
+    budget = StepBudget(max_steps=50)
+    budget.take(make_trial(id="000"), (), 40)
+    budget.start("add-000", 40)
+    budget.take(make_trial(id="add-000"), (), 49)
+    assert budget.reason() is None
+    budget.take(make_trial(id="add-000"), (), 50)
+    assert budget.reason() == "50 steps were taken, search.max_steps=50"
 
 
 def test_a_failed_trial_is_missed_by_nobody(make_trial: Any) -> None:

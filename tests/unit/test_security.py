@@ -255,7 +255,7 @@ def refuse_all(store: SnapshotStore, trial: Trial) -> None:
     snapshot = Snapshot(trial_id=trial.id, round=2, step=2, state=b"s")
     for act in (
         lambda: store.drop(trial.id),
-        lambda: store.rounds(trial.id),
+        lambda: store.has_any(trial.id),
         lambda: store.newest(trial, 9),
         lambda: store.write(trial, snapshot),
     ):

@@ -155,10 +155,10 @@ def test_a_disk_that_has_become_read_only_ends_no_sweep(
 
 
 def test_dropped_snapshots_are_gone_and_may_be_dropped_again(kept: Kept) -> None:
-    assert kept.store.rounds("007") == 9
+    assert kept.store.has_any("007")
     for _ in range(2):
         kept.store.drop("007")
-        assert (kept.newest(), kept.store.rounds("007")) == (None, 0)
+        assert (kept.newest(), kept.store.has_any("007")) == (None, False)
     assert not kept.told
 
 
