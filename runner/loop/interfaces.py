@@ -144,7 +144,7 @@ class Policy(Protocol):
         """The trials that go on from the state of others, by the last call of `decide`, the first one included."""
 
     def take_clone(self, trial_id: str, clone: Clone) -> None:
-        """Takes note of a trial that goes on from the state of another one, whoever has decided that."""
+        """Takes note of a trial that goes on from the state of another one, by its rules or a user's request."""
 
     def decide(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> Mapping[str, Verdict]:
         """Takes the reports and verdicts of a barrier; the verdicts about trials that it ends, in a seat or not.

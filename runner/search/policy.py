@@ -196,7 +196,7 @@ class SearchPolicy:
         return self._clones
 
     def take_clone(self, trial_id: str, clone: Clone) -> None:
-        """Takes note of a trial that goes on from the state of another one, whoever has decided that."""
+        """Takes note of a trial that goes on from the state of another one, by its rules or a user's request."""
         for limit in self._limits:
             limit.start(trial_id, clone.step)
         if (population := self._population(trial_id)) is not None:

@@ -62,7 +62,7 @@ def _problems_of_population(
     if not space:
         yield f"{where}: varies searched parameters, and none is; give a range or a list, not search.points"
     if search.max_trials == 1:
-        yield f"{where}: a trial alone has nobody to go on from; raise search.max_trials"
+        yield f"{where}: a trial alone has no other to go on from; raise search.max_trials"
     if search.stop is not None:
         yield f"{where}: does not go with search.stop={search.stop}: its trials are replaced, not stopped; remove one"
     if repeats > 1:

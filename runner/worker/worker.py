@@ -129,7 +129,7 @@ class Worker:
             report = self._repeat(ancestor, segment.orders, state, data)
             found = self._snapshot(self._seats[trial.id], None) if isinstance(report, Report) else report
             if not isinstance(found, Snapshot):
-                self._leave(trial.id)  # with the state of the other trial, which nobody may take for this one's
+                self._leave(trial.id)  # which has the state of another trial
                 return (
                     replace(found, kind="train") if isinstance(found, Failure) and found.kind == "snapshot" else found
                 )

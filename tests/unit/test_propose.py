@@ -371,7 +371,7 @@ def test_a_file_of_points_that_is_missing_says_so() -> None:
         ),
         ([], "varies searched parameters, and none is; give a range or a list, not search.points"),
         (["search.points=[{units: 1}, {units: 2}]"], "varies searched parameters, and none is"),
-        (["params.units=int(1,9)", "search.max_trials=1"], "a trial alone has nobody to go on from"),
+        (["params.units=int(1,9)", "search.max_trials=1"], "a trial alone has no other to go on from"),
         (["params.units=1,2", "search.stop=halving"], "does not go with search.stop=halving"),
         (["params.units=1,2", "search.repeats=2"], "repeats of one setting mean nothing; give one seed"),
         (["params.units=1,2", "seed=1,2"], "repeats of one setting mean nothing; give one seed"),
