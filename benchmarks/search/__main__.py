@@ -19,6 +19,7 @@ SEARCHES: Mapping[str, Search] = {
     "random": ours("search.sampler=random"),
     "tpe": ours("search.sampler=tpe"),
     "random, halving": ours("search.sampler=random", "search.stop=halving"),
+    "random, halving from epoch 9": ours("search.sampler=random", "search.stop=halving", "search.min_epochs=9"),
     "random, hyperband": ours("search.sampler=random", "search.stop=hyperband"),
     "random, median": ours("search.sampler=random", "search.stop=median"),
     "tpe, halving": ours("search.sampler=tpe", "search.stop=halving"),
