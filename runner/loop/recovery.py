@@ -15,6 +15,7 @@ from runner.errors import ShareTakenError, StorageError
 from runner.loop.interfaces import Fleet, Journal, Lineage
 from runner.loop.slots import Shares
 from runner.loop.snapshotting import Snapshotting
+from runner.loop.states import States
 from runner.loop.trial_life import TrialLife, is_lost, is_out_of_memory, is_refused
 from runner.placement import Growth
 from runner.records import (
@@ -25,8 +26,6 @@ from runner.records import (
     Incident,
     Replay,
     Report,
-    Segment,
-    Snapshot,
     Trial,
     Work,
 )
@@ -66,7 +65,7 @@ class Recovery:
     ) -> None:
         self._fleet, self._journal, self._snapshotting = fleet, journal, snapshotting
         self._folder, self._max_failures, self._shares = folder, max_failures, shares
-        self._lineage = lineage
+        self._states = States(snapshotting, lineage)
         self._stopping, self._warn = stopping, warn
         self.retired: set[int] = set()  # slots whose share another one has got
         self._live: Round = {}
@@ -119,7 +118,7 @@ class Recovery:
         for trial_id, (work, clone) in clones.items():
             life = self._lives.setdefault(trial_id, TrialLife())
             life.adopt(clone, work.round)
-            self._inherited(work.trial, clone, work.round)
+            self._states.inherit(work.trial, clone, work.round)
 
     def put_aside(self, leaving: Mapping[int, tuple[Trial, ...]]) -> None:
         """Takes snapshots of trials that leave their slots for a while; they are restored from them."""
@@ -209,47 +208,7 @@ class Recovery:
         return answers
 
     def _replay(self, item: Work) -> Replay:
-        trial, life = item.trial, self._of(item)
-        ancestors: tuple[Segment, ...] = ()
-        snapshot = None
-        if not life.snapshots_refused:
-            snapshot = self._newest(trial, life.first, item.round, life.clone)
-        if snapshot is not None:
-            orders = tuple(life.orders[snapshot.round - life.first :])
-            return Replay(trial=trial, snapshot=snapshot, orders=orders)
-        if life.clone is not None:
-            # An earlier driver may have died before it took over the parent's snapshot.
-            if not life.snapshots_refused and self._inherited(trial, life.clone, life.first):
-                return self._replay(item)
-            ancestors = tuple(self._lineage(life.clone))
-        if not life.snapshots_refused:
-            snapshot, ancestors = self._nearest(ancestors)
-        return Replay(trial=trial, snapshot=snapshot, orders=tuple(life.orders), ancestors=ancestors, first=life.first)
-
-    def _inherited(self, trial: Trial, clone: Clone, first: int) -> bool:
-        """Whether the state from which a trial goes on has become its snapshot."""
-        found = self._snapshotting is not None and self._snapshotting.inherit(trial, clone, first)
-        return found and self._newest(trial, first, first, clone) is not None
-
-    def _nearest(self, ancestors: tuple[Segment, ...]) -> tuple[Snapshot | None, tuple[Segment, ...]]:
-        """The last snapshot on the way to a state, and the segments that are repeated since then."""
-        for place in reversed(range(len(ancestors))):
-            segment = ancestors[place]
-            first, last = segment.orders[0], segment.orders[-1]
-            snapshot = self._newest(segment.trial, first.round, last.round, first.clone)
-            if snapshot is not None and (last.until is None or snapshot.step <= last.until):
-                rest = replace(segment, orders=segment.orders[snapshot.round - first.round :])
-                return snapshot, (rest, *ancestors[place + 1 :])
-        return None, ancestors
-
-    def _newest(self, trial: Trial, first: int, last: int, clone: Clone | None) -> Snapshot | None:
-        """The newest snapshot of a trial in these rounds, the first of which began with the state of another one."""
-        if self._snapshotting is None:
-            return None
-        found = self._snapshotting.newest(trial, last, first)
-        # A driver that died between a decision and its act has left the state that the trial had before.
-        stale = found is not None and clone is not None and found.round == first and found.step <= clone.step
-        return None if found is None or (stale and not found.inherited) else found
+        return self._states.replay(item, self._of(item))
 
     def _take(self, work: Round, answers: Answers, one_by_one: bool) -> None:
         """Updates seats and failures from these answers, and replaces workers that were lost."""
