@@ -1,6 +1,7 @@
 """Train many Keras models together on one device: Ray actors stepped in lockstep, logged to MLflow."""
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 # `python -m runner` puts the current folder before Python's own library, so that a json.py there would break every
 # import. From here on it is last. While Python looks for the module to run, the first argument is "-m".
@@ -9,5 +10,33 @@ if getattr(sys, "argv", [])[:1] == ["-m"] and not sys.flags.safe_path:
 
 from runner.data import Data
 
-__all__ = ["Data"]
+if TYPE_CHECKING:
+    from runner.api import integers, interval, load, log_integers, loguniform, resume, sweep, sweeps
+    from runner.errors import ConfigError, RunnerError
+    from runner.review.result import Result
+
+__all__ = [
+    "ConfigError",
+    "Data",
+    "Result",
+    "RunnerError",
+    "integers",
+    "interval",
+    "load",
+    "log_integers",
+    "loguniform",
+    "resume",
+    "sweep",
+    "sweeps",
+]
 __version__ = "0.2.0"
+_HOMES = {"Result": "runner.review.result", "ConfigError": "runner.errors", "RunnerError": "runner.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a part of the library when it is first used: workers, which need `Data` alone, import nothing else."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES.get(name, "runner.api")), name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,6 +24,7 @@ from runner.experiment.signature import parse_python, read_signature
 from runner.experiment.source import read_source
 
 DEFAULT_NAME = "config"
+GIVEN = "argument"  # the place of a value that a Python caller gives
 NO_EXPERIMENT = "no experiment; name an experiment file, as in `runner sweep my_model.py`, or set `experiment`"
 
 
@@ -34,6 +35,7 @@ def load_config(
     config_dir: Path | None,
     config_name: str = DEFAULT_NAME,
     environment: Mapping[str, str] = MappingProxyType({}),
+    given: Mapping[str, object] = MappingProxyType({}),
 ) -> Config:
     """Composes and checks the config of one sweep: files, then arguments, then references, then the schema.
 
@@ -43,6 +45,7 @@ def load_config(
         config_dir: the config folder; None for `conf` in the current folder and, if there is none, the defaults.
         config_name: the primary config's file name within it.
         environment: the program's, whose MLflow variables may name the store.
+        given: values of a Python caller, over the files' and under the arguments'.
 
     Raises:
         ConfigError: listing all problems at once.
@@ -58,6 +61,7 @@ def load_config(
             values, places = compose_folder(folder, choices)
         except ConfigError as err:
             raise ConfigError([*problems, *err.problems]) from err
+    values, places = merged(values, dict(given)), {**places, **dict.fromkeys(_keys(given), GIVEN)}
     touched, misfits = apply_settings(values, settings)
     if file is not None:
         values["experiment"], touched[("experiment",)] = file, "experiment"
@@ -82,6 +86,14 @@ def config_to_yaml(config: Config) -> str:
     values = config.model_dump()
     values["members"] = {name: member.model_dump(exclude_unset=True) for name, member in config.members.items()}
     return yaml.dump(values, Dumper=Dumper, allow_unicode=True, sort_keys=False, default_flow_style=False)
+
+
+def _keys(given: Mapping[str, object], prefix: Key = ()) -> Iterator[Key]:
+    """Every key of these values, sections included."""
+    for name, value in given.items():
+        yield (*prefix, name)
+        if isinstance(value, Mapping):
+            yield from _keys(value, (*prefix, name))
 
 
 def _choices(

@@ -37,6 +37,11 @@ class Terminal:
             yield waiting.show
 
 
+def watcher_for(shows: bool) -> Terminal | Silent:
+    """What shows a sweep on standard output, or nothing."""
+    return Terminal(Console()) if shows else Silent()
+
+
 class Silent:
     """Shows nothing, and keeps what was said.
 

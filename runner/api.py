@@ -1,0 +1,175 @@
+"""The program as a library: sweeps from a script or a notebook, with the same files, records and errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from runner.config import load_config
+from runner.driver.context import Context
+from runner.host.signals import StopRequest, StopSignals
+from runner.review.catalog import SWEEPS, find_sweep, sweep_folders
+from runner.review.result import Result
+from runner.views.watchers import watcher_for
+
+if TYPE_CHECKING:
+    from runner.config import Config
+
+Progress = Literal["auto", "terminal", "none"]
+
+
+def sweep(
+    experiment: str | os.PathLike[str] | None = None,
+    *overrides: str,
+    params: Mapping[str, object] | None = None,
+    space: Mapping[str, object] | None = None,
+    config_dir: str | os.PathLike[str] | None = None,
+    root: str | os.PathLike[str] = SWEEPS,
+    progress: Progress = "auto",
+    **sections: object,
+) -> Result:
+    """Trains every trial of a sweep and records it; returns when MLflow has everything too.
+
+    Args:
+        experiment: the experiment file; None for what the config folder names.
+        overrides: `key=value` arguments as on the command line, which have the last word.
+        params: fixed values of parameters of `load_data` and `build_model`.
+        space: what is searched: a list of values, or one of `loguniform`, `interval`, `integers`, `log_integers`.
+        config_dir: the config folder; None for `conf` in the current folder if there is one.
+        root: the folder of all sweeps.
+        progress: "terminal" shows a live table or lines; "auto" does so if standard output is a terminal.
+        sections: the other keys of the config by name: `search={"max_trials": 20}`, `train={"epochs": 5}`, `seed=1`.
+
+    Returns:
+        The sweep. If Ctrl-C has stopped it, it has what was trained until then, and `resume` goes on.
+
+    Raises:
+        ConfigError: something is wrong with the config or the experiment's signatures; nothing was trained.
+        RunnerError: the experiment cannot be trained, or the infrastructure failed.
+    """
+    config = _config(experiment, overrides, params, space, config_dir, sections)
+    from runner.driver.preflight import Preflight
+    from runner.driver.run import run
+
+    before = set(sweep_folders(Path(root)))
+    with _context(progress) as context:
+        try:
+            with Preflight() as preflight:
+                folder = run(config, context, root=Path(root), command=_COMMAND, preflight=preflight).folder
+        except KeyboardInterrupt:
+            made = [found for found in sweep_folders(Path(root)) if found not in before]
+            if not made:
+                raise  # stopped before there was anything to return
+            folder = made[0]
+    return Result(folder)
+
+
+def resume(
+    sweep: str | Result = "latest",
+    *,
+    retry_failed: bool = False,
+    more_epochs: int = 0,
+    root: str | os.PathLike[str] = SWEEPS,
+    progress: Progress = "auto",
+) -> Result:
+    """Trains what is left of a sweep, however it ended; the arguments are as for the verb `resume`.
+
+    Args:
+        sweep: a sweep, its id, an unambiguous beginning of it, or "latest".
+        retry_failed: continues failed trials where they failed.
+        more_epochs: additional epochs for every trial.
+        root: the folder of all sweeps.
+        progress: as for `sweep`.
+
+    Raises:
+        SweepNotFoundError: there is no such sweep.
+        RunnerError: as for `sweep`.
+    """
+    from runner.driver.resume import resume as go_on
+    from runner.driver.resume_state import Asked
+
+    folder = sweep.folder if isinstance(sweep, Result) else find_sweep(sweep, Path(root))
+    with _context(progress) as context:
+        try:
+            go_on(folder, Asked(retry_failed=retry_failed, more_epochs=more_epochs), context)
+        except KeyboardInterrupt:
+            return Result(folder)
+    return Result(folder)
+
+
+def load(sweep: str = "latest", *, root: str | os.PathLike[str] = SWEEPS) -> Result:
+    """A recorded sweep, running or ended.
+
+    Args:
+        sweep: its id, an unambiguous beginning of it, or "latest".
+        root: the folder of all sweeps.
+
+    Raises:
+        SweepNotFoundError: there is no such sweep.
+    """
+    return Result(find_sweep(sweep, Path(root)))
+
+
+def sweeps(*, root: str | os.PathLike[str] = SWEEPS) -> list[Result]:
+    """All sweeps of a folder, newest first."""
+    return [Result(folder) for folder in sweep_folders(Path(root))]
+
+
+def loguniform(low: float, high: float) -> str:
+    """Numbers from `low` to `high`, uniform in their logarithm, for `space`."""
+    return f"loguniform({float(low)!r}, {float(high)!r})"
+
+
+def interval(low: float, high: float, step: float | None = None) -> str:
+    """Numbers from `low` to `high`, or only `low` plus multiples of `step`, for `space`."""
+    return f"interval({float(low)!r}, {float(high)!r})" if step is None else f"interval({low!r}, {high!r}, {step!r})"
+
+
+def integers(low: int, high: int, step: int = 1) -> str:
+    """Whole numbers from `low` to `high`, both included, for `space`."""
+    return f"int({low!r}, {high!r}, {step!r})"
+
+
+def log_integers(low: int, high: int) -> str:
+    """Whole numbers from `low` to `high`, uniform in their logarithm, for `space`."""
+    return f"logint({low!r}, {high!r})"
+
+
+_COMMAND = "python: runner.sweep(...)"
+
+
+def _config(
+    experiment: str | os.PathLike[str] | None,
+    overrides: Iterable[str],
+    params: Mapping[str, object] | None,
+    space: Mapping[str, object] | None,
+    config_dir: str | os.PathLike[str] | None,
+    sections: Mapping[str, object],
+) -> Config:
+    given = dict(sections)
+    if params is not None:
+        given["params"] = dict(params)
+    if space is not None:
+        search = given.get("search", {})
+        given["search"] = {**(search if isinstance(search, dict) else {}), "space": dict(space)}
+    return load_config(
+        None if experiment is None else os.fspath(experiment),
+        list(overrides),
+        config_dir=None if config_dir is None else Path(config_dir),
+        environment=os.environ,
+        given=given,
+    )
+
+
+@contextmanager
+def _context(progress: Progress) -> Iterator[Context]:
+    """This process; signals stop the sweep if this is the main thread, and are left alone elsewhere."""
+    watcher = watcher_for(progress == "terminal" or (progress == "auto" and sys.stdout.isatty()))
+    stop = StopSignals() if threading.current_thread() is threading.main_thread() else StopRequest()
+    with stop if isinstance(stop, StopSignals) else nullcontext():
+        yield Context(watcher=watcher, stop=stop, environment=dict(os.environ))
