@@ -131,7 +131,7 @@ def with_turns(trial: Trial, facts: Facts, step_s: float) -> TrainSettings:
     if train.steps_per_round is not None or train.epochs_per_round > 1:
         return train
     epochs = math.ceil(train.epochs / _parts(step_s * (length + _validation_steps(trial, facts)), train.epochs))
-    ruled = train.early_stopping is not None or train.reduce_lr_on_plateau is not None
+    ruled = any(rule is not None for rule in (train.early_stopping, train.reduce_lr_on_plateau, train.max_seconds))
     if epochs > 1 and facts.rows is not None and not ruled:
         return replace(train, epochs_per_round=epochs)
     return replace(train, steps_per_round=math.ceil(length / _parts(step_s, length)))

@@ -62,7 +62,7 @@ def add(sweep: str, what: Sequence[str], member: str | None) -> None:
 
     folder = find_sweep(sweep)
     inbox.ask(folder, [request_to_add(folder, what, member)])
-    _say_when(folder, "adds them", "add")
+    _say_when(folder, f"add {' '.join(what)}", "add")
 
 
 @verb
@@ -84,7 +84,7 @@ def clone(sweep: str, trial: str, what: Sequence[str], at_epoch: int | None) -> 
     folder = find_sweep(sweep)
     (parent,) = open_review(folder).chosen(trial)
     inbox.ask(folder, [request_to_clone(folder, parent.id, what, at_epoch)])
-    _say_when(folder, f"clones {parent.id}", "clone")
+    _say_when(folder, f"clone of {parent.id}", "clone")
 
 
 @verb
@@ -110,6 +110,11 @@ def _ask(sweep: str, kind: RequestKind, trial_ids: Sequence[str]) -> None:
     requests = [Request(kind=kind, trial_id=trial.id) for trial in trials] or [Request(kind=kind)]
     inbox.ask(folder, requests)
     what = f"{kind} of {', '.join(trial.id for trial in trials)}" if trials else kind
+    ended = [trial.id for trial in trials if trial.status == "stopped"]
+    if ended:
+        what += (
+            f" ({', '.join(ended)} {'have' if ended[1:] else 'has'} stopped, and will go on when the sweep is resumed)"
+        )
     _say_when(folder, what, kind)
 
 

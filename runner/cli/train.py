@@ -119,7 +119,7 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
         raise TrackingError(outcome.problem)
     if outcome.problem:
         console.print(outcome.problem, markup=False, highlight=False, soft_wrap=True)
-    return _SOME_FAILED if outcome.failed else 0
+    return _SOME_FAILED if outcome.failed or outcome.paused else 0
 
 
 def _ui_command(uri: str) -> str:

@@ -36,7 +36,7 @@ def for_callback(name: str) -> str | None:
 
 def for_value(key: tuple[str, ...], value: object) -> str | None:
     """What to write instead of a value that is not allowed."""
-    name = {"search.sampler": "samplers", "search.goal": "goals"}.get(".".join(key[-2:]))
+    name = {"search.sampler": "samplers", "search.goal": "goals", "search.stop": "stops"}.get(".".join(key[-2:]))
     return table(name).get(value.lower()) if name and isinstance(value, str) else None
 
 

@@ -56,6 +56,8 @@ def _points(path: Path) -> list[Values]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         header = [name.strip() for name in next(reader, [])]
+        if len(header) == 1 and ";" in header[0]:
+            raise ValueError("1: columns are separated by commas; got semicolons")
         if not header or "" in header:
             raise ValueError("1: the first line must name a parameter in each column")
         twice = [name for name in header if header.count(name) > 1]

@@ -32,6 +32,8 @@ def request_to_add(folder: Path, what: Sequence[str], name: str | None) -> Reque
         trials = [record.trial for record in reader.trials()]
     members = resolve_members(config, {trial.member: trial.source for trial in trials})
     member = _chosen(members, name)
+    if len(what) == 1 and what[0].isdigit() and int(what[0]) == 0:
+        raise ConfigError("0: adds no trial; give a number above 0, or a setting as key=value")
     if len(what) == 1 and what[0].isdigit():
         most = _limit(folder, member, int(what[0]))
         return Request(kind="add", arguments={"member": member.name, "max_trials": most})
@@ -56,6 +58,8 @@ def request_to_clone(folder: Path, trial_id: str, what: Sequence[str], epoch: in
     with JournalReader(folder) as reader:
         records = {record.id: record for record in reader.trials()}
     record = records[trial_id]
+    if record.epochs == 0:
+        raise ConfigError(f"trial {trial_id} has trained no epoch so far; there is no state to go on from")
     if record.epochs < (epoch or 0):
         raise ConfigError(f"--at-epoch {epoch}: trial {trial_id} has trained {record.epochs} epochs")
     sources = {one.member: one.trial.source for one in records.values()}

@@ -219,7 +219,7 @@ def _drop_those_of_ended(snapshots: SnapshotStore, state: ResumeState) -> None:
 
 def _repeated(state: ResumeState, snapshots: SnapshotStore) -> Iterator[str]:
     """Says what is repeated because trials have no snapshot."""
-    lost = [trial_id for trial_id in state.pasts if not snapshots.has_any(trial_id)]
+    lost = [i for i in state.pasts if not snapshots.has_any(i) and state.reports[i]]
     steps = sum(reports[-1].step for trial_id in lost if (reports := state.reports[trial_id]))
     turns = [report.turn for trial_id in lost for report in state.reports[trial_id]]
     seconds = sum(turn.compute_s + turn.evaluate_s for turn in turns)

@@ -24,7 +24,7 @@ from runner.driver.record import (
     write_config,
 )
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
-from runner.driver.warm_start import with_sweeps, write_known
+from runner.driver.warm_start import lines, with_sweeps, write_known
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Fleet, Proposer
 from runner.search.cohorts import Scoring
@@ -63,6 +63,8 @@ def run(
     store = StoreCheck(config.tracking.uri, context.environment)
     config = with_sweeps(config, root)
     prepared = prepare(config, root)
+    for text in lines(prepared.known):
+        watcher.say(text)
     refuse_secrets(config, context.secrets)
     check_writable(root)
     reached = is_reached(store, config.tracking.required, watcher)

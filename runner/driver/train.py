@@ -35,12 +35,14 @@ class Outcome:
 
     Args:
         failed: number of failed trials.
+        paused: number of trials that wait until they are continued, and of those that wait for them.
         problem: what MLflow lacks and the journal has; empty if nothing.
         is_error: whether that is an error, because the store is required.
     """
 
     folder: Path
     failed: int
+    paused: int = 0
     problem: str = ""
     is_error: bool = True
 
@@ -188,7 +190,10 @@ def is_reached(store: StoreCheck, required: bool, watcher: SweepWatcher) -> bool
 def outcome(records: Records, progress: Progress, required: bool) -> Outcome:
     """The outcome of a sweep, after MLflow has received what it could."""
     failed = sum(row.state == "failed" for row in progress.rows.values())
-    return Outcome(folder=records.folder, failed=failed, problem=records.projection.problem or "", is_error=required)
+    paused = sum(row.state in ("queued", "running") for row in progress.rows.values())
+    return Outcome(
+        folder=records.folder, failed=failed, paused=paused, problem=records.projection.problem or "", is_error=required
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from runner.search.members import Member
 from runner.search.parameters import parameter_name
 from runner.search.space import Point, key_of
 from runner.search.studies import Told
+from runner.search.waves import STARTUP
 
 FILE = "warm_start.json"
 Known = Mapping[str, Sequence[Told]]
@@ -72,6 +73,17 @@ def known_results(config: Config, members: Iterable[Member], root: Path) -> Know
         for member, results in of_use.items():
             found.setdefault(member, []).extend(results)
     return found
+
+
+def lines(known: Known) -> Iterator[str]:
+    """What samplers begin with, for a person."""
+    for member, results in known.items():
+        few = (
+            ""
+            if len(results) >= STARTUP
+            else f"; its first settings are random, because it needs {STARTUP} to learn from"
+        )
+        yield f"{member}: tpe begins with {len(results)} settings of earlier sweeps{few}"
 
 
 def _metric(review: Review, member: Member) -> str:

@@ -13,7 +13,7 @@ from runner.journal.durable_files import (
     sync_folder,
     write_durably,
 )
-from runner.journal.leaderboard import SettingRecord, beyond, ranked, ranked_settings
+from runner.journal.leaderboard import SettingRecord, best_of, beyond, ranked, ranked_settings
 from runner.journal.lock import is_locked, locked
 from runner.journal.reader import JournalReader
 from runner.journal.tables import (
@@ -54,6 +54,7 @@ __all__ = [
     "TrialLogs",
     "TrialRecord",
     "TurnRow",
+    "best_of",
     "beyond",
     "connect",
     "epoch_key",

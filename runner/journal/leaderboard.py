@@ -49,6 +49,20 @@ def ranked_settings(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[S
     return sorted(found, key=lambda one: (one.mean is None, missing[id(one)] > 0, sign * (one.mean or 0.0)))
 
 
+def best_of(trials: Iterable[TrialRecord], sweep: SweepRecord) -> TrialRecord | None:
+    """The best trial of the best setting, which is the one with the best mean if settings have repeats.
+
+    Args:
+        trials: of one member.
+        sweep: what ranks them.
+
+    Returns:
+        None if none has a score.
+    """
+    first = next(iter(ranked_settings(sorted(trials, key=lambda trial: trial.position), sweep)), None)
+    return None if first is None or first.mean is None else first.trials[0]
+
+
 def _setting(trials: list[TrialRecord], sweep: SweepRecord) -> SettingRecord:
     scores = [score for trial in trials if (score := trial.score(sweep.metric)) is not None]
     return SettingRecord(

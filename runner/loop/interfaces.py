@@ -132,7 +132,7 @@ class Policy(Protocol):
         """Takes note of trials that a user ends at this barrier."""
 
     def limit(self, trial_id: str) -> int | None:
-        """The epoch after which the trial waits for others that it is compared with; None if it need not wait."""
+        """The epoch with which the trial's next turn ends at the latest; None for no such epoch."""
 
     def is_waiting(self, trial_id: str) -> bool:
         """Whether the trial has reached that epoch."""

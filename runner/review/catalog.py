@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ from runner.journal import (
     SettingRecord,
     SweepRecord,
     TrialRecord,
+    best_of,
     epoch_key,
     ranked,
     ranked_settings,
 )
 
 SWEEPS = Path("sweeps")
+_NUMBERED = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$")  # what a sweep's id adds to its name
 _MOST_NAMED = 10  # trials or sweeps in a message
 
 
@@ -74,21 +77,23 @@ class Review:
     @property
     def leaders(self) -> tuple[TrialRecord, ...]:
         """As `best`; for a member without such a trial, its best trial that has not ended well."""
-        with_score = [trial for trial in self.trials if trial.score(self.sweep.metric) is not None]
-        return self._first_of_members(sorted(with_score, key=lambda trial: not trial.ended_well))
+        others = {one.member: one for one in self._best_of_members(self.trials)}
+        return tuple({**others, **{one.member: one for one in self.best}}.values())
 
     @property
     def best(self) -> tuple[TrialRecord, ...]:
-        """Each member's best trial that has ended well. Scores of members do not compare, because their data differ."""
-        ended = (trial for trial in self.trials if trial.ended_well)
-        return self._first_of_members(trial for trial in ended if trial.score(self.sweep.metric) is not None)
+        """Each member's best trial that has ended well; with repeats, the best one of the setting that ranks first.
 
-    @staticmethod
-    def _first_of_members(ranked: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-        found: dict[str, TrialRecord] = {}
-        for trial in ranked:
-            found.setdefault(trial.member, trial)
-        return tuple(found.values())
+        Scores of members do not compare, because their data differ.
+        """
+        return self._best_of_members(trial for trial in self.trials if trial.ended_well)
+
+    def _best_of_members(self, trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+        members: dict[str, list[TrialRecord]] = {}
+        for trial in trials:
+            members.setdefault(trial.member, []).append(trial)
+        found = (best_of(group, self.sweep) for group in members.values())
+        return tuple(trial for trial in found if trial is not None)
 
     def chosen(self, trial_id: str | None) -> tuple[TrialRecord, ...]:
         """The trial with this id; for None, the best.
@@ -135,7 +140,7 @@ def find_sweep(name: str, root: Path = SWEEPS) -> Path:
     if not folders:
         raise SweepNotFoundError(f"{root}/: there is no sweep here yet; `python -m runner sweep` makes one")
     matching = folders[:1] if name == "latest" else [folder for folder in folders if folder.name.startswith(name)]
-    exact = [folder for folder in matching if folder.name == name]
+    exact = [folder for folder in matching if folder.name == name or _NUMBERED.sub("", folder.name) == name]
     if len(exact or matching) == 1:
         return (exact or matching)[0]
     known = ", ".join(folder.name for folder in (matching or folders)[:_MOST_NAMED])

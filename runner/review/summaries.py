@@ -13,7 +13,16 @@ def sweep_summary(review: Review) -> dict[str, object]:
     sweep = review.sweep
     trials = [trial_summary(sweep, trial) for trial in review.trials]
     facts = {"id": sweep.id, "name": sweep.name, "status": sweep.status, "metric": sweep.metric, "goal": sweep.goal}
-    return {**facts, "created_ms": sweep.created_ms, "ended_ms": sweep.ended_ms, "trials": trials}
+    times = {"created_ms": sweep.created_ms, "ended_ms": sweep.ended_ms}
+    return {**facts, **times, "trials": trials, **({"by_setting": _settings(review)} if review.has_repeats else {})}
+
+
+def _settings(review: Review) -> list[dict[str, object]]:
+    """The settings of a sweep with repeats, best first, with the mean and the spread of their scores."""
+    return [
+        {"rank": rank, "trials": [trial.id for trial in one.trials], "mean": one.mean, "spread": one.spread}
+        for rank, one in review.by_setting
+    ]
 
 
 def trial_summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
@@ -41,13 +50,13 @@ def full_table(review: Review) -> tuple[list[str], list[list[object]]]:
     names = review.metric_names
     settings = list(dict.fromkeys(name for trial in review.trials for name in trial.used_settings if name != "seed"))
     own = ["rank", "trial", "member", "status", "score", "best_epoch", "epochs", "seed"]
-    taken = {*own, *names, "reason"}
-    header = [*own, *names, *(f"params.{name}" if name in taken else name for name in settings), "reason"]
+    taken = {*own, *names, "reason", "lineage"}
+    header = [*own, *names, *(f"params.{name}" if name in taken else name for name in settings), "reason", "lineage"]
     rows: list[list[object]] = []
     for rank, trial in zip(review.ranks, review.trials, strict=True):
         identity = [rank, trial.id, trial.member, trial.status, trial.score(review.sweep.metric)]
         trained = [trial.kept_epoch, trial.epochs, trial.trial.seed]
         values = [trial.metrics.get(name) for name in names]
         used = trial.used_settings
-        rows.append([*identity, *trained, *values, *(used.get(name) for name in settings), trial.reason])
+        rows.append([*identity, *trained, *values, *(used.get(name) for name in settings), trial.reason, trial.lineage])
     return header, rows

@@ -53,6 +53,10 @@ def chosen_trials(member: Member, point: Point, trials: Sequence[Trial], index: 
         index: of the first within the sweep.
     """
     number = sum(trial.is_chosen for trial in trials)
+    space = member.space
+    defaults = {name: space.fixed[name] for name in space.dimensions if name in space.fixed}
+    whole = {**defaults, **point}
+    point = {**{name: value for name, value in point.items() if name not in whole}, **space.active(whole), **point}
     found = trials_of(member, [point], number, index, prefix=False)
     named = trials[0].id.startswith(f"{member.name}-")
     prefix = f"{member.name}-{CHOSEN}" if named else CHOSEN

@@ -139,6 +139,8 @@ class SearchPolicy:
         self._cohorts, self._limits = cohorts, tuple(limits)
         self._populations = dict(populations or {})
         self._clones: dict[str, Decision] = {}
+        self._decides_each_epoch = any(isinstance(limit, TargetReached) for limit in self._limits)
+        self._epochs: dict[str, int] = {}
         self._open: dict[str, Trial] = {}
 
     def add(self, trials: Sequence[Trial]) -> None:
@@ -175,10 +177,18 @@ class SearchPolicy:
                 population.end(trial_id)
 
     def limit(self, trial_id: str) -> int | None:
-        """The epoch after which the trial waits for others that it is compared with; None if it need not wait."""
+        """The epoch with which the trial's next turn ends at the latest; None for no such epoch.
+
+        There it waits for others that it is compared with, or is compared with a target.
+        """
         if (population := self._population(trial_id)) is not None:
-            return population.next_epoch
-        return None if self._cohorts is None else self._cohorts.limit(trial_id)
+            found = population.next_epoch
+        else:
+            found = None if self._cohorts is None else self._cohorts.limit(trial_id)
+        if self._decides_each_epoch:
+            following = self._epochs.get(trial_id, 0) + 1
+            found = following if found is None else min(found, following)
+        return found
 
     def is_waiting(self, trial_id: str) -> bool:
         """Whether the trial has reached that epoch."""
@@ -197,6 +207,7 @@ class SearchPolicy:
 
     def take_clone(self, trial_id: str, clone: Clone) -> None:
         """Takes note of a trial that goes on from the state of another one, by its rules or a user's request."""
+        self._epochs[trial_id] = clone.epoch
         for limit in self._limits:
             limit.start(trial_id, clone.step)
         if (population := self._population(trial_id)) is not None:
@@ -206,6 +217,7 @@ class SearchPolicy:
         """Takes the report of a trial and what was decided about it."""
         trial = self._open[trial_id] if not verdict.ends else self._open.pop(trial_id)
         if isinstance(report, Report):
+            self._epochs[trial_id] = report.epoch
             for limit in self._limits:
                 limit.take(trial, report.epochs, report.step)
         if self._cohorts is not None:

@@ -115,7 +115,9 @@ class WaveProposer:
 
 def decided_like(trial: Trial, like: Trial) -> Trial:
     """The trial with every `auto` decided as for another one of its member."""
-    names = ("compile", "steps_per_round", "epochs_per_round")
+    names = ["compile", "steps_per_round", "epochs_per_round"]
+    if "train.epochs" not in trial.searched:
+        names.append("epochs")  # which a user may have raised since
     return replace(trial, train=replace(trial.train, **{name: getattr(like.train, name) for name in names}))
 
 

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Self
 
 from runner.errors import SweepNotFoundError
-from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, connect, ranked, transaction
+from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, best_of, connect, transaction
 
 HOME = ""  # the store of the sweep's config, which unlike others may move with the sweep's folder
 SWEEP = ""  # the row of the sweep's own run, because no trial has an empty id
@@ -166,12 +166,10 @@ class Ledger:
         return int(self._db.execute(query, (trial_id, epoch)).fetchone()["ended_ms"])
 
     def best(self, sweep: SweepRecord) -> tuple[TrialRecord, float] | None:
-        """The best trial that has ended well, with its score; on a tie the one proposed first."""
-        ended = [trial for trial in self.journal.trials() if trial.ended_well]
-        for trial in ranked(ended, sweep)[:1]:
-            value = trial.score(sweep.metric)
-            return None if value is None else (trial, value)
-        return None
+        """The best trial that has ended well, with its score, as `best_of`; on a tie the one proposed first."""
+        best = best_of((trial for trial in self.journal.trials() if trial.ended_well), sweep)
+        value = None if best is None else best.score(sweep.metric)
+        return None if best is None or value is None else (best, value)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

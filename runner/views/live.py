@@ -85,6 +85,9 @@ class Lines:
     def clone(self, trial: Trial, clone: Clone) -> None:
         """As `Watcher.clone`."""
         self._progress.clone(trial, clone)
+        text = f"{trial.id} goes on from {clone.parent} after epoch {clone.epoch}: "
+        text += settings_text(self._progress.rows[trial.id])
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, reports: Mapping[str, Report | Failure], verdicts: Mapping[str, Verdict]) -> None:
         """As `Watcher.show`."""

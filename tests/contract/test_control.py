@@ -176,6 +176,7 @@ def test_what_cannot_be_obeyed_is_refused_with_what_can(sweep: Callable[..., Pat
     assert "write a number of trials, or a setting as key=value" in runner("add latest many", 2)
     assert "--at-epoch 5: trial 000 has trained 1 epochs" in runner("clone latest 000 units=4 --at-epoch 5", 2)
     assert "trained all of its 1 epochs: nothing is left for a clone" in runner("clone latest 000 units=4", 2)
+    assert "0: adds no trial" in runner("add latest 0", 2)
     assert "a clone keeps its seed and training settings" in runner("clone latest 000 train.batch_size=4", 2)
     assert "unitz: the experiment has no such parameter" in runner("clone latest 000 unitz=4", 2)
 

@@ -261,6 +261,16 @@ def test_a_failed_trial_is_missed_by_nobody(make_trial: Any) -> None:
     assert sorted(run.ends) == ["000", "001", "002", "003"]
 
 
+def test_a_target_ends_a_sweep_in_the_epoch_that_reaches_it(make_trial: Any) -> None:
+    trial = make_trial(epochs=9, epochs_per_round=9)
+    policy = make_policy(Search(target=0.4), {}, [trial], LOSS)
+    fleet, journal = FakeFleet(range(1), lambda trial, epoch: {"loss": 1 / epoch}), MemoryJournal()
+    schedule = Schedule([trial], [Slot(index=0, allocation=Allocation(num_cpus=1))], policy=policy)
+    lockstep.Loop(schedule, Recovery(fleet, journal), journal, NullWatcher(), policy=policy).run()
+    assert fleet.steps["000"] == 12, "three epochs of four steps"
+    assert [made.by for made in journal.decisions] == ["target"]
+
+
 def test_a_trial_alone_trains_as_if_there_were_no_population(make_trial: Any) -> None:
     run = Run(some(make_trial, 1), of_rate, slots=1)
     assert (run.clones, run.ends) == ([], {"000": "complete"})

@@ -328,3 +328,38 @@ def test_what_a_store_lacks_is_an_error_only_where_the_store_is_required(
     else:
         assert _conclude(outcome, console, with_times=False) == 0
         assert "lacks all" in console.export_text()
+
+
+def test_the_best_is_of_the_setting_with_the_best_mean(tmp_path: Path) -> None:
+    """The lucky seed of a bad setting is not the best."""
+    from small_journal import begin, report, sweep, trial
+
+    trials = tuple(
+        replace(trial(number, units=units), seed=number, searched=("units", "seed"))
+        for number, units in enumerate((4, 4, 8, 8))
+    )
+    scores = (1.0, 0.0, 0.9, 0.8)
+    with SqliteJournal(tmp_path, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(sweep("sqlite:///m.db"), trials)
+        begin(journal, 0, 1, 2, 3)
+        reports = {f"{n:03}": report(n, 0, scores[n], epoch=1) for n in range(4)}
+        journal.commit(reports, dict.fromkeys(reports, Verdict(kind="complete")), {})
+    review = open_review(tmp_path)
+    assert review.trials[0].id == "000", "trials are listed by their own scores"
+    assert [one.id for one in review.best] == [one.id for one in review.leaders] == ["002"]
+    (first, second) = sweep_summary(review)["by_setting"]  # type: ignore[misc]
+    assert (first["trials"], first["mean"]) == (["002", "003"], pytest.approx(0.85))
+    assert second["rank"] == 2
+    with Ledger(tmp_path, HOME) as ledger:
+        found = ledger.best(review.sweep)
+        assert found is not None
+        assert (found[0].id, found[1]) == ("002", 0.9)
+
+
+def test_a_sweeps_own_name_is_enough_if_another_begins_with_it(tmp_path: Path) -> None:
+    for name in ("cl-20261128-010101-abcd", "clock-20261128-010101-abcd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "journal.db").write_bytes(b"")
+    assert find_sweep("cl", tmp_path).name == "cl-20261128-010101-abcd"
+    with pytest.raises(SweepNotFoundError, match="ambiguous"):
+        find_sweep("c", tmp_path)
