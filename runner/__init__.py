@@ -1,12 +1,13 @@
 """Train many Keras models together on one device: Ray actors stepped in lockstep, logged to MLflow."""
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 # `python -m runner` puts the current folder before Python's own library, so that a json.py there would break every
 # import. From here on it is last. While Python looks for the module to run, the first argument is "-m".
 if getattr(sys, "argv", [])[:1] == ["-m"] and not sys.flags.safe_path:
     sys.path.append(sys.path.pop(0))
+
+from typing import TYPE_CHECKING, Any
 
 from runner.data import Data
 
