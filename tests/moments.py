@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from barriers import AtBarriers
 
 from runner.config import load_config
@@ -64,6 +65,16 @@ def sweep(root: Path, settings: Sequence[str], watcher: Silent | None = None, ex
     """Runs a sweep under this folder; returns the sweep's own folder."""
     config = load_config(str(experiment), [*settings, f"tracking.uri=sqlite:///{root}/m.db"], config_dir=None)
     return run(config, Context(watcher=watcher or Silent()), root=root / "sweeps").folder
+
+
+def photographed_sweep(factory: pytest.TempPathFactory, settings: Sequence[str]) -> tuple[Path, Result]:
+    """A sweep that nothing disturbs, photographed at each of its moments: its root, and what it came to."""
+    root = factory.mktemp("undisturbed") / "root"
+    root.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        folder = sweep(root, settings, photographer(root))
+    return root, Result.of(folder)
 
 
 def resumed(moment: Path, undisturbed_root: Path) -> Path:

@@ -8,94 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.config import Config
+from runner.driver.adder import Adder, request_text
 from runner.driver.context import Context
-from runner.driver.lineage import state_of
 from runner.driver.record import write_config
 from runner.driver.resume_state import Asked
 from runner.errors import ConfigError
 from runner.host.signals import StopRequest
 from runner.journal import JournalReader, SqliteJournal, inbox
 from runner.journal.inbox import Request
-from runner.records import USER, Decision, Failure, Orders, Report, Trial, Verdict, clone_decision
-from runner.search.adding import chosen_trials, cloned_trial, is_trained, missing_trials
+from runner.records import USER, Decision, Failure, Orders, Report, Trial, Verdict
 from runner.search.members import Member, resolve_members
 from runner.search.proposer import WaveProposer, make_proposer
 from runner.views.progress import Progress
 
 _STOPPED = "user: stopped on request"
-
-
-@dataclass(kw_only=True)
-class Adder:
-    """Adds trials to a sweep.
-
-    Args:
-        members: of the sweep.
-        progress: has all trials of the sweep so far.
-        proposer: of members whose samplers learn; None if there is none.
-        joining: trials that join at the present barrier, which `progress` does not have yet.
-    """
-
-    members: Sequence[Member]
-    progress: Progress
-    proposer: WaveProposer | None
-    joining: list[Trial] = field(default_factory=list)
-
-    @property
-    def trials(self) -> list[Trial]:
-        """All trials of the sweep, with those that join."""
-        return [*(row.trial for row in self.progress.rows.values()), *self.joining]
-
-    def add(self, request: Request) -> list[Trial]:
-        """The trials that join now; a sampler that learns proposes its own later.
-
-        Raises:
-            ConfigError: there is no such member, or it has no more settings.
-        """
-        arguments = request.arguments
-        member = self._member(arguments.get("member"))
-        trials = self.trials
-        own = [trial for trial in trials if trial.member == member.name]
-        point, most = arguments.get("point"), arguments.get("max_trials")
-        if isinstance(point, dict):
-            found = chosen_trials(member, point, own, len(trials))
-            if all(is_trained(trial, trials) for trial in found):
-                raise ConfigError(f"{request_text(request)}: the sweep has a trial with these settings")
-        elif not isinstance(most, int) or (self.proposer is not None and self.proposer.extend(member.name, most)):
-            found = []
-        else:
-            found = missing_trials(member, most, own, len(trials))
-        return found
-
-    def clone(
-        self, request: Request, folder: Path, reports: Mapping[str, Report | Failure]
-    ) -> tuple[Trial, list[Decision]]:
-        """The trial that goes on from the state of another one, and the decisions that add it.
-
-        Args:
-            request: for it.
-            folder: the sweep's.
-            reports: of the present barrier, which the journal does not have yet.
-
-        Raises:
-            ConfigError: the other trial has not trained so far.
-        """
-        epoch, values = request.arguments.get("epoch"), request.arguments.get("point")
-        assert request.trial_id is not None
-        assert isinstance(values, dict)
-        newest = reports.get(request.trial_id)
-        parent, clone = state_of(folder, request.trial_id, epoch, newest if isinstance(newest, Report) else None)
-        trials = self.trials
-        own = [trial for trial in trials if trial.member == parent.member]
-        trial = cloned_trial(parent, values, own, len(trials))
-        made = clone_decision(trial.id, 0, clone, USER)
-        return trial, [*added_by_user([trial], request), made]
-
-    def _member(self, name: object) -> Member:
-        for member in self.members:
-            if name in (None, member.name):
-                return member
-        raise ConfigError(f"no member is called {name!r}")
 
 
 @dataclass(kw_only=True)
@@ -135,14 +61,10 @@ class InboxControl:
         decisions: list[Decision] = []
         for request in requests:
             trial_id = request.trial_id
-            if request.kind == "add":
-                joined = self._added(request)
+            if request.kind in ("add", "clone"):
+                joined, made = self._added(request, reports)
                 added += joined
-                decisions += added_by_user(joined, request)
-            elif request.kind == "clone":
-                clones = self._cloned(request, reports)
-                added += clones[0]
-                decisions += clones[1]
+                decisions += made
             elif trial_id is None:
                 self.say(f"{request.kind} was asked for: the sweep ends after this round")
                 self.stop.make()
@@ -167,22 +89,14 @@ class InboxControl:
         if self._numbers or done:
             inbox.remove(self.folder, [*self._numbers, *done])
 
-    def _added(self, request: Request) -> list[Trial]:
+    def _added(self, request: Request, reports: Mapping[str, Report | Failure]) -> tuple[list[Trial], list[Decision]]:
         try:
-            found = self.adder.add(request)
+            found = self.adder.obey(request, self.folder, reports)
         except ConfigError as err:
-            self.say(f"not added: {err}")
-            return []
+            self.say(f"{request_text(request)}: not done: {err}")
+            return [], []
         self.save(request)
         return found
-
-    def _cloned(self, request: Request, reports: Mapping[str, Report | Failure]) -> tuple[list[Trial], list[Decision]]:
-        try:
-            trial, decisions = self.adder.clone(request, self.folder, reports)
-        except ConfigError as err:
-            self.say(f"not cloned: {err}")
-            return [], []
-        return [trial], decisions
 
     def _is_open(self, trial_id: str) -> bool:
         return trial_id in self.progress.rows and self.progress.rows[trial_id].state in ("queued", "running")
@@ -267,12 +181,7 @@ def _add_before(folder: Path, config: Config, requests: Sequence[Request], say: 
     adder = Adder(members=members, progress=progress, proposer=proposer)
     for request in requests:
         try:
-            if request.kind == "clone":
-                trial, decisions = adder.clone(request, folder, {})
-                added = [trial]
-            else:
-                added = adder.add(request)
-                decisions = added_by_user(added, request)
+            added, decisions = adder.obey(request, folder, {})
         except ConfigError as err:
             say(f"{request_text(request)}: not done: {err}")
             continue
@@ -285,12 +194,6 @@ def _add_before(folder: Path, config: Config, requests: Sequence[Request], say: 
     return config
 
 
-def added_by_user(trials: Sequence[Trial], request: Request) -> list[Decision]:
-    """The decisions that add these trials."""
-    arguments: Mapping[str, int] = {"request": request.number}
-    return [Decision(trial_id=one.id, step=0, kind="add", by=USER, arguments=arguments) for one in trials]
-
-
 def with_limit(config: Config, request: Request) -> Config:
     """The config with the limit of trials that a request asks for; the same if it asks for none."""
     most, name = request.arguments.get("max_trials"), request.arguments.get("member")
@@ -301,8 +204,3 @@ def with_limit(config: Config, request: Request) -> Config:
         searched = member.model_copy(update={"search": member.search.model_copy(update={"max_trials": most})})
         return config.model_copy(update={"members": {**config.members, name: searched}})
     return config.model_copy(update={"search": config.search.model_copy(update={"max_trials": most})})
-
-
-def request_text(request: Request) -> str:
-    """A request for a message."""
-    return " ".join(filter(None, (request.kind, request.trial_id)))

@@ -61,12 +61,7 @@ def run(
     """
     began_s, watcher = time.time(), context.watcher
     store = StoreCheck(config.tracking.uri, context.environment)
-    config = with_sweeps(config, root)
-    prepared = prepare(config, root)
-    for text in lines(prepared.known):
-        watcher.say(text)
-    refuse_secrets(config, context.secrets)
-    check_writable(root)
+    config, prepared = _prepared(config, context, root)
     reached = is_reached(store, config.tracking.required, watcher)
     preflight = preflight or Preflight()  # one that is not entered finds nothing
     _look(preflight, prepared)
@@ -96,6 +91,17 @@ def run(
                 with closing(workers):  # MLflow's rest needs none, and the lock is given back after their end
                     _train(config, checked, records, context, fleet, progress, proposer)
     return outcome(records, progress, config.tracking.required)
+
+
+def _prepared(config: Config, context: Context, root: Path) -> tuple[Config, Prepared]:
+    """The config with every name resolved, and what it amounts to; nothing is started or written."""
+    config = with_sweeps(config, root)
+    prepared = prepare(config, root)
+    for text in lines(prepared.known):
+        context.watcher.say(text)
+    refuse_secrets(config, context.secrets)
+    check_writable(root)
+    return config, prepared
 
 
 def _train(

@@ -66,8 +66,9 @@ def test_the_best_model_predicts(result: runner.Result) -> None:
     assert result.best.model().predict(images[:2].astype(np.float32) / 16, verbose=0).shape == (2, 10)
 
 
-def test_sweeps_are_found_and_go_on(result: runner.Result) -> None:
+def test_sweeps_are_found_and_go_on(result: runner.Result, monkeypatch: pytest.MonkeyPatch) -> None:
     root = result.folder.parent
+    monkeypatch.chdir(root.parent)  # to which the address of its store is relative
     assert runner.load(root=root).id == result.id
     assert [one.id for one in runner.sweeps(root=root)] == [result.id]
     assert runner.sweeps(root=root / "nothing") == []

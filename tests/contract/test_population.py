@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from moments import Result, is_fresh, moments, photographer, resumed, sweep
+from moments import Result, is_fresh, moments, photographed_sweep, resumed, sweep
 
 from runner.driver.context import Context
 from runner.driver.replaying import replay
@@ -24,12 +24,7 @@ SETTINGS = (
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    root = tmp_path_factory.mktemp("population") / "root"
-    root.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        folder = sweep(root, SETTINGS, photographer(root))
-    return root, Result.of(folder)
+    return photographed_sweep(tmp_path_factory, SETTINGS)
 
 
 def test_the_worst_quarter_goes_on_from_the_best_at_every_interval(undisturbed: tuple[Path, Result]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from moments import Result, is_fresh, moments, photographer, resumed, sweep
+from moments import Result, is_fresh, moments, photographed_sweep, photographer, resumed, sweep
 
 from runner.driver.warm_start import read_known
 from runner.errors import ConfigError
@@ -25,12 +25,7 @@ SETTINGS = (
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    root = tmp_path_factory.mktemp("undisturbed") / "root"
-    root.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        folder = sweep(root, SETTINGS, photographer(root))
-    return root, Result.of(folder)
+    return photographed_sweep(tmp_path_factory, SETTINGS)
 
 
 def test_two_brackets_are_proposed_and_halved(undisturbed: tuple[Path, Result]) -> None:
