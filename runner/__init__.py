@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from runner.data import Data
 
 if TYPE_CHECKING:
-    from runner.api import integers, interval, load, log_integers, loguniform, resume, sweep, sweeps
+    from runner.api.result import Result
+    from runner.api.spaces import integers, interval, log_integers, loguniform
+    from runner.api.sweeps import load, resume, sweep, sweeps
     from runner.errors import ConfigError, RunnerError
-    from runner.review.result import Result
 
 __all__ = [
     "ConfigError",
@@ -31,13 +32,18 @@ __all__ = [
     "sweeps",
 ]
 __version__ = "0.2.0"
-_HOMES = {"Result": "runner.review.result", "ConfigError": "runner.errors", "RunnerError": "runner.errors"}
+_HOMES = {
+    **dict.fromkeys(("ConfigError", "RunnerError"), "runner.errors"),
+    **dict.fromkeys(("load", "resume", "sweep", "sweeps"), "runner.api.sweeps"),
+    **dict.fromkeys(("integers", "interval", "log_integers", "loguniform"), "runner.api.spaces"),
+    "Result": "runner.api.result",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Imports a part of the library when it is first used: workers, which need `Data` alone, import nothing else."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES.get(name, "runner.api")), name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""The program as a library: sweeps from a script or a notebook, with the same files, records and errors."""
+"""Sweeps from a script or a notebook, with the same files, records and errors as from the command line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from runner.api.result import Result
 from runner.config import load_config
 from runner.driver.context import Context
 from runner.host.signals import StopRequest, StopSignals
 from runner.review.catalog import SWEEPS, find_sweep, sweep_folders
-from runner.review.result import Result
 from runner.views.watchers import watcher_for
 
 if TYPE_CHECKING:
@@ -118,26 +118,6 @@ def load(sweep: str = "latest", *, root: str | os.PathLike[str] = SWEEPS) -> Res
 def sweeps(*, root: str | os.PathLike[str] = SWEEPS) -> list[Result]:
     """All sweeps of a folder, newest first."""
     return [Result(folder) for folder in sweep_folders(Path(root))]
-
-
-def loguniform(low: float, high: float) -> str:
-    """Numbers from `low` to `high`, uniform in their logarithm, for `space`."""
-    return f"loguniform({float(low)!r}, {float(high)!r})"
-
-
-def interval(low: float, high: float, step: float | None = None) -> str:
-    """Numbers from `low` to `high`, or only `low` plus multiples of `step`, for `space`."""
-    return f"interval({float(low)!r}, {float(high)!r})" if step is None else f"interval({low!r}, {high!r}, {step!r})"
-
-
-def integers(low: int, high: int, step: int = 1) -> str:
-    """Whole numbers from `low` to `high`, both included, for `space`."""
-    return f"int({low!r}, {high!r}, {step!r})"
-
-
-def log_integers(low: int, high: int) -> str:
-    """Whole numbers from `low` to `high`, uniform in their logarithm, for `space`."""
-    return f"logint({low!r}, {high!r})"
 
 
 _COMMAND = "python: runner.sweep(...)"

@@ -1,0 +1,1 @@
+"""The program as a library: sweeps and their results for Python programs."""
