@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runner.api.spaces import integers, interval, log_integers, loguniform
     from runner.api.sweeps import load, resume, sweep, sweeps
     from runner.errors import ConfigError, RunnerError
+    from runner.recording import log_artifact, log_figure, log_metric, trial_folder
 
 __all__ = [
     "ConfigError",
@@ -25,17 +26,22 @@ __all__ = [
     "integers",
     "interval",
     "load",
+    "log_artifact",
+    "log_figure",
     "log_integers",
+    "log_metric",
     "loguniform",
     "resume",
     "sweep",
     "sweeps",
+    "trial_folder",
 ]
 __version__ = "0.2.0"
 _HOMES = {
     **dict.fromkeys(("ConfigError", "RunnerError"), "runner.errors"),
     **dict.fromkeys(("load", "resume", "sweep", "sweeps"), "runner.api.sweeps"),
     **dict.fromkeys(("integers", "interval", "log_integers", "loguniform"), "runner.api.spaces"),
+    **dict.fromkeys(("log_artifact", "log_figure", "log_metric", "trial_folder"), "runner.recording"),
     "Result": "runner.api.result",
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import SweepNotFoundError
-from runner.journal import JournalReader, TrialRecord, own_file
+from runner.journal import JournalReader, TrialRecord, files_folder, own_file
 from runner.review.catalog import Review, open_review
 from runner.review.summaries import full_table
 
@@ -57,6 +57,11 @@ class TrialResult:
     def metrics(self) -> Mapping[str, float]:
         """All epoch metrics of its model, and `test_*` metrics."""
         return self.record.metrics
+
+    @property
+    def files(self) -> Path:
+        """The folder of what its callbacks have written, which exists if they have written anything."""
+        return files_folder(self.folder, self.id)
 
     def model(self) -> keras.Model:
         """The trained model, loaded by Keras in this process, which takes GPU memory as it needs it.

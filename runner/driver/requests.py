@@ -58,6 +58,11 @@ def request_to_clone(folder: Path, trial_id: str, what: Sequence[str], epoch: in
     with JournalReader(folder) as reader:
         records = {record.id: record for record in reader.trials()}
     record = records[trial_id]
+    if record.trial.has_callbacks:
+        raise ConfigError(
+            f"trial {trial_id} has callbacks, whose state cannot be copied, so that nothing can go on from it; add a "
+            f"trial that trains from its beginning:  python -m runner add {folder.name} key=value ..."
+        )
     if record.epochs == 0:
         raise ConfigError(f"trial {trial_id} has trained no epoch so far; there is no state to go on from")
     if record.epochs < (epoch or 0):

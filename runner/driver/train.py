@@ -15,6 +15,7 @@ from runner.driver.record import Records, versions
 from runner.journal import SweepStatus, open_staging
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
+from runner.journal.trial_files import FOLDER as FILES
 from runner.loop import lockstep
 from runner.loop.history import History
 from runner.loop.interfaces import Control, Fleet, Policy, Proposer, Watcher
@@ -118,6 +119,7 @@ class Training:
             journal,
             snapshotting,
             folder=staging,
+            files=folder.absolute() / FILES,
             max_failures=config.recovery.max_failures,
             shares=self.shares,
             lineage=partial(lineage, folder),

@@ -1,4 +1,4 @@
-"""An experiment's parameters, read from the signatures of `load_data` and `build_model` without importing the file."""
+"""An experiment's parameters, read from the signatures of its functions without importing the file."""
 
 from __future__ import annotations
 
@@ -49,16 +49,18 @@ class Signature:
     Args:
         load_data: parameters of `load_data`, by name.
         build_model: parameters of `build_model`, by name.
-        parameters: both; a name that both have is one shared value.
+        parameters: all; a name that several functions have is one shared value.
+        callbacks: parameters of `callbacks`, by name; None if there is no such function.
     """
 
     load_data: Mapping[str, Parameter]
     build_model: Mapping[str, Parameter]
     parameters: Mapping[str, Parameter]
+    callbacks: Mapping[str, Parameter] | None = None
 
 
 def read_signature(tree: ast.Module, path: str) -> Signature:
-    """Reads both signatures.
+    """Reads the signatures of `load_data`, `build_model` and, if it is there, `callbacks`.
 
     Raises:
         ConfigError: listing everything that cannot be called by name, with file and line.
@@ -72,8 +74,10 @@ def read_signature(tree: ast.Module, path: str) -> Signature:
     }
     problems: list[str] = []
     found: dict[str, dict[str, Parameter]] = {"load_data": {}, "build_model": {}}
-    for name in found:
+    for name in ("load_data", "build_model", "callbacks"):
         function = dict(bound).get(name)  # the last one counts
+        if name == "callbacks" and _is_another_name(function):
+            continue
         if isinstance(function, ast.FunctionDef):
             problems += [f"{path}:{function.lineno}: {name}: {what}" for what in _uncallable(function.args)]
             found[name] = {item.name: item for item in _parameters(function.args, constants)}
@@ -85,16 +89,38 @@ def read_signature(tree: ast.Module, path: str) -> Signature:
             close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
             hint = f"; did you mean {close[0]}?" if close else ""
             problems.append(f"{path}: {name}: missing; an experiment defines load_data and build_model{hint}")
-    data, model = found["load_data"], found["build_model"]
-    merged = {**data, **model}
-    for name in sorted(data.keys() & model.keys()):
-        if problem := _disagreement(data[name], model[name]):
-            problems.append(f"{path}:{model[name].line}: {name}: {problem}")
-        # The annotated or optional one says more.
-        merged[name] = data[name] if model[name].required or model[name].type == ANY else model[name]
+    merged = _merged(found, path, problems)
     if problems:
         raise ConfigError(problems)
-    return Signature(load_data=data, build_model=model, parameters=merged)
+    return Signature(
+        load_data=found["load_data"],
+        build_model=found["build_model"],
+        parameters=merged,
+        callbacks=found.get("callbacks"),
+    )
+
+
+def _is_another_name(statement: ast.stmt | None) -> bool:
+    """Whether `callbacks` is not meant for the runner: it is not there, or is Keras' module."""
+    is_alias = isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name | ast.Attribute)
+    return statement is None or is_alias or isinstance(statement, ast.Import | ast.ImportFrom)
+
+
+def _merged(found: Mapping[str, Mapping[str, Parameter]], path: str, problems: list[str]) -> dict[str, Parameter]:
+    """The parameters of all functions; adds to the problems those that two of them declare differently."""
+    merged: dict[str, Parameter] = {}
+    owner: dict[str, str] = {}
+    for function, parameters in found.items():
+        for name, other in parameters.items():
+            known = merged.get(name)
+            if known is None:
+                merged[name], owner[name] = other, function
+                continue
+            if problem := _disagreement(known, owner[name], other, function):
+                problems.append(f"{path}:{other.line}: {name}: {problem}")
+            if not other.required and other.type != ANY:  # the annotated or optional one says more
+                merged[name], owner[name] = other, function
+    return merged
 
 
 def parse_python(text: str, path: str) -> ast.Module:
@@ -154,11 +180,11 @@ def _value(node: ast.expr, constants: Mapping[str, ast.expr]) -> object:
         return Unknown(ast.dump(node))
 
 
-def _disagreement(data: Parameter, model: Parameter) -> str:
-    same = type(data.default) is type(model.default) and data.default == model.default
-    if data.required or model.required or same:
+def _disagreement(one: Parameter, of_one: str, other: Parameter, of_other: str) -> str:
+    same = type(one.default) is type(other.default) and one.default == other.default
+    if one.required or other.required or same:
         return ""
-    advice = "a name in both functions is one shared value; give both the same literal default"
-    if data.known_default and model.known_default:
-        return f"defaults differ: {data.default!r} in load_data, {model.default!r} in build_model; {advice}"
+    advice = "a name in several functions is one shared value; give all the same literal default"
+    if one.known_default and other.known_default:
+        return f"defaults differ: {one.default!r} in {of_one}, {other.default!r} in {of_other}; {advice}"
     return f"defaults cannot be compared; {advice}"

@@ -33,6 +33,7 @@ from runner.journal.tables import (
     epoch_key,
     transaction,
 )
+from runner.journal.trial_files import files_folder, files_of
 from runner.journal.trial_logs import TrialLogs, log_name
 from runner.journal.writer import SqliteJournal
 
@@ -58,6 +59,8 @@ __all__ = [
     "beyond",
     "connect",
     "epoch_key",
+    "files_folder",
+    "files_of",
     "is_locked",
     "locked",
     "log_name",

@@ -100,10 +100,12 @@ def _highest_peak(db: sqlite3.Connection, trial_id: str) -> float:
     return float(db.execute(query, (trial_id, GPU_PEAK)).fetchone()[0])
 
 
-def insert_test_metrics(db: sqlite3.Connection, export: Export, timestamp_ms: int) -> None:
-    """Adds the finished model's metrics on the test split."""
+def insert_last_metrics(db: sqlite3.Connection, export: Export, timestamp_ms: int) -> None:
+    """Adds the finished model's metrics on the test split, and what callbacks have logged at the end of training."""
     (epoch,) = db.execute("SELECT coalesce(max(epoch), 0) FROM turn WHERE trial = ?", (export.trial_id,)).fetchone()
-    _insert_metrics(db, export.trial_id, [(k, epoch, v) for k, v in export.test_metrics.items()], timestamp_ms)
+    found = {**export.test_metrics, **{epoch_key(name): value for name, value in export.logged.items()}}
+    rows = [(name, epoch, value) for name, value in found.items()]
+    _insert_metrics(db, export.trial_id, rows, timestamp_ms)
 
 
 def _insert_metrics(

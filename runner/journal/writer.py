@@ -17,7 +17,7 @@ from runner.journal.rows import (
     apply_clones,
     insert_decisions,
     insert_epochs_and_facts,
-    insert_test_metrics,
+    insert_last_metrics,
     insert_trials,
     insert_turn,
     marks,
@@ -34,6 +34,7 @@ from runner.journal.tables import (
     connect,
     transaction,
 )
+from runner.journal.trial_files import put_files
 from runner.records import (
     Allocation,
     Decision,
@@ -168,6 +169,9 @@ class SqliteJournal:
         reported_s = self._clock()
         with _writing(self._folder):
             files = {key: self._write_model(value) for key, value in exports.items() if _has_model(value)}
+            for answer in (*reports.values(), *exports.values()):
+                if answer.files:
+                    put_files(self._folder, answer.trial_id, answer.files)
         slots = {trial_id: slot for slot, trial_id in self._seats}
         with self._transaction() as db:
             for report in reports.values():
@@ -179,7 +183,7 @@ class SqliteJournal:
                 db.execute("INSERT OR REPLACE INTO model (trial, file, weights, final) VALUES (?, ?, ?, ?)", row)
             for export in exports.values():
                 if isinstance(export, Export):
-                    insert_test_metrics(db, export, self._now_ms())
+                    insert_last_metrics(db, export, self._now_ms())
             insert_trials(db, added)
             insert_decisions(db, decisions)
             apply_clones(db, decisions, self._now_ms())

@@ -43,6 +43,7 @@ class Recovery:
         journal: records every incident.
         snapshotting: takes and finds snapshots; None to restore every trial from its beginning.
         folder: where workers of this machine write models; None for models by value.
+        files: where they write what trials' callbacks write, in a folder for each; None for files by value.
         max_failures: how often a trial may lose its worker before it fails; at most once if it ran out of memory.
         shares: the slots' shares, which can grow; None if they cannot.
         lineage: how the states came about from which trials go on.
@@ -57,6 +58,7 @@ class Recovery:
         snapshotting: Snapshotting | None = None,
         *,
         folder: Path | None = None,
+        files: Path | None = None,
         max_failures: int = 3,
         shares: Shares | None = None,
         lineage: Lineage = lambda _: (),
@@ -64,7 +66,8 @@ class Recovery:
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._fleet, self._journal, self._snapshotting = fleet, journal, snapshotting
-        self._folder, self._max_failures, self._shares = folder, max_failures, shares
+        self._folder, self._files = folder, files
+        self._max_failures, self._shares = max_failures, shares
         self._states = States(snapshotting, lineage)
         self._stopping, self._warn = stopping, warn
         self.retired: set[int] = set()  # slots whose share another one has got
@@ -99,7 +102,7 @@ class Recovery:
         for order in orders:
             if order.clone is not None:
                 life.adopt(order.clone, order.round)
-            life.orders.append(order)
+            life.orders.append(self._with_files(order))
         if following is not None and following.clone is not None:
             life.adopt(following.clone, following.round)
 
@@ -129,6 +132,7 @@ class Recovery:
 
     def advance(self, work: Round) -> dict[str, Report | Failure]:
         """As `Fleet.advance`; restores trials that have no seat or lose it."""
+        work = {slot: tuple(map(self._with_files, items)) for slot, items in work.items()}
         self._begin_round(work)
         turns = _chosen(work, lambda item: self._of(item).seated or self._of(item).begins(item))
         reports: dict[str, Report | Failure | None] = dict(self._fleet.advance(turns)) if turns else {}
@@ -185,10 +189,19 @@ class Recovery:
     def _seated(
         self, trials: Mapping[int, tuple[Trial, ...]], wanted: Collection[str] | None = None
     ) -> dict[int, tuple[Trial, ...]]:
-        """Those of these trials, by slot, whose state a worker has; all of them or some."""
+        """Those of these trials, by slot, whose state a worker can give; all of them or some."""
         ids = {i for i, life in self._lives.items() if life.seated and (wanted is None or i in wanted)}
-        chosen = {slot: tuple(trial for trial in found if trial.id in ids) for slot, found in trials.items()}
+        chosen = {
+            slot: tuple(trial for trial in found if trial.id in ids and not trial.has_callbacks)
+            for slot, found in trials.items()
+        }
         return {slot: found for slot, found in chosen.items() if found}
+
+    def _with_files(self, item: Work) -> Work:
+        """The turn, with the folder for what its trial's callbacks write."""
+        if self._files is None or not item.trial.has_callbacks:
+            return item
+        return replace(item, files=self._files / item.trial.id)
 
     def _begin_round(self, work: Round) -> None:
         for item in _items(work):

@@ -5,6 +5,7 @@ from runner.records.cloning import Clone, cloned, uncloned
 from runner.records.decision import (
     BUDGET,
     BY_CLOCK,
+    CALLBACKS,
     COMPARING,
     FAILURE,
     FREEZING,
@@ -34,6 +35,7 @@ from runner.records.report import (
     Facts,
     Failure,
     FailureKind,
+    Files,
     ProgramKind,
     Report,
     Signature,
@@ -59,6 +61,7 @@ from runner.records.work import DIVERGED, Incident, Replay, Segment, Verdict, Ve
 __all__ = [
     "BUDGET",
     "BY_CLOCK",
+    "CALLBACKS",
     "CHOSEN",
     "COMPARING",
     "DIVERGED",
@@ -82,6 +85,7 @@ __all__ = [
     "Facts",
     "Failure",
     "FailureKind",
+    "Files",
     "Goal",
     "Incident",
     "Metrics",

@@ -14,7 +14,7 @@ from runner.records.work import Verdict
 DecisionKind = Literal[
     "add", "clone", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail"
 ]
-USER, TRAINING, FAILURE = "user", "training", "failure"
+USER, TRAINING, CALLBACKS, FAILURE = "user", "training", "callbacks", "failure"
 TARGET, BUDGET, MAX_HOURS, MAX_SECONDS, POPULATION = "target", "budget", "max_hours", "max_seconds", "population"
 COMPARING = ("halving", "hyperband", "median")  # rules that compare trials
 BY_CLOCK = (MAX_HOURS, MAX_SECONDS)  # rules whose effect depends on a clock, so that a repetition may differ
@@ -34,7 +34,7 @@ class Decision:
             had ended or was paused.
         arguments: what the kind needs, such as `{"learning_rate": 0.001}` for `set`.
         reason: for a person; empty if the kind says it all.
-        by: who decided: a rule's name in the config, `training`, `failure` or `user`.
+        by: who decided: a rule's name in the config, `training`, `callbacks`, `failure` or `user`.
     """
 
     trial_id: str

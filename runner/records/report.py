@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 from runner.records.json_values import Plain
 from runner.records.trial import Metrics
 
 ProgramKind = Literal["round", "stream", "plain"]
+Files: TypeAlias = tuple[tuple[str, bytes], ...]
+"""Files by value: paths relative to their folder, with `/`, and contents."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,6 +180,8 @@ class Report:
         running: metrics of the current epoch so far, as Keras' progress bar shows them.
         epochs: those that ended in this turn, in order; the last one ended when the turn did.
         facts: in the first report, and in the first after a clone, because the model may be another one.
+        stops: a callback has set `model.stop_training`.
+        files: as `Export.files`, of a trial whose loss is not finite, because it may have no model.
     """
 
     trial_id: str
@@ -188,6 +192,8 @@ class Report:
     turn: Turn
     epochs: tuple[Epoch, ...] = ()
     facts: Facts | None = None
+    stops: bool = False
+    files: Files = ()
     aside: Aside = Aside()
 
 
@@ -208,6 +214,7 @@ class Failure:
         epochs: those that had ended in the turn.
         facts: None if the model had not been built.
         place: file and line of the innermost frame in the experiment's own code; empty if there is none.
+        files: as `Export.files`.
     """
 
     trial_id: str
@@ -219,6 +226,7 @@ class Failure:
     facts: Facts | None = None
     aside: Aside = Aside()
     place: str = ""
+    files: Files = ()
 
     @property
     def lost_worker(self) -> bool:
@@ -234,12 +242,16 @@ class Export:
         model: a `.keras` file if `Facts.loadable` is true and Keras can load the file again; else empty bytes.
         weights: an `.npz` of all weights in the order of `model.get_weights()`.
         test_metrics: `test_*` metrics; empty if the data has no test split.
+        logged: what callbacks have logged at the end of training, by name.
+        files: what callbacks have written, if the trial has no folder on this machine.
     """
 
     trial_id: str
     model: bytes | Path
     weights: bytes | Path
     test_metrics: Metrics = field(default_factory=dict)
+    logged: Metrics = field(default_factory=dict)
+    files: Files = ()
     aside: Aside = Aside()
 
 

@@ -147,6 +147,7 @@ class Trial:
         searched: the names (`units`, `train.batch_size`, `seed`) that this sweep varies.
         inactive: those of them that do not matter for this trial, because of a condition; they have their defaults.
         folds: how many trials share its setting, each with a fold of its own in `params`; None without folds.
+        callback_params: the names in `params` that `callbacks` takes; None if the experiment has no such function.
     """
 
     id: str
@@ -161,6 +162,12 @@ class Trial:
     seed: int
     inactive: tuple[str, ...] = ()
     folds: int | None = None
+    callback_params: tuple[str, ...] | None = None
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether Keras callbacks take part in its training. Nobody can snapshot their state."""
+        return self.callback_params is not None
 
     @property
     def is_chosen(self) -> bool:
@@ -207,8 +214,8 @@ class Trial:
         """The trial whose `to_json` gave these plain values."""
         source = dict(plain["source"])
         source["files"] = tuple((name, text) for name, text in source["files"])
-        lists = ("data_params", "model_params", "searched", "inactive")
-        names = {name: tuple(plain[name]) for name in lists if name in plain}
+        lists = ("data_params", "model_params", "searched", "inactive", "callback_params")
+        names = {name: tuple(plain[name]) for name in lists if plain.get(name) is not None}
         made = {
             "params": decode(plain["params"]),
             "source": Source(**source),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from runner.records.cloning import Clone
@@ -28,6 +29,7 @@ class Work:
             for no such epoch.
         idle: no turn; the trial keeps its seat while it waits for others.
         clone: before the first step, the trial's state becomes that of another one; `trial` has its new values.
+        files: the folder for what the trial's callbacks write; None for a temporary one, whose files come by value.
     """
 
     trial: Trial
@@ -38,6 +40,7 @@ class Work:
     last_epoch: int | None = None
     idle: bool = False
     clone: Clone | None = None
+    files: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +54,7 @@ class Verdict:
         learning_rate: learning rate to set before the next step; None to leave it.
         restore_best: the trial's result is the copy of its best weights, not its last weights.
         keeps_model: False if a trial that ends has no weights worth keeping.
-        by: who ends the trial: a rule's name in the config, `training` or `failure`; empty if it goes on.
+        by: who ends the trial: a rule's name in the config, `training`, `callbacks` or `failure`; empty if it goes on.
     """
 
     kind: VerdictKind

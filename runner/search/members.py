@@ -32,6 +32,7 @@ class Member:
         params: fixed values over the signatures' defaults; the function applies a default that is not a literal.
         data_params: names that `load_data` takes.
         model_params: names that `build_model` takes.
+        callback_params: names that `callbacks` takes; None if there is no such function.
         space: what is searched: `units`, `train.batch_size`, or `params.seed` for a parameter named seed.
         points: for the sampler `points`, each trial's values by the same names, and `seed`.
         sampler: how settings are drawn.
@@ -49,6 +50,7 @@ class Member:
     params: Mapping[str, object]
     data_params: tuple[str, ...]
     model_params: tuple[str, ...]
+    callback_params: tuple[str, ...] | None
     space: Space
     points: tuple[Point, ...]
     sampler: ResolvedSampler
@@ -164,6 +166,8 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
     names.problems.extend(
         problems_of(config, train, searched, config.origins.place("search", "stop"), len(seeds), [*space])
     )
+    if top.population is not None and draft.signature.callbacks is not None:
+        names.problems.append(_no_population_with_callbacks(config, draft))
     if top.folds is not None:
         names.problems.extend(_problems_of_folds(config, draft, fixed, searched))
         fixed |= {"fold": 0, "folds": top.folds}
@@ -181,6 +185,7 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
         params=params,
         data_params=tuple(draft.signature.load_data),
         model_params=tuple(draft.signature.build_model),
+        callback_params=None if draft.signature.callbacks is None else tuple(draft.signature.callbacks),
         space=whole,
         points=points,
         sampler=sampler,
@@ -191,6 +196,14 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
         metric=metric,
         goal=goal,
         train=train,
+    )
+
+
+def _no_population_with_callbacks(config: Config, draft: _Draft) -> str:
+    where = config.origins.place("search", "population")
+    return (
+        f"{where}: lets trials go on from the states of others, and {draft.source.path} has callbacks, whose state "
+        "cannot be copied; remove the function callbacks, or search.population"
     )
 
 

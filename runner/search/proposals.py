@@ -123,6 +123,7 @@ def _trial(member: Member, point: Point, trial_id: str, index: int, seed: int, f
     names = (*(name for one in member.points for name in one), *member.space.dimensions)
     repeated = [*(["fold"] if member.folds is not None else []), *(["seed"] if len(member.seeds) > 1 else [])]
     searched = tuple(dict.fromkeys((*names, *repeated)))
+    callbacks = member.callback_params
     inactive = () if member.points else tuple(name for name in member.space.dimensions if name not in point)
     return Trial(
         id=trial_id,
@@ -137,4 +138,5 @@ def _trial(member: Member, point: Point, trial_id: str, index: int, seed: int, f
         seed=seed,
         inactive=inactive,
         folds=member.folds,
+        callback_params=None if callbacks is None else tuple(name for name in callbacks if name in params),
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from runner.records import (
+    CALLBACKS,
     DIVERGED,
     MAX_SECONDS,
     TRAINING,
@@ -142,6 +143,9 @@ def _verdict(train: TrainSettings, earlier: RuleState, state: RuleState, report:
         return Verdict(kind="complete", keep_best=keep, restore_best=restore, by=TRAINING)
     if state.stopping.stop:
         return Verdict(kind="stop", reason=_why(train.early_stopping, best), restore_best=restore, by="early_stopping")
+    if report.stops:
+        reason = "a callback set model.stop_training"
+        return Verdict(kind="stop", reason=reason, keep_best=keep, restore_best=restore, by=CALLBACKS)
     own = Verdict(kind="keep", keep_best=keep, learning_rate=state.plateau.new_rate)
     if train.max_seconds is not None and state.seconds >= train.max_seconds:
         reason = f"max_seconds: {state.seconds:.3g} s were spent, train.max_seconds={train.max_seconds:g}"

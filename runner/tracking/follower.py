@@ -265,6 +265,8 @@ class Follower:
             self._ledger.acknowledge(acknowledged)
         if texts := self._endings.last_texts(trial):
             self._sink.log_texts(run_id, texts)
+        for path, file in self._endings.files(trial):
+            self._sink.log_file(run_id, file, path)
         self._sink.end_run(run_id, labels.RUN_STATUS[trial.status], trial.ended_ms or 0)
         self._ledger.mark(due.id, model=int(due.has_model), status=trial.status)
 

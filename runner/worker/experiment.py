@@ -22,7 +22,7 @@ _PRISTINE = Settings.current()
 
 
 class Experiment:
-    """One experiment's two functions.
+    """One experiment's functions.
 
     Its modules are visible to `import` only while its code runs, so that two experiments may each have a `layers.py`
     beside them. Other files of its folder are found after all libraries, so that a `random.py` there breaks none.
@@ -64,6 +64,11 @@ class Experiment:
         """Calls `build_model` with those of the trial's parameters that it names; returns what it returned."""
         with self.active():
             return self._module.build_model(**{name: trial.params[name] for name in trial.model_params})
+
+    def callbacks(self, trial: Trial) -> object:
+        """Calls `callbacks` with those of the trial's parameters that it names; returns what it returned."""
+        with self.active():
+            return self._module.callbacks(**{name: trial.params[name] for name in trial.callback_params or ()})
 
     @property
     def root(self) -> Path:

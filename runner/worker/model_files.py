@@ -14,7 +14,8 @@ from runner.worker.seat import Seat
 def export(seat: Seat, best: bool, folder: Path) -> Export:
     """Evaluates the trained model on the test split and writes it.
 
-    Averaged weights are put in place as `fit` does at its end, then the best ones if asked for.
+    Averaged weights are put in place as `fit` does at its end, callbacks end, then the best weights are put in place if
+    asked for.
 
     Args:
         seat: of the trial.
@@ -27,12 +28,20 @@ def export(seat: Seat, best: bool, folder: Path) -> Export:
         model = engine.model
         if isinstance(model.optimizer, keras.optimizers.Optimizer):
             model.optimizer.finalize_variable_values(model.trainable_weights)
+        logged = {} if seat.callbacks is None else seat.callbacks.end()
         if best and seat.progress.best is not None:
             model.set_weights(seat.progress.best)
         test_metrics = engine.evaluate("test", "test_") if "test" in seat.feed.splits else {}
         _write_npz(weights, model.get_weights())
         is_saved = seat.facts.loadable and engine.save(file)
-    return Export(trial_id=trial_id, model=file if is_saved else b"", weights=weights, test_metrics=test_metrics)
+    return Export(
+        trial_id=trial_id,
+        model=file if is_saved else b"",
+        weights=weights,
+        test_metrics=test_metrics,
+        logged=logged,
+        files=() if seat.recorder is None else seat.recorder.files(),
+    )
 
 
 def _write_npz(file: Path, weights: list[np.ndarray]) -> None:

@@ -76,7 +76,25 @@ def is_built(model: keras.Model) -> bool:
 
 def epoch_logs(model: keras.Model, logs: Any) -> dict[str, float]:
     """The values that `fit` shows after a step that returned `logs`; a vector's components beside its mean."""
-    return as_numbers(flat(model._get_metrics_result_or_logs(logs)))
+    return as_numbers(flat(raw_epoch_logs(model, logs)))
+
+
+def raw_epoch_logs(model: keras.Model, logs: Any) -> dict[str, Any]:
+    """The same as `fit` passes them to callbacks: tensors or arrays, perhaps in levels."""
+    return dict(model._get_metrics_result_or_logs(logs))
+
+
+# Keras: callbacks.
+
+
+def is_default_hook(hook: Callable[..., object]) -> bool:
+    """Whether a hook of a callback is the one that does nothing, which every callback has."""
+    return bool(getattr(hook, "_is_default", False))
+
+
+def has_profiler(tensorboard: keras.callbacks.TensorBoard) -> bool:
+    """Whether the callback profiles some of the batches."""
+    return bool(tensorboard._should_trace)
 
 
 def tensor_name(tensor: keras.KerasTensor) -> str | None:

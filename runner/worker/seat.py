@@ -14,10 +14,12 @@ import numpy as np
 from runner.records import Epoch, Snapshot, Trial
 from runner.worker import private, snapshot, variables
 from runner.worker.building import build_model, learning_rate, optimizer_name, trace_model
+from runner.worker.callbacks import TrialCallbacks, Warn
 from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals, RandomState
-from runner.worker.programs.engine import Engines, State, read
+from runner.worker.programs.engine import Built, Engines, State, read
+from runner.worker.trial_files import TrialRecorder
 from runner.worker.turn_clock import TurnClock
 from runner.worker.validation import check_labels, check_text, facts_of
 
@@ -30,6 +32,7 @@ class Progress:
         round: turns completed.
         step: optimizer steps done.
         turn_end: the step at which the turn that runs or was interrupted ends; None between two turns.
+        is_cut: a callback has ended the present epoch, and with it training, before its last step.
         epochs: that have ended in that turn.
         best: the weights of the best epoch so far, if they are kept.
     """
@@ -37,6 +40,7 @@ class Progress:
     round: int = 0
     step: int = 0
     turn_end: int | None = None
+    is_cut: bool = False
     epochs: list[Epoch] = field(default_factory=list)
     best: list[np.ndarray] | None = None
 
@@ -49,11 +53,15 @@ class Seat:
         experiment: its code.
         resident: its arrays; None if `load_data` returns pipelines, which are then made for this trial.
         engines: engines of this process that may fit.
+        files: the folder for what its callbacks write; None for a temporary one.
+        warn: shows a warning to the user.
 
     Attributes:
         facts: what only the built model shows.
         feed: its data, with its position in them.
         engine: the engine that it trains on, perhaps shared with other trials.
+        recorder: takes what its callbacks record; None for a trial without callbacks.
+        callbacks: None for a trial without.
         progress: how far it has come.
         clock: of its turns.
         trace_s: seconds to trace and compile its steps.
@@ -63,17 +71,29 @@ class Seat:
         Exception: whatever the experiment's code raises, and ValueError or TypeError for what cannot be trained.
     """
 
-    def __init__(self, trial: Trial, experiment: Experiment, resident: Resident | None, engines: Engines) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        experiment: Experiment,
+        resident: Resident | None,
+        engines: Engines,
+        files: Path | None = None,
+        warn: Warn = lambda _: None,
+    ) -> None:
         began = time.perf_counter()
         self.trial = trial
         self._experiment, self._resident = experiment, resident
         self._globals = Globals(trial.seed, experiment.settings)
         self.progress, self.clock = Progress(), TurnClock()
+        self.recorder = TrialRecorder(files) if trial.has_callbacks else None
+        self.callbacks: TrialCallbacks | None = None
         with self._globals.active(), experiment.active():
             self.feed = self._open_feed()
             built = build_model(experiment, trial, self.feed)
             if resident is not None:
                 check_text(built.model, resident.data.train)
+            if self.recorder is not None:
+                built = self._with_callbacks(built, self.recorder, warn)
             tracing = time.perf_counter()
             self.engine = trace_model(experiment, trial, self.feed, lambda: engines.engine_for(built, trial))
             self.trace_s = time.perf_counter() - tracing
@@ -87,7 +107,7 @@ class Seat:
     @property
     def epoch(self) -> int:
         """Epochs completed."""
-        return self.progress.step // self.feed.steps_per_epoch
+        return self.progress.step // self.feed.steps_per_epoch + self.progress.is_cut
 
     @contextmanager
     def active(self) -> Iterator[float]:
@@ -102,12 +122,17 @@ class Seat:
         self._state = None
         if self.engine.occupant is self:
             self.engine.occupant = None
+        if self.recorder is not None:
+            self.recorder.close()
 
     def examine(self, model: keras.Model) -> None:
         """Determines the facts, from a model with the variables that it has by now."""
         if self._resident is not None:
             check_labels(model, self._resident.data.train)
-        self.facts = replace(facts_of(model, self.feed, self.engine.program), outside=self._experiment.outside)
+        facts = facts_of(model, self.feed, self.engine.program)
+        if self.callbacks is not None:
+            facts = replace(facts, inexact="; ".join(filter(None, (facts.inexact, self.callbacks.inexact))))
+        self.facts = replace(facts, outside=self._experiment.outside)
 
     def keep_best(self) -> None:
         """Keeps the present weights as the best ones, with those that only validation creates."""
@@ -150,7 +175,7 @@ class Seat:
             epochs = state.step // self.feed.steps_per_epoch
             self.feed.resume(state.step, validations=epochs // self.trial.train.validate_every)
             state.randomness.apply()
-        self.progress = Progress(state.round, state.step, state.turn_end, list(state.epochs))
+        self.progress = Progress(state.round, state.step, state.turn_end, epochs=list(state.epochs))
         if "best" in state.arrays:
             weights = zip(state.arrays["best"], self.engine.model.weights, strict=True)
             self.progress.best = [snapshot.of_type(value, weight) for value, weight in weights]
@@ -181,6 +206,13 @@ class Seat:
             state.randomness.apply()
             self.examine(self.engine.model)
         self.progress = Progress(source.round, state.step)
+
+    def _with_callbacks(self, built: Built, recorder: TrialRecorder, warn: Warn) -> Built:
+        with recorder.active():
+            made = self._experiment.callbacks(self.trial)
+        steps = self.feed.steps_per_epoch
+        self.callbacks = TrialCallbacks(made, self.trial, built.model, steps, recorder, warn)
+        return replace(built, has_callbacks=True, why_stepwise=self.callbacks.why_stepwise)
 
     def _roles(self) -> dict[str, list[variables.Variable]]:
         return variables.by_role(self.engine.model, self.engine.program.captured)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from runner.records import Checked, Epoch, Report, Turn, Work
 from runner.worker import memory, private
 from runner.worker.data.feeds import StreamFeed
+from runner.worker.metrics import as_numbers, flat
 from runner.worker.programs.base import Logs
 from runner.worker.seat import Seat
 from runner.worker.startup import peak_memory_mib
@@ -29,24 +31,24 @@ def check(seat: Seat, until_s: float) -> Checked:
         until_s: when a validation of unknown length must have ended, in seconds since the epoch.
     """
     began = time.perf_counter()
-    feed, engine, trial = seat.feed, seat.engine, seat.trial
+    feed, engine = seat.feed, seat.engine
     if isinstance(feed, StreamFeed):
         feed.evaluate_until_s = until_s
     with seat.active():
-        engine.model.reset_metrics()
+        if seat.callbacks is not None:
+            seat.callbacks.begin()
+        _begin_epoch(seat)
         logs = _steps(seat, 1)
         trace_s = seat.trace_s + time.perf_counter() - began
-        metrics = private.epoch_logs(engine.model, logs)
-        if "validation" in feed.splits:
-            metrics |= engine.evaluate("validation", "val_")
+        metrics = _metrics_of_epoch(seat, logs, validates="validation" in feed.splits)
+        if seat.callbacks is not None:
+            metrics |= seat.callbacks.end()
         if isinstance(feed, StreamFeed) and "test" in feed.splits:
             feed.check_that_it_ends("test")
         step_s = step_time_s(lambda count: _as_arrays(engine.program.run(feed.place, 0, count)))
-    if trial.train.reduce_lr_on_plateau is not None:
-        metrics["learning_rate"] = 0.0
     weights, state = sizes_of(engine.model)
     facts = replace(seat.facts, weights_bytes=weights, state_bytes=state)
-    return Checked(trial_id=trial.id, facts=facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s)
+    return Checked(trial_id=seat.trial.id, facts=facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s)
 
 
 def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False) -> Report | None:
@@ -68,6 +70,8 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
         if work.until is not None:
             progress.turn_end = work.until
         clock.begin(is_limited=work.until is None)
+        if seat.callbacks is not None:
+            seat.callbacks.begin()
         running = _run(seat, stopping)
         if progress.turn_end is not None:
             return None
@@ -94,7 +98,14 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
         epochs=epochs,
         turn=turn,
         facts=seat.facts if is_first else None,
+        stops=seat.callbacks is not None and seat.callbacks.stops,
+        files=seat.recorder.files() if seat.recorder is not None and has_diverged(running) else (),
     )
+
+
+def has_diverged(metrics: Mapping[str, float]) -> bool:
+    """Whether the loss is not finite."""
+    return not math.isfinite(metrics.get("loss", 0.0))
 
 
 def _begin_turn(seat: Seat, work: Work) -> None:
@@ -118,10 +129,11 @@ def _run(seat: Seat, stopping: Callable[[], bool]) -> dict[str, float]:
         logs = _call(seat, progress.turn_end)
         running = private.epoch_logs(seat.engine.model, logs)
         is_over = progress.step >= progress.turn_end
-        if progress.step % seat.feed.steps_per_epoch == 0:
-            _end_epoch(seat, running)
-            has_diverged = not math.isfinite(running.get("loss", 0.0))  # the driver must hear of it now
-            is_over |= has_diverged or clock.is_overdue
+        is_last = progress.step % seat.feed.steps_per_epoch == 0
+        if is_last or _is_stopped(seat):
+            progress.is_cut = not is_last
+            _end_epoch(seat, logs, running)
+            is_over |= has_diverged(running) or clock.is_overdue or _is_stopped(seat)  # the driver must hear of it now
         if is_over:
             progress.turn_end = None
     return running
@@ -130,11 +142,12 @@ def _run(seat: Seat, stopping: Callable[[], bool]) -> dict[str, float]:
 def _call(seat: Seat, turn_end: int) -> Logs:
     """Runs some steps of one epoch; returns the last one's logs."""
     progress, clock, steps_per_epoch = seat.progress, seat.clock, seat.feed.steps_per_epoch
-    began_s = clock.now()
+    began_s, progress.is_cut = clock.now(), False
     done = progress.step % steps_per_epoch
     if done == 0:
-        seat.engine.model.reset_metrics()
-    count = min(clock.steps_of_call(), turn_end - progress.step, steps_per_epoch - done)
+        _begin_epoch(seat)
+    is_single = seat.callbacks is not None and seat.callbacks.is_stepwise
+    count = 1 if is_single else min(clock.steps_of_call(), turn_end - progress.step, steps_per_epoch - done)
     steps_began_s = clock.now()
     logs = _steps(seat, count)
     ended_s = clock.now()
@@ -145,8 +158,13 @@ def _call(seat: Seat, turn_end: int) -> Logs:
 
 def _steps(seat: Seat, count: int) -> Logs:
     """Runs the trial's next steps; returns the last one's logs when they are done."""
-    step = seat.progress.step
+    step, callbacks = seat.progress.step, seat.callbacks
+    number = step % seat.feed.steps_per_epoch
+    if callbacks is not None:
+        callbacks.begin_step(number)
     logs = _as_arrays(seat.engine.program.run(seat.feed.place, step, count))
+    if callbacks is not None:
+        callbacks.end_step(number, logs)
     if step == 0 and seat.engine.model.run_eagerly:  # an eager model has its variables only now
         seat.examine(seat.engine.model)
     return logs
@@ -158,13 +176,35 @@ def _as_arrays(logs: Logs) -> Logs:
     return arrays
 
 
-def _end_epoch(seat: Seat, running: dict[str, float]) -> None:
+def _is_stopped(seat: Seat) -> bool:
+    return seat.callbacks is not None and seat.callbacks.stops
+
+
+def _begin_epoch(seat: Seat) -> None:
+    seat.engine.model.reset_metrics()
+    if seat.callbacks is not None:
+        seat.callbacks.begin_epoch(seat.epoch)
+
+
+def _end_epoch(seat: Seat, logs: Logs, running: Mapping[str, float]) -> None:
     """Adds the epoch that has ended, validated if that is due."""
-    metrics, train, clock = dict(running), seat.trial.train, seat.clock
-    began_s = clock.now()
-    if "validation" in seat.feed.splits and seat.epoch % train.validate_every == 0:
-        metrics |= seat.engine.evaluate("validation", "val_")
+    clock, began_s = seat.clock, seat.clock.now()
+    validates = "validation" in seat.feed.splits and seat.epoch % seat.trial.train.validate_every == 0
+    metrics = _metrics_of_epoch(seat, logs, validates=validates)
+    if seat.callbacks is not None and has_diverged(running):  # no model, with which training would end
+        metrics = seat.callbacks.end() | metrics
     clock.add_validation(clock.now() - began_s)
-    if train.reduce_lr_on_plateau is not None:  # as Keras' callback adds it to History
-        metrics["learning_rate"] = float(seat.engine.model.optimizer.learning_rate)
     seat.progress.epochs.append(Epoch(number=seat.epoch, metrics=metrics, ended_s=time.time()))
+
+
+def _metrics_of_epoch(seat: Seat, logs: Logs, *, validates: bool) -> dict[str, float]:
+    """What Keras' `History` would hold for the epoch whose last step returned these logs."""
+    engine, callbacks = seat.engine, seat.callbacks
+    found = private.raw_epoch_logs(engine.model, logs)
+    if validates:
+        evaluate = partial(engine.evaluation, "validation")
+        validation = evaluate() if callbacks is None else callbacks.around(evaluate)
+        found |= {f"val_{name}": value for name, value in flat(validation).items()}
+    if seat.trial.train.reduce_lr_on_plateau is not None:  # as Keras' callback adds it to History
+        found["learning_rate"] = float(engine.model.optimizer.learning_rate)
+    return as_numbers(flat(found)) if callbacks is None else callbacks.end_epoch(max(seat.epoch - 1, 0), found)

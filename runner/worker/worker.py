@@ -5,23 +5,21 @@ from __future__ import annotations
 import gc
 import math
 import tempfile
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from runner.data import Data
 from runner.errors import Interrupted
 from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
-from runner.worker import memory, missing, oom, training
+from runner.worker import memory, missing, training
 from runner.worker.building import new_model
-from runner.worker.data.arrays import ArrayData, array_data, is_stream
-from runner.worker.data.feeds import DataError, Resident
-from runner.worker.determinism import advice, set_determinism
-from runner.worker.error_text import in_one_line, place_of
+from runner.worker.callbacks import checked_callbacks
+from runner.worker.data.arrays import ArrayData, are_all_streams, array_data
+from runner.worker.data.feeds import Resident
+from runner.worker.determinism import set_determinism
 from runner.worker.experiment import Experiment
+from runner.worker.failures import failure_of
 from runner.worker.global_state import Globals
 from runner.worker.limits import Limits, initialise
 from runner.worker.mlflow_calls import MlflowCalls
@@ -29,7 +27,7 @@ from runner.worker.model_files import export
 from runner.worker.printed import Output, Streams
 from runner.worker.programs.engine import Engines
 from runner.worker.seat import Seat
-from runner.worker.storage import is_out_of_space
+from runner.worker.trial_files import TrialRecorder
 
 T = TypeVar("T")
 Loaded = ArrayData | None | Failure
@@ -141,7 +139,7 @@ class Worker:
     ) -> Report | Failure | None:
         """Gives the trial a new seat in this state, or at its beginning, and repeats these turns."""
         self._leave(trial.id)
-        seat = self._seat(trial, loaded)
+        seat = self._seat(trial, loaded, orders[0].files if orders else None)
         if isinstance(seat, Failure):
             return seat
         refused = None
@@ -180,13 +178,14 @@ class Worker:
         trial = work.trial
         if self._stopping and trial.id not in self._seats:
             return None
-        seat = self._seat(trial, loaded)
+        seat = self._seat(trial, loaded, work.files)
         if isinstance(seat, Failure):
             return seat
         report = self._guarded("train", trial, lambda: training.advance(seat, work, lambda: self._stopping))
         if isinstance(report, Failure):
-            self._seats.pop(trial.id).leave()
-            return replace(report, epochs=tuple(seat.progress.epochs), facts=seat.facts)
+            files = () if seat.recorder is None else seat.recorder.files()
+            self._leave(trial.id)
+            return replace(report, epochs=tuple(seat.progress.epochs), facts=seat.facts, files=files)
         return report
 
     def _leave(self, trial_id: str) -> None:
@@ -194,12 +193,12 @@ class Worker:
         if trial_id in self._seats:
             self._seats.pop(trial_id).leave()
 
-    def _seat(self, trial: Trial, loaded: Loaded) -> Seat | Failure:
+    def _seat(self, trial: Trial, loaded: Loaded, files: Path | None) -> Seat | Failure:
         """The trial's seat; a new one if it has none."""
         if isinstance(loaded, Failure):
             return _of_trial(trial, loaded)
         if trial.id not in self._seats:
-            seat = self._guarded("build", trial, lambda: self._new_seat(trial, loaded))
+            seat = self._guarded("build", trial, lambda: self._new_seat(trial, loaded, files))
             if isinstance(seat, Failure):
                 return seat
             self._seats[trial.id] = seat
@@ -228,24 +227,9 @@ class Worker:
         except Interrupted:
             raise
         except BaseException as err:
-            text, noticed_s = in_one_line(err) + advice(err), 0.0
-            if is_out_of_space(err):
-                kind = "disk"
-            elif isinstance(err, DataError):
-                kind = "data"
-            elif oom.is_out_of_memory(err):
-                kind, noticed_s = "oom", time.time()
-                text = f"{oom.describe(err, self._memory_mib)}; {text}"
             experiment = self._experiments.get(trial.source.identity)
-            place = place_of(err, trial.source, experiment.root if experiment else Path(trial.source.root))
-            return Failure(
-                trial_id=trial.id,
-                kind=kind,
-                message=text,
-                traceback=traceback.format_exc(),
-                noticed_s=noticed_s,
-                place=place,
-            )
+            root = experiment.root if experiment else Path(trial.source.root)
+            return failure_of(err, kind, trial, root, self._memory_mib)
 
     def _check(self, trial: Trial, loaded: ArrayData | None, until_s: float) -> Checked:
         memory.reset_peak()  # the first to touch a GPU, which may be full
@@ -260,10 +244,21 @@ class Worker:
         experiment = self._experiment(trial)
         with Globals(trial.seed, experiment.settings).active():
             new_model(experiment, trial, splits=())
+            if trial.has_callbacks:
+                self._try_callbacks(experiment, trial)
 
-    def _new_seat(self, trial: Trial, loaded: ArrayData | None) -> Seat:
+    def _try_callbacks(self, experiment: Experiment, trial: Trial) -> None:
+        recorder = TrialRecorder(None)
+        try:
+            with recorder.active():
+                checked_callbacks(experiment.callbacks(trial))
+        finally:
+            recorder.close()
+
+    def _new_seat(self, trial: Trial, loaded: ArrayData | None, files: Path | None = None) -> Seat:
         set_determinism(trial.train.deterministic)
-        return Seat(trial, self._experiment(trial), self._resident(trial.data_key, loaded), self._engines)
+        resident = self._resident(trial.data_key, loaded)
+        return Seat(trial, self._experiment(trial), resident, self._engines, files, self._warn)
 
     def _resident(self, key: str, loaded: ArrayData | None) -> Resident | None:
         if loaded is None:
@@ -282,27 +277,12 @@ class Worker:
         experiment = self._experiment(trial)
         with Globals(0, experiment.settings).active():  # trials of any seed share the data
             data = experiment.load_data(trial)
-            return None if _all_streams(data) else array_data(data)
+            return None if are_all_streams(data) else array_data(data)
 
 
 def _of_trial(trial: Trial, loading: Failure) -> Failure:
     """Why a trial's data could not be loaded; only the trial that loaded it has the output."""
     return loading if loading.trial_id == trial.id else replace(loading, trial_id=trial.id, aside=Aside())
-
-
-def _all_streams(data: Data) -> bool:
-    splits = {
-        name: is_stream(split)
-        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
-        if split is not None
-    }
-    if len(set(splits.values())) > 1:
-        kinds = ", ".join(f"{name} is {'a pipeline' if stream else 'arrays'}" for name, stream in splits.items())
-        raise TypeError(
-            f"{kinds}; give all splits of one kind: tf.data.Dataset.from_tensor_slices((x, y)).batch(32) makes a "
-            "pipeline of arrays"
-        )
-    return splits["train"]
 
 
 def _content(found: bytes | Path) -> bytes:

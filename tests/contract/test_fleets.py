@@ -92,7 +92,7 @@ def run(
         journal.create(sweep, tuple(trials))
         staging, store = staging_folder(folder), SnapshotStore(folder, {}, pytest.fail)
         snapshotting = Snapshotting(fleet, store, folder=staging, every_s=1e-9)
-        recovery = Recovery(fleet, journal, snapshotting, folder=staging, shares=shares)
+        recovery = Recovery(fleet, journal, snapshotting, folder=staging, files=folder / "files", shares=shares)
         lockstep.Loop(Schedule(trials, slots), recovery, journal, watcher or NullWatcher()).run()
         journal.end("complete")
     with JournalReader(folder) as reader:
@@ -527,6 +527,25 @@ def test_a_worker_that_dies_or_hangs_in_its_turn_changes_no_number_of_any_trial(
         assert results(number.name, run_number, killer) == expected
         assert killer.victim is not None
         assert not is_running(killer.victim)
+
+
+def test_a_trial_with_callbacks_whose_worker_dies_begins_again_with_the_same_numbers_and_files(
+    make_trial: Any, ray_fleet: RayFleet, tmp_path: Path
+) -> None:
+    settings = {"epochs": 4, "batch_size": 1, "steps_per_epoch": 1500, "shuffle": False}
+    path = Path(__file__).parents[1] / "with_callbacks.py"
+
+    def results(name: str, number: int, killer: Killer | None = None) -> Any:
+        trial = make_trial(id=f"{number}0", path=path, params={"kind": "csv"}, data_params=(), **settings)
+        trial = replace(trial, callback_params=("kind",))
+        found = run(ray_fleet, [trial], tmp_path / name, watcher=killer)
+        assert found["incidents"] == {trial.id: int(killer is not None)}
+        written = tmp_path / name / "files" / trial.id
+        return of_trial(found, trial.id), {file.name: file.read_text() for file in written.iterdir()}
+
+    expected = results("alone", 7)
+    assert sorted(expected[1]) == ["hooks.jsonl", "log.csv"]
+    assert results("killed", 8, Killer(ray_fleet, signal.SIGKILL, after_round=1)) == expected
 
 
 def test_what_an_experiment_starts_can_be_terminated_and_its_worker_cannot(ray_fleet: RayFleet) -> None:

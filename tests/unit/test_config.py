@@ -199,7 +199,7 @@ def test_a_wrong_setting_is_explained(empty: Path, override: str, told: str) -> 
 )
 def test_keras_callbacks_are_refused_by_name_with_the_alternative(empty: Path, name: str) -> None:
     message = problems(f"train.{name}=true", experiment="a.py")
-    assert "is not needed: " in message or "is not supported: " in message
+    assert "is not needed: " in message or "belongs into the experiment: " in message
 
 
 def test_all_problems_are_listed_at_once(empty: Path) -> None:

@@ -241,6 +241,22 @@ def test_a_model_that_a_worker_has_written_is_moved_to_its_place(
     assert list(staging.iterdir()) == []
 
 
+def test_what_callbacks_log_at_the_end_and_files_by_value_are_kept(
+    journal: SqliteJournal, reader: JournalReader, tmp_path: Path
+) -> None:
+    export = Export(
+        trial_id="000", model=b"", weights=b"w", test_metrics={"test_loss": 1.0}, logged={"f1": 0.5, "score": 2.0},
+        files=(("a.txt", b"a"),),
+    )  # fmt: skip
+    failure = Failure(trial_id="001", kind="train", message="m", files=(("b/c.txt", b"c"),))
+    reports = {"000": report(0, 0, 2, 1, 0.5, ended=True), "001": failure}
+    journal.commit(reports, {"000": COMPLETE, "001": Verdict(kind="fail")}, {"000": export})
+    last = {row.key: (row.step, row.value) for row in reader.metrics("000")}
+    assert (last["test_loss"], last["f1"], last["epoch/score"]) == ((1, 1.0), (1, 0.5), (1, 2.0))
+    assert (tmp_path / "files" / "000" / "a.txt").read_bytes() == b"a"
+    assert (tmp_path / "files" / "001" / "b" / "c.txt").read_bytes() == b"c"
+
+
 def test_what_a_killed_driver_has_left_to_be_written_is_removed_and_a_link_is_not_followed(tmp_path: Path):
     (staging_folder(tmp_path) / "000.keras").write_bytes(b"half")
     assert list(staging_folder(tmp_path).iterdir()) == []

@@ -31,6 +31,26 @@ def test_names_and_literal_defaults_are_read() -> None:
     assert defaults(text) == {"noise": 0.5, "units": 64, "act": "relu"}
 
 
+def test_callbacks_are_an_optional_third_function_with_parameters_of_their_own() -> None:
+    text = "def load_data(n=1): ...\ndef build_model(units: int = 2): ...\n"
+    assert signature(text).callbacks is None
+    with_callbacks = signature(text + "def callbacks(units: int = 2, patience: int = 3): ...")
+    assert list(with_callbacks.callbacks or ()) == ["units", "patience"]
+    assert list(with_callbacks.parameters) == ["n", "units", "patience"]
+
+
+@pytest.mark.parametrize("text", ["from keras import callbacks", "import callbacks", "callbacks = keras.callbacks"])
+def test_another_thing_called_callbacks_is_left_alone(text: str) -> None:
+    assert signature(f"{text}\ndef load_data(): ...\ndef build_model(): ...").callbacks is None
+
+
+def test_a_list_called_callbacks_is_not_ignored() -> None:
+    with pytest.raises(
+        ConfigError, match=r"callbacks: is not defined with `def` here; write `def callbacks\(\.\.\.\):`"
+    ):
+        signature("callbacks = [Mine()]\ndef load_data(): ...\ndef build_model(): ...")
+
+
 def test_a_default_that_is_no_literal_is_unknown() -> None:
     found = defaults(DATA + "import os\nN = 1\nN = 2\ndef build_model(a=os.sep, n=N): ...\n")
     assert isinstance(found["a"], Unknown)

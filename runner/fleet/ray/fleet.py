@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -126,7 +127,7 @@ class RayFleet:
             trials = [item.trial for item in items]
             loading_s = self._deadlines.first_s * any(trial.data_key not in self._loaded for trial in trials)
             limit_s = self._deadlines.limit_s(trials) + loading_s
-            calls[slot] = self._call(slot, "advance", items, load=trials, limit_s=limit_s)
+            calls[slot] = self._call(slot, "advance", self._reachable(slot, items), load=trials, limit_s=limit_s)
         reports: dict[str, Report | Failure] = {}
         for slot, answer in self._gather(calls).items():
             found = {i.trial.id: answer.of(i.trial) for i in work[slot]} if isinstance(answer, Lost) else answer
@@ -181,6 +182,7 @@ class RayFleet:
                     limit_s += self._deadlines.first_s + len(segment.orders) * self._deadlines.limit_s([segment.trial])
                 self._deadlines.forget(trial)
                 is_remote = bool(self._workers.slots[slot].allocation.node)
+                replay = replace(replay, orders=self._reachable(slot, replay.orders))
                 found = sent(replay, partial(self._ask, slot, after_s=queued_s)) if is_remote else replay
                 if isinstance(found, Replay):
                     parts = [segment.trial for segment in replay.segments]
@@ -220,6 +222,10 @@ class RayFleet:
     def _writable(self, slot: int, folder: Path | None) -> Path | None:
         """The folder if the slot's worker can write to it; None if the worker is on another machine."""
         return None if self._workers.slots[slot].allocation.node else folder
+
+    def _reachable(self, slot: int, items: tuple[Work, ...]) -> tuple[Work, ...]:
+        """The turns without folders that the slot's worker cannot write to."""
+        return tuple(replace(item, files=self._writable(slot, item.files)) for item in items)
 
     def _fetched(self, slot: int, answer: A, folder: Path | None) -> A | Lost | None:
         """The answer with its files on this machine; None if a stop ended their transfer."""

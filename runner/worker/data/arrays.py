@@ -50,6 +50,26 @@ def is_stream(split: object) -> bool:
     return hasattr(split, "element_spec") or is_pydataset(split)
 
 
+def are_all_streams(data: Data) -> bool:
+    """Whether the splits are pipelines.
+
+    Raises:
+        TypeError: some are, and others are arrays.
+    """
+    splits = {
+        name: is_stream(split)
+        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
+        if split is not None
+    }
+    if len(set(splits.values())) > 1:
+        kinds = ", ".join(f"{name} is {'a pipeline' if stream else 'arrays'}" for name, stream in splits.items())
+        raise TypeError(
+            f"{kinds}; give all splits of one kind: tf.data.Dataset.from_tensor_slices((x, y)).batch(32) makes a "
+            "pipeline of arrays"
+        )
+    return splits["train"]
+
+
 def array_data(data: Data) -> ArrayData:
     """Converts what `load_data` returned.
 

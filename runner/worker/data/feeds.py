@@ -23,12 +23,22 @@ from runner.worker.programs.compiled import rows_program, stream_program
 from runner.worker.shared_parts import SharedParts
 
 SPLITS = ("train", "validation", "test")
-Evaluator: TypeAlias = Callable[[], Logs]
+Evaluator: TypeAlias = Callable[["BatchHooks | None"], Logs]
 _TAKE = "give it one by .take(n), of n batches: it is evaluated whole"
 
 
 class DataError(ValueError):
     """What `load_data` returned cannot be trained on, whatever the model."""
+
+
+class BatchHooks(Protocol):
+    """Is called for each batch of an evaluation."""
+
+    def begin(self, batch: int) -> None:
+        """Before a batch, from 0."""
+
+    def end(self, batch: int, logs: Logs) -> bool:
+        """After it; returns whether the evaluation ends here."""
 
 
 class Feed(Protocol):
@@ -56,11 +66,14 @@ class Feed(Protocol):
     def resume(self, step: int, validations: int) -> None:
         """Goes to the position after `step` training batches and this number of validations."""
 
-    def training(self, step: StepFunction) -> Program:
-        """The program that trains by this step."""
+    def training(self, step: StepFunction, why_stepwise: str = "") -> Program:
+        """The program that trains by this step, called one by one if there is a reason."""
 
     def evaluator(self, step: StepFunction, split: str) -> Evaluator:
-        """A function that runs `step` over the whole "validation" or "test" split and returns the last logs."""
+        """A function that runs `step` over the whole "validation" or "test" split and returns the last logs.
+
+        It calls hooks for each batch if it gets them.
+        """
 
 
 class Resident:
@@ -106,15 +119,27 @@ class ArrayFeed:
         """As `Feed.resume`."""
         self.place.resume(step)
 
-    def training(self, step: StepFunction) -> Program:
+    def training(self, step: StepFunction, why_stepwise: str = "") -> Program:
         """As `Feed.training`."""
-        return rows_program(step, self._train)
+        return rows_program(step, self._train, why_stepwise)
 
     def evaluator(self, step: StepFunction, split: str) -> Evaluator:
         """As `Feed.evaluator`."""
         rows = self._resident.batches(split, self._batch_size)
         program, as_they_lie = rows_program(step, rows), RowOrder(rows.rows, None)
-        return lambda: program.run(as_they_lie, 0, rows.batches)
+
+        def evaluate(hooks: BatchHooks | None) -> Logs:
+            if hooks is None:
+                return program.run(as_they_lie, 0, rows.batches)
+            logs: Logs = {}
+            for number in range(rows.batches):
+                hooks.begin(number)
+                logs = program.run(as_they_lie, number, 1)
+                if hooks.end(number, logs):
+                    break
+            return logs
+
+        return evaluate
 
 
 class StreamFeed:
@@ -188,19 +213,23 @@ class StreamFeed:
                 for _ in iterator:
                     pass
 
-    def training(self, step: StepFunction) -> Program:
+    def training(self, step: StepFunction, why_stepwise: str = "") -> Program:
         """As `Feed.training`."""
-        return stream_program(step, self._pipelines["train"].element_spec)
+        return stream_program(step, self._pipelines["train"].element_spec, why_stepwise)
 
     def evaluator(self, step: StepFunction, split: str) -> Evaluator:
         """As `Feed.evaluator`."""
         if not step.eager:
             step.trace(self._pipelines[split].element_spec)  # one trace for batches of every length, as in `fit`
 
-        def evaluate() -> Logs:
+        def evaluate(hooks: BatchHooks | None) -> Logs:
             logs: Logs = {}
-            for batch in self._whole(split):
+            for number, batch in enumerate(self._whole(split)):
+                if hooks is not None:
+                    hooks.begin(number)
                 logs = step(batch)
+                if hooks is not None and hooks.end(number, logs):
+                    break
             return logs
 
         return evaluate

@@ -100,24 +100,28 @@ class StreamProgram:
         return _while(body, tf.constant(0, tf.int64), count, self._initial_logs)
 
 
-def rows_program(step: StepFunction, rows: Rows) -> Program:
-    """The program for arrays in memory: compiled if that is possible, else plain."""
+def rows_program(step: StepFunction, rows: Rows, why_stepwise: str = "") -> Program:
+    """The program for arrays in memory: compiled if that is possible and there is no reason against it, else plain."""
 
     def draw(place: RowOrder, number: int) -> Batch:
         return rows.batch(number % rows.batches, place.of_pass(number // rows.batches))
 
     if step.eager:
         return PlainProgram(step, _EAGER, draw)
+    if why_stepwise:
+        return PlainProgram(step, why_stepwise, draw, step.trace(rows.spec(rows.batch_size if step.xla else None)))
     try:
         return RoundProgram(step, rows)
     except _NotCompilableError as err:
         return PlainProgram(step, str(err), draw, err.concrete)
 
 
-def stream_program(step: StepFunction, element_spec: tf.TypeSpec) -> Program:
-    """The program for a `tf.data` pipeline: compiled if that is possible, else plain."""
+def stream_program(step: StepFunction, element_spec: tf.TypeSpec, why_stepwise: str = "") -> Program:
+    """The program for a `tf.data` pipeline, as `rows_program`."""
     if step.eager:
         return PlainProgram(step, _EAGER, Stream.batch)
+    if why_stepwise:
+        return PlainProgram(step, why_stepwise, Stream.batch, step.trace(element_spec))
     try:
         return StreamProgram(step, element_spec)
     except _NotCompilableError as err:

@@ -19,10 +19,11 @@ import tensorflow as tf
 
 from runner.records import Trial
 from runner.worker import private
-from runner.worker.data.feeds import ArrayFeed, Evaluator, Feed
+from runner.worker.data.feeds import ArrayFeed, BatchHooks, Evaluator, Feed
 from runner.worker.global_state import Settings
+from runner.worker.metrics import as_numbers, flat
 from runner.worker.oom import is_out_of_memory
-from runner.worker.programs.base import StepFunction
+from runner.worker.programs.base import Logs, StepFunction
 from runner.worker.programs.fingerprint import Fingerprint, fingerprint
 from runner.worker.storage import is_out_of_space, temporary_files_in
 
@@ -38,10 +39,14 @@ class Built:
     Args:
         model: its first step creates the variables that are missing.
         feed: its data.
+        has_callbacks: callbacks, which may do anything with the model, take part in its training.
+        why_stepwise: why its steps are called one by one; empty if they need not be.
     """
 
     model: keras.Model
     feed: Feed
+    has_callbacks: bool = False
+    why_stepwise: str = ""
 
 
 class Engine:
@@ -61,16 +66,21 @@ class Engine:
         """The seat whose values the variables have."""
         self._loads: bool | None = None
         known = {id(variable.value) for variable in variables(self.model)}
-        self.program = built.feed.training(StepFunction(self.model, self.model.train_step, xla))
+        step = StepFunction(self.model, self.model.train_step, xla)
+        self.program = built.feed.training(step, built.why_stepwise)
         self.is_shareable = all(id(variable) in known for variable in self.program.captured)
         """Whether the traced step uses only variables that `read` and `write` know."""
 
     def evaluate(self, split: str, prefix: str) -> dict[str, float]:
         """Metrics over a whole split; `prefix` is added to their names."""
+        logs = as_numbers(flat(self.evaluation(split)))
+        return {prefix + name: value for name, value in logs.items()}
+
+    def evaluation(self, split: str, hooks: BatchHooks | None = None) -> Logs:
+        """The logs of an evaluation of a whole split, as `fit` passes them to callbacks."""
         evaluator = self._evaluator(split)
         self.model.reset_metrics()
-        logs = private.epoch_logs(self.model, evaluator())
-        return {prefix + name: value for name, value in logs.items()}
+        return private.raw_epoch_logs(self.model, evaluator(hooks))
 
     def save(self, file: Path) -> bool:
         """Writes the model as a `.keras` file; false, and no file, if Keras cannot load it. Loading is tried once."""
@@ -118,7 +128,8 @@ class Engines:
     def engine_for(self, built: Built, trial: Trial) -> Engine:
         """An engine for this model: one with an equal fingerprint if there is one, else a new one with the model."""
         xla = trial.train.compile == "xla"
-        found = fingerprint(built.model, variables(built.model)) if isinstance(built.feed, ArrayFeed) else None
+        is_shareable = isinstance(built.feed, ArrayFeed) and not built.has_callbacks
+        found = fingerprint(built.model, variables(built.model)) if is_shareable else None
         if found is None:
             return Engine(built, xla)
         key = trial.data_key, repr((trial.train.batch_size, xla, Settings.current())), found

@@ -1,0 +1,217 @@
+"""Callbacks of a trial get the same hooks with the same logs as in `fit`, and training ends with the same weights."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runner.records import Checked, Export, Failure, Replay, Report, Trial, Work
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
+FILE = Path(__file__).parents[1] / "with_callbacks.py"
+EPOCHWISE = (
+    "nothing", "scheduler", "lambda", "csv", "confusion", "stops", "early_stopping", "plateau", "swap_epoch",
+    "swap_test", "checkpoint",
+)  # fmt: skip
+STEPWISE = ("lambda_batch", "stops_in_epoch", "checkpoint_batch", "terminate_on_nan", "batches")
+
+WITHIN_EPOCHS = ("csv", "stops_in_epoch", "swap_epoch", "batches")  # are seen in turns that end within an epoch too
+
+
+class Trained:
+    """A trial that a worker has trained to its end, in turns of this number of steps or of whole epochs."""
+
+    def __init__(self, trial: Trial, folder: Path) -> None:
+        from runner.worker.worker import Worker
+
+        self.worker, self.trial, self.folder = Worker(), trial, folder
+        self.reports: list[Report] = []
+        loaded = self.worker.load(trial)
+        while not self.reports or not (self.reports[-1].stops or self.reports[-1].epoch >= trial.train.epochs):
+            work = Work(trial=trial, round=len(self.reports), files=folder)
+            report = self.worker.advance([work], [loaded])[trial.id]
+            assert isinstance(report, Report), report
+            self.reports.append(report)
+        export = self.worker.export(trial, best=False)
+        assert isinstance(export, Export), export
+        self.export = export
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        return [dict(epoch.metrics) for report in self.reports for epoch in report.epochs]
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        with np.load(io.BytesIO(self.export.weights), allow_pickle=False) as file:
+            return [file[name] for name in file.files]
+
+
+@pytest.fixture
+def trial(make_trial: Any) -> Any:
+    def make(kind: str, **train: Any) -> Trial:
+        made = make_trial(
+            path=FILE, params={"kind": kind}, data_params=(), epochs=4, shuffle=False, batch_size=32, **train
+        )
+        return replace(made, callback_params=("kind",))
+
+    return make
+
+
+def fit(kind: str, folder: Path) -> tuple[list[dict[str, float]], list[np.ndarray]]:
+    """The same with plain Keras: what `History` has, and the weights."""
+    sys.path.append(str(FILE.parent))
+    import keras
+    import with_callbacks as experiment
+
+    folder.mkdir()
+    keras.utils.set_random_seed(0)
+    data = experiment.load_data()
+    model = experiment.build_model(kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        history = model.fit(
+            *data.train, validation_data=data.validation, epochs=4, batch_size=32, shuffle=False, verbose=0,
+            callbacks=experiment.callbacks(kind),
+        ).history  # fmt: skip
+    epochs = len(history["loss"])
+    return [{name: values[epoch] for name, values in history.items()} for epoch in range(epochs)], model.get_weights()
+
+
+def hooks(folder: Path) -> list[Any]:
+    return [json.loads(line) for line in (folder / "hooks.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps_per_round"),
+    [*((kind, None) for kind in (*EPOCHWISE, *STEPWISE)), *((kind, 2) for kind in WITHIN_EPOCHS)],
+)
+def test_hooks_logs_metrics_and_weights_are_those_of_fit(
+    kind: str, steps_per_round: int | None, trial: Any, tmp_path: Path
+) -> None:
+    metrics, weights = fit(kind, tmp_path / "fit")
+    trained = Trained(trial(kind, steps_per_round=steps_per_round), tmp_path / "trial")
+    assert hooks(tmp_path / "trial") == hooks(tmp_path / "fit")
+    own = [{name: value for name, value in epoch.items() if name != "confused"} for epoch in trained.metrics]
+    np.testing.assert_equal(own, metrics)  # NaN is equal to NaN
+    assert all(np.array_equal(*pair, equal_nan=True) for pair in zip(trained.weights, weights, strict=True))
+    expected = "plain" if kind in STEPWISE else "round"
+    facts = trained.reports[0].facts
+    assert facts is not None
+    assert (facts.program, bool(facts.program_reason)) == (expected, kind in STEPWISE)
+
+
+def test_what_callbacks_write_and_log_is_the_trials_own(trial: Any, tmp_path: Path) -> None:
+    fit("confusion", tmp_path / "fit")
+    trained = Trained(trial("confusion"), tmp_path / "trial")
+    names = {f"confusion-{epoch}.txt" for epoch in range(4)} | {"hooks.jsonl"}
+    assert {path.name for path in (tmp_path / "trial").iterdir()} == names
+    for name in names:
+        assert (tmp_path / "trial" / name).read_text() == (tmp_path / "fit" / name).read_text()
+    confused = [sum(map(sum, matrix)) - np.trace(matrix) for matrix in _matrices(tmp_path / "trial")]
+    assert [epoch["confused"] for epoch in trained.metrics] == confused
+    assert "balanced" in trained.metrics[0]
+    assert trained.export.files == ()
+
+
+def test_without_a_folder_of_this_machine_files_come_by_value(trial: Any, tmp_path: Path) -> None:
+    local = Trained(trial("confusion"), tmp_path / "trial")
+    remote = Trained(trial("confusion"), None)  # type: ignore[arg-type]
+    assert dict(remote.export.files) == {path.name: path.read_bytes() for path in local.folder.iterdir()}
+
+
+def test_a_lost_trial_is_repeated_with_an_empty_folder(trial: Any, tmp_path: Path) -> None:
+    from runner.worker.worker import Worker
+
+    one, folder = trial("csv"), tmp_path / "trial"
+    whole = Trained(one, tmp_path / "whole")
+    worker = Worker()
+    loaded = worker.load(one)
+    orders = tuple(Work(trial=one, round=number, files=folder) for number in range(2))
+    for order in orders:
+        worker.advance([order], [loaded])
+    (folder / "left over").write_text("")
+    other = Worker()
+    found = other.restore(Replay(trial=one, snapshot=None, orders=orders), [other.load(one)])
+    assert isinstance(found, Report)
+    assert [found.step, found.epoch] == [whole.reports[1].step, 2]
+    assert len((folder / "log.csv").read_text().splitlines()) == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["hooks.jsonl", "log.csv"]
+    assert hooks(folder) == hooks(tmp_path / "whole")[: len(hooks(folder))]
+
+
+def test_a_callback_that_fails_fails_its_trial_and_keeps_its_epochs(trial: Any, tmp_path: Path) -> None:
+    from runner.worker.worker import Worker
+
+    worker, one = Worker(), trial("fails", epochs_per_round=4)
+    failure = worker.advance([Work(trial=one, round=0, files=tmp_path / "f")], [worker.load(one)])[one.id]
+    assert isinstance(failure, Failure)
+    assert (failure.kind, len(failure.epochs)) == ("train", 1)
+    assert failure.message == "RuntimeError: a callback fails"
+    assert failure.place.startswith(f"{FILE}:")
+    assert (tmp_path / "f" / "hooks.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("none", "TypeError: callbacks returned None; return a list of keras.callbacks.Callback"),
+        ("backup", "ValueError: callbacks returned a BackupAndRestore; leave it out, because the runner itself brings"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_the_check_and_before(kind: str, message: str, trial: Any) -> None:
+    from runner.worker.worker import Worker
+
+    one = trial(kind)
+    for failure in (Worker().check(one, (worker := Worker()).load(one)), worker.build(one)):
+        assert isinstance(failure, Failure)
+        assert failure.message.startswith(message)
+
+
+def test_the_check_knows_the_metrics_that_callbacks_add(trial: Any) -> None:
+    from runner.worker.worker import Worker
+
+    worker, one = Worker(), trial("confusion")
+    checked = worker.check(one, worker.load(one))
+    assert isinstance(checked, Checked)
+    assert {"balanced", "confused", "val_loss"} <= set(checked.metrics)
+    assert checked.facts.inexact == "callbacks: the code of Confusion is not examined for hidden random state"
+
+
+@pytest.mark.parametrize(
+    ("kind", "warning"),
+    [
+        (
+            "shared",
+            "trial 000: CSVLogger writes to log.csv, which all trials share; write to runner.trial_folder(), which",
+        ),
+        ("text", "callbacks: 'word' in logs is a str, and only numbers are recorded as metrics"),
+    ],
+)
+def test_files_that_trials_share_and_lost_values_are_warned_about(
+    kind: str, warning: str, trial: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runner.worker.worker import Worker
+
+    monkeypatch.chdir(tmp_path)
+    worker, one = Worker(), trial(kind)
+    checked = worker.check(one, worker.load(one))
+    assert isinstance(checked, Checked)
+    assert any(text.startswith(warning) for text in checked.aside.warnings)
+
+
+def test_tensorboard_writes_into_the_trials_folder(trial: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    Trained(trial("tensorboard"), tmp_path / "trial")
+    assert list((tmp_path / "trial" / "board" / "train").iterdir())
+
+
+def _matrices(folder: Path) -> list[Any]:
+    return [np.loadtxt(folder / f"confusion-{epoch}.txt", dtype=int) for epoch in range(4)]
