@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from runner.api.functions import Function, source_of
 from runner.api.result import Result
 from runner.config import load_config
 from runner.driver.context import Context
@@ -26,6 +27,9 @@ Progress = Literal["auto", "terminal", "none"]
 def sweep(
     experiment: str | os.PathLike[str] | None = None,
     *overrides: str,
+    load_data: Function | None = None,
+    build_model: Function | None = None,
+    callbacks: Function | None = None,
     params: Mapping[str, object] | None = None,
     space: Mapping[str, object] | None = None,
     config_dir: str | os.PathLike[str] | None = None,
@@ -38,6 +42,10 @@ def sweep(
     Args:
         experiment: the experiment file; None for what the config folder names.
         overrides: `key=value` arguments as on the command line, which have the last word.
+        load_data: a function instead of the file's; together with `build_model`. Their code is recorded with what it
+            names, as a file's is.
+        build_model: a function instead of the file's.
+        callbacks: a function instead of the file's.
         params: fixed values of parameters of `load_data` and `build_model`.
         space: what is searched: a list of values, or one of `loguniform`, `interval`, `integers`, `log_integers`.
         config_dir: the config folder; None for `conf` in the current folder if there is one.
@@ -49,10 +57,13 @@ def sweep(
         The sweep. If Ctrl-C has stopped it, it has what was trained until then, and `resume` goes on.
 
     Raises:
-        ConfigError: something is wrong with the config or the experiment's signatures; nothing was trained.
+        ConfigError: something is wrong with the config, the experiment's signatures or what functions name; nothing
+            was trained.
         RunnerError: the experiment cannot be trained, or the infrastructure failed.
     """
-    config = _config(experiment, overrides, params, space, config_dir, sections)
+    functions = {"load_data": load_data, "build_model": build_model, "callbacks": callbacks}
+    source = source_of(functions, with_file=experiment is not None, root=Path(root))
+    config = _config(experiment if source is None else source.path, overrides, params, space, config_dir, sections)
     from runner.driver.preflight import Preflight
     from runner.driver.run import run
 
@@ -60,7 +71,9 @@ def sweep(
     with _context(progress) as context:
         try:
             with Preflight() as preflight:
-                folder = run(config, context, root=Path(root), command=_COMMAND, preflight=preflight).folder
+                sources = {} if source is None else {config.name: source}
+                outcome = run(config, context, root=Path(root), command=_COMMAND, preflight=preflight, sources=sources)
+                folder = outcome.folder
         except KeyboardInterrupt:
             made = [found for found in sweep_folders(Path(root)) if found not in before]
             if not made:

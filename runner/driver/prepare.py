@@ -20,7 +20,7 @@ from runner.journal import TrialLogs
 from runner.loop.interfaces import Fleet
 from runner.loop.logged import LoggedFleet
 from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
-from runner.records import Checked, Failure, Slot, Trial
+from runner.records import Checked, Failure, Slot, Source, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
 from runner.search.proposer import WaveProposer, exhaustion, make_proposer
@@ -61,20 +61,26 @@ class Prepared:
         return next(iter(self.machines.values()))
 
 
-def prepare(config: Config, root: Path = Path("sweeps"), known: Known | None = None) -> Prepared:
+def prepare(
+    config: Config,
+    root: Path = Path("sweeps"),
+    known: Known | None = None,
+    sources: Mapping[str, Source] | None = None,
+) -> Prepared:
     """Resolves members, trials and slots. Imports no TensorFlow, and Ray only to ask a cluster for its nodes.
 
     Args:
         config: of the sweep.
         root: the folder of all sweeps.
         known: results of earlier sweeps; None to read those of `search.warm_start`.
+        sources: the code of members, by name, if it is more than what the disk has; as for `resolve_members`.
 
     Raises:
         ConfigError: experiment files, parameters or search do not fit together.
         PlacementError: the slots do not fit the machine.
         FleetError: the cluster of `fleet.address` cannot be used.
     """
-    members = resolve_members(config)
+    members = resolve_members(config, sources)
     trials, request = propose_trials(members, config), request_of(config)
     known = known_results(config, members, root) if known is None else known
     proposer = make_proposer(config.search, members, len(trials), prefix=bool(config.members), known=known)
@@ -114,7 +120,8 @@ def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> P
             known.keep(trial, found)
         if slots[0].allocation.gpus and "" in prepared.machines:
             known.keep_overhead(prepared.machines[""], this_machine(), slots[0])
-    return replace(prepare(prepared.config, known=prepared.known), to_probe=False)
+    sources = {member.name: member.source for member in prepared.members}
+    return replace(prepare(prepared.config, known=prepared.known, sources=sources), to_probe=False)
 
 
 def unmeasured(prepared: Prepared) -> Iterator[str]:

@@ -15,12 +15,13 @@ from runner.config import Config, config_to_yaml
 from runner.driver.context import Context, SweepWatcher
 from runner.errors import ConfigError, JournalError
 from runner.journal import SqliteJournal, SweepRecord, TrialLogs, staging_folder, sync_folder, write_durably
-from runner.records import Goal, Slot
+from runner.records import Goal, Slot, Source, encode_python
 from runner.texts.redaction import secret_shape, without_credentials
 from runner.tracking import Projection
 
 _REACHED_S = 120.0  # most seconds to wait at the end for a store that accepts nothing
 _UNREACHED_S = 10.0
+_CODE = "code"
 _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy", "optuna")
 
 
@@ -58,6 +59,40 @@ def write_config(folder: Path, config: Config) -> None:
         write_durably(file, recorded_config(config).encode())
     except OSError as err:
         raise JournalError(f"{file}: cannot be written: {err.strerror}") from err
+
+
+def with_code(config: Config, folder: Path, sources: Mapping[str, Source]) -> Config:
+    """Writes the code of a sweep of functions into its folder; returns the config that names it there.
+
+    Args:
+        config: of the sweep.
+        folder: the sweep's own.
+        sources: the code that was made of functions, by member; nothing is written if it is empty.
+
+    Raises:
+        JournalError: it cannot be written, for example because the disk is full.
+    """
+    source = sources.get(config.name)
+    if source is None:
+        return config
+    write_code(folder / _CODE, source)
+    # Relative to the folder of all sweeps, in which `--config-dir` looks, so that they can be moved together.
+    return config.model_copy(update={"experiment": f"{folder.name}/{_CODE}/{source.module}"})
+
+
+def write_code(folder: Path, source: Source) -> None:
+    """Writes the files of an experiment, to be read by the user and by workers.
+
+    Raises:
+        JournalError: one cannot be written, for example because the disk is full.
+    """
+    for name, text in source.files:
+        file = folder / name
+        try:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_durably(file, encode_python(text))
+        except OSError as err:
+            raise JournalError(f"{file}: cannot be written: {err.strerror}") from err
 
 
 def versions() -> dict[str, str]:

@@ -205,7 +205,10 @@ def _differences(state: ResumeState) -> Iterator[str]:
     if changed:
         yield f"warning: other versions than before, numbers may differ in the last bits: {', '.join(changed)}"
     for source in dict.fromkeys(trial.source for trial in state.trials):
-        edited = [name for name, text in source.files if not has_python_text(Path(source.root) / name, text)]
+        edited = [
+            name for name, text in source.files
+            if not any(has_python_text(Path(place), text) for place in source.places(name))
+        ]  # fmt: skip
         if edited:
             yield f"{', '.join(edited)} in {source.root} changed since; the sweep goes on with the code it began with"
 

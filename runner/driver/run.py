@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from runner.config import Config
 from runner.driver.check import CheckedSweep, check, refuse_mistakes
@@ -21,12 +23,14 @@ from runner.driver.record import (
     recorded,
     refuse_secrets,
     sweep_record,
+    with_code,
     write_config,
 )
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.driver.warm_start import lines, with_sweeps, write_known
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Fleet, Proposer
+from runner.records import Source
 from runner.search.cohorts import Scoring
 from runner.search.proposer import layouts_of, populations_of, with_wave
 from runner.search.stopping import make_policy
@@ -42,6 +46,7 @@ def run(
     command: str = "",
     preflight: Preflight | None = None,
     proposer: Proposer | None = None,
+    sources: Mapping[str, Source] = MappingProxyType({}),
 ) -> Outcome:
     """Trains every trial and records it; returns when MLflow has everything too.
 
@@ -54,6 +59,7 @@ def run(
         command: the command line that repeats the sweep.
         preflight: finds mistakes in the experiments' code while workers start; None to leave that to the check.
         proposer: adds trials at barriers, with every `auto` decided; None for the trials of the config alone.
+        sources: the code of members that was made of functions, by name; the sweep's folder gets it as files.
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
@@ -61,7 +67,7 @@ def run(
     """
     began_s, watcher = time.time(), context.watcher
     store = StoreCheck(config.tracking.uri, context.environment)
-    config, prepared = _prepared(config, context, root)
+    config, prepared = _prepared(config, context, root, sources)
     reached = is_reached(store, config.tracking.required, watcher)
     preflight = preflight or Preflight()  # one that is not entered finds nothing
     _look(preflight, prepared)
@@ -76,6 +82,7 @@ def run(
             config = with_wave(config, len(prepared.slots))
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         folder = new_folder(root, config.name)
+        config = with_code(config, folder, sources)
         record = sweep_record(config, folder.name, scoring.metric, scoring.goal, command, began_s)
 
         def begin(journal: SqliteJournal) -> None:
@@ -93,10 +100,10 @@ def run(
     return outcome(records, progress, config.tracking.required)
 
 
-def _prepared(config: Config, context: Context, root: Path) -> tuple[Config, Prepared]:
+def _prepared(config: Config, context: Context, root: Path, sources: Mapping[str, Source]) -> tuple[Config, Prepared]:
     """The config with every name resolved, and what it amounts to; nothing is started or written."""
     config = with_sweeps(config, root)
-    prepared = prepare(config, root)
+    prepared = prepare(config, root, sources=sources)
     for text in lines(prepared.known):
         context.watcher.say(text)
     refuse_secrets(config, context.secrets)

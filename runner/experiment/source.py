@@ -27,7 +27,21 @@ def read_source(path: str) -> Source:
         beside = [str(found) for found in sorted(file.parent.glob("*.py"))[:MAX_FILES]]
         hint = did_you_mean(str(file), beside) if file.parent.is_dir() else "; the folder does not exist either"
         raise ConfigError(f"{path}: no such file{hint}")
-    root = file.absolute().parent
+    return with_neighbours(path, _read(file, path), file.absolute().parent)
+
+
+def with_neighbours(path: str, text: str, root: Path) -> Source:
+    """An experiment's text, with the Python files of a folder that it needs by its import statements.
+
+    Args:
+        path: the experiment file's, whether it exists or not.
+        text: its content.
+        root: the folder.
+
+    Raises:
+        ConfigError: a file is not Python, or there are too many of them.
+    """
+    file = Path(path)
     texts: dict[str, str] = {}
     waiting = [file.name]
     size = 0
@@ -36,7 +50,7 @@ def read_source(path: str) -> Source:
         if name in texts:
             continue
         shown = path if name == file.name else str(file.parent / name)
-        texts[name] = _read(root / name, shown)
+        texts[name] = text if name == file.name else _read(root / name, shown)
         size += len(texts[name])
         if len(texts) > MAX_FILES or size > MAX_BYTES:
             raise ConfigError(f"{path}: imports more than {MAX_FILES} files or {MAX_BYTES} bytes from its own folder")

@@ -104,8 +104,8 @@ class Source:
     """An experiment's code, by value so that a worker on another node can run it.
 
     Args:
-        path: the experiment file as the user named it.
-        root: absolute path of its folder on the driver's machine.
+        path: the experiment file as the user named it; of functions the module that was made of them.
+        root: absolute path of its folder on the driver's machine; of functions the folder of their script or notebook.
         files: `(path relative to root, text)` of the experiment file and of the Python files beside it that it imports.
     """
 
@@ -117,6 +117,11 @@ class Source:
     def module(self) -> str:
         """File name of the experiment within `root`."""
         return self.path.rsplit("/", 1)[-1]
+
+    def places(self, name: str) -> tuple[str, ...]:
+        """Paths on the driver's machine that one of its files may have."""
+        beside = f"{self.root}/{name}"
+        return (beside, self.path) if name == self.module else (beside,)
 
     @property
     def digest(self) -> str:

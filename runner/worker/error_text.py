@@ -9,6 +9,8 @@ from pathlib import Path
 from runner.records import Source
 from runner.texts.redaction import shortened
 
+_KNOWN = ("<module>", "load_data", "build_model", "callbacks")  # which part of the experiment has failed is said anyway
+
 
 def text_of(err: BaseException) -> str:
     """The error's own message."""
@@ -23,20 +25,23 @@ def text_of(err: BaseException) -> str:
 def place_of(err: BaseException, source: Source, root: Path) -> str:
     """File and line of the innermost frame in the experiment's own code, named as by the user; empty if there is none.
 
-    For a syntax error it is the place of the error.
+    A function that it calls is named too. For a syntax error it is the place of the error.
 
     Args:
         err: the caught exception.
         source: the experiment's code.
         root: the folder of the code on this machine.
     """
-    places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(err.__traceback__)]
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(err.__traceback__)]
+    places = [(code.co_filename, line, code.co_name) for code, line in frames]
     if isinstance(err, SyntaxError) and err.filename:
-        places.append((err.filename, err.lineno or 1))
+        places.append((err.filename, err.lineno or 1, "<module>"))
     names = {str(folder / name): name for folder in (root, Path(source.root)) for name, _ in source.files}
-    for file, line in reversed(places):
+    names[str(Path(source.path).absolute())] = source.module
+    for file, line, function in reversed(places):
         if name := names.get(file):
-            return f"{source.path if name == source.module else Path(source.path).parent / name}:{line}"
+            within = "" if function in _KNOWN else f", in {function}"
+            return f"{source.path if name == source.module else Path(source.path).parent / name}:{line}{within}"
     return ""
 
 

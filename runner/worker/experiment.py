@@ -37,17 +37,17 @@ class Experiment:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._root = _place(source)
+        self._root, file = _place(source)
         self._neighbours = Neighbours(self._root, source)
-        self._files = {self._root / name for name, _ in source.files}
+        self._files = {file, *(self._root / name for name, _ in source.files[1:])}
         self._is_active = False
         self.shared_parts = SharedParts()
         self._modules: dict[str, ModuleType] = {}
-        name = free_name(self._root / source.module)
+        name = free_name(file)
         imported = Globals(0, _PRISTINE)
         self._neighbours.refuse_imported(sys.modules.copy())
         with imported.active(), self.active():
-            spec = importlib.util.spec_from_file_location(name, self._root / source.module)
+            spec = importlib.util.spec_from_file_location(name, file)
             if spec is None or spec.loader is None:
                 raise ImportError(f"{source.path}: not a Python file")
             self._module = importlib.util.module_from_spec(spec)
@@ -112,18 +112,20 @@ class Experiment:
         return file is not None and Path(file) in self._files  # a library below the folder, in a .venv, is not
 
 
-def _place(source: Source) -> Path:
-    """The folder of the code on this machine: the user's own if it has the same code, else a copy.
+def _place(source: Source) -> tuple[Path, Path]:
+    """The folder of the code on this machine, and the experiment's file: the user's if unchanged, else copies.
 
-    The user's folder is preferred, so that tracebacks and breakpoints name the user's file and data beside it is found.
+    The user's are preferred, so that tracebacks and breakpoints name the user's file and data beside it is found.
     """
-    root = Path(source.root)
-    if all(has_python_text(root / name, text) for name, text in source.files):
-        return root
+    root, (_, first), others = Path(source.root), source.files[0], source.files[1:]
+    if all(has_python_text(root / name, text) for name, text in others):
+        for file in map(Path, source.places(source.module)):
+            if has_python_text(file, first):
+                return root, file.absolute()
     copy = Path(tempfile.mkdtemp(prefix="lockstep-runner-"))  # no other process can write to it
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     for name, text in source.files:
         path = copy / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_bytes(encode_python(text))
-    return copy
+    return copy, copy / source.module

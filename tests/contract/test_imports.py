@@ -101,6 +101,6 @@ def test_a_failure_names_the_innermost_line_of_the_users_own_files(folder: Path,
     )
     answer = checked(folder, make_trial, imports="import parts", body="parts.head(-1)")
     assert isinstance(answer, Failure)
-    assert answer.place == "exp/parts.py:4"
+    assert answer.place == "exp/parts.py:4, in head"
     answer = checked(folder, make_trial, body="undefined")
     assert answer.place == "exp/exp.py:14"
