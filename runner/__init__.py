@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runner.data import Data
 
 if TYPE_CHECKING:
+    from runner.api.check import ExperimentCheck, check
     from runner.api.result import Result
     from runner.api.spaces import integers, interval, log_integers, loguniform
     from runner.api.sweeps import load, resume, sweep, sweeps
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigError",
     "Data",
+    "ExperimentCheck",
     "Result",
     "RunnerError",
+    "check",
     "integers",
     "interval",
     "load",
@@ -42,6 +45,7 @@ _HOMES = {
     **dict.fromkeys(("load", "resume", "sweep", "sweeps"), "runner.api.sweeps"),
     **dict.fromkeys(("integers", "interval", "log_integers", "loguniform"), "runner.api.spaces"),
     **dict.fromkeys(("log_artifact", "log_figure", "log_metric", "trial_folder"), "runner.recording"),
+    **dict.fromkeys(("ExperimentCheck", "check"), "runner.api.check"),
     "Result": "runner.api.result",
 }
 

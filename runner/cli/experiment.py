@@ -1,12 +1,18 @@
-"""The verb `new`, for the author of an experiment."""
+"""The verbs for the author of an experiment: `new` and `check`."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import click
 
-from runner.cli.app import verb
+from runner.cli.app import load, make_console, takes_config, verb
 
 
 @verb
@@ -20,4 +26,33 @@ def new(name: str) -> None:
 
     file = shlex.quote(str(new_experiment(name)))
     click.echo(f"wrote {file}")
+    click.echo(f"try it:    python -m runner check {file}")
     click.echo(f"train it:  python -m runner sweep {file}")
+
+
+@verb
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@takes_config
+def check(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool) -> None:
+    """Tries an experiment for some seconds: data, model, a step, export, speed, memory. Records nothing.
+
+    Takes the arguments of `sweep`. If they search, the first setting is tried and the last.
+    """
+    config = load(arguments, config_dir, config_name)
+    from runner.driver.apart import examine_apart
+    from runner.views.examined import print_examined
+
+    found = examine_apart(config, os.environ)
+    if as_json:
+        click.echo(json.dumps(_plain(asdict(found)), indent=2, default=str))
+    else:
+        print_examined(found, make_console())
+
+
+def _plain(value: object) -> object:
+    """The value with NaN and infinity as texts, because JSON has none."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

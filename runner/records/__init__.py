@@ -24,6 +24,8 @@ from runner.records.decision import (
     proposals,
     verdict_of,
 )
+from runner.records.details import Details, Split
+from runner.records.examined import Examined, SettingCheck
 from runner.records.json_values import decode, encode
 from runner.records.orders import Orders
 from runner.records.python_text import decode_python, encode_python, has_python_text
@@ -38,11 +40,10 @@ from runner.records.report import (
     Files,
     ProgramKind,
     Report,
-    Signature,
     Snapshot,
-    Tensor,
     Turn,
 )
+from runner.records.tensors import Signature, Tensor
 from runner.records.trial import (
     CHOSEN,
     EarlyStopping,
@@ -79,8 +80,10 @@ __all__ = [
     "Clone",
     "Decision",
     "DecisionKind",
+    "Details",
     "EarlyStopping",
     "Epoch",
+    "Examined",
     "Export",
     "Facts",
     "Failure",
@@ -97,10 +100,12 @@ __all__ = [
     "Replay",
     "Report",
     "Segment",
+    "SettingCheck",
     "Signature",
     "Slot",
     "Snapshot",
     "Source",
+    "Split",
     "Tensor",
     "TrainSettings",
     "Trial",

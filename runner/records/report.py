@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
+from runner.records.details import Details
 from runner.records.json_values import Plain
+from runner.records.tensors import Signature
 from runner.records.trial import Metrics
 
 ProgramKind = Literal["round", "stream", "plain"]
 Files: TypeAlias = tuple[tuple[str, bytes], ...]
 """Files by value: paths relative to their folder, with `/`, and contents."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tensor:
-    """One input or output of a model.
-
-    Args:
-        name: None if it is the only input or output.
-        shape: of a batch; -1 for sizes that vary, such as the first.
-    """
-
-    name: str | None
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Signature:
-    """A model's inputs and outputs; `outputs` is None if the model does not declare them."""
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...] | None
-
-    @classmethod
-    def of(cls, plain: Plain) -> Self:
-        """The signature whose `asdict`, read back from JSON, gave these plain values."""
-        outputs = plain["outputs"]
-        return cls(inputs=_tensors(plain["inputs"]), outputs=None if outputs is None else _tensors(outputs))
-
-
-def _tensors(plain: Sequence[Plain]) -> tuple[Tensor, ...]:
-    return tuple(Tensor(**{**each, "shape": tuple(each["shape"])}) for each in plain)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +87,7 @@ class Checked:
         step_s: measured seconds of one training step.
         trace_s: seconds to trace and compile the step and to run it once.
         memory_mib: peak of the GPU's allocator during the check, MiB; without a GPU, of the process's resident memory.
+        details: for a person; a worker always gives them.
     """
 
     trial_id: str
@@ -126,6 +96,7 @@ class Checked:
     step_s: float
     trace_s: float
     memory_mib: float = 0.0
+    details: Details | None = None
     aside: Aside = Aside()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from runner.records import Checked, Epoch, Report, Turn, Work
 from runner.worker import memory, private
 from runner.worker.data.feeds import StreamFeed
+from runner.worker.details import details_of
 from runner.worker.metrics import as_numbers, flat
 from runner.worker.programs.base import Logs
 from runner.worker.seat import Seat
@@ -45,10 +46,13 @@ def check(seat: Seat, until_s: float) -> Checked:
             metrics |= seat.callbacks.end()
         if isinstance(feed, StreamFeed) and "test" in feed.splits:
             feed.check_that_it_ends("test")
+        details = details_of(engine.model, feed, dict(metrics))
         step_s = step_time_s(lambda count: _as_arrays(engine.program.run(feed.place, 0, count)))
     weights, state = sizes_of(engine.model)
     facts = replace(seat.facts, weights_bytes=weights, state_bytes=state)
-    return Checked(trial_id=seat.trial.id, facts=facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s)
+    return Checked(
+        trial_id=seat.trial.id, facts=facts, metrics=tuple(metrics), step_s=step_s, trace_s=trace_s, details=details
+    )
 
 
 def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False) -> Report | None:

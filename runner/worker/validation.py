@@ -151,13 +151,20 @@ def _summary(model: keras.Model) -> str:
 
 def is_plain_keras(model: keras.Model) -> bool:
     """Whether `keras.models.load_model` can load the saved model without the user's code."""
+    return not own_parts(model)
+
+
+def own_parts(model: keras.Model) -> tuple[str, ...]:
+    """Names of the user's classes and functions that `keras.models.load_model` would need; empty if it needs none."""
     if not type(model).__module__.startswith("keras."):
-        return False
+        return (type(model).__name__,)
     try:
         config = keras.saving.serialize_keras_object(model)
     except (NotImplementedError, TypeError, ValueError):  # Keras cannot serialize the model
-        return False
-    return all(_is_keras_object(node) for node in _objects(config))
+        classes = [type(layer) for layer in model.layers]
+        own = (kind.__name__ for kind in classes if not kind.__module__.startswith("keras."))
+        return tuple(dict.fromkeys(own)) or ("a part that Keras cannot serialize",)
+    return tuple(dict.fromkeys(_name(node) for node in _objects(config) if not _is_keras_object(node)))
 
 
 def signature_of(model: keras.Model) -> Signature | None:
@@ -214,6 +221,12 @@ def _objects(config: object) -> list[dict[str, Any]]:
     found = [config] if isinstance(config, dict) and "class_name" in config else []
     children = config.values() if isinstance(config, dict) else config if isinstance(config, (list, tuple)) else ()
     return found + [node for child in children for node in _objects(child)]
+
+
+def _name(node: dict[str, Any]) -> str:
+    """The name of a serialized class or function in its code."""
+    inner = node.get("config")
+    return inner if node["class_name"] == "function" and isinstance(inner, str) else str(node["class_name"])
 
 
 def _is_keras_object(node: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -24,3 +25,24 @@ def test_a_new_experiment_trains_by_the_commands_in_it(tmp_path: Path) -> None:
         counts.append(len(trials))
     assert counts == [1, 6]
     assert "rank" in folder.run("results").out
+
+
+def test_an_experiment_is_checked_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, warm=True)
+    folder.run("new", "my_model")
+    ended = folder.run("check", "my_model.py", "params.units=16,64")
+    assert ended.err == ""
+    for part in ("my_model units=16\n", "my_model units=64\n", " test ", "364 rows: x float32", "test_accuracy"):
+        assert part in ended.out
+    assert "a sweep would train 2 trials, ranked by val_loss (minimize)" in ended.out
+    found = json.loads(folder.run("check", "my_model.py", "--json").out)
+    (setting,) = found["checked"]
+    assert setting["settings"]["activation"] == "relu"
+    assert setting["details"]["splits"][0]["tensors"][0] == {"name": "x", "dtype": "float32", "shape": [-1, 30]}
+    file = tmp_path / "my_model.py"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("Input((30,))", "Input((31,))"), encoding="utf-8")
+    refused = folder.run("check", "my_model.py", code=2)
+    assert "error: my_model.py:" in refused.err
+    assert ": build_model: ValueError" in refused.err
+    assert {path.name for path in tmp_path.iterdir()} == {"my_model.py"}

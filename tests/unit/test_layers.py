@@ -109,8 +109,9 @@ def test_the_public_names_are_these() -> None:
     import runner
 
     assert runner.__all__ == [
-        "ConfigError", "Data", "Result", "RunnerError", "integers", "interval", "load", "log_artifact", "log_figure",
-        "log_integers", "log_metric", "loguniform", "resume", "sweep", "sweeps", "trial_folder",
+        "ConfigError", "Data", "ExperimentCheck", "Result", "RunnerError", "check", "integers", "interval", "load",
+        "log_artifact", "log_figure", "log_integers", "log_metric", "loguniform", "resume", "sweep", "sweeps",
+        "trial_folder",
     ]  # fmt: skip
     assert all(getattr(runner, name) is not None for name in runner.__all__)
 

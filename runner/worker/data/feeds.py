@@ -24,6 +24,7 @@ from runner.worker.shared_parts import SharedParts
 
 SPLITS = ("train", "validation", "test")
 Evaluator: TypeAlias = Callable[["BatchHooks | None"], Logs]
+Shape: TypeAlias = tuple[tf.TypeSpec, int | None, int | None]
 _TAKE = "give it one by .take(n), of n batches: it is evaluated whole"
 
 
@@ -62,6 +63,9 @@ class Feed(Protocol):
 
     def spec(self) -> tf.TypeSpec:
         """The spec of a training batch, whose length is open as in `fit`."""
+
+    def shapes(self) -> dict[str, Shape]:
+        """The spec of a batch of each split, its rows and its batches, if these are known."""
 
     def resume(self, step: int, validations: int) -> None:
         """Goes to the position after `step` training batches and this number of validations."""
@@ -114,6 +118,11 @@ class ArrayFeed:
     def spec(self) -> tf.TypeSpec:
         """As `Feed.spec`."""
         return self._train.spec(None)
+
+    def shapes(self) -> dict[str, Shape]:
+        """As `Feed.shapes`."""
+        splits = {name: self._resident.batches(name, self._batch_size) for name in SPLITS if name in self.splits}
+        return {name: (split.spec(None), split.rows, None) for name, split in splits.items()}
 
     def resume(self, step: int, validations: int) -> None:
         """As `Feed.resume`."""
@@ -199,6 +208,11 @@ class StreamFeed:
     def spec(self) -> tf.TypeSpec:
         """As `Feed.spec`. Draws no batch, because an iterator advances the seeds of a pipeline that reshuffles."""
         return self._pipelines["train"].element_spec
+
+    def shapes(self) -> dict[str, Shape]:
+        """As `Feed.shapes`."""
+        found = {name: (split.element_spec, int(split.cardinality())) for name, split in self._pipelines.items()}
+        return {name: (spec, None, count if count >= 0 else None) for name, (spec, count) in found.items()}
 
     def resume(self, step: int, validations: int) -> None:
         """As `Feed.resume`. Draws training batches again, and repeats passes over validation that change later ones."""

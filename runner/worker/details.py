@@ -1,0 +1,57 @@
+"""Describes a trial that was checked: the parts of its data, its optimizer and loss, and whose code its model needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from runner.records import Details, Metrics, Split, Tensor
+from runner.worker.data.feeds import Feed
+from runner.worker.validation import own_parts
+
+
+def details_of(model: keras.Model, feed: Feed, values: Metrics) -> Details:
+    """Describes a model that has trained for a step.
+
+    Args:
+        model: compiled.
+        feed: its data.
+        values: metrics of the first step and of a validation.
+    """
+    return Details(
+        splits=tuple(
+            Split(name=name, rows=rows, batches=batches, tensors=tuple(_tensors(spec)))
+            for name, (spec, rows, batches) in feed.shapes().items()
+        ),
+        model=type(model).__name__,
+        optimizer="" if model.optimizer is None else type(model.optimizer).__name__,
+        loss=_loss(getattr(model, "loss", None)),
+        values=values,
+        own_parts=own_parts(model),
+    )
+
+
+def _tensors(batch: object) -> Iterator[Tensor]:
+    """The parts of a batch whose spec this is; parts that are no tensors are left out."""
+    parts = batch if isinstance(batch, tuple) and 1 <= len(batch) <= 3 else (batch,)
+    for name, part in zip(("x", "y", "sample_weight"), parts, strict=False):
+        for path, spec in keras.tree.flatten_with_path(part):
+            if hasattr(spec, "shape") and hasattr(spec, "dtype"):
+                inner = "".join(f"[{step!r}]" for step in path)
+                yield Tensor(name=name + inner, dtype=spec.dtype.name, shape=_shape(spec.shape))
+
+
+def _shape(shape: tf.TensorShape) -> tuple[int, ...]:
+    return () if shape.rank is None else tuple(-1 if size is None else size for size in shape.as_list())
+
+
+def _loss(loss: object) -> str:
+    if loss is None or isinstance(loss, str):
+        return loss or ""
+    if isinstance(loss, dict):
+        return ", ".join(f"{name}: {_loss(one)}" for name, one in loss.items())
+    if isinstance(loss, list | tuple):
+        return ", ".join(map(_loss, loss))
+    return str(getattr(loss, "__name__", type(loss).__name__))
