@@ -18,7 +18,8 @@ def located(source: Source, failure: Failure) -> str:
     place is where the function hands over what failed: the `return` of `load_data`, the `compile` of `build_model`.
     """
     texts = _texts(source)
-    place = failure.place or _handover(source, failure)
+    place, _, _ = failure.place.partition(", in ")  # the name of the function is found with its class
+    place = place or _handover(source, failure)
     file, _, number = place.rpartition(":")
     if file not in texts or not number.isdigit():
         return f"{source.path}: {failure.message}"
