@@ -184,8 +184,8 @@ class Failure:
         noticed_s: when the loss of a worker was noticed, seconds since the Unix epoch; 0 for other kinds.
         epochs: those that had ended in the turn.
         facts: None if the model had not been built.
-        place: file and line of the innermost frame in the experiment's own code, as in `a.py:3, in helper`; empty if there
-            is none.
+        place: file and line of the innermost frame in the experiment's own code, as `a.py:3, in helper`; empty if
+            there is none.
         files: as `Export.files`.
     """
 
