@@ -13,9 +13,10 @@ from runner.data import Data
 
 if TYPE_CHECKING:
     from runner.api.check import ExperimentCheck, check
+    from runner.api.plan import Plan
     from runner.api.result import Result
     from runner.api.spaces import integers, interval, log_integers, loguniform
-    from runner.api.sweeps import load, resume, sweep, sweeps
+    from runner.api.sweeps import load, plan, resume, sweep, sweeps
     from runner.errors import ConfigError, RunnerError
     from runner.recording import log_artifact, log_figure, log_metric, trial_folder
 
@@ -23,6 +24,7 @@ __all__ = [
     "ConfigError",
     "Data",
     "ExperimentCheck",
+    "Plan",
     "Result",
     "RunnerError",
     "check",
@@ -34,6 +36,7 @@ __all__ = [
     "log_integers",
     "log_metric",
     "loguniform",
+    "plan",
     "resume",
     "sweep",
     "sweeps",
@@ -42,10 +45,11 @@ __all__ = [
 __version__ = "0.2.0"
 _HOMES = {
     **dict.fromkeys(("ConfigError", "RunnerError"), "runner.errors"),
-    **dict.fromkeys(("load", "resume", "sweep", "sweeps"), "runner.api.sweeps"),
+    **dict.fromkeys(("load", "plan", "resume", "sweep", "sweeps"), "runner.api.sweeps"),
     **dict.fromkeys(("integers", "interval", "log_integers", "loguniform"), "runner.api.spaces"),
     **dict.fromkeys(("log_artifact", "log_figure", "log_metric", "trial_folder"), "runner.recording"),
     **dict.fromkeys(("ExperimentCheck", "check"), "runner.api.check"),
+    "Plan": "runner.api.plan",
     "Result": "runner.api.result",
 }
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from runner.errors import SweepNotFoundError
 from runner.journal import JournalReader, TrialRecord, files_folder, own_file
 from runner.review.catalog import Review, open_review
-from runner.review.summaries import full_table
+from runner.review.summaries import full_table, setting_table
+from runner.review.timeline import turn_table
 
 if TYPE_CHECKING:
     import keras
@@ -156,6 +157,30 @@ class Result:
 
         ids = [trial.id for trial in self._review.trials]
         return pandas.concat({trial_id: self.history(trial_id) for trial_id in ids}, names=["trial", "epoch"])
+
+    @property
+    def by_setting(self) -> pandas.DataFrame:
+        """One row for each setting, best first by the mean of its trials' scores: rank, trials, mean, spread, settings.
+
+        `spread` is the standard deviation of the scores; `ended` says how many of the `repeats` have ended well.
+        """
+        import pandas
+
+        header, rows = setting_table(self._review)
+        return pandas.DataFrame(rows, columns=header)
+
+    @property
+    def timeline(self) -> pandas.DataFrame:
+        """One row for each turn of each trial: slot, round, when it began, and how its seconds were spent.
+
+        `start_s` counts from the sweep's creation. `seconds` are those of building and tracing (`seat_s`), of
+        exchanging variables (`swap_s`), of steps (`compute_s`) and validation (`evaluate_s`), and the rest. Then the
+        slot waits for the others (`wait_s`) and for the journal (`log_s`). Memory is the process' peak.
+        """
+        import pandas
+
+        header, rows = turn_table(self.folder)
+        return pandas.DataFrame(rows, columns=header)
 
     def __repr__(self) -> str:
         review = self._review

@@ -19,6 +19,7 @@ from runner.review.catalog import SWEEPS, find_sweep, sweep_folders
 from runner.views.watchers import watcher_for
 
 if TYPE_CHECKING:
+    from runner.api.plan import Plan
     from runner.config import Config
 
 Progress = Literal["auto", "terminal", "none"]
@@ -50,7 +51,8 @@ def sweep(
         space: what is searched: a list of values, or one of `loguniform`, `interval`, `integers`, `log_integers`.
         config_dir: the config folder; None for `conf` in the current folder if there is one.
         root: the folder of all sweeps.
-        progress: "terminal" shows a live table or lines; "auto" does so if standard output is a terminal.
+        progress: "terminal" shows a live table or lines; "none" leaves warnings and news to the logger `runner`; "auto"
+            is "terminal" if standard output is one.
         sections: the other keys of the config by name: `search={"max_trials": 20}`, `train={"epochs": 5}`, `seed=1`.
 
     Returns:
@@ -74,12 +76,58 @@ def sweep(
                 sources = {} if source is None else {config.name: source}
                 outcome = run(config, context, root=Path(root), command=_COMMAND, preflight=preflight, sources=sources)
                 folder = outcome.folder
+                if outcome.problem:
+                    context.watcher.warn(outcome.problem)
         except KeyboardInterrupt:
             made = [found for found in sweep_folders(Path(root)) if found not in before]
             if not made:
                 raise  # stopped before there was anything to return
             folder = made[0]
     return Result(folder)
+
+
+def plan(
+    experiment: str | os.PathLike[str] | None = None,
+    *overrides: str,
+    load_data: Function | None = None,
+    build_model: Function | None = None,
+    callbacks: Function | None = None,
+    params: Mapping[str, object] | None = None,
+    space: Mapping[str, object] | None = None,
+    config_dir: str | os.PathLike[str] | None = None,
+    root: str | os.PathLike[str] = SWEEPS,
+    probe: bool = False,
+    **sections: object,
+) -> Plan:
+    """What `sweep` would do with the same arguments: each member's first trial is built and tried, nothing is recorded.
+
+    Args:
+        experiment: as for `sweep`, like all that are not named here.
+        overrides: as for `sweep`.
+        load_data: as for `sweep`.
+        build_model: as for `sweep`.
+        callbacks: as for `sweep`.
+        params: as for `sweep`.
+        space: as for `sweep`.
+        config_dir: as for `sweep`.
+        root: as for `sweep`.
+        probe: measures the memory of each distinct model first, and plans the slots by it.
+        sections: as for `sweep`.
+
+    Raises:
+        ConfigError: as for `sweep`.
+        RunnerError: as for `sweep`.
+    """
+    functions = {"load_data": load_data, "build_model": build_model, "callbacks": callbacks}
+    source = source_of(functions, with_file=experiment is not None, root=Path(root))
+    config = _config(experiment if source is None else source.path, overrides, params, space, config_dir, sections)
+    from runner.api.plan import Plan
+    from runner.driver.plan import make_plan
+    from runner.driver.prepare import prepare
+    from runner.driver.prepare import probe as measure
+
+    prepared = prepare(config, Path(root), sources={} if source is None else {config.name: source})
+    return Plan(make_plan(measure(prepared) if probe else prepared), Path(root))
 
 
 def resume(
@@ -109,7 +157,9 @@ def resume(
     folder = sweep.folder if isinstance(sweep, Result) else find_sweep(sweep, Path(root))
     with _context(progress) as context:
         try:
-            go_on(folder, Asked(retry_failed=retry_failed, more_epochs=more_epochs), context)
+            outcome = go_on(folder, Asked(retry_failed=retry_failed, more_epochs=more_epochs), context)
+            if outcome.problem:
+                context.watcher.warn(outcome.problem)
         except KeyboardInterrupt:
             return Result(folder)
     return Result(folder)

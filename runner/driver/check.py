@@ -58,7 +58,7 @@ def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Pr
             watcher.say(f"the free memory holds {len(fitting.slots)} of these at a time")
         prepared = replace(fitting, trials=auto.decide(fitting.trials, checked, len(fitting.slots)))
     for text in (*unrecorded(checked), *unused_settings(prepared, checked)):
-        watcher.say(text)
+        watcher.warn(text)
     metric, goal = choose_metric(prepared, checked)
     facts = {member: found.facts for member, found in checked.items()}
     return CheckedSweep(prepared=prepared, metric=metric, goal=goal, facts=facts)

@@ -19,6 +19,9 @@ class SweepWatcher(Protocol):
     def say(self, text: str, *, dim: bool = False) -> None:
         """A line of news; `dim` if it only says what happens now."""
 
+    def warn(self, text: str) -> None:
+        """A line that the user should know of: something is not as asked for, or may be lost."""
+
     def rounds(self, progress: Progress) -> AbstractContextManager[Watcher]:
         """Entered before the first round and left after the last; `progress` is updated by what is shown."""
 

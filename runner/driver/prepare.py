@@ -210,9 +210,11 @@ def with_slots(prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[]
         watcher.say(f"measuring the memory of {len(prepared.needs)} models …", dim=True)
         prepared = probe(prepared, meanwhile)
         for text in unmeasured(prepared):
-            watcher.say(text)
-    for text in (_headline(prepared), *_exhausted(prepared), *advice(prepared)):
+            watcher.warn(text)
+    for text in (_headline(prepared), *_exhausted(prepared)):
         watcher.say(text)
+    for text in advice(prepared):
+        watcher.warn(text)
     return prepared
 
 
@@ -238,8 +240,8 @@ def logged_fleet(
     prepared: Prepared, logs: TrialLogs, context: Context, meanwhile: Callable[[], None] = lambda: None
 ) -> LoggedFleet:
     """The configured fleet, not yet started; its trials' output goes to `logs`, and secrets leave its answers."""
-    fleet = open_fleet(prepared, prepared.slots, meanwhile, context.watcher.say)
-    return LoggedFleet(fleet, logs.write, context.watcher.say, context.masked)
+    fleet = open_fleet(prepared, prepared.slots, meanwhile, context.watcher.warn)
+    return LoggedFleet(fleet, logs.write, context.watcher.warn, context.masked)
 
 
 def auto_settings(prepared: Prepared, check: Check, timings: Path = CACHE) -> AutoSettings:

@@ -207,11 +207,11 @@ def followed_by_mlflow(folder: Path, uri: str, watcher: SweepWatcher, timeout_s:
         timeout_s: most seconds to wait at the end for a store that accepts nothing.
     """
     with watcher.waiting() as show:
-        projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=watcher.say, on_backlog=show)
+        projection = Projection(folder, uri, timeout_s=timeout_s, on_warning=watcher.warn, on_backlog=show)
         try:
             with projection:
                 yield projection
         except BaseException:
             if projection.problem is not None:
-                watcher.say(projection.problem)
+                watcher.warn(projection.problem)
             raise

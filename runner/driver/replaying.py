@@ -92,7 +92,7 @@ def replay(folder: Path, trial_id: str, context: Context) -> Replayed:
     restores = verdict is not None and verdict.restore_best
     prepared = prepare_like(config, records, (record.trial,))
     prepared = replace(prepared, slots=prepared.slots[:1])
-    fleet = open_fleet(prepared, prepared.slots, warn=context.watcher.say)
+    fleet = open_fleet(prepared, prepared.slots, warn=context.watcher.warn)
     with fleet, context.stop.deferred(fleet.stop), tempfile.TemporaryDirectory(prefix="lsr-replay-") as own:
         training = _Training(fleet, prepared.slots[0].index, trial_id)
         differences = [text for part in parts for text in training.repeat(part, context)]

@@ -48,10 +48,10 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
     with locked(folder):
         config, asked, obeyed = obey_before(folder, load_config(None, [], config_dir=folder), asked, watcher.say)
         state = read_state(folder, asked)
-        members, policy, proposer = _search(folder, config, state, watcher.say)
+        members, policy, proposer = _search(folder, config, state, watcher.warn)
         if not state.left and proposer is not None and not policy.is_over and _propose_more(folder, proposer):
             state = read_state(folder, asked)
-            members, policy, proposer = _search(folder, config, state, watcher.say)
+            members, policy, proposer = _search(folder, config, state, watcher.warn)
         uri = with_credentials(config.tracking.uri, context.environment)
         store = StoreCheck(uri, context.environment)
         prepared = prepare_like(config, state.records, state.left)
@@ -59,9 +59,12 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         if not config.keep.snapshots:
             _drop_those_of_ended(snapshots, state)
         progress = _progress(state)
-        headlines = (*_differences(state), _headline(state, prepared), *_repeated(state, snapshots))
-        for text in (*headlines, *advice(prepared)):
+        for text in _differences(state):
+            watcher.warn(text)
+        for text in (_headline(state, prepared), *_repeated(state, snapshots)):
             watcher.say(text)
+        for text in advice(prepared):
+            watcher.warn(text)
         # The sweep has begun: a problem of its store delays only MLflow.
         reached = is_reached(store, False, watcher)
         logs = TrialLogs(context.masked)

@@ -102,7 +102,7 @@ class Training:
             watcher.say(f"sweep {name}: sending the rest to MLflow …", dim=True)
 
     def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:
-        config, folder, warn = self.config, self.records.folder, self.context.watcher.say
+        config, folder, warn = self.config, self.records.folder, self.context.watcher.warn
         journal = KeptModels(self.records.journal, folder, config.keep.models)
         staging = open_staging(folder)
         snapshotting = Snapshotting(
@@ -185,7 +185,7 @@ def is_reached(store: StoreCheck, required: bool, watcher: SweepWatcher) -> bool
         return True
     if required:
         raise problem
-    watcher.say(f"warning: {problem}; training goes on, the journal keeps everything for `python -m runner sync`")
+    watcher.warn(f"warning: {problem}; training goes on, the journal keeps everything for `python -m runner sync`")
     return False
 
 

@@ -45,6 +45,22 @@ def trial_summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
     }
 
 
+def setting_table(review: Review) -> tuple[list[str], list[list[object]]]:
+    """Header and rows with everything that is known of each setting; no two columns have the same name."""
+    folded = any(trial.trial.folds is not None for trial in review.trials)
+    left_out = {"seed", "fold"} if folded else {"seed"}
+    settings = list(dict.fromkeys(name for trial in review.trials for name in trial.used_settings))
+    settings = [name for name in settings if name not in left_out]
+    own = ["rank", "member", "trials", "repeats", "ended", "mean", "spread"]
+    rows: list[list[object]] = []
+    for rank, one in review.by_setting:
+        trials = sorted(one.trials, key=lambda trial: trial.position)
+        used, ended = trials[0].used_settings, sum(trial.ended_well for trial in trials)
+        identity = [rank, trials[0].member, tuple(trial.id for trial in trials), len(trials), ended]
+        rows.append([*identity, one.mean, one.spread, *(used.get(name) for name in settings)])
+    return [*own, *(f"params.{name}" if name in own else name for name in settings)], rows
+
+
 def full_table(review: Review) -> tuple[list[str], list[list[object]]]:
     """Header and rows with everything that is known of each trial; no two columns have the same name."""
     names = review.metric_names

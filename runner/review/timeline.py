@@ -9,6 +9,9 @@ from pathlib import Path
 
 from runner.journal import BarrierRow, JournalReader, TurnRow
 
+_PHASES = ("seat_s", "swap_s", "compute_s", "evaluate_s")
+_MEMORY = ("memory_mib", "gpu_memory_mib")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overheads:
@@ -65,6 +68,23 @@ def write_timeline(folder: Path) -> Path:
     file = folder / "timeline.json"
     file.write_text(json.dumps(trace), encoding="utf-8")
     return file
+
+
+def turn_table(folder: Path) -> tuple[list[str], list[list[object]]]:
+    """Header and rows: every turn of a sweep, with its times in seconds from the sweep's creation."""
+    with JournalReader(folder) as reader:
+        created_s, turns, barriers = reader.sweep().created_ms / 1000, reader.turns(), reader.barriers()
+    header = ["trial", "slot", "round", "step", "epoch", "start_s", "seconds", *_PHASES, "wait_s", "log_s", *_MEMORY]
+    rows: list[list[object]] = []
+    for row, number in _numbers(turns, barriers):
+        turn, barrier = row.turn, barriers[number] if barriers else None
+        began_s = turn.started_s - turn.seat_s
+        waited = [0.0, 0.0] if barrier is None else [max(0.0, barrier.reported_s - turn.ended_s), barrier.commit_s]
+        phases = [getattr(turn, name) for name in _PHASES]
+        identity = [row.trial, row.slot, row.round, row.step, row.epoch]
+        memory = [getattr(turn, name) for name in _MEMORY]
+        rows.append([*identity, began_s - created_s, turn.ended_s - began_s, *phases, *waited, *memory])
+    return header, rows
 
 
 def describe(found: Overheads) -> str:

@@ -1,7 +1,8 @@
-"""Watchers of a sweep, which the use cases speak to instead of printing: a terminal, or none."""
+"""Watchers of a sweep, which the use cases speak to instead of printing: a terminal, Python's `logging`, or none."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -26,6 +27,10 @@ class Terminal:
         style = "dim" if dim else None
         self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """As `SweepWatcher.warn`."""
+        self.say(text)
+
     def rounds(self, progress: Progress) -> AbstractContextManager[LiveTable | Lines]:
         """As `SweepWatcher.rounds`."""
         return LiveTable(self._console, progress) if self._console.is_terminal else Lines(self._console, progress)
@@ -37,9 +42,9 @@ class Terminal:
             yield waiting.show
 
 
-def watcher_for(shows: bool) -> Terminal | Silent:
-    """What shows a sweep on standard output, or nothing."""
-    return Terminal(Console()) if shows else Silent()
+def watcher_for(shows: bool) -> Terminal | Log:
+    """What shows a sweep on standard output, or passes on what it says to Python's `logging`."""
+    return Terminal(Console()) if shows else Log()
 
 
 class Silent:
@@ -56,6 +61,10 @@ class Silent:
         """As `SweepWatcher.say`."""
         self.said.append(text)
 
+    def warn(self, text: str) -> None:
+        """As `SweepWatcher.warn`."""
+        self.said.append(text)
+
     @contextmanager
     def rounds(self, progress: Progress) -> Iterator[Lines]:
         """As `SweepWatcher.rounds`."""
@@ -65,3 +74,22 @@ class Silent:
     def waiting(self) -> Iterator[Callable[[str], None]]:
         """As `SweepWatcher.waiting`."""
         yield lambda _: None
+
+
+class Log(Silent):
+    """Passes on what is said to the logger `runner`: warnings as WARNING, news as INFO, what happens now as DEBUG.
+
+    Python prints warnings to standard error if a program configures no logging.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logger = logging.getLogger("runner")
+
+    def say(self, text: str, *, dim: bool = False) -> None:
+        """As `SweepWatcher.say`."""
+        self._logger.log(logging.DEBUG if dim else logging.INFO, "%s", text)
+
+    def warn(self, text: str) -> None:
+        """As `SweepWatcher.warn`."""
+        self._logger.warning("%s", text.removeprefix("warning: "))

@@ -66,6 +66,67 @@ def test_the_best_model_predicts(result: runner.Result) -> None:
     assert result.best.model().predict(images[:2].astype(np.float32) / 16, verbose=0).shape == (2, 10)
 
 
+def test_settings_are_ranked_by_their_mean(result: runner.Result) -> None:
+    settings = result.by_setting
+    assert list(settings["rank"]) == [1, 2, 3]
+    assert list(settings["trials"]) == [(trial,) for trial in result.trials.index]
+    assert list(settings["mean"]) == list(result.trials["score"])
+    assert settings["spread"].isna().all()
+    assert (settings["repeats"] == settings["ended"]).all()
+    assert list(settings["units"]) == list(result.trials["units"])
+    assert "seed" not in settings
+
+
+def test_the_timeline_has_every_turn(result: runner.Result) -> None:
+    turns = result.timeline
+    assert set(turns["trial"]) == {"000", "001", "002"}
+    assert turns.groupby("trial")["epoch"].max().tolist() == [3, 3, 3]
+    assert (turns["seconds"] >= turns["compute_s"] + turns["evaluate_s"] + turns["seat_s"]).all()
+    assert turns["start_s"].is_monotonic_increasing
+    assert turns["start_s"].iloc[0] > 0
+    assert (turns["memory_mib"] > 0).all()
+
+
+def test_a_plan_has_the_trials_and_records_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = runner.plan(EXPERIMENT, "search.max_trials=2", probe=True, **SETTINGS)
+    assert isinstance(plan, runner.Plan)
+    assert (plan.name, plan.metric, plan.goal, plan.steps) == ("digits", "val_accuracy", "maximize", 30)
+    assert list(plan.trials.index) == ["000", "001"]
+    assert list(plan.trials.columns) == [
+        "units",
+        "learning_rate",
+        "seed",
+        "epochs",
+        "steps_per_epoch",
+        "rounds",
+        "steps",
+    ]
+    assert set(plan.trials["steps"]) == {15}
+    assert list(plan.slots["num_gpus"]) == [0.0] * len(plan.slots)
+    assert repr(plan).startswith("digits: 2 trials ranked by val_accuracy (maximize)\n")
+    assert "30 steps, if no rule stops a trial early\n" in repr(plan)
+    assert "<pre>digits: 2 trials ranked" in plan._repr_html_()
+    assert plan._repr_html_().endswith("</table>")
+    assert plan.summary["steps"] == 30
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_warnings_of_a_sweep_that_is_not_shown_are_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", "runner")
+    eager = "\nimport tensorflow as tf\ntf.config.run_functions_eagerly(True)\n"
+    Path("eager.py").write_text(EXPERIMENT.read_text() + eager)
+    settings = {**SETTINGS, "search": {"max_trials": 1}, "train": {"epochs": 1, "steps_per_epoch": 2}}
+    runner.sweep("eager.py", progress="none", **settings)
+    said = {record.levelname: record.getMessage() for record in caplog.records if record.name == "runner"}
+    assert "run_functions_eagerly" in said["WARNING"]
+    assert not said["WARNING"].startswith("warning: ")
+    assert said["INFO"].startswith("digits: 1 trial, 1 at a time")
+
+
 def test_sweeps_are_found_and_go_on(result: runner.Result, monkeypatch: pytest.MonkeyPatch) -> None:
     root = result.folder.parent
     monkeypatch.chdir(root.parent)  # to which the address of its store is relative

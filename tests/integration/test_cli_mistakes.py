@@ -99,7 +99,7 @@ def test_a_build_model_that_raises_is_told_before_any_worker_has_tried_it(folder
     (folder.path / "raises.py").write_text(RAISES, encoding="utf-8")
     with folder.start("sweep", "raises.py", "params.units=2,3") as running:
         ended = running.finish(2, timeout_s=120.0)
-    assert "error: raises.py:10: build_model or its first step failed with units=2: ValueError" in ended.err
+    assert "error: raises.py:10, in layer: build_model or its first step failed with units=2: ValueError" in ended.err
     assert "relux" in ended.err
     assert "nothing was started" in ended.err
     assert not folder.sweeps

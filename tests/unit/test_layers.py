@@ -109,9 +109,9 @@ def test_the_public_names_are_these() -> None:
     import runner
 
     assert runner.__all__ == [
-        "ConfigError", "Data", "ExperimentCheck", "Result", "RunnerError", "check", "integers", "interval", "load",
-        "log_artifact", "log_figure", "log_integers", "log_metric", "loguniform", "resume", "sweep", "sweeps",
-        "trial_folder",
+        "ConfigError", "Data", "ExperimentCheck", "Plan", "Result", "RunnerError", "check", "integers", "interval",
+        "load", "log_artifact", "log_figure", "log_integers", "log_metric", "loguniform", "plan", "resume", "sweep",
+        "sweeps", "trial_folder",
     ]  # fmt: skip
     assert all(getattr(runner, name) is not None for name in runner.__all__)
 

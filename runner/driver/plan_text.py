@@ -1,0 +1,158 @@
+"""A plan as text for a person, and as plain data for other programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from runner.driver.disk import free_bytes
+from runner.driver.disk import lines as disk_lines
+from runner.driver.plan import Plan
+from runner.driver.prepare import Prepared, advice, sums
+from runner.texts.redaction import without_credentials
+
+
+def headline(plan: Plan) -> str:
+    """How many trials there are, and what ranks them; without the sweep's name."""
+    return f"{plan.prepared.most_trials} trials ranked by {plan.metric} ({plan.goal})"
+
+
+def slot_lines(prepared: Prepared) -> Iterator[str]:
+    """What each slot gets, with the sums."""
+    slot, count = prepared.slots[0].allocation, len(prepared.slots)
+    limits = sorted({slot.allocation.gpu_memory_mib or 0 for slot in prepared.slots})
+    limit = f"{limits[0]} to {limits[-1]}" if len(limits) > 1 else str(limits[0])
+    gpu = f"{slot.num_gpus:g} GPU under a limit of {limit} MiB" if slot.num_gpus else "no GPU"
+    yield (
+        f"{count} slots on the {prepared.config.fleet.kind} fleet, each {slot.num_cpus:g} CPU, {slot.threads} "
+        f"TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}"
+    )
+    for line in (*sums(prepared), *_needs(prepared), *advice(prepared)):
+        yield f"  {line}"
+
+
+def member_lines(plan: Plan) -> Iterator[str]:
+    """The data and the model of each member."""
+    for name, facts in plan.facts.items():
+        rows = "a stream" if facts.rows is None else f"{facts.rows} rows"
+        how = facts.program + (f" ({facts.program_reason})" if facts.program_reason else "")
+        yield f"{name}: {rows}, {facts.parameters} weights, program: {how}"
+
+
+def store_line(plan: Plan) -> str:
+    """The store and the experiment that MLflow's runs go to."""
+    tracking = plan.prepared.config.tracking
+    return f"runs go to {without_credentials(tracking.uri)}, MLflow experiment {tracking.mlflow_experiment}"
+
+
+def space_lines(plan: Plan, root: Path) -> Iterator[str]:
+    """What the sweep takes of the disk of this folder."""
+    return disk_lines(plan.disk, root)
+
+
+def step_lines(plan: Plan) -> Iterator[str]:
+    """How many settings train until which epoch, equal cohorts in one line; and the steps of all."""
+    yield from _cohort_lines(plan)
+    full = plan.full_steps
+    if plan.steps == full:
+        yield f"{full} steps, if no rule stops a trial early"
+    else:
+        yield f"{plan.steps} steps, {plan.steps / full:.0%} of the {full} that all trials would take"
+
+
+def trial_table(plan: Plan) -> tuple[list[str], list[list[object]]]:
+    """Header and rows: trial, searched settings (None if one does not matter for the trial), seed, and counts."""
+    searched = [*dict.fromkeys(name for planned in plan.trials for name in planned.trial.searched if name != "seed")]
+    rows: list[list[object]] = []
+    for planned in plan.trials:
+        trial = planned.trial
+        values = [None if name in trial.inactive else trial.settings.get(name, "") for name in searched]
+        counts = (trial.seed, trial.train.epochs, planned.steps_per_epoch, planned.rounds, planned.steps)
+        rows.append([trial.id, *values, *counts])
+    return ["trial", *searched, "seed", "epochs", "steps/epoch", "rounds", "steps"], rows
+
+
+def plan_summary(plan: Plan, root: Path) -> dict[str, object]:
+    """The plan as plain data.
+
+    Args:
+        plan: of a sweep.
+        root: the folder of all sweeps.
+    """
+    prepared = plan.prepared
+    return {
+        "name": prepared.config.name,
+        "metric": plan.metric,
+        "goal": plan.goal,
+        "fleet": prepared.config.fleet.kind,
+        "tracking": {
+            "uri": without_credentials(prepared.config.tracking.uri),
+            "mlflow_experiment": prepared.config.tracking.mlflow_experiment,
+        },
+        "machine": asdict(prepared.machine),
+        "nodes": {node: asdict(machine) for node, machine in prepared.machines.items() if node},
+        "slots": [{"index": slot.index, **asdict(slot.allocation)} for slot in prepared.slots],
+        "sums": sums(prepared),
+        "models": [
+            {"first_trial": need.trial.id, "trials": need.trials, "memory_mib": need.memory_mib}
+            for need in prepared.needs
+        ],
+        "disk": {
+            "models_bytes": sum(plan.disk.models),
+            "snapshots_bytes": plan.disk.snapshots * plan.disk.snapshot_bytes,
+            "total_bytes": plan.disk.total_bytes,
+            "free_bytes": free_bytes(root),
+            "measured": plan.disk.is_complete,
+        },
+        "cohorts": {member: [asdict(cohort) for cohort in cohorts] for member, cohorts in plan.cohorts.items()},
+        "steps": plan.steps,
+        "members": {
+            member: {name: value for name, value in asdict(facts).items() if name not in ("summary", "steps_per_epoch")}
+            for member, facts in plan.facts.items()
+        },
+        "trials": [
+            {
+                "id": planned.trial.id,
+                "member": planned.trial.member,
+                "settings": planned.trial.settings,
+                "seed": planned.trial.seed,
+                "steps_per_epoch": planned.steps_per_epoch,
+                "rounds": planned.rounds,
+                "steps": planned.steps,
+            }
+            for planned in plan.trials
+        ],
+    }
+
+
+def _cohort_lines(plan: Plan) -> Iterator[str]:
+    population = plan.prepared.config.search.population
+    for member, (count, replaced) in plan.populations.items():
+        assert population is not None
+        yield (
+            f"{member}: a population of {count}: after every {population.interval} epochs the worst {replaced} go on "
+            f"from the best {replaced}"
+        )
+    for member, cohorts in plan.cohorts.items():
+        for cohort, count in Counter(cohorts).items():
+            steps = ", ".join(
+                f"{settings} to epoch {epoch}" for settings, epoch in zip(cohort.settings, cohort.epochs, strict=True)
+            )
+            times = f" ({count} such brackets)" if count > 1 else ""
+            yield f"{member}: {plan.prepared.config.search.stop} trains {steps}{times}"
+
+
+def _needs(prepared: Prepared) -> Iterator[str]:
+    """The memory that each distinct model takes; one line if nothing was measured."""
+    where = "GPU memory" if prepared.slots[0].allocation.gpus else "host memory"
+    if all(need.memory_mib is None for need in prepared.needs):
+        yield f"{where} per model: not measured (plan --probe measures it)"
+        return
+    for need in prepared.needs:
+        found = "not measured" if need.memory_mib is None else f"{need.memory_mib:.0f} MiB"
+        searched = [name for name in need.trial.searched if not isinstance(need.trial.settings.get(name), float)]
+        settings = " ".join(f"{name}={need.trial.settings.get(name)}" for name in searched if name != "seed")
+        trials = f"{need.trials} trial{'s' * (need.trials > 1)}"
+        yield f"{where} of {' '.join(filter(None, (need.trial.member, settings)))} ({trials}): {found}"
