@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runner.api.check import ExperimentCheck, check
     from runner.api.plan import Plan
     from runner.api.result import Result
+    from runner.api.running import RunningSweep, SweepProgress
     from runner.api.spaces import integers, interval, log_integers, loguniform
     from runner.api.sweeps import load, plan, resume, sweep, sweeps
     from runner.errors import ConfigError, RunnerError
@@ -27,6 +28,8 @@ __all__ = [
     "Plan",
     "Result",
     "RunnerError",
+    "RunningSweep",
+    "SweepProgress",
     "check",
     "integers",
     "interval",
@@ -50,6 +53,7 @@ _HOMES = {
     **dict.fromkeys(("log_artifact", "log_figure", "log_metric", "trial_folder"), "runner.recording"),
     **dict.fromkeys(("ExperimentCheck", "check"), "runner.api.check"),
     "Plan": "runner.api.plan",
+    **dict.fromkeys(("RunningSweep", "SweepProgress"), "runner.api.running"),
     "Result": "runner.api.result",
 }
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from runner.api.contexts import Progress, context_for, in_background
 from runner.api.functions import Function, source_of
 from runner.api.result import Result
 from runner.config import load_config
-from runner.driver.context import Context
-from runner.host.signals import StopRequest, StopSignals
 from runner.review.catalog import SWEEPS, find_sweep, sweep_folders
-from runner.views.watchers import watcher_for
 
 if TYPE_CHECKING:
     from runner.api.plan import Plan
+    from runner.api.running import RunningSweep
     from runner.config import Config
+    from runner.driver.context import Context
 
-Progress = Literal["auto", "terminal", "none"]
+
+@overload
+def sweep(*arguments: Any, block: Literal[False], **settings: Any) -> RunningSweep: ...
+
+
+@overload
+def sweep(*arguments: Any, block: Literal[True] = True, **settings: Any) -> Result: ...
 
 
 def sweep(
@@ -36,8 +40,9 @@ def sweep(
     config_dir: str | os.PathLike[str] | None = None,
     root: str | os.PathLike[str] = SWEEPS,
     progress: Progress = "auto",
+    block: bool = True,
     **sections: object,
-) -> Result:
+) -> Result | RunningSweep:
     """Trains every trial of a sweep and records it; returns when MLflow has everything too.
 
     Args:
@@ -51,12 +56,14 @@ def sweep(
         space: what is searched: a list of values, or one of `loguniform`, `interval`, `integers`, `log_integers`.
         config_dir: the config folder; None for `conf` in the current folder if there is one.
         root: the folder of all sweeps.
-        progress: "terminal" shows a live table or lines; "none" leaves warnings and news to the logger `runner`; "auto"
-            is "terminal" if standard output is one.
+        progress: "terminal" shows a live table or lines; "notebook" redraws a table below the cell; "none" leaves
+            warnings and news to the logger `runner`; "auto" is what fits where it runs.
+        block: False to return at once, while Ray's workers train in the background.
         sections: the other keys of the config by name: `search={"max_trials": 20}`, `train={"epochs": 5}`, `seed=1`.
 
     Returns:
-        The sweep. If Ctrl-C has stopped it, it has what was trained until then, and `resume` goes on.
+        The sweep; a `RunningSweep` if `block` is false. If Ctrl-C has stopped it, it has what was trained until then,
+        and `resume` goes on.
 
     Raises:
         ConfigError: something is wrong with the config, the experiment's signatures or what functions name; nothing
@@ -69,21 +76,23 @@ def sweep(
     from runner.driver.preflight import Preflight
     from runner.driver.run import run
 
-    before = set(sweep_folders(Path(root)))
-    with _context(progress) as context:
+    def train(context: Context) -> None:
+        with Preflight() as preflight:
+            sources = {} if source is None else {config.name: source}
+            outcome = run(config, context, root=Path(root), command=_COMMAND, preflight=preflight, sources=sources)
+            if outcome.problem:
+                context.watcher.warn(outcome.problem)
+
+    if not block:
+        return in_background(config, progress, train)
+    made: list[Path] = []
+    with context_for(progress) as context:
         try:
-            with Preflight() as preflight:
-                sources = {} if source is None else {config.name: source}
-                outcome = run(config, context, root=Path(root), command=_COMMAND, preflight=preflight, sources=sources)
-                folder = outcome.folder
-                if outcome.problem:
-                    context.watcher.warn(outcome.problem)
+            train(replace(context, began=made.append))
         except KeyboardInterrupt:
-            made = [found for found in sweep_folders(Path(root)) if found not in before]
             if not made:
                 raise  # stopped before there was anything to return
-            folder = made[0]
-    return Result(folder)
+    return Result(made[0])
 
 
 def plan(
@@ -155,7 +164,7 @@ def resume(
     from runner.driver.resume_state import Asked
 
     folder = sweep.folder if isinstance(sweep, Result) else find_sweep(sweep, Path(root))
-    with _context(progress) as context:
+    with context_for(progress) as context:
         try:
             outcome = go_on(folder, Asked(retry_failed=retry_failed, more_epochs=more_epochs), context)
             if outcome.problem:
@@ -207,12 +216,3 @@ def _config(
         environment=os.environ,
         given=given,
     )
-
-
-@contextmanager
-def _context(progress: Progress) -> Iterator[Context]:
-    """This process; signals stop the sweep if this is the main thread, and are left alone elsewhere."""
-    watcher = watcher_for(progress == "terminal" or (progress == "auto" and sys.stdout.isatty()))
-    stop = StopSignals() if threading.current_thread() is threading.main_thread() else StopRequest()
-    with stop if isinstance(stop, StopSignals) else nullcontext():
-        yield Context(watcher=watcher, stop=stop, environment=dict(os.environ))

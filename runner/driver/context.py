@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from runner.host.signals import StopRequest
@@ -37,11 +38,13 @@ class Context:
         watcher: is shown the sweep's progress.
         stop: a request to stop the sweep cleanly.
         environment: the program's variables, with MLflow's credentials and other secrets.
+        began: called with the folder of a new sweep once there is one.
     """
 
     watcher: SweepWatcher
     stop: StopRequest = field(default_factory=StopRequest)
     environment: Mapping[str, str] = field(default_factory=dict)
+    began: Callable[[Path], None] = lambda _: None
 
     @property
     def secrets(self) -> Mapping[str, str]:

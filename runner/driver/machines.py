@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -88,4 +89,5 @@ def _check_reachable(address: str) -> None:
 
 def import_ray() -> None:
     """Imports Ray without interruption, because an interrupted import makes Ray's exit handlers fail."""
+    logging.getLogger("ray.widgets").setLevel(logging.WARNING)  # it asks notebooks for widgets
     uninterrupted(lambda: import_module("runner.fleet.ray.fleet"))

@@ -82,6 +82,7 @@ def run(
             config = with_wave(config, len(prepared.slots))
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         folder = new_folder(root, config.name)
+        context.began(folder)
         config = with_code(config, folder, sources)
         record = sweep_record(config, folder.name, scoring.metric, scoring.goal, command, began_s)
 

@@ -57,10 +57,14 @@ class StopSignals(StopRequest):
     that Ray's blocking calls pass on. Inside of `deferred` it makes the request instead. The second signal kills all
     descendants of this process and ends it at once, which is safe because the files on disk are complete at any moment.
     A SIGHUP never counts as the second, because a terminal that closes sends several.
+
+    Args:
+        ends_program: whether the second signal does so; otherwise it raises, because the program is not ours.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_program: bool = True) -> None:
         super().__init__()
+        self._ends_program = ends_program
         self._received: signal.Signals | None = None
         self._received_s = 0.0
         self._before: dict[signal.Signals, Any] = {}
@@ -76,6 +80,11 @@ class StopSignals(StopRequest):
             signal.signal(number, handler)
 
     @property
+    def received(self) -> signal.Signals | None:
+        """The first signal; None before it."""
+        return self._received
+
+    @property
     def exit_code(self) -> int:
         """The exit code of a program that such a signal stopped: 129, 130 or 143."""
         return 128 + (self._received or signal.SIGINT)
@@ -86,12 +95,17 @@ class StopSignals(StopRequest):
             _silence_closed_terminal()
         if self._received is not None:
             if number != signal.SIGHUP and now_s - self._received_s > _ECHO_S:
-                _end_at_once(128 + number)
+                self._insist(number)
             return
         self._received, self._received_s = signal.Signals(number), now_s
         self.make()
         if self._tell is None:
             raise Interrupted
+
+    def _insist(self, number: int) -> None:
+        if not self._ends_program:
+            raise Interrupted
+        _end_at_once(128 + number)
 
 
 def uninterrupted(call: Callable[[], T]) -> T:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleDimensions, Group, JustifyMethod
+from rich.console import Console, ConsoleDimensions, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -24,12 +24,31 @@ _NUMBER = 7  # characters of most metrics in four significant digits
 _READABLE = 40  # characters of settings that matter more than the optional columns
 
 
-class LiveTable:
-    """A table that fits the terminal; redrawn at each barrier and when trials begin."""
+class Screen(Protocol):
+    """Shows one view, in place of the one before. `rich.live.Live` is such a screen."""
 
-    def __init__(self, console: Console, progress: Progress) -> None:
+    def start(self) -> None:
+        """Called before the first view."""
+
+    def update(self, renderable: RenderableType, *, refresh: bool = False) -> None:
+        """Shows a view."""
+
+    def stop(self) -> None:
+        """Called after the last."""
+
+
+class LiveTable:
+    """A table that fits the terminal; redrawn at each barrier and when trials begin.
+
+    Args:
+        console: whose size it fits.
+        progress: what it shows.
+        screen: where it is shown; None for the console.
+    """
+
+    def __init__(self, console: Console, progress: Progress, screen: Screen | None = None) -> None:
         self._console, self._progress = console, progress
-        self._live = Live(console=console, auto_refresh=False, transient=False)
+        self._live = screen or Live(console=console, auto_refresh=False, transient=False)
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -136,6 +136,15 @@ class Progress:
         )
         return left / speed
 
+    def share_done(self) -> float:
+        """The share of all steps that is done; trials that have ended count whole."""
+        rows = list(self.rows.values())  # another thread may ask
+        shares = [
+            1.0 if row.state not in ("queued", "running") else row.step / row.total_steps if row.total_steps else 0.0
+            for row in rows
+        ]
+        return sum(shares) / len(shares) if shares else 0.0
+
     def is_better(self, value: float, than: float | None) -> bool:
         """Whether a value of the sweep's metric is better than another."""
         return than is None or (value > than if self.goal == "maximize" else value < than)

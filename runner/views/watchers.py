@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 from rich.console import Console
 
 from runner.views.live import Lines, LiveTable, Waiting
+from runner.views.notebook import Notebook, in_notebook
 from runner.views.progress import Progress
+
+ProgressKind = Literal["auto", "terminal", "notebook", "none"]
 
 
 class Terminal:
@@ -42,9 +47,11 @@ class Terminal:
             yield waiting.show
 
 
-def watcher_for(shows: bool) -> Terminal | Log:
-    """What shows a sweep on standard output, or passes on what it says to Python's `logging`."""
-    return Terminal(Console()) if shows else Log()
+def watcher_for(progress: ProgressKind) -> Terminal | Notebook | Log:
+    """What shows a sweep: a terminal, a notebook's cell, or Python's `logging`, which gets what would be said."""
+    if progress == "notebook" or (progress == "auto" and in_notebook()):
+        return Notebook()
+    return Terminal(Console()) if progress == "terminal" or (progress == "auto" and sys.stdout.isatty()) else Log()
 
 
 class Silent:

@@ -164,7 +164,7 @@ def test_what_is_searched_is_written_as_in_a_config() -> None:
 def test_a_sweep_that_is_interrupted_returns_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "runner.api.sweeps.watcher_for", lambda shows: AtBarriers(lambda number: _interrupt(number == 1))
+        "runner.api.contexts.watcher_for", lambda shows: AtBarriers(lambda number: _interrupt(number == 1))
     )
     more = ("search.max_trials=2", "train.steps_per_round=3")
     stopped = runner.sweep(EXPERIMENT, *more, root="sweeps", **SETTINGS)

@@ -69,7 +69,7 @@ def test_a_stopped_sweep_of_functions_goes_on_in_another_process(monkeypatch: py
             os.kill(os.getpid(), 2)
 
     with monkeypatch.context() as patch:
-        patch.setattr("runner.api.sweeps.watcher_for", lambda shows: AtBarriers(interrupt))
+        patch.setattr("runner.api.contexts.watcher_for", lambda shows: AtBarriers(interrupt))
         stopped = runner.sweep(**FUNCTIONS, **SETTINGS)
     assert stopped.status == "killed"
     assert stopped.id.startswith("test_functions-")

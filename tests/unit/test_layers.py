@@ -109,7 +109,8 @@ def test_the_public_names_are_these() -> None:
     import runner
 
     assert runner.__all__ == [
-        "ConfigError", "Data", "ExperimentCheck", "Plan", "Result", "RunnerError", "check", "integers", "interval",
+        "ConfigError", "Data", "ExperimentCheck", "Plan", "Result", "RunnerError", "RunningSweep", "SweepProgress",
+        "check", "integers", "interval",
         "load", "log_artifact", "log_figure", "log_integers", "log_metric", "loguniform", "plan", "resume", "sweep",
         "sweeps", "trial_folder",
     ]  # fmt: skip

@@ -150,3 +150,45 @@ def test_the_server_ends_with_the_command_however_that_ends(number: signal.Signa
     process.send_signal(number)
     assert process.wait(30) == code
     assert_ends(server)
+
+
+INSISTS = """
+import os, signal, time
+from runner.host.signals import StopSignals
+with StopSignals(ends_program=False) as signals:
+    for _ in range(2):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)  # longer than an echo
+        except KeyboardInterrupt:
+            print("raised", flush=True)
+            time.sleep(0.5)
+print(signals.received.name)
+"""
+ENDS = """
+import os, signal
+from runner.api.contexts import context_for
+try:
+    with context_for("none") as context, context.stop.deferred(lambda: None):
+        os.kill(os.getpid(), signal.{name})
+        print("in order", context.stop.requested, flush=True)
+except KeyboardInterrupt:
+    print("raised")
+print("goes on")
+"""
+
+
+def test_a_second_ctrl_c_does_not_end_a_program_that_uses_the_library() -> None:
+    ended = subprocess.run([sys.executable, "-c", INSISTS], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "raised\nraised\nSIGINT\n")
+
+
+@pytest.mark.parametrize(("name", "ended"), [("SIGTERM", ""), ("SIGHUP", ""), ("SIGINT", "goes on\n")])
+def test_under_the_library_other_signals_do_what_they_do_anyway_once_the_sweep_has_stopped(
+    name: str, ended: str
+) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", ENDS.format(name=name)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert found.stdout == "in order True\n" + ended
+    assert found.returncode == (0 if ended else -signal.Signals[name])

@@ -1,0 +1,92 @@
+"""The context of a sweep that a Python program starts: what is shown, and how it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from runner.driver.context import Context
+from runner.errors import ConfigError, RunnerError
+from runner.host.signals import StopRequest, StopSignals
+from runner.views.watchers import ProgressKind, watcher_for
+
+if TYPE_CHECKING:
+    from runner.api.running import RunningSweep
+    from runner.config import Config
+
+Progress = ProgressKind
+_BUSY = threading.Lock()  # a process has one Ray and one TensorFlow
+
+
+@contextmanager
+def context_for(progress: Progress) -> Iterator[Context]:
+    """This process; signals stop the sweep if this is the main thread, and are left alone elsewhere.
+
+    A second Ctrl-C raises at once. SIGTERM and a closed terminal stop the sweep cleanly, and then do what they would
+    have done.
+
+    Raises:
+        RunnerError: this process trains a sweep already.
+    """
+    with only_one(), _stoppable() as stop:
+        yield Context(watcher=watcher_for(progress), stop=stop, environment=dict(os.environ))
+
+
+def in_background(config: Config, progress: Progress, train: Callable[[Context], object]) -> RunningSweep:
+    """Starts to train a sweep in a thread of its own.
+
+    Args:
+        config: of the sweep.
+        progress: what is shown.
+        train: trains it.
+
+    Raises:
+        ConfigError: it would be trained in this process, whose state it changes.
+        RunnerError: this process trains a sweep already.
+    """
+    from runner.api.running import RunningSweep
+
+    if config.fleet.kind == "local":
+        raise ConfigError(
+            "argument: block=False with fleet.kind=local would train in this process, and change Keras' global state "
+            "while the program goes on; leave fleet.kind at ray"
+        )
+    with ExitStack() as stack:
+        stack.enter_context(only_one())
+        context = Context(watcher=watcher_for(progress), stop=StopRequest(), environment=dict(os.environ))
+        return RunningSweep(context, train, stack.pop_all().close)
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Entered while this process trains a sweep.
+
+    Raises:
+        RunnerError: it trains one already.
+    """
+    if not _BUSY.acquire(blocking=False):
+        raise RunnerError(
+            "this process trains a sweep already; wait for its .result(), stop it by .stop(), or start another process"
+        )
+    try:
+        yield
+    finally:
+        _BUSY.release()
+
+
+@contextmanager
+def _stoppable() -> Iterator[StopRequest]:
+    if threading.current_thread() is not threading.main_thread():
+        yield StopRequest()
+        return
+    signals = StopSignals(ends_program=False)
+    try:
+        with signals:
+            yield signals
+    finally:
+        if signals.received not in (None, signal.SIGINT):
+            signal.raise_signal(signals.received)
