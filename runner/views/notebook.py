@@ -14,9 +14,11 @@ from rich.console import Console, RenderableType
 from runner.views.live import LiveTable
 from runner.views.progress import Progress
 
-_WIDTH, _HEIGHT = 110, 40  # characters of a cell's output; a table is cut to this height
+_WIDTH, _HEIGHT = 120, 40  # characters of a cell's output; a table is cut to this height
 _FONT = "Menlo,Consolas,'DejaVu Sans Mono',monospace"
-_BLOCK = f'<pre style="white-space:pre;line-height:1.2;font-family:{_FONT}">{{code}}</pre>'
+_BLOCK = (
+    f'<pre style="white-space:pre;overflow-x:auto;font-size:85%;line-height:1.2;font-family:{_FONT}">{{code}}</pre>'
+)
 
 
 def in_notebook() -> bool:
