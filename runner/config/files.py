@@ -41,6 +41,8 @@ class Folder:
 def open_folder(config_dir: Path | None, config_name: str) -> Folder | None:
     """Finds the config folder: `config_dir`, else `conf` here; None if none is given and `conf` has no config.
 
+    `conf` needs no primary config if it has configs of experiments.
+
     Raises:
         ConfigError: there is no such folder, or it has no primary config of that name.
     """
@@ -51,7 +53,7 @@ def open_folder(config_dir: Path | None, config_name: str) -> Folder | None:
     if (folder.path / f"{name}.yaml").is_file():
         return folder
     if config_dir is None and name == "config":
-        return None
+        return folder if any(folder.path.glob("experiment/*.yaml")) else None
     shown = shown_path(folder.path)
     if not folder.path.is_dir():
         raise ConfigError(f"command line: --config-dir: {shown} is not a folder")
@@ -78,7 +80,8 @@ def compose_folder(folder: Folder, choices: Mapping[str, Choice]) -> tuple[Value
         ConfigError: naming file and line.
     """
     composition = _Composition(folder=folder, choices=choices)
-    composition.add(folder.name, (), folder.shown(folder.name))
+    if (folder.path / f"{folder.name}.yaml").is_file():
+        composition.add(folder.name, (), folder.shown(folder.name))
     for group in [group for group in choices if group not in composition.chosen]:
         composition.choose("", {group: None}, (), "")
     if composition.problems:

@@ -102,6 +102,14 @@ def test_without_folder_and_experiment_the_error_says_what_to_give(empty: Path) 
     assert "no conf folder here" in problems("experiment=digits")
 
 
+def test_a_folder_with_configs_of_experiments_needs_no_other(empty: Path) -> None:
+    Path("conf/experiment").mkdir(parents=True)
+    text = "# @package _global_\nexperiment: some/my model.py\ntrain: {epochs: 3}\n"
+    Path("conf/experiment/short.yaml").write_text(text, encoding="utf-8")
+    assert load("experiment=short").train.epochs == 3
+    assert "no conf/experiment/shot.yaml; did you mean short?" in problems("experiment=shot")
+
+
 def test_an_unknown_experiment_suggests_and_lists(project: Path) -> None:
     assert problems("experiment=smal").endswith(
         "experiment=smal: no conf/experiment/smal.yaml; did you mean small? available: small"

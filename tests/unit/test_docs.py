@@ -14,6 +14,7 @@ from typing import Any, get_args
 import click
 import pytest
 import yaml
+from pages import PAGES, ROOT, blocks, page, prose, rows, write_files
 from pydantic import BaseModel
 
 from runner import errors
@@ -26,11 +27,8 @@ from runner.search.members import resolve_members
 from runner.search.proposals import propose_trials
 from runner.search.proposer import make_proposer
 
-ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-README, CONFIGURATION, EXPERIMENTS, ARCHITECTURE = (
-    (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "docs/configuration.md", "docs/experiments.md", "docs/architecture.md")
+README, CONFIGURATION, EXPERIMENTS, ARCHITECTURE = map(
+    page, ("README.md", "docs/configuration.md", "docs/experiments.md", "docs/architecture.md")
 )
 CONFIGS = sorted(path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml"))
 COMMAND = re.compile(r"(?:^|[`$ ])(?:\S*/)?python3? -m runner +([^`\n]+)", re.MULTILINE)
@@ -39,23 +37,6 @@ COMMAND = re.compile(r"(?:^|[`$ ])(?:\S*/)?python3? -m runner +([^`\n]+)", re.MU
 @pytest.fixture(autouse=True)
 def in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-
-
-def prose(text: str) -> str:
-    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def blocks(text: str, language: str) -> list[str]:
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(block) for _, block in found]
-
-
-def rows(text: str, columns: int) -> Iterator[list[str]]:
-    """The cells of all tables with so many columns."""
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.split(" | ")]
-        if line.startswith("| ") and len(cells) == columns:
-            yield [cells[0].removeprefix("| ").strip(), *cells[1:-1], cells[-1].removesuffix("|").strip()]
 
 
 # --- verbs and exit codes ---------------------------------------------------------------------------------------------
@@ -175,11 +156,16 @@ def test_every_command_can_be_run(line: str, tmp_path: Path, monkeypatch: pytest
     assert parse_settings(overrides)[1] == []
     if context.params["config_dir"] is not None:
         return  # a sweep's own folder
-    if files == ["my_model.py"]:
-        (tmp_path / "my_model.py").write_text(blocks(README, "python")[0], encoding="utf-8")
+    if not all((ROOT / file).is_file() for file in files) or not _is_a_config_of_this_repository(given):
+        write_files(tmp_path)
         monkeypatch.chdir(tmp_path)
     config = load_config(files[0] if files else None, overrides, config_dir=None)
     assert trials_of(config)
+
+
+def _is_a_config_of_this_repository(arguments: tuple[str, ...]) -> bool:
+    names = [argument.partition("=")[2] for argument in arguments if argument.startswith("experiment=")]
+    return all((ROOT / "conf" / "experiment" / f"{name}.yaml").is_file() for name in names)
 
 
 def test_every_experiment_opens_with_its_command() -> None:
@@ -192,13 +178,13 @@ def test_every_experiment_opens_with_its_command() -> None:
 # --- links, loop ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", prose(page.read_text(encoding="utf-8"))):
+@pytest.mark.parametrize("source", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(source: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", prose(source.read_text(encoding="utf-8"))):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
-        file = (page.parent / path).resolve() if path else page
+        file = (source.parent / path).resolve() if path else source
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), target
 
@@ -209,10 +195,10 @@ def anchors(file: Path) -> set[str]:
 
 
 def test_every_module_that_a_page_names_is_there() -> None:
-    for page in PAGES:
-        for name in re.findall(r"`((?:\w+/)+\w+\.py)`", page.read_text(encoding="utf-8")):
+    for path in PAGES:
+        for name in re.findall(r"`((?:\w+/)+\w+\.py)`", path.read_text(encoding="utf-8")):
             is_there = any((folder / name).is_file() for folder in (ROOT, ROOT / "runner"))
-            assert is_there or name == "best/rebuild.py", f"{page.name}: {name}"
+            assert is_there or name == "best/rebuild.py", f"{path.name}: {name}"
 
 
 def test_the_loop_is_quoted_as_it_is() -> None:
@@ -227,10 +213,10 @@ def test_the_readme_tells_the_package_what_it_is() -> None:
         assert word in README.split("## What you see")[0]
 
 
-def messages(page: str) -> list[str]:
+def messages(text: str) -> list[str]:
     """What a page quotes of the program: in the first cells of its tables, and in indented lines."""
-    cells = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ")]
-    indented = [line.strip() for line in page.splitlines() if line.startswith("    ")]
+    cells = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
+    indented = [line.strip() for line in text.splitlines() if line.startswith("    ")]
     return [quoted for cell in cells for quoted in re.findall("`([^`]+)`", cell)] + indented
 
 
