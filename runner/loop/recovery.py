@@ -11,15 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from runner.errors import ShareTakenError, StorageError
+from runner.errors import StorageError
 from runner.loop.interfaces import Fleet, Journal, Lineage
+from runner.loop.replacements import Replacements
 from runner.loop.slots import Shares
 from runner.loop.snapshotting import Snapshotting
 from runner.loop.states import States
 from runner.loop.trial_life import TrialLife, is_lost, is_out_of_memory, is_refused
-from runner.placement import Growth
 from runner.records import (
-    Allocation,
     Clone,
     Export,
     Failure,
@@ -67,12 +66,16 @@ class Recovery:
     ) -> None:
         self._fleet, self._journal, self._snapshotting = fleet, journal, snapshotting
         self._folder, self._files = folder, files
-        self._max_failures, self._shares = max_failures, shares
+        self._max_failures, self._workers = max_failures, Replacements(fleet, shares)
         self._states = States(snapshotting, lineage)
         self._stopping, self._warn = stopping, warn
-        self.retired: set[int] = set()  # slots whose share another one has got
         self._live: Round = {}
         self._lives: dict[str, TrialLife] = {}
+
+    @property
+    def retired(self) -> frozenset[int]:
+        """Slots whose share another one has got."""
+        return frozenset(self._workers.retired)
 
     def check_disks(self) -> None:
         """Called at the end of a round that the journal has.
@@ -268,45 +271,19 @@ class Recovery:
             for slot, items in lost.items()
             if any(is_out_of_memory(answers[i.trial.id]) and not self._of(i).failed for i in items)
         ]
-        before = {slot: self._shares.of(slot) for slot in short} if self._shares is not None else {}
-        growth = self._shares.grow(short, self._live) if self._shares is not None and short else Growth()
+        growth = self._workers.grow(short, self._live)
         try:
             if lost and not self._stopping():
-                growth = self._start_workers(list(lost), growth, before)
+                growth = self._workers.start(list(lost), growth)
         finally:
             for slot in short:
                 for item in lost[slot]:
-                    self._of(item).remedy = self._remedy(slot, growth)
+                    self._of(item).remedy = self._workers.remedy(slot, growth)
             for item in (item for items in lost.values() for item in items):
                 self._note(item, answers[item.trial.id])
         if not self._stopping():
             for slot in lost.keys() & growth.allocations.keys():
                 self._journal.resize(slot, growth.allocations[slot])
-
-    def _start_workers(self, lost: Sequence[int], growth: Growth, before: Mapping[int, Allocation]) -> Growth:
-        """Starts the workers; with their previous shares if another process has taken the free memory."""
-        for slot in growth.retired:
-            self._fleet.retire(slot)
-        self.retired |= set(growth.retired)
-        try:
-            self._fleet.replace({slot: growth.allocations.get(slot) for slot in lost})
-        except ShareTakenError:
-            if self._shares is None or not growth.allocations:
-                raise
-            self._shares.put(before)
-            growth = Growth(retired=growth.retired)
-            self._fleet.replace(dict.fromkeys(lost))
-        return growth
-
-    def _remedy(self, slot: int, growth: Growth) -> str:
-        if self._shares is None:
-            return "tried again"
-        limit = self._shares.of(slot).memory_limit_mib
-        if slot in growth.allocations:
-            return f"tried again under a larger limit of {limit} MiB"
-        if limit is None:
-            return "tried again in a new process"
-        return f"tried again in a new process under the same limit of {limit} MiB: no more memory is free"
 
     def _note(self, item: Work, failure: object) -> None:
         explained = self._explained(item.trial.id, failure)
