@@ -148,6 +148,7 @@ def callbacks(kind: str) -> list[keras.callbacks.Callback]:
         ],
         "terminate_on_nan": lambda: [keras_.TerminateOnNaN()],
         "batches": lambda: [BatchWitness()],
+        "quiet": lambda: [keras_.History(), keras_.ProgbarLogger()],
         "fails": lambda: [Fails()],
         "tensorboard": lambda: [keras_.TensorBoard(str(folder / "board"))],
         "backup": lambda: [keras_.BackupAndRestore(folder / "backup")],

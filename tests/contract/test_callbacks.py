@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("tensorflow")
 FILE = Path(__file__).parents[1] / "with_callbacks.py"
 EPOCHWISE = (
     "nothing", "scheduler", "lambda", "csv", "confusion", "stops", "early_stopping", "plateau", "swap_epoch",
-    "swap_test", "checkpoint",
+    "swap_test", "checkpoint", "quiet",
 )  # fmt: skip
 STEPWISE = ("lambda_batch", "stops_in_epoch", "checkpoint_batch", "terminate_on_nan", "batches")
 
