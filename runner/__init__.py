@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from runner.data import Data
 
 if TYPE_CHECKING:
+    from runner.api.catalog import load, sweeps
     from runner.api.check import ExperimentCheck, check
+    from runner.api.machine import doctor
+    from runner.api.new import new
     from runner.api.plan import Plan
     from runner.api.result import Result
     from runner.api.running import RunningSweep, SweepProgress
     from runner.api.spaces import integers, interval, log_integers, loguniform
-    from runner.api.sweeps import load, plan, resume, sweep, sweeps
+    from runner.api.sweeps import plan, resume, sweep
     from runner.errors import ConfigError, RunnerError
     from runner.recording import log_artifact, log_figure, log_metric, trial_folder
 
@@ -31,6 +34,7 @@ __all__ = [
     "RunningSweep",
     "SweepProgress",
     "check",
+    "doctor",
     "integers",
     "interval",
     "load",
@@ -39,6 +43,7 @@ __all__ = [
     "log_integers",
     "log_metric",
     "loguniform",
+    "new",
     "plan",
     "resume",
     "sweep",
@@ -48,12 +53,15 @@ __all__ = [
 __version__ = "0.2.0"
 _HOMES = {
     **dict.fromkeys(("ConfigError", "RunnerError"), "runner.errors"),
-    **dict.fromkeys(("load", "plan", "resume", "sweep", "sweeps"), "runner.api.sweeps"),
+    **dict.fromkeys(("plan", "resume", "sweep"), "runner.api.sweeps"),
+    **dict.fromkeys(("load", "sweeps"), "runner.api.catalog"),
     **dict.fromkeys(("integers", "interval", "log_integers", "loguniform"), "runner.api.spaces"),
     **dict.fromkeys(("log_artifact", "log_figure", "log_metric", "trial_folder"), "runner.recording"),
     **dict.fromkeys(("ExperimentCheck", "check"), "runner.api.check"),
     "Plan": "runner.api.plan",
     **dict.fromkeys(("RunningSweep", "SweepProgress"), "runner.api.running"),
+    "doctor": "runner.api.machine",
+    "new": "runner.api.new",
     "Result": "runner.api.result",
 }
 

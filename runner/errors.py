@@ -66,6 +66,10 @@ class SweepNotFoundError(RunnerError):
     exit_code = 2
 
 
+class TrialEndedError(ConfigError):
+    """A trial has ended, so that what is asked of it can never be done."""
+
+
 class SweepBusyError(RunnerError):
     """Another process is writing to the sweep."""
 

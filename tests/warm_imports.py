@@ -17,6 +17,9 @@ import mlflow.store.tracking.sqlalchemy_store
 import sklearn.datasets  # of the digits
 from mlflow_tables import TEMPLATE, copy_tables
 
+import runner.api.contexts
+import runner.api.result
+import runner.api.runs
 import runner.cli
 import runner.driver.plan
 import runner.driver.resume

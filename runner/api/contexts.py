@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from runner.driver.context import Context
+from runner.driver.context import Context, SweepWatcher
 from runner.errors import ConfigError, RunnerError
 from runner.host.signals import StopRequest, StopSignals
 from runner.views.watchers import ProgressKind, watcher_for
@@ -17,6 +17,8 @@ from runner.views.watchers import ProgressKind, watcher_for
 if TYPE_CHECKING:
     from runner.api.running import RunningSweep
     from runner.config import Config
+
+__all__ = ["Context", "Progress", "context_for", "context_with", "in_background", "only_one"]
 
 Progress = ProgressKind
 _BUSY = threading.Lock()  # a process has one Ray and one TensorFlow
@@ -34,6 +36,11 @@ def context_for(progress: Progress) -> Iterator[Context]:
     """
     with only_one(), _stoppable() as stop:
         yield Context(watcher=watcher_for(progress), stop=stop, environment=dict(os.environ))
+
+
+def context_with(watcher: SweepWatcher, stop: StopRequest) -> Context:
+    """This process, for a caller that has its own watcher and requests to stop."""
+    return Context(watcher=watcher, stop=stop, environment=dict(os.environ))
 
 
 def in_background(config: Config, progress: Progress, train: Callable[[Context], object]) -> RunningSweep:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,27 @@ from runner.driver.plan import Plan as Computed
 
 if TYPE_CHECKING:
     import pandas
+
+    from runner.config import Config
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Texts:
+    """A plan in lines.
+
+    Args:
+        headline: how many trials there are, and what ranks them.
+        slots: what each slot gets, with the sums; data and model of each member.
+        store: where MLflow's runs go.
+        disk: what the sweep takes.
+        steps: of comparisons, and of all.
+    """
+
+    headline: str
+    slots: tuple[str, ...]
+    store: str
+    disk: tuple[str, ...]
+    steps: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +51,11 @@ class Plan:
     def name(self) -> str:
         """The sweep's name."""
         return self.computed.prepared.config.name
+
+    @property
+    def config(self) -> Config:
+        """The resolved config."""
+        return self.computed.prepared.config
 
     @property
     def metric(self) -> str:
@@ -52,7 +77,7 @@ class Plan:
         """One row for each trial that is known before the first round, by trial id: settings, seed, epochs, steps."""
         import pandas
 
-        header, rows = plan_text.trial_table(self.computed)
+        header, rows = self.table()
         columns = [name.replace("/", "_per_") for name in header]
         return pandas.DataFrame(rows, columns=columns).set_index("trial")
 
@@ -70,14 +95,24 @@ class Plan:
         """Everything as plain data, as `python -m runner plan --json` prints it."""
         return plan_text.plan_summary(self.computed, self.root)
 
-    def lines(self) -> Iterator[str]:
-        """Everything but the trials as text, a line each: slots with their sums, data, store, disk, steps."""
-        yield f"{self.name}: {plan_text.headline(self.computed)}"
-        yield from plan_text.slot_lines(self.computed.prepared)
-        yield from plan_text.member_lines(self.computed)
-        yield plan_text.store_line(self.computed)
-        yield from plan_text.space_lines(self.computed, self.root)
-        yield from plan_text.step_lines(self.computed)
+    def table(self) -> tuple[list[str], list[list[object]]]:
+        """Header and rows of `trials`, for a program without pandas."""
+        return plan_text.trial_table(self.computed)
+
+    def texts(self) -> Texts:
+        """Everything but the trials, in lines for a person."""
+        return Texts(
+            headline=plan_text.headline(self.computed),
+            slots=(*plan_text.slot_lines(self.computed.prepared), *plan_text.member_lines(self.computed)),
+            store=plan_text.store_line(self.computed),
+            disk=tuple(plan_text.space_lines(self.computed, self.root)),
+            steps=tuple(plan_text.step_lines(self.computed)),
+        )
+
+    def lines(self) -> list[str]:
+        """The texts, one after another."""
+        texts = self.texts()
+        return [f"{self.name}: {texts.headline}", *texts.slots, texts.store, *texts.disk, *texts.steps]
 
     def __repr__(self) -> str:
         return "\n".join([*self.lines(), str(self.trials)])

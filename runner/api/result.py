@@ -1,93 +1,30 @@
-"""A sweep as a Python program reads it: tables of pandas, and the best model. Each access reads the journal again."""
+"""A sweep as a Python program reads it and controls it. Each access reads the journal again."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
-from contextlib import suppress
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.errors import SweepNotFoundError
-from runner.journal import JournalReader, TrialRecord, files_folder, own_file
+from runner.api import requests
+from runner.api.exports import Cleaned, Exported, clean, export
+from runner.api.machine import sync
+from runner.api.requests import Asked
+from runner.api.trial import TrialResult
+from runner.errors import ConfigError
+from runner.journal import JournalReader, TrialRecord
 from runner.review.catalog import Review, open_review
-from runner.review.summaries import full_table, setting_table
-from runner.review.timeline import turn_table
+from runner.review.summaries import full_table, setting_table, sweep_summary, trial_summary
+from runner.review.timeline import Overheads, overheads_of, turn_table, write_timeline
 
 if TYPE_CHECKING:
-    import keras
     import pandas
 
-
-@dataclass(frozen=True, slots=True)
-class TrialResult:
-    """One trial of a sweep.
-
-    Args:
-        folder: the sweep's.
-        record: of the trial.
-        metric: the sweep's.
-    """
-
-    folder: Path
-    record: TrialRecord
-    metric: str
-
-    @property
-    def id(self) -> str:
-        """Its id within the sweep, such as "007"."""
-        return self.record.id
-
-    @property
-    def status(self) -> str:
-        """queued, running, complete, stopped, failed or killed."""
-        return self.record.status
-
-    @property
-    def score(self) -> float | None:
-        """The sweep's metric, of its model; None if it has none."""
-        return self.record.score(self.metric)
-
-    @property
-    def params(self) -> dict[str, object]:
-        """The values of the parameters of `load_data` and `build_model`."""
-        return dict(self.record.trial.params)
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """All epoch metrics of its model, and `test_*` metrics."""
-        return self.record.metrics
-
-    @property
-    def files(self) -> Path:
-        """The folder of what its callbacks have written, which exists if they have written anything."""
-        return files_folder(self.folder, self.id)
-
-    def model(self) -> keras.Model:
-        """The trained model, loaded by Keras in this process, which takes GPU memory as it needs it.
-
-        Raises:
-            SweepNotFoundError: the trial has no model, or one that needs its source; `python -m runner best --export`
-                writes it with a script that rebuilds it.
-        """
-        if self.record.model is None:
-            raise SweepNotFoundError(
-                f"trial {self.id}: has no file that Keras can load by itself; "
-                f"`python -m runner best {self.folder.name} --trial {self.id} --export DIR` writes what there is"
-            )
-        import keras
-        import tensorflow as tf
-
-        for gpu in tf.config.list_physical_devices("GPU"):
-            with suppress(RuntimeError):  # TensorFlow runs already, with whatever it was given
-                tf.config.experimental.set_memory_growth(gpu, True)
-        model: keras.Model = keras.models.load_model(own_file(self.folder, self.record.model))
-        return model
-
-    def __repr__(self) -> str:
-        shown = " ".join(f"{name}={self.record.settings.get(name)}" for name in self.record.trial.searched)
-        return f"<trial {self.id}: {self.status}, {self.metric} {self.score} {shown}".rstrip() + ">"
+    from runner.api.contexts import Progress
+    from runner.driver.replaying import Replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +45,38 @@ class Result:
     @property
     def status(self) -> str:
         """running, complete, failed or killed."""
-        return self._review.sweep.status
+        return self.review.sweep.status
 
     @property
     def metric(self) -> str:
         """What ranks the trials."""
-        return self._review.sweep.metric
+        return self.review.sweep.metric
+
+    @property
+    def review(self) -> Review:
+        """The sweep and its trials, ranked, as plain records; for whatever needs no pandas."""
+        return open_review(self.folder)
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """Everything as plain data, as `python -m runner results --json` prints it."""
+        return sweep_summary(self.review)
+
+    def summaries(self, trials: Iterable[str]) -> list[dict[str, object]]:
+        """These trials as plain data, by id."""
+        review, wanted = self.review, {*trials}
+        return [trial_summary(review.sweep, trial) for trial in review.trials if trial.id in wanted]
+
+    def table(self) -> tuple[list[str], list[list[object]]]:
+        """Header and rows of `trials`, for a program without pandas."""
+        return full_table(self.review)
 
     @property
     def trials(self) -> pandas.DataFrame:
         """One row for each trial, best first, by trial id: rank, status, score, epochs, metrics, settings, reason."""
         import pandas
 
-        header, rows = full_table(self._review)
+        header, rows = self.table()
         return pandas.DataFrame(rows, columns=header).set_index("trial")
 
     @property
@@ -130,7 +86,7 @@ class Result:
         Raises:
             SweepNotFoundError: there is none.
         """
-        return self._of(self._review.chosen(None)[0])
+        return self._of(self.review.chosen(None)[0])
 
     def trial(self, trial_id: str) -> TrialResult:
         """One trial.
@@ -138,7 +94,7 @@ class Result:
         Raises:
             SweepNotFoundError: there is none with this id.
         """
-        return self._of(self._review.chosen(trial_id)[0])
+        return self._of(self.review.chosen(trial_id)[0])
 
     def history(self, trial_id: str) -> pandas.DataFrame:
         """One row for each epoch of a trial, by its number, one column for each metric, as in Keras' `History`."""
@@ -155,7 +111,7 @@ class Result:
         """The histories of all trials, by trial id and epoch."""
         import pandas
 
-        ids = [trial.id for trial in self._review.trials]
+        ids = [trial.id for trial in self.review.trials]
         return pandas.concat({trial_id: self.history(trial_id) for trial_id in ids}, names=["trial", "epoch"])
 
     @property
@@ -166,7 +122,7 @@ class Result:
         """
         import pandas
 
-        header, rows = setting_table(self._review)
+        header, rows = setting_table(self.review)
         return pandas.DataFrame(rows, columns=header)
 
     @property
@@ -182,8 +138,120 @@ class Result:
         header, rows = turn_table(self.folder)
         return pandas.DataFrame(rows, columns=header)
 
+    @property
+    def overheads(self) -> Overheads | None:
+        """What its time was spent on, in totals; None if no trial has had a turn."""
+        return overheads_of(self.folder)
+
+    def write_timeline(self) -> Path:
+        """Writes the timeline for chrome://tracing or Perfetto into the sweep's folder; returns the file."""
+        return write_timeline(self.folder)
+
+    def stop(self, *trials: str) -> Asked:
+        """Asks to end these trials after their present round, or the whole sweep if none is named.
+
+        A stopped trial is ranked and exported; `go_on` lets it go on.
+
+        Raises:
+            SweepNotFoundError: there is no such trial.
+            TrialEndedError: one has ended.
+        """
+        return requests.ask(self.folder, "stop", trials)
+
+    def pause(self, *trials: str) -> Asked:
+        """Asks to take these trials out of their slots until `go_on`; raises as `stop`."""
+        return requests.ask(self.folder, "pause", _some(trials))
+
+    def go_on(self, *trials: str) -> Asked:
+        """Asks to let paused or stopped trials go on; a stopped one goes on when the sweep is resumed.
+
+        Raises:
+            SweepNotFoundError: there is no such trial.
+            TrialEndedError: one is complete, has failed or has diverged.
+        """
+        return requests.ask(self.folder, "continue", _some(trials))
+
+    def add(self, what: int | Mapping[str, object], *, member: str | None = None) -> Asked:
+        """Asks for that many more trials of the search, or for one trial with these values.
+
+        Args:
+            what: a number, or values by the names of the config (`units`, `train.epochs`).
+            member: of a mixed sweep, the one that gets them.
+
+        Raises:
+            ConfigError: the sweep has no such member or parameter, or would have too many trials.
+        """
+        return requests.add(self.folder, what, member)
+
+    def clone(self, trial: str, changes: Mapping[str, object] | None = None, *, at_epoch: int | None = None) -> Asked:
+        """Asks for a trial that goes on from the state of another one.
+
+        Args:
+            trial: whose state it is.
+            changes: values of the experiment's parameters that it has instead.
+            at_epoch: after which the other trial had this state; None for its newest.
+
+        Raises:
+            SweepNotFoundError: there is no such trial.
+            ConfigError: the trial has not trained so far, or a value cannot be changed.
+        """
+        return requests.clone(self.folder, trial, changes or {}, at_epoch)
+
+    def replay(self, trial: str, *, progress: Progress = "auto") -> Replayed:
+        """Trains a trial again, alone, and compares every metric and weight. Nothing is recorded.
+
+        Returns:
+            Whether it `is_same`, and `lines` that say it in words.
+
+        Raises:
+            SweepNotFoundError: there is no such trial, or it has not trained.
+            RunnerError: it fails now, or this machine cannot repeat it.
+        """
+        from runner.api.contexts import context_for
+        from runner.api.runs import run_replay
+
+        with context_for(progress) as context:
+            return run_replay(self.folder, trial, context)
+
+    def export(self, folder: str | os.PathLike[str], trial: str | None = None) -> Exported:
+        """Writes a trial's model, by default the best one's, into a new folder: for plain Keras, with its source.
+
+        Raises:
+            SweepNotFoundError: there is no such trial, or it has no model.
+            ConfigError: the folder cannot be written, or is not empty.
+        """
+        review = self.review
+        return export(review, review.chosen(trial)[0], Path(folder))
+
+    def clean(self, models: int | None = None, *, dry_run: bool = False) -> Cleaned:
+        """Removes an ended sweep's snapshots, and what an interrupted one has left; nothing of journal and MLflow.
+
+        Args:
+            models: keeps the models of each member's best trials only, this many; None for all.
+            dry_run: only says what would be removed.
+
+        Raises:
+            SweepBusyError: the sweep is running.
+            StorageError: a file cannot be removed.
+        """
+        return clean(self.folder, models, dry_run)
+
+    def sync(self, uri: str | None = None) -> str:
+        """Sends to MLflow what it lacks of the sweep; may be repeated. Returns where its runs are.
+
+        Args:
+            uri: another store; None for that of the sweep's config.
+
+        Raises:
+            SweepBusyError: another process writes to the sweep.
+            TrackingError: the store does not accept it.
+        """
+        from runner.views.watchers import Log
+
+        return sync(self.folder, uri, Log().warn)
+
     def __repr__(self) -> str:
-        review = self._review
+        review = self.review
         return f"<sweep {self.id}: {review.sweep.status}, {len(review.trials)} trials, by {review.sweep.metric}>"
 
     def _repr_html_(self) -> str:
@@ -191,9 +259,11 @@ class Result:
         table = self.trials.drop(columns=["member", "seed", "best_epoch"], errors="ignore")
         return f"<p>{html.escape(repr(self))}</p>{table.to_html()}"
 
-    @property
-    def _review(self) -> Review:
-        return open_review(self.folder)
-
     def _of(self, record: TrialRecord) -> TrialResult:
         return TrialResult(self.folder, record, self.metric)
+
+
+def _some(trials: tuple[str, ...]) -> tuple[str, ...]:
+    if not trials:
+        raise ConfigError("no trial is named; name one or several by id")
+    return trials

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from runner.api.contexts import Progress, context_for, in_background
-from runner.api.functions import Function, source_of
 from runner.api.result import Result
-from runner.config import load_config
-from runner.review.catalog import SWEEPS, find_sweep, sweep_folders
+from runner.api.runs import configured, plan_sweep, run_resume, run_sweep, wanted_of
+from runner.review.catalog import SWEEPS, find_sweep
 
 if TYPE_CHECKING:
+    from runner.api.functions import Function
     from runner.api.plan import Plan
     from runner.api.running import RunningSweep
-    from runner.config import Config
     from runner.driver.context import Context
+    from runner.driver.train import Outcome
 
 
 @overload
@@ -38,6 +38,7 @@ def sweep(
     params: Mapping[str, object] | None = None,
     space: Mapping[str, object] | None = None,
     config_dir: str | os.PathLike[str] | None = None,
+    config_name: str = "config",
     root: str | os.PathLike[str] = SWEEPS,
     progress: Progress = "auto",
     block: bool = True,
@@ -55,6 +56,7 @@ def sweep(
         params: fixed values of parameters of `load_data` and `build_model`.
         space: what is searched: a list of values, or one of `loguniform`, `interval`, `integers`, `log_integers`.
         config_dir: the config folder; None for `conf` in the current folder if there is one.
+        config_name: a YAML file of that folder.
         root: the folder of all sweeps.
         progress: "terminal" shows a live table or lines; "notebook" redraws a table below the cell; "none" leaves
             warnings and news to the logger `runner`; "auto" is what fits where it runs.
@@ -71,19 +73,13 @@ def sweep(
         RunnerError: the experiment cannot be trained, or the infrastructure failed.
     """
     functions = {"load_data": load_data, "build_model": build_model, "callbacks": callbacks}
-    source = source_of(functions, with_file=experiment is not None, root=Path(root))
-    config = _config(experiment if source is None else source.path, overrides, params, space, config_dir, sections)
-    from runner.driver.preflight import Preflight
-    from runner.driver.run import run
+    wanted = wanted_of(experiment, overrides, functions, params, space, sections, config_dir, config_name, root)
 
     def train(context: Context) -> None:
-        with Preflight() as preflight:
-            sources = {} if source is None else {config.name: source}
-            outcome = run(config, context, root=Path(root), command=_COMMAND, preflight=preflight, sources=sources)
-            if outcome.problem:
-                context.watcher.warn(outcome.problem)
+        _warn_of(run_sweep(wanted, lambda _: context, command=_COMMAND), context)
 
     if not block:
+        config, _ = configured(wanted)  # a mistake in it is the caller's to see at once
         return in_background(config, progress, train)
     made: list[Path] = []
     with context_for(progress) as context:
@@ -104,6 +100,7 @@ def plan(
     params: Mapping[str, object] | None = None,
     space: Mapping[str, object] | None = None,
     config_dir: str | os.PathLike[str] | None = None,
+    config_name: str = "config",
     root: str | os.PathLike[str] = SWEEPS,
     probe: bool = False,
     **sections: object,
@@ -119,6 +116,7 @@ def plan(
         params: as for `sweep`.
         space: as for `sweep`.
         config_dir: as for `sweep`.
+        config_name: as for `sweep`.
         root: as for `sweep`.
         probe: measures the memory of each distinct model first, and plans the slots by it.
         sections: as for `sweep`.
@@ -128,15 +126,8 @@ def plan(
         RunnerError: as for `sweep`.
     """
     functions = {"load_data": load_data, "build_model": build_model, "callbacks": callbacks}
-    source = source_of(functions, with_file=experiment is not None, root=Path(root))
-    config = _config(experiment if source is None else source.path, overrides, params, space, config_dir, sections)
-    from runner.api.plan import Plan
-    from runner.driver.plan import make_plan
-    from runner.driver.prepare import prepare
-    from runner.driver.prepare import probe as measure
-
-    prepared = prepare(config, Path(root), sources={} if source is None else {config.name: source})
-    return Plan(make_plan(measure(prepared) if probe else prepared), Path(root))
+    wanted = wanted_of(experiment, overrides, functions, params, space, sections, config_dir, config_name, root)
+    return plan_sweep(wanted, probe=probe)
 
 
 def resume(
@@ -160,59 +151,19 @@ def resume(
         SweepNotFoundError: there is no such sweep.
         RunnerError: as for `sweep`.
     """
-    from runner.driver.resume import resume as go_on
-    from runner.driver.resume_state import Asked
-
     folder = sweep.folder if isinstance(sweep, Result) else find_sweep(sweep, Path(root))
     with context_for(progress) as context:
         try:
-            outcome = go_on(folder, Asked(retry_failed=retry_failed, more_epochs=more_epochs), context)
-            if outcome.problem:
-                context.watcher.warn(outcome.problem)
+            _warn_of(run_resume(folder, context, retry_failed=retry_failed, more_epochs=more_epochs), context)
         except KeyboardInterrupt:
             return Result(folder)
     return Result(folder)
 
 
-def load(sweep: str = "latest", *, root: str | os.PathLike[str] = SWEEPS) -> Result:
-    """A recorded sweep, running or ended.
-
-    Args:
-        sweep: its id, an unambiguous beginning of it, or "latest".
-        root: the folder of all sweeps.
-
-    Raises:
-        SweepNotFoundError: there is no such sweep.
-    """
-    return Result(find_sweep(sweep, Path(root)))
-
-
-def sweeps(*, root: str | os.PathLike[str] = SWEEPS) -> list[Result]:
-    """All sweeps of a folder, newest first."""
-    return [Result(folder) for folder in sweep_folders(Path(root))]
-
-
 _COMMAND = "python: runner.sweep(...)"
 
 
-def _config(
-    experiment: str | os.PathLike[str] | None,
-    overrides: Iterable[str],
-    params: Mapping[str, object] | None,
-    space: Mapping[str, object] | None,
-    config_dir: str | os.PathLike[str] | None,
-    sections: Mapping[str, object],
-) -> Config:
-    given = dict(sections)
-    if params is not None:
-        given["params"] = dict(params)
-    if space is not None:
-        search = given.get("search", {})
-        given["search"] = {**(search if isinstance(search, dict) else {}), "space": dict(space)}
-    return load_config(
-        None if experiment is None else os.fspath(experiment),
-        list(overrides),
-        config_dir=None if config_dir is None else Path(config_dir),
-        environment=os.environ,
-        given=given,
-    )
+def _warn_of(outcome: Outcome, context: Context) -> None:
+    """Says what MLflow lacks."""
+    if outcome.problem:
+        context.watcher.warn(outcome.problem)

@@ -20,6 +20,7 @@ from runner.texts.redaction import redact, secrets_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from runner.api.runs import Wanted
     from runner.config import Config
 
 Verb = Callable[..., int | None]
@@ -137,24 +138,20 @@ def takes_sweep(function: Verb) -> Verb:
     return click.argument("sweep", default="latest")(function)
 
 
-def load(arguments: Sequence[str], config_dir: Path | None, config_name: str) -> Config:
-    """Reads the config that the arguments of `takes_config` ask for.
+def wanted(arguments: Sequence[str], config_dir: Path | None, config_name: str) -> Wanted:
+    """The sweep that the arguments of `takes_config` describe.
 
     Raises:
-        ConfigError: lists everything that is wrong with it.
         UsageError: more than one experiment file.
     """
-    from runner.config import load_config
-    from runner.tracking.store_check import check_address
+    from runner.api.runs import Wanted
 
     files = [argument for argument in arguments if "=" not in argument and argument.endswith(".py")]
-    overrides = [argument for argument in arguments if argument not in files]
+    overrides = tuple(argument for argument in arguments if argument not in files)
     if len(files) > 1:
         raise click.UsageError(f"one experiment file at a time, got {', '.join(files)}; mix several with `members`")
     file = files[0] if files else None
-    config = load_config(file, overrides, config_dir=config_dir, config_name=config_name, environment=os.environ)
-    check_address(config.tracking.uri)
-    return config
+    return Wanted(experiment=file, overrides=overrides, config_dir=config_dir, config_name=config_name)
 
 
 def print_variable_notes(config: Config, console: Console) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,8 +10,7 @@ import click
 from runner.cli.app import make_console, verb
 
 if TYPE_CHECKING:
-    from runner.journal import TrialRecord
-    from runner.journal.inbox import RequestKind
+    from runner.api.requests import Asked
 
 
 @verb
@@ -23,7 +21,9 @@ def stop(sweep: str, trials: Sequence[str]) -> None:
 
     A stopped trial is ranked and exported; `continue` lets it go on.
     """
-    _ask(sweep, "stop", trials)
+    from runner.api.catalog import load
+
+    _answered(lambda: load(sweep).stop(*trials))
 
 
 @verb
@@ -31,7 +31,9 @@ def stop(sweep: str, trials: Sequence[str]) -> None:
 @click.argument("trials", nargs=-1, required=True)
 def pause(sweep: str, trials: Sequence[str]) -> None:
     """Takes trials out of their slots until `continue`; SWEEP is as for `results`."""
-    _ask(sweep, "pause", trials)
+    from runner.api.catalog import load
+
+    _answered(lambda: load(sweep).pause(*trials))
 
 
 @verb
@@ -42,7 +44,9 @@ def continue_(sweep: str, trials: Sequence[str]) -> None:
 
     A trial that has stopped goes on once the sweep has ended, with `resume`.
     """
-    _ask(sweep, "continue", trials)
+    from runner.api.catalog import load
+
+    _answered(lambda: load(sweep).go_on(*trials))
 
 
 @verb
@@ -56,13 +60,10 @@ def add(sweep: str, what: Sequence[str], member: str | None) -> None:
     python -m runner add latest 20
     python -m runner add latest units=64 learning_rate=0.01
     """  # noqa: D301
-    from runner.driver.requests import request_to_add
-    from runner.journal import inbox
-    from runner.review.catalog import find_sweep
+    from runner.api.catalog import load
 
-    folder = find_sweep(sweep)
-    inbox.ask(folder, [request_to_add(folder, what, member)])
-    _say_when(folder, f"add {' '.join(what)}", "add")
+    one = len(what) == 1 and what[0].isdigit()
+    click.echo(load(sweep).add(int(what[0]) if one else _values(what), member=member))
 
 
 @verb
@@ -77,69 +78,50 @@ def clone(sweep: str, trial: str, what: Sequence[str], at_epoch: int | None) -> 
     python -m runner clone latest 003 learning_rate=0.001
     python -m runner clone latest 003 learning_rate=0.001 --at-epoch 5
     """  # noqa: D301
-    from runner.driver.requests import request_to_clone
-    from runner.journal import inbox
-    from runner.review.catalog import find_sweep, open_review
+    from runner.api.catalog import load
 
-    folder = find_sweep(sweep)
-    (parent,) = open_review(folder).chosen(trial)
-    inbox.ask(folder, [request_to_clone(folder, parent.id, what, at_epoch)])
-    _say_when(folder, f"clone of {parent.id}", "clone")
+    click.echo(load(sweep).clone(trial, _values(what), at_epoch=at_epoch))
 
 
 @verb
 @click.argument("sweep", default="latest")
 def watch(sweep: str) -> None:
     """Shows the trials of a sweep that another process runs, until it ends; SWEEP is as for `results`."""
-    from runner.review.catalog import find_sweep
+    from runner.api.catalog import load
     from runner.views.watching import watch as show
 
-    show(find_sweep(sweep), make_console())
+    show(load(sweep).folder, make_console())
 
 
-def _ask(sweep: str, kind: RequestKind, trial_ids: Sequence[str]) -> None:
-    from runner.journal import inbox
-    from runner.journal.inbox import Request
-    from runner.review.catalog import find_sweep, open_review
+def _answered(ask: Callable[[], Asked]) -> None:
+    """Prints the answer to a request; one about a trial that has ended is a mistake of usage."""
+    from runner.errors import TrialEndedError
 
-    folder = find_sweep(sweep)
-    review = open_review(folder)
-    trials = [trial for trial_id in trial_ids for trial in review.chosen(trial_id)]
-    for trial in trials:
-        _check(kind, trial)
-    requests = [Request(kind=kind, trial_id=trial.id) for trial in trials] or [Request(kind=kind)]
-    inbox.ask(folder, requests)
-    what = f"{kind} of {', '.join(trial.id for trial in trials)}" if trials else kind
-    ended = [trial.id for trial in trials if trial.status == "stopped"]
-    if ended:
-        what += (
-            f" ({', '.join(ended)} {'have' if ended[1:] else 'has'} stopped, and will go on when the sweep is resumed)"
-        )
-    _say_when(folder, what, kind)
+    try:
+        click.echo(ask())
+    except TrialEndedError as err:
+        raise click.UsageError(str(err)) from err
 
 
-def _check(kind: RequestKind, trial: TrialRecord) -> None:
-    """Refuses what can never be obeyed.
+def _values(what: Sequence[str]) -> dict[str, object]:
+    """The values of a setting that is written as `key=value`.
 
     Raises:
-        UsageError: the trial has ended, and the request is for one that has not, or cannot go on.
+        ConfigError: a text is none, or has several values.
     """
-    ended = trial.status in ("complete", "stopped", "failed")
-    if kind != "continue" and ended:
-        raise click.UsageError(f"trial {trial.id} has ended: {trial.status}")
-    if kind == "continue" and trial.status == "complete":
-        raise click.UsageError(f"trial {trial.id} is complete; `resume --more-epochs N` trains it longer")
-    if kind == "continue" and trial.status == "failed":
-        raise click.UsageError(f"trial {trial.id} has failed; `resume --retry-failed` tries it again")
-    if kind == "continue" and trial.diverged:
-        raise click.UsageError(f"trial {trial.id} has diverged; it cannot go on")
+    from runner.config.space import Dimension, parse_value
+    from runner.errors import ConfigError
 
-
-def _say_when(folder: Path, what: str, kind: RequestKind) -> None:
-    from runner.journal import is_locked
-
-    running = is_locked(folder)
-    when = "the sweep obeys at its next barrier" if running else f"obeyed by:  python -m runner resume {folder.name}"
-    if not running and kind == "stop":
-        when = "the sweep is not running"
-    click.echo(f"{folder.name}: {what}: {when}")
+    values: dict[str, object] = {}
+    for text in what:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"{text!r}: write a number of trials, or a setting as key=value")
+        try:
+            found = parse_value(value)
+        except ValueError as err:
+            raise ConfigError(f"{key}: {err}") from err
+        if isinstance(found, Dimension):
+            raise ConfigError(f"{key}: one value for each name; got {value!r}")
+        values[key] = found
+    return values

@@ -1,14 +1,19 @@
-"""The verb `doctor`, which prints what `driver.doctor` finds."""
+"""The verb `doctor`, which prints what `runner.doctor` finds."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.app import verb
-from runner.cli.tracking import store_to_use, takes_store
+from runner.cli.tracking import takes_store
+
+if TYPE_CHECKING:
+    from runner.api.machine import Finding
 
 
 @verb
@@ -16,10 +21,9 @@ from runner.cli.tracking import store_to_use, takes_store
 @takes_store
 def doctor(as_json: bool, uri: str | None) -> int:
     """Checks GPUs, TensorFlow, MPS, Ray, MLflow's store and disks, with advice; exit code 2 if a check fails."""
-    from runner.driver.doctor import examine, exit_code
-    from runner.review.catalog import SWEEPS
+    from runner.api.machine import doctor as examine
 
-    findings = examine(store_to_use(uri), SWEEPS)
+    findings = examine(uri)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
         return exit_code(findings)
@@ -30,3 +34,8 @@ def doctor(as_json: bool, uri: str | None) -> int:
         if finding.advice:
             click.echo(f"{'':{width + 8}}{finding.advice}")
     return exit_code(findings)
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """2 if a part fails, else 0."""
+    return 2 if any(finding.status == "fail" for finding in findings) else 0

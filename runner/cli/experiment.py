@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.app import load, make_console, takes_config, verb
+from runner.cli.app import make_console, takes_config, verb, wanted
 
 
 @verb
@@ -22,9 +21,9 @@ def new(name: str) -> None:
 
     NAME is the experiment's name, whose file goes to experiments/ if that folder exists, or a path that ends in .py.
     """
-    from runner.driver.new import new_experiment
+    from runner.api.new import new as write
 
-    file = shlex.quote(str(new_experiment(name)))
+    file = shlex.quote(str(write(name)))
     click.echo(f"wrote {file}")
     click.echo(f"try it:    python -m runner check {file}")
     click.echo(f"train it:  python -m runner sweep {file}")
@@ -38,11 +37,10 @@ def check(arguments: Sequence[str], config_dir: Path | None, config_name: str, a
 
     Takes the arguments of `sweep`. If they search, the first setting is tried and the last.
     """
-    config = load(arguments, config_dir, config_name)
-    from runner.driver.apart import examine_apart
+    from runner.api.check import check_experiment
     from runner.views.examined import print_examined
 
-    found = examine_apart(config, os.environ)
+    found = check_experiment(wanted(arguments, config_dir, config_name))
     if as_json:
         click.echo(json.dumps(_plain(asdict(found)), indent=2, default=str))
     else:

@@ -1,4 +1,4 @@
-"""The verb `plan`, which prints what `driver.plan` computes."""
+"""The verb `plan`, which prints a `runner.Plan`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import load, make_console, print_variable_notes, takes_config, verb
+from runner.cli.app import make_console, print_variable_notes, takes_config, verb, wanted
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from runner.driver.plan import Plan
+    from runner.api.plan import Plan
 
 
 @verb
@@ -24,46 +24,35 @@ if TYPE_CHECKING:
 @takes_config
 def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as_json: bool, with_probe: bool) -> None:
     """Prints what `sweep` would do: trials, slots, limits, rounds, steps."""
-    config = load(arguments, config_dir, config_name)
-    from runner.driver.prepare import prepare, probe
+    from runner.api.runs import plan_sweep
 
-    prepared = prepare(config)
-    from runner.driver.plan import make_plan  # imports SQLAlchemy, for which a mistake in the config need not wait
-
-    made = make_plan(probe(prepared) if with_probe else prepared)
+    made = plan_sweep(wanted(arguments, config_dir, config_name), probe=with_probe)
     if as_json:
-        from runner.driver.plan_text import plan_summary
-        from runner.review.catalog import SWEEPS
-
-        click.echo(json.dumps(plan_summary(made, SWEEPS), indent=2, default=str))
+        click.echo(json.dumps(made.summary, indent=2, default=str))
     else:
         console = make_console()
         _show(made, console)
-        print_variable_notes(config, console)
+        print_variable_notes(made.config, console)
 
 
 def _show(plan: Plan, console: Console) -> None:
     """Prints the plan for a person."""
-    from runner.driver import plan_text
-    from runner.review.catalog import SWEEPS
-
-    console.print(f"[bold]{plan.prepared.config.name}[/]: {plan_text.headline(plan)}")
-    for line in (*plan_text.slot_lines(plan.prepared), *plan_text.member_lines(plan)):
+    texts = plan.texts()
+    console.print(f"[bold]{plan.name}[/]: {texts.headline}")
+    for line in texts.slots:
         console.print(line, highlight=False)
-    console.print(plan_text.store_line(plan), markup=False, highlight=False, soft_wrap=True)
-    for line in plan_text.space_lines(plan, SWEEPS):
+    console.print(texts.store, markup=False, highlight=False, soft_wrap=True)
+    for line in texts.disk:
         console.print(line, highlight=False)
     console.print(_table(plan))
-    for line in plan_text.step_lines(plan):
+    for line in texts.steps:
         console.print(line, highlight=False)
 
 
 def _table(plan: Plan) -> Table:
     from rich.table import Table
 
-    from runner.driver.plan_text import trial_table
-
-    header, rows = trial_table(plan)
+    header, rows = plan.table()
     table = Table(box=None, header_style="bold", padding=(0, 1))
     for name in header:
         table.add_column(name, justify="left" if name == "trial" else "right")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import socket
 
 import click
@@ -13,7 +12,7 @@ from runner.texts.redaction import without_credentials
 
 
 def takes_store(function: Verb) -> Verb:
-    """Adds the option of verbs that use an MLflow store, for `store_to_use`."""
+    """Adds the option of verbs that use an MLflow store."""
     default = "that of the latest sweep, else $MLFLOW_TRACKING_URI or sqlite:///mlflow.db"
     return click.option("--uri", help=f"MLflow tracking URI.  [default: {default}]")(function)
 
@@ -23,18 +22,11 @@ def takes_store(function: Verb) -> Verb:
 @takes_sweep
 def sync(sweep: str, tracking_uri: str | None) -> None:
     """Sends to MLflow what it lacks of a sweep's journal; may be repeated."""
-    from runner.config.mlflow_variables import with_credentials
-    from runner.journal import JournalReader, locked
-    from runner.review.catalog import find_sweep
-    from runner.tracking import sync as send
-    from runner.tracking.store_check import check_address
+    from runner.api.catalog import load
+    from runner.api.machine import sync as send
 
-    folder = find_sweep(sweep)
-    with locked(folder):
-        with JournalReader(folder) as journal:
-            store = tracking_uri or with_credentials(journal.sweep().tracking_uri, os.environ)
-        check_address(store)
-        where = send(folder, store, on_warning=functools.partial(click.echo, err=True))
+    folder = load(sweep).folder
+    where = send(folder, tracking_uri, functools.partial(click.echo, err=True))
     click.echo(f"{where} has all of sweep {folder.name}")
 
 
@@ -43,7 +35,7 @@ def sync(sweep: str, tracking_uri: str | None) -> None:
 @takes_store
 def ui(port: int, uri: str | None) -> int:
     """Opens the MLflow UI on 127.0.0.1, for this machine alone."""
-    from runner.tracking.ui import serve, server_command, server_environment
+    from runner.api.machine import serve_ui, store_to_use
 
     store = store_to_use(uri)
     shown = without_credentials(store)
@@ -51,37 +43,8 @@ def ui(port: int, uri: str | None) -> int:
         click.echo(f"this store has a UI of its own: {shown}")
         return 0
     _check_port(port)
-    _relocate_artifacts(store)
     click.echo(f"MLflow UI of {shown}: http://127.0.0.1:{port} in a few seconds (Ctrl-C ends it)")
-    return serve(server_command(port), server_environment(store, os.environ), click.get_current_context().obj)
-
-
-def store_to_use(uri: str | None) -> str:
-    """The given store, else that of the latest sweep, else the environment's, else the default.
-
-    Raises:
-        ConfigError: its address cannot be parsed.
-    """
-    from runner.config.mlflow_variables import DEFAULT_URI, with_credentials
-    from runner.review.catalog import list_sweeps
-    from runner.tracking.store_check import check_address
-
-    sweeps = [] if uri else list_sweeps()
-    if sweeps:
-        uri = with_credentials(sweeps[0].sweep.tracking_uri, os.environ)
-    store = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    check_address(store)
-    return store
-
-
-def _relocate_artifacts(store: str) -> None:
-    """Makes a sqlite store that was moved or copied with its artifacts show those beside it."""
-    from runner.tracking.addresses import ARTIFACTS, sqlite_file
-    from runner.tracking.moved_store import relocate_artifacts
-
-    file = sqlite_file(store)
-    if file is not None and file.is_file() and (file.parent / ARTIFACTS).is_dir():
-        relocate_artifacts(file)
+    return serve_ui(store, port, click.get_current_context().obj)
 
 
 def _check_port(port: int) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that train: `sweep` and `resume`."""
+"""The verbs that train: `sweep`, `resume` and `replay`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import load, make_console, print_variable_notes, takes_config, takes_sweep, verb
-from runner.driver.preflight import Preflight
+from runner.cli.app import make_console, print_variable_notes, takes_config, takes_sweep, verb, wanted
 from runner.errors import TrackingError
 from runner.texts.redaction import redact, secrets_of, without_credentials
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from runner.driver.context import Context
-    from runner.driver.train import Outcome
+    from runner.api.contexts import Context
+    from runner.api.runs import Outcome
+    from runner.config import Config
 
 _SOME_FAILED, _DIFFERS = 3, 4
 
@@ -36,18 +36,21 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
     python -m runner sweep experiment=three_models
     python -m runner sweep experiments/my_model.py params.units=32,64 'params.learning_rate=loguniform(1e-4,1e-1)'
     """  # noqa: D301
-    with Preflight() as preflight:
-        config = load(arguments, config_dir, config_name)
-        from runner.driver.run import run
-        from runner.review.catalog import SWEEPS
-        from runner.review.timeline import write_timeline
+    from runner.api.result import Result
+    from runner.api.runs import run_sweep
 
+    command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets_of(os.environ).values())
+    console: Console
+
+    def context_of(config: Config) -> Context:
+        nonlocal console
         console = make_console()
-        command = redact(shlex.join(["python", "-m", "runner", *sys.argv[1:]]), secrets_of(os.environ).values())
         print_variable_notes(config, console)
-        outcome = run(config, _context(console), root=SWEEPS, command=command, preflight=preflight)
+        return _context(console)
+
+    outcome = run_sweep(wanted(arguments, config_dir, config_name), context_of, command=command)
     if profile:
-        console.print(f"timeline:  {write_timeline(outcome.folder)}", highlight=False, soft_wrap=True)
+        console.print(f"timeline:  {Result(outcome.folder).write_timeline()}", highlight=False, soft_wrap=True)
     return _conclude(outcome, console, with_times=True)
 
 
@@ -57,13 +60,12 @@ def sweep(arguments: Sequence[str], config_dir: Path | None, config_name: str, p
 @takes_sweep
 def resume(sweep: str, retry_failed: bool, more_epochs: int) -> int:
     """Continues a sweep, however it has ended, in the same MLflow runs; SWEEP is as for `results`."""
-    from runner.driver.resume import resume as go_on
-    from runner.driver.resume_state import Asked
-    from runner.review.catalog import find_sweep
+    from runner.api.catalog import load
+    from runner.api.runs import run_resume
 
-    console = make_console()
-    asked = Asked(retry_failed=retry_failed, more_epochs=more_epochs)
-    return _conclude(go_on(find_sweep(sweep), asked, _context(console)), console, with_times=False)
+    console, folder = make_console(), load(sweep).folder
+    outcome = run_resume(folder, _context(console), retry_failed=retry_failed, more_epochs=more_epochs)
+    return _conclude(outcome, console, with_times=False)
 
 
 @verb
@@ -74,12 +76,11 @@ def replay(sweep: str, trial: str) -> int:
 
     Everything that led to its model is repeated, also of trials from whose states it went on. Nothing is recorded.
     """
-    from runner.driver.replaying import replay as again
-    from runner.review.catalog import find_sweep, open_review
+    from runner.api.catalog import load
+    from runner.api.runs import run_replay
 
-    console, folder = make_console(), find_sweep(sweep)
-    (chosen,) = open_review(folder).chosen(trial)
-    found = again(folder, chosen.id, _context(console))
+    console, folder = make_console(), load(sweep).folder
+    found = run_replay(folder, trial, _context(console))
     for line in found.lines():
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return 0 if found.is_same else _DIFFERS
@@ -87,10 +88,10 @@ def replay(sweep: str, trial: str) -> int:
 
 def _context(console: Console) -> Context:
     """This process: its terminal, its signals, its environment."""
-    from runner.driver.context import Context
+    from runner.api.contexts import context_with
     from runner.views.watchers import Terminal
 
-    return Context(watcher=Terminal(console), stop=click.get_current_context().obj, environment=dict(os.environ))
+    return context_with(Terminal(console), click.get_current_context().obj)
 
 
 def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
@@ -104,15 +105,15 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
     Raises:
         TrackingError: MLflow lacks something.
     """
-    from runner.review.catalog import open_review
-    from runner.review.timeline import describe, overheads_of
+    from runner.api.result import Result
     from runner.views.results import print_results
 
-    review = open_review(outcome.folder)
+    result = Result(outcome.folder)
+    review = result.review
     print_results(review, console)
-    overheads = overheads_of(outcome.folder) if with_times else None
+    overheads = result.overheads if with_times else None
     if overheads is not None:
-        console.print(describe(overheads), style="dim", highlight=False)
+        console.print(str(overheads), style="dim", highlight=False)
     where = _ui_command(without_credentials(review.sweep.tracking_uri))
     console.print(f"review in the browser:  {where}", highlight=False, soft_wrap=True)
     if outcome.problem and outcome.is_error:

@@ -20,14 +20,14 @@ from runner.config import Config
 from runner.driver.context import Context
 from runner.driver.examine import examine
 from runner.errors import ExperimentError, RunnerError
-from runner.records import Examined
+from runner.records import Examined, Source
 from runner.views.watchers import Silent
 
 _CODE = "import sys; sys.path[:] = {!r}; from runner.driver.apart import main; main({})"
 _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)  # as faulthandler writes it
 
 
-def examine_apart(config: Config, environment: Mapping[str, str]) -> Examined:
+def examine_apart(config: Config, environment: Mapping[str, str], sources: Mapping[str, Source]) -> Examined:
     """As `examine`, in a process that ends with it and leaves nothing behind.
 
     Raises:
@@ -44,7 +44,7 @@ def examine_apart(config: Config, environment: Mapping[str, str]) -> Examined:
         )  # fmt: skip
         theirs.close()
         try:
-            ours.send((config, Path(folder)))
+            ours.send((config, Path(folder), dict(sources)))
             answer: Examined | RunnerError = ours.recv()
         except (EOFError, OSError):
             errors.seek(0)
@@ -73,7 +73,7 @@ def _ended(config: Config, code: int, said: str) -> ExperimentError:
 
 
 def main(descriptor: int) -> None:
-    """Receives a config and a folder, and replies with what was found, or with the error.
+    """Receives a config, a folder and the code of functions, and replies with what was found, or with the error.
 
     Args:
         descriptor: of the connection to the process that asks.
@@ -82,9 +82,10 @@ def main(descriptor: int) -> None:
     faulthandler.enable()  # a crash in C shows the line of Python
     threading.Thread(target=_end_with_asker, daemon=True).start()
     connection = Connection(descriptor)
-    config, folder = connection.recv()
+    config, folder, sources = connection.recv()
+    context = Context(watcher=Silent(), environment=dict(os.environ))
     try:
-        connection.send(examine(config, Context(watcher=Silent(), environment=dict(os.environ)), folder))
+        connection.send(examine(config, context, folder, sources))
     except RunnerError as err:
         connection.send(err)
 

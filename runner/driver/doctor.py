@@ -177,8 +177,3 @@ def judge_disk(part: str, folder: Path) -> Finding:
     if free_mib < _LITTLE_MIB or full > _RAY_FULL:
         return Finding(part=part, status="warn", found=found, advice=f"Ray needs a disk less than {_RAY_FULL:.0%} full")
     return Finding(part=part, status="ok", found=found)
-
-
-def exit_code(findings: list[Finding]) -> int:
-    """2 if a part fails, else 0."""
-    return 2 if any(finding.status == "fail" for finding in findings) else 0

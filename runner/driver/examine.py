@@ -23,18 +23,19 @@ from runner.driver.record import versions
 from runner.errors import ExperimentError
 from runner.loop.interfaces import Fleet
 from runner.loop.logged import LoggedFleet
-from runner.records import Checked, Examined, Export, Failure, SettingCheck, Trial, Work
+from runner.records import Checked, Examined, Export, Failure, SettingCheck, Source, Trial, Work
 
 A = TypeVar("A")
 
 
-def examine(config: Config, context: Context, folder: Path) -> Examined:
+def examine(config: Config, context: Context, folder: Path, sources: Mapping[str, Source]) -> Examined:
     """Builds the first setting of each experiment, and the last, trains a step of it, validates and exports it.
 
     Args:
         config: of the sweep that is thought of. Its fleet is not used.
         context: the environment, whose secrets are masked.
         folder: gets everything that is written, exported models and step times among it.
+        sources: the code of members that was made of functions, by name.
 
     Raises:
         ConfigError: the signatures and the config do not fit together, or a metric is never produced.
@@ -42,7 +43,7 @@ def examine(config: Config, context: Context, folder: Path) -> Examined:
     """
     began = time.monotonic()
     local = config.fleet.model_copy(update={"kind": "local", "address": None})
-    prepared = prepare(config.model_copy(update={"fleet": local}), known={})
+    prepared = prepare(config.model_copy(update={"fleet": local}), known={}, sources=sources)
     said: list[str] = []
     printed: dict[str, list[str]] = defaultdict(list)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from runner.config import Config, load_config
 from runner.config.schema import MAX_TRIALS
-from runner.config.space import Dimension, parse_value
 from runner.errors import ConfigError
 from runner.journal import JournalReader, inbox
 from runner.journal.inbox import Request
@@ -16,12 +15,12 @@ from runner.search.members import Member, resolve_members
 from runner.search.parameters import canonical
 
 
-def request_to_add(folder: Path, what: Sequence[str], name: str | None) -> Request:
+def request_to_add(folder: Path, what: int | Mapping[str, object], name: str | None) -> Request:
     """The request that adds trials.
 
     Args:
         folder: the sweep's.
-        what: one number, or `key=value` for a setting.
+        what: how many trials of the search, or the values of one setting.
         name: of the member; None if there is only one.
 
     Raises:
@@ -32,23 +31,23 @@ def request_to_add(folder: Path, what: Sequence[str], name: str | None) -> Reque
         trials = [record.trial for record in reader.trials()]
     members = resolve_members(config, {trial.member: trial.source for trial in trials})
     member = _chosen(members, name)
-    if len(what) == 1 and what[0].isdigit() and int(what[0]) == 0:
-        raise ConfigError("0: adds no trial; give a number above 0, or a setting as key=value")
-    if len(what) == 1 and what[0].isdigit():
-        most = _limit(folder, member, int(what[0]))
+    if isinstance(what, int):
+        if what < 1:
+            raise ConfigError(f"{what}: adds no trial; give a number above 0, or a setting as key=value")
+        most = _limit(folder, member, what)
         return Request(kind="add", arguments={"member": member.name, "max_trials": most})
     point = _point(config, member, what)
     _refuse_folds(member, point)
     return Request(kind="add", arguments={"member": member.name, "point": point})
 
 
-def request_to_clone(folder: Path, trial_id: str, what: Sequence[str], epoch: int | None) -> Request:
+def request_to_clone(folder: Path, trial_id: str, what: Mapping[str, object], epoch: int | None) -> Request:
     """The request that adds a trial which goes on from the state of another one.
 
     Args:
         folder: the sweep's.
         trial_id: whose state it is.
-        what: changed values as `key=value`.
+        what: changed values by name.
         epoch: after which the other trial had this state; None for its newest.
 
     Raises:
@@ -113,18 +112,6 @@ def _limit(folder: Path, member: Member, count: int) -> int:
     return limit
 
 
-def _point(config: Config, member: Member, what: Sequence[str]) -> dict[str, object]:
+def _point(config: Config, member: Member, what: Mapping[str, object]) -> dict[str, object]:
     """The setting by canonical names, with values of the parameters' types."""
-    written: dict[str, object] = {}
-    for text in what:
-        key, separator, value = text.partition("=")
-        if not separator:
-            raise ConfigError(f"{text!r}: write a number of trials, or a setting as key=value")
-        try:
-            found = parse_value(value)
-        except ValueError as err:
-            raise ConfigError(f"{key}: {err}") from err
-        if isinstance(found, Dimension):
-            raise ConfigError(f"{key}: one value for each name; got {value!r}")
-        written[canonical(key)] = found
-    return dict(point_of(member, config.origins, written))
+    return dict(point_of(member, config.origins, {canonical(name): value for name, value in what.items()}))

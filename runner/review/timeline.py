@@ -35,6 +35,13 @@ class Overheads:
     log_s: float
     utilisation: float
 
+    def __str__(self) -> str:
+        return (
+            f"start-up {self.startup_s:.1f} s · training {self.training_s:.1f} s, slots busy {self.utilisation:.0%} · "
+            f"building and tracing {self.seat_s:.1f} s · swapping {self.swap_s:.1f} s · waiting {self.wait_s:.1f} s · "
+            f"journal {self.log_s:.1f} s"
+        )
+
 
 def summarize(created_s: float, turns: Sequence[TurnRow], barriers: Sequence[BarrierRow]) -> Overheads | None:
     """The totals; None for a sweep without a turn."""
@@ -85,15 +92,6 @@ def turn_table(folder: Path) -> tuple[list[str], list[list[object]]]:
         memory = [getattr(turn, name) for name in _MEMORY]
         rows.append([*identity, began_s - created_s, turn.ended_s - began_s, *phases, *waited, *memory])
     return header, rows
-
-
-def describe(found: Overheads) -> str:
-    """The totals in a line for a person."""
-    return (
-        f"start-up {found.startup_s:.1f} s · training {found.training_s:.1f} s, slots busy {found.utilisation:.0%} · "
-        f"building and tracing {found.seat_s:.1f} s · swapping {found.swap_s:.1f} s · waiting {found.wait_s:.1f} s · "
-        f"journal {found.log_s:.1f} s"
-    )
 
 
 def waits(turns: Iterable[TurnRow], barriers: Sequence[BarrierRow]) -> list[float]:

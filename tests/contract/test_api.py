@@ -83,7 +83,7 @@ def test_the_timeline_has_every_turn(result: runner.Result) -> None:
     assert turns.groupby("trial")["epoch"].max().tolist() == [3, 3, 3]
     assert (turns["seconds"] >= turns["compute_s"] + turns["evaluate_s"] + turns["seat_s"]).all()
     assert turns["start_s"].is_monotonic_increasing
-    assert turns["start_s"].iloc[0] > 0
+    assert 0 < turns["start_s"].iloc[0] < 3600
     assert (turns["memory_mib"] > 0).all()
 
 

@@ -71,7 +71,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ex
         Path("mine.py").write_text(code, encoding="utf-8")
         (tmp_path / "folder").mkdir()
         config = load_config("mine.py", overrides, config_dir=None)
-        return examine(config, Context(watcher=Silent()), tmp_path / "folder")
+        return examine(config, Context(watcher=Silent()), tmp_path / "folder", {})
 
     return check
 

@@ -113,6 +113,8 @@ def test_little_shared_memory_is_a_warning(free: int, status: str) -> None:
 
 
 def test_the_exit_code_is_2_where_something_fails() -> None:
+    from runner.cli.doctor import exit_code
+
     parts = [Finding(part="a", status=status, found="") for status in ("ok", "warn")]  # type: ignore[arg-type]
-    assert doctor.exit_code(parts) == 0
-    assert doctor.exit_code([*parts, Finding(part="b", status="fail", found="")]) == 2
+    assert exit_code(parts) == 0
+    assert exit_code([*parts, Finding(part="b", status="fail", found="")]) == 2

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "runner"
-MOST_PACKAGES, MOST_LEVELS = 26, 8
+MOST_PACKAGES, MOST_LEVELS = 26, 9
 PURE = ["autotune", "config", "experiment", "loop", "placement", "records", "search", "texts"]
 
 
@@ -110,9 +110,8 @@ def test_the_public_names_are_these() -> None:
 
     assert runner.__all__ == [
         "ConfigError", "Data", "ExperimentCheck", "Plan", "Result", "RunnerError", "RunningSweep", "SweepProgress",
-        "check", "integers", "interval",
-        "load", "log_artifact", "log_figure", "log_integers", "log_metric", "loguniform", "plan", "resume", "sweep",
-        "sweeps", "trial_folder",
+        "check", "doctor", "integers", "interval", "load", "log_artifact", "log_figure", "log_integers", "log_metric",
+        "loguniform", "new", "plan", "resume", "sweep", "sweeps", "trial_folder",
     ]  # fmt: skip
     assert all(getattr(runner, name) is not None for name in runner.__all__)
 

@@ -1,0 +1,165 @@
+"""Runs and plans what a caller describes: a Python program through `runner.sweep`, a user through the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.review.catalog import SWEEPS
+
+__all__ = ["Outcome", "Wanted", "configured", "plan_sweep", "run_replay", "run_resume", "run_sweep"]
+
+if TYPE_CHECKING:
+    from runner.api.functions import Function
+    from runner.api.plan import Plan
+    from runner.config import Config
+    from runner.driver.context import Context
+    from runner.driver.replaying import Replayed
+    from runner.driver.train import Outcome
+    from runner.records import Source
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """A sweep as its caller describes it.
+
+    Args:
+        experiment: the experiment file; None for what the config folder names, or for functions.
+        overrides: `key=value` texts, which have the last word.
+        functions: that stand for the file, by the names that the file would give them; None for one that is not given.
+        given: other values of the config, over those of its files.
+        config_dir: the config folder; None for `conf` in the current folder if there is one.
+        config_name: a YAML file of that folder.
+        root: the folder of all sweeps.
+    """
+
+    experiment: str | None = None
+    overrides: tuple[str, ...] = ()
+    functions: Mapping[str, Function | None] = field(default_factory=dict)
+    given: Mapping[str, object] = field(default_factory=dict)
+    config_dir: Path | None = None
+    config_name: str = "config"
+    root: Path = SWEEPS
+
+
+def wanted_of(
+    experiment: str | os.PathLike[str] | None,
+    overrides: tuple[str, ...],
+    functions: Mapping[str, Function | None],
+    params: Mapping[str, object] | None,
+    space: Mapping[str, object] | None,
+    sections: Mapping[str, object],
+    config_dir: str | os.PathLike[str] | None,
+    config_name: str,
+    root: str | os.PathLike[str],
+) -> Wanted:
+    """What the arguments of `runner.sweep` and its like describe."""
+    given = dict(sections)
+    if params is not None:
+        given["params"] = dict(params)
+    if space is not None:
+        search = given.get("search", {})
+        given["search"] = {**(search if isinstance(search, dict) else {}), "space": dict(space)}
+    return Wanted(
+        experiment=None if experiment is None else os.fspath(experiment),
+        overrides=overrides,
+        functions=functions,
+        given=given,
+        config_dir=None if config_dir is None else Path(config_dir),
+        config_name=config_name,
+        root=Path(root),
+    )
+
+
+def configured(wanted: Wanted) -> tuple[Config, dict[str, Source]]:
+    """The config, and the code of functions by member, if there are any.
+
+    Raises:
+        ConfigError: lists everything that is wrong.
+    """
+    from runner.config import load_config
+    from runner.tracking.store_check import check_address
+
+    source = None
+    if any(function is not None for function in wanted.functions.values()):
+        from runner.api.functions import source_of
+
+        source = source_of(wanted.functions, with_file=wanted.experiment is not None, root=wanted.root)
+    config = load_config(
+        wanted.experiment if source is None else source.path,
+        list(wanted.overrides),
+        config_dir=wanted.config_dir,
+        config_name=wanted.config_name,
+        environment=os.environ,
+        given=wanted.given,
+    )
+    check_address(config.tracking.uri)
+    return config, {} if source is None else {config.name: source}
+
+
+def run_sweep(wanted: Wanted, context_of: Callable[[Config], Context], *, command: str) -> Outcome:
+    """Trains every trial and records it, as `runner.sweep`; returns how it ended.
+
+    Args:
+        wanted: the sweep.
+        context_of: makes its context, once its config is known.
+        command: what repeats it.
+
+    Raises:
+        RunnerError: nothing was started, or the infrastructure failed.
+        KeyboardInterrupt: a request to stop ended the sweep.
+    """
+    from runner.driver.preflight import Preflight
+
+    with Preflight() as preflight:  # imports TensorFlow while the config is read
+        config, sources = configured(wanted)
+        from runner.driver.run import run
+
+        return run(config, context_of(config), root=wanted.root, command=command, preflight=preflight, sources=sources)
+
+
+def plan_sweep(wanted: Wanted, *, probe: bool) -> Plan:
+    """What `run_sweep` would do; `probe` measures the memory of each distinct model first.
+
+    Raises:
+        RunnerError: as for `run_sweep`.
+    """
+    config, sources = configured(wanted)
+    from runner.driver.prepare import prepare
+    from runner.driver.prepare import probe as measure
+
+    prepared = prepare(config, wanted.root, sources=sources)
+    from runner.api.plan import Plan  # imports SQLAlchemy, for which a mistake in the config need not wait
+    from runner.driver.plan import make_plan
+
+    return Plan(make_plan(measure(prepared) if probe else prepared), wanted.root)
+
+
+def run_resume(folder: Path, context: Context, *, retry_failed: bool, more_epochs: int) -> Outcome:
+    """Trains what is left of a sweep, as `runner.resume`; returns how it ended.
+
+    Raises:
+        RunnerError: as for `run_sweep`.
+        KeyboardInterrupt: as for `run_sweep`.
+    """
+    from runner.driver.resume import resume
+    from runner.driver.resume_state import Asked
+
+    return resume(folder, Asked(retry_failed=retry_failed, more_epochs=more_epochs), context)
+
+
+def run_replay(folder: Path, trial_id: str, context: Context) -> Replayed:
+    """Trains a trial again, alone, and compares every metric and weight. Nothing is recorded.
+
+    Raises:
+        SweepNotFoundError: there is no such trial, or it has not trained.
+        RunnerError: it fails now, or this machine cannot repeat it.
+    """
+    from runner.driver.replaying import replay
+    from runner.review.catalog import open_review
+
+    (chosen,) = open_review(folder).chosen(trial_id)
+    return replay(folder, chosen.id, context)
