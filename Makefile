@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui check test test-slow test-gpu faults bench bench-quick lint format lock clean
+.PHONY: help setup sweep ui check test test-slow test-gpu faults bench bench-quick docs lint format lock clean
 PYTHON ?= python3
 ARGS ?=
 
@@ -37,6 +37,10 @@ bench: .venv/.ready  ## Measure the runner beside what else there is, two hours:
 bench-quick: .venv/.ready  ## Guard the most important ratios, three to four minutes
 	.venv/bin/python -m benchmarks --quick
 
+docs: .venv/.ready  ## Build the pages and the library's API into site/, strictly and without network
+	rm -rf site
+	.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet -c docs/site -d site/.doctrees . site $(ARGS)
+
 lint: .venv/.ready  ## Check style, English and types, changing nothing
 	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/python .ci/english.py && .venv/bin/mypy
 
@@ -45,10 +49,10 @@ format: .venv/.ready  ## Rewrite the code in the project's style
 
 lock: .venv/.ready  ## Resolve the dependencies of pyproject.toml into requirements.lock: make lock ARGS=--upgrade
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-		--extra demo --extra bench --extra postgres --extra dev $(ARGS) pyproject.toml -o requirements.lock
+		--extra demo --extra bench --extra docs --extra postgres --extra dev $(ARGS) pyproject.toml -o requirements.lock
 
 clean:  ## Remove caches and builds; .venv, sweeps/ and mlflow.db stay
-	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 # The stamp is written last, by renaming the mark of an unfinished set-up: if that mark is found, start again.

@@ -21,6 +21,13 @@ class Data:
         test: the same kind, evaluated once when the trial has ended; None for no test.
         class_weight: weight of each integer class, for models with a single output. It excludes sample weights, as in
             `keras.Model.fit`.
+
+    Example:
+        >>> import numpy as np
+        >>> x, y = np.zeros((8, 2)), np.zeros(8)
+        >>> data = runner.Data(train=(x[:6], y[:6]), validation=(x[6:], y[6:]), class_weight={0: 1.0, 1: 3.0})
+        >>> data.test is None
+        True
     """
 
     train: Any

@@ -26,6 +26,13 @@ class ConfigError(RunnerError):
 
     Args:
         problems: complete sentences, each "where: key: what is wrong; what is allowed".
+
+    Example:
+        >>> try:
+        ...     runner.sweep("experiments/digits_mlp.py", train={"epoch": 3})
+        ... except runner.ConfigError as err:
+        ...     print(err.problems[0])
+        argument: train.epoch: unknown key; did you mean train.epochs?
     """
 
     exit_code = 2

@@ -19,12 +19,24 @@ def load(sweep: str = "latest", *, root: str | os.PathLike[str] = SWEEPS) -> Res
 
     Raises:
         SweepNotFoundError: there is no such sweep.
+
+    Example:
+        >>> runner.load("latest").status
+        'complete'
     """
     return Result(find_sweep(sweep, Path(root)))
 
 
 def sweeps(*, root: str | os.PathLike[str] = SWEEPS) -> list[Result]:
-    """All sweeps of a folder, newest first."""
+    """All sweeps of a folder, newest first.
+
+    Args:
+        root: the folder of all sweeps.
+
+    Example:
+        >>> runner.sweeps()[0].id == runner.load("latest").id
+        True
+    """
     return [Result(folder) for folder in sweep_folders(Path(root))]
 
 

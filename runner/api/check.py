@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 
 class ExperimentCheck(Examined):
-    """A check that has passed. It prints as the table of `python -m runner check`; its parts are attributes.
-
-    Example:
-        >>> check = runner.check("experiments/digits_mlp.py", params={"units": 32})
-        >>> check.checked[0].parameters
-        2410
-        >>> check.checked[0].details.values["loss"] < 3
-        True
-    """
+    """A check that has passed. It prints as the table of `python -m runner check`; its parts are attributes."""
 
     __slots__ = ()
 
@@ -68,6 +60,13 @@ def check(
     Raises:
         ConfigError: something is wrong with the config or the experiment's signatures.
         RunnerError: the experiment cannot be trained; the message has file, line, function and the line itself.
+
+    Example:
+        >>> check = runner.check("experiments/digits_mlp.py", params={"units": 32})
+        >>> check.checked[0].parameters
+        2410
+        >>> check.checked[0].details.values["loss"] < 3
+        True
     """
     functions = {"load_data": load_data, "build_model": build_model, "callbacks": callbacks}
     return check_experiment(

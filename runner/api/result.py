@@ -33,6 +33,16 @@ class Result:
 
     Args:
         folder: the sweep's.
+
+    Example:
+        >>> result = runner.load("latest")
+        >>> best = result.best
+        >>> best.id == result.trials.index[0]
+        True
+        >>> sorted(result.history(best.id).columns)
+        ['accuracy', 'loss', 'val_accuracy', 'val_loss']
+        >>> best.model().output_shape
+        (None, 10)
     """
 
     folder: Path
@@ -73,7 +83,7 @@ class Result:
 
     @property
     def trials(self) -> pandas.DataFrame:
-        """One row for each trial, best first, by trial id: rank, status, score, epochs, metrics, settings, reason."""
+        """One row for each trial, best first, by trial id, with rank, status, score, metrics, settings and reason."""
         import pandas
 
         header, rows = self.table()

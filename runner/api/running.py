@@ -72,13 +72,6 @@ class RunningSweep:
         context: of the sweep; what follows it is followed here too.
         train: trains it, with the context that it is given.
         ended: called in the thread when it has ended, however that was.
-
-    Example:
-        >>> running = runner.sweep("experiments/digits_mlp.py", train={"epochs": 2}, block=False)
-        >>> running.progress.phase in ("starting", "training", "ending", "ended")
-        True
-        >>> running.result().status
-        'complete'
     """
 
     def __init__(self, context: Context, train: Callable[[Context], object], ended: Callable[[], None]) -> None:

@@ -71,6 +71,11 @@ def sweep(
         ConfigError: something is wrong with the config, the experiment's signatures or what functions name; nothing
             was trained.
         RunnerError: the experiment cannot be trained, or the infrastructure failed.
+
+    Example:
+        >>> result = runner.sweep("experiments/digits_mlp.py", space={"units": [32, 64]}, train={"epochs": 2})
+        >>> len(result.trials)
+        2
     """
     functions = {"load_data": load_data, "build_model": build_model, "callbacks": callbacks}
     wanted = wanted_of(experiment, overrides, functions, params, space, sections, config_dir, config_name, root)
@@ -150,6 +155,11 @@ def resume(
     Raises:
         SweepNotFoundError: there is no such sweep.
         RunnerError: as for `sweep`.
+
+    Example:
+        >>> longer = runner.resume("latest", more_epochs=1)
+        >>> set(longer.trials["epochs"])
+        {3}
     """
     folder = sweep.folder if isinstance(sweep, Result) else find_sweep(sweep, Path(root))
     with context_for(progress) as context:

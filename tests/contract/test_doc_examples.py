@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+import linecache
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,10 +22,8 @@ train: {steps_per_epoch: 2, compile: graph}
 """
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, tables: None) -> Path:
-    """A reader's folder, with the files that pages show."""
-    folder = tmp_path_factory.mktemp("reader")
+def reader(folder: Path) -> Path:
+    """Makes a reader's folder, with the files that pages show."""
     shutil.copytree(ROOT / "experiments", folder / "experiments", ignore=shutil.ignore_patterns("__pycache__"))
     write_files(folder)
     (folder / "conf" / "config.yaml").write_text(QUICK, encoding="utf-8")
@@ -30,26 +31,53 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tables: None) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def in_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = runner.sweep
 
-    def short(experiment: str, *overrides: str, **sections: Any) -> runner.Result:
-        fewer = ("search.max_trials=4",) if "max_trials" in sections.get("search", {}) else ()
-        return sweep(experiment, *overrides, *fewer, **sections)
+    def short(*arguments: Any, **sections: Any) -> Any:
+        arguments = arguments or (None,)
+        fewer = ["search.max_trials=4"] if "max_trials" in sections.get("search", {}) else []
+        if sections.get("block") is False:
+            fewer.append("fleet.kind=ray")  # the background is no place for a fleet of this process
+        return sweep(*arguments, *fewer, **sections)
 
     monkeypatch.setattr(runner, "sweep", short, raising=False)
-    monkeypatch.chdir(folder)
+
+
+@pytest.fixture(scope="module")
+def with_a_sweep(tmp_path_factory: pytest.TempPathFactory, tables: None) -> Path:
+    """A reader's folder in which the example of `runner.sweep` has run."""
+    folder = reader(tmp_path_factory.mktemp("reader"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        runner.sweep("experiments/digits_mlp.py", space={"units": [32, 64]}, train={"epochs": 2})
+    return folder
 
 
 def examples(name: str) -> list[str]:
-    """A page's Python for this program; other tools' code and files do not import it."""
-    return [block for block in blocks(page(name), "python") if block.startswith("import runner\n")]
+    """A page's Python for this program; the code of other tools, and files, do not import it."""
+    return [block for block in blocks(page(name), "python") if "import runner\n" in block]
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("name", PAGES)
-def test_the_python_of_a_page_runs(name: str) -> None:
+def test_the_python_of_a_page_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: None) -> None:
+    monkeypatch.chdir(reader(tmp_path))
     namespace: dict[str, Any] = {"__name__": "example"}
     assert examples(name)
     for number, code in enumerate(examples(name), 1):
-        exec(compile(code, f"{name}, block {number}", "exec"), namespace)
+        place = f"{name}, block {number}"
+        linecache.cache[place] = (len(code), None, code.splitlines(keepends=True), place)  # as a notebook's cell has it
+        exec(compile(code, place, "exec"), namespace)
         assert namespace["result"].status == "complete"
+
+
+@pytest.mark.parametrize("name", re.findall(r"auto\w+:: runner\.(\w+)(?:\(\))?\n", page("docs/api.md")))
+def test_the_example_of_a_docstring_runs(name: str, with_a_sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(with_a_sweep)
+    lines: list[str] = []
+    found = doctest.DocTestFinder(recurse=False).find(getattr(runner, name), name, globs={"runner": runner})
+    for test in found:
+        doctest.DocTestRunner(verbose=False).run(test, out=lines.append)
+    assert not lines, "".join(lines)
+    assert any(test.examples for test in found) or ">>>" not in (getattr(runner, name).__doc__ or "")

@@ -175,6 +175,13 @@ def test_every_experiment_opens_with_its_command() -> None:
         assert path.name in EXPERIMENTS, path.name
 
 
+def test_the_api_page_has_every_public_name() -> None:
+    import runner
+
+    documented = re.findall(r"^\.\. auto\w+:: runner\.(\w+)(?:\(\))?$", page("docs/api.md"), flags=re.MULTILINE)
+    assert sorted(documented) == sorted(runner.__all__)
+
+
 # --- links, loop ----------------------------------------------------------------------------------------------
 
 
