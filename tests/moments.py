@@ -24,8 +24,12 @@ EXPERIMENT = Path(__file__).parents[1] / "experiments" / "digits_mlp.py"
 
 
 def photographer(root: Path) -> AtBarriers:
-    """Copies everything that is on the disk after each barrier, as a driver leaves it that is killed there."""
-    return AtBarriers(lambda number: shutil.copytree(root, root.with_name(f"killed-{number:02}")))
+    """Copies what is on the disk after each barrier, as a driver leaves it that is killed there.
+
+    Without what MLflow's thread is making for the store just then, which a new driver throws away.
+    """
+    ignore = shutil.ignore_patterns("staging")
+    return AtBarriers(lambda number: shutil.copytree(root, root.with_name(f"killed-{number:02}"), ignore=ignore))
 
 
 def moments(root: Path) -> list[Path]:

@@ -168,6 +168,7 @@ print(signals.received.name)
 ENDS = """
 import os, signal
 from runner.api.contexts import context_for
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as without nohup
 try:
     with context_for("none") as context, context.stop.deferred(lambda: None):
         os.kill(os.getpid(), signal.{name})
