@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runner.api.plan import Plan
     from runner.api.result import Result
     from runner.api.running import RunningSweep, SweepProgress
+    from runner.api.session import Session
     from runner.api.spaces import integers, interval, log_integers, loguniform
     from runner.api.sweeps import plan, resume, sweep
     from runner.errors import ConfigError, RunnerError
@@ -32,6 +33,7 @@ __all__ = [
     "Result",
     "RunnerError",
     "RunningSweep",
+    "Session",
     "SweepProgress",
     "check",
     "doctor",
@@ -62,6 +64,7 @@ _HOMES = {
     **dict.fromkeys(("RunningSweep", "SweepProgress"), "runner.api.running"),
     "doctor": "runner.api.machine",
     "new": "runner.api.new",
+    "Session": "runner.api.session",
     "Result": "runner.api.result",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,13 +101,16 @@ def configured(wanted: Wanted) -> tuple[Config, dict[str, Source]]:
     return config, {} if source is None else {config.name: source}
 
 
-def run_sweep(wanted: Wanted, context_of: Callable[[Config], Context], *, command: str) -> Outcome:
+def run_sweep(
+    wanted: Wanted, context_of: Callable[[Config], Context], *, command: str, looks_ahead: bool = True
+) -> Outcome:
     """Trains every trial and records it, as `runner.sweep`; returns how it ended.
 
     Args:
         wanted: the sweep.
         context_of: makes its context, once its config is known.
         command: what repeats it.
+        looks_ahead: look for mistakes in its code while workers start; not if they have started already.
 
     Raises:
         RunnerError: nothing was started, or the infrastructure failed.
@@ -114,7 +118,8 @@ def run_sweep(wanted: Wanted, context_of: Callable[[Config], Context], *, comman
     """
     from runner.driver.preflight import Preflight
 
-    with Preflight() as preflight:  # imports TensorFlow while the config is read
+    preflight = Preflight()
+    with preflight if looks_ahead else nullcontext():  # imports TensorFlow while the config is read
         config, sources = configured(wanted)
         from runner.driver.run import run
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from runner.api.contexts import Progress, context_for, in_background
 from runner.api.result import Result
-from runner.api.runs import configured, plan_sweep, run_resume, run_sweep, wanted_of
+from runner.api.runs import Wanted, configured, plan_sweep, run_resume, run_sweep, wanted_of
 from runner.review.catalog import SWEEPS, find_sweep
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runner.api.running import RunningSweep
     from runner.driver.context import Context
     from runner.driver.train import Outcome
+    from runner.fleet.ray.pool import Pool
 
 
 @overload
@@ -79,9 +80,15 @@ def sweep(
     """
     functions = {"load_data": load_data, "build_model": build_model, "callbacks": callbacks}
     wanted = wanted_of(experiment, overrides, functions, params, space, sections, config_dir, config_name, root)
+    return sweep_wanted(wanted, progress, block=block)
+
+
+def sweep_wanted(wanted: Wanted, progress: Progress, *, block: bool, pool: Pool | None = None) -> Result | RunningSweep:
+    """As `sweep`, with workers of this pool."""
 
     def train(context: Context) -> None:
-        _warn_of(run_sweep(wanted, lambda _: context, command=_COMMAND), context)
+        context, is_warm = replace(context, pool=pool), pool is not None and pool.is_warm
+        _warn_of(run_sweep(wanted, lambda _: context, command=_COMMAND, looks_ahead=not is_warm), context)
 
     if not block:
         config, _ = configured(wanted)  # a mistake in it is the caller's to see at once
@@ -161,8 +168,22 @@ def resume(
         >>> set(longer.trials["epochs"])
         {3}
     """
-    folder = sweep.folder if isinstance(sweep, Result) else find_sweep(sweep, Path(root))
+    return resume_sweep(sweep, progress, retry_failed=retry_failed, more_epochs=more_epochs, root=Path(root))
+
+
+def resume_sweep(
+    sweep: str | Result,
+    progress: Progress,
+    *,
+    retry_failed: bool,
+    more_epochs: int,
+    root: Path,
+    pool: Pool | None = None,
+) -> Result:
+    """As `resume`, with workers of this pool."""
+    folder = sweep.folder if isinstance(sweep, Result) else find_sweep(sweep, root)
     with context_for(progress) as context:
+        context = replace(context, pool=pool)
         try:
             _warn_of(run_resume(folder, context, retry_failed=retry_failed, more_epochs=more_epochs), context)
         except KeyboardInterrupt:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from runner.host.signals import StopRequest
 from runner.loop.interfaces import Watcher
 from runner.texts.redaction import redact, secrets_of
 from runner.views.progress import Progress
+
+if TYPE_CHECKING:
+    from runner.fleet.ray.pool import Pool
 
 
 class SweepWatcher(Protocol):
@@ -39,12 +42,14 @@ class Context:
         stop: a request to stop the sweep cleanly.
         environment: the program's variables, with MLflow's credentials and other secrets.
         began: called with the folder of a new sweep once there is one.
+        pool: has workers that stay warm between sweeps; None to keep none.
     """
 
     watcher: SweepWatcher
     stop: StopRequest = field(default_factory=StopRequest)
     environment: Mapping[str, str] = field(default_factory=dict)
     began: Callable[[Path], None] = lambda _: None
+    pool: Pool | None = None
 
     @property
     def secrets(self) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.autotune.auto import CACHE, AutoSettings, Check
 from runner.autotune.cache import MeasurementsFile, TimingsFile
@@ -24,6 +25,9 @@ from runner.records import Checked, Failure, Slot, Source, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
 from runner.search.proposer import WaveProposer, exhaustion, make_proposer
+
+if TYPE_CHECKING:
+    from runner.fleet.ray.pool import Pool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,6 +176,7 @@ def open_fleet(
     slots: Sequence[Slot],
     meanwhile: Callable[[], None] = lambda: None,
     warn: Callable[[str], None] = lambda _: None,
+    pool: Pool | None = None,
 ) -> Fleet:
     """The configured fleet for these slots, not yet started.
 
@@ -180,6 +185,7 @@ def open_fleet(
         slots: of the fleet.
         meanwhile: called while it waits for Ray.
         warn: shows a warning if Ray lacks a private part that is replaced in the tested versions.
+        pool: has workers that stay warm between sweeps; None for a fleet that keeps none.
     """
     fleet = prepared.config.fleet
     if fleet.kind == "local":
@@ -199,6 +205,8 @@ def open_fleet(
         cpus=cpus,
         deadlines=deadlines,
         nice=fleet.nice,
+        codes={member.source.identity for member in prepared.members},
+        pool=pool,
         meanwhile=meanwhile,
         warn=warn,
     )
@@ -240,7 +248,7 @@ def logged_fleet(
     prepared: Prepared, logs: TrialLogs, context: Context, meanwhile: Callable[[], None] = lambda: None
 ) -> LoggedFleet:
     """The configured fleet, not yet started; its trials' output goes to `logs`, and secrets leave its answers."""
-    fleet = open_fleet(prepared, prepared.slots, meanwhile, context.watcher.warn)
+    fleet = open_fleet(prepared, prepared.slots, meanwhile, context.watcher.warn, context.pool)
     return LoggedFleet(fleet, logs.write, context.watcher.warn, context.masked)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runner.errors import FleetError, ShareTakenError
 from runner.host.inventory import GpuUse, gpu_use
-from runner.host.processes import is_running, send, start_of
+from runner.host.processes import is_same, send
 
 _END_TIMEOUT_S = 10.0
 
@@ -28,7 +28,7 @@ def wait_until_gone(
         FleetError: it still runs.
     """
     began = time.monotonic()
-    while start_of(pid) == started and is_running(pid):
+    while is_same(pid, started):
         waited = time.monotonic() - began
         if waited > timeout_s:
             raise FleetError(f"worker process {pid} did not end within {timeout_s:.0f} s after it was killed")

@@ -34,6 +34,11 @@ def is_running(pid: int) -> bool:
     return False
 
 
+def is_same(pid: int, started: int) -> bool:
+    """Whether the process that started then still runs."""
+    return start_of(pid) == started and is_running(pid)
+
+
 def send(pid: int, started: int, number: signal.Signals) -> None:
     """Sends a signal to the process that started then, unless it has ended and another has its number."""
     if start_of(pid) == started:

@@ -140,6 +140,19 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Renewed:
+    """What a worker returns when a sweep that used it has ended.
+
+    Args:
+        codes: identities of the sources that it has imported.
+        reasons: why no other sweep may use it, for a person; empty if another sweep of the same code may.
+    """
+
+    codes: frozenset[str]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """What a worker returns for a trial's turn.
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -16,9 +17,26 @@ from runner.data import Data
 from runner.records import Source, Trial, encode_python, has_python_text
 from runner.worker.global_state import Globals, Settings
 from runner.worker.imports import Neighbours, free_name, outside_of
+from runner.worker.module_state import ModuleState
+from runner.worker.process_state import ProcessState
 from runner.worker.shared_parts import SharedParts
 
 _PRISTINE = Settings.current()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """What the import of an experiment's file left behind.
+
+    Args:
+        before: the process before the import.
+        process: the process after it.
+        modules: the experiment's own modules after it.
+    """
+
+    before: ProcessState
+    process: ProcessState
+    modules: ModuleState
 
 
 class Experiment:
@@ -33,6 +51,7 @@ class Experiment:
     Attributes:
         settings: Keras' global settings as the file left them (it may set a mixed-precision policy, say).
         shared_parts: parts with state that the pipelines of its trials have used.
+        imported: the state of process and modules after the import.
     """
 
     def __init__(self, source: Source) -> None:
@@ -44,7 +63,7 @@ class Experiment:
         self.shared_parts = SharedParts()
         self._modules: dict[str, ModuleType] = {}
         name = free_name(file)
-        imported = Globals(0, _PRISTINE)
+        imported, before = Globals(0, _PRISTINE), ProcessState.current()
         self._neighbours.refuse_imported(sys.modules.copy())
         with imported.active(), self.active():
             spec = importlib.util.spec_from_file_location(name, file)
@@ -54,6 +73,11 @@ class Experiment:
             sys.modules[name] = self._module
             spec.loader.exec_module(self._module)
         self.settings = imported.settings
+        self.imported = Imported(before=before, process=ProcessState.current(), modules=self._state())
+
+    def changes(self) -> Iterator[str]:
+        """What of its own modules is not certainly as after their import, for a person."""
+        return self.imported.modules.changes(self._state())
 
     def load_data(self, trial: Trial) -> Data:
         """Calls `load_data` with those of the trial's parameters that it names."""
@@ -106,6 +130,10 @@ class Experiment:
             for name in self._modules:
                 sys.modules.pop(name, None)
             sys.modules.update(hidden)
+
+    def _state(self) -> ModuleState:
+        own = {self._module.__name__: self._module, **self._modules}
+        return ModuleState.of({module.__name__: module for module in own.values()})
 
     def _is_own(self, module: ModuleType) -> bool:
         file = getattr(module, "__file__", None)

@@ -29,12 +29,17 @@ def peak_mib() -> float:
     """
     if tf.config.list_logical_devices("GPU"):
         return gpu_peak_mib()
-    return max(0.0, peak_memory_mib() - _shared_mib())
+    return max(0.0, peak_memory_mib() - _resident_mib("RssShmem:"))
 
 
-def _shared_mib() -> float:
+def own_mib() -> float:
+    """The process' own resident memory now, MiB, without what it shares with others and without files."""
+    return _resident_mib("RssAnon:")
+
+
+def _resident_mib(kind: str) -> float:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("RssShmem:")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
 
 
 def reset_gpu_peak() -> None:

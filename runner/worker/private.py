@@ -25,7 +25,7 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import context
 from tensorflow.python.framework import config, op_def_registry, random_seed
-from tensorflow.python.ops import gen_dataset_ops
+from tensorflow.python.ops import gen_dataset_ops, stateful_random_ops
 
 from runner.worker import missing
 from runner.worker.metrics import as_numbers, flat
@@ -245,6 +245,12 @@ def set_op_determinism(wanted: bool) -> None:
     context.context().clear_kernel_cache()
 
 
+def global_generator_state() -> bytes | None:
+    """The state of the generator that `tf.random.get_global_generator` returns; None before its first use."""
+    generator = stateful_random_ops.global_generator
+    return None if generator is None else generator.state.numpy().tobytes()
+
+
 def op_definition(op: str) -> op_def_pb2.OpDef | None:
     """How TensorFlow registers the op of this name; None for an unknown name."""
     return op_def_registry.get(op)
@@ -264,13 +270,10 @@ def name_of_variable(variable: tf.Variable) -> str:
 
 
 _ARGUMENTS = {  # that a dataset of this kind keeps
-    "_MapAndBatchDataset": ("_num_parallel_calls_t",),
-    "_ParallelBatchDataset": ("_num_parallel_calls", "_deterministic"),
-    "_ParallelInterleaveDataset": ("_num_parallel_calls",),
-    "_ParallelMapDataset": ("_num_parallel_calls", "_deterministic"),
-    "_RandomDataset": ("_rerandomize",),
-    "_ShuffleDataset": ("_reshuffle_each_iteration",),
-}
+    "_MapAndBatchDataset": ("_num_parallel_calls_t",), "_ParallelInterleaveDataset": ("_num_parallel_calls",),
+    **dict.fromkeys(("_ParallelBatchDataset", "_ParallelMapDataset"), ("_num_parallel_calls", "_deterministic")),
+    "_RandomDataset": ("_rerandomize",), "_ShuffleDataset": ("_reshuffle_each_iteration",),
+}  # fmt: skip
 
 
 def inputs_of(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:

@@ -46,17 +46,24 @@ def configure(allocation: Allocation) -> Device:
     Raises:
         FleetError: the limits cannot be applied: TensorFlow sees no GPU, or was initialised before.
     """
-    os.environ |= environment(allocation)
-    is_first = "tensorflow" not in sys.modules
-    with Deferral(_OPTIONAL_IMPORTS).hidden(), without_collecting():
-        import keras  # noqa: F401
-        import tensorflow as tf
-    if is_first:
-        gc.freeze()  # modules stay, so that no later garbage collection visits them
+    import_tensorflow(allocation)
+    import tensorflow as tf
+
     device = apply_limits(tf, allocation)
     if allocation.memory_mib is not None:
         _limit_memory(allocation.memory_mib)
     return device
+
+
+def import_tensorflow(allocation: Allocation) -> None:
+    """Imports TensorFlow, with the environment of the allocation, and initialises no device."""
+    os.environ |= environment(allocation)
+    is_first = "tensorflow" not in sys.modules
+    with Deferral(_OPTIONAL_IMPORTS).hidden(), without_collecting():
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+    if is_first:
+        gc.freeze()  # modules stay, so that no later garbage collection visits them
 
 
 def environment(allocation: Allocation) -> dict[str, str]:

@@ -15,6 +15,7 @@ from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay,
 from runner.worker import memory, missing, training
 from runner.worker.building import new_model
 from runner.worker.callbacks import checked_callbacks
+from runner.worker.carry_over import CarryOver
 from runner.worker.data.arrays import ArrayData, are_all_streams, array_data
 from runner.worker.data.feeds import Resident
 from runner.worker.determinism import set_determinism
@@ -25,7 +26,6 @@ from runner.worker.limits import Limits, initialise
 from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.model_files import export
 from runner.worker.printed import Output, Streams
-from runner.worker.programs.engine import Engines
 from runner.worker.seat import Seat
 from runner.worker.trial_files import TrialRecorder
 
@@ -40,16 +40,19 @@ class Worker:
     Args:
         memory_mib: host memory that the process may take beyond that of a bare worker, MiB; None for no limit.
         output: captures what the experiments print; None captures Python's streams.
+        earlier: what it takes over from a worker of this process that has served another sweep.
     """
 
-    def __init__(self, memory_mib: int | None = None, output: Output | None = None) -> None:
-        self._memory_mib = memory_mib
+    def __init__(
+        self, memory_mib: int | None = None, output: Output | None = None, earlier: CarryOver | None = None
+    ) -> None:
+        self._memory_mib, self._earlier = memory_mib, earlier or CarryOver()
         self._output = output or Output(Streams())
         self._warnings: dict[str, None] = {}  # each once, in order
         self._limits, self._mlflow_calls = Limits(self._warn), MlflowCalls(self._warn)
-        self._experiments: dict[str, Experiment] = {}
+        self._experiments, self._engines = dict(self._earlier.experiments), self._earlier.engines
+        self._imports = set(self._experiments)  # also those that failed
         self._residents: dict[str, Resident] = {}
-        self._engines = Engines()
         self._seats: dict[str, Seat] = {}
         self._stopping = False
 
@@ -76,7 +79,7 @@ class Worker:
     def probe(self, trial: Trial, loaded: Loaded, until_s: float = math.inf) -> Checked | Failure:
         """As `check`, after everything of other trials has been removed from memory."""
         self._residents.clear()
-        self._engines.release(())
+        self._earlier.keep(())
         gc.collect()
         return self.check(trial, loaded, until_s)
 
@@ -92,7 +95,7 @@ class Worker:
             self._seats.pop(trial_id).leave()
         kept = {item.trial.data_key for item in work}
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
-        self._engines.release(kept)
+        self._earlier.keep(kept)
         answers: dict[str, Report | Failure] = {}
         for item, data in ((item, data) for item, data in zip(work, loaded, strict=True) if not item.idle):
             answer = self._turn(item, data)
@@ -101,6 +104,17 @@ class Worker:
             if isinstance(answer, Failure) and answer.lost_worker:
                 break
         return answers
+
+    def leave(self) -> CarryOver:
+        """Ends everything that belongs to the sweep; returns what a worker for another sweep takes over."""
+        for trial_id in list(self._seats):
+            self._leave(trial_id)
+        return CarryOver.of(self._experiments, self._engines, self._residents)
+
+    @property
+    def has_failed_imports(self) -> bool:
+        """Whether the import of an experiment failed, which may have changed the process."""
+        return self._imports != self._experiments.keys()
 
     def stop(self) -> None:
         """Interrupts the turn that runs, after its present call, and all later ones. Signal handlers may call this."""
@@ -263,12 +277,15 @@ class Worker:
     def _resident(self, key: str, loaded: ArrayData | None) -> Resident | None:
         if loaded is None:
             return None
-        return self._residents.setdefault(key, Resident(loaded))
+        if key not in self._residents:
+            self._residents[key] = self._earlier.resident(key, loaded)
+        return self._residents[key]
 
     def _experiment(self, trial: Trial) -> Experiment:
         identity = trial.source.identity
         if identity not in self._experiments:
             initialise()
+            self._imports.add(identity)
             self._experiments[identity] = Experiment(trial.source)
         return self._experiments[identity]
 

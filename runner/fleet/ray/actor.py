@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import ray
 
 from runner.fleet.ray.transfers import Transfers
-from runner.records import Allocation, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
+from runner.records import Allocation, Checked, Export, Failure, Renewed, Replay, Report, Snapshot, Trial, Work
 
 if TYPE_CHECKING:
+    from runner.worker.carry_over import CarryOver
     from runner.worker.startup import Device
     from runner.worker.worker import Loaded
 
@@ -44,12 +45,50 @@ class RayWorker:
 
         device = startup.configure(allocation)
         report_exits()
+        self._become_worker(allocation)
+        signal.signal(STOP, lambda *_: self._worker.stop())
+        from runner.worker.memory import own_mib
+
+        self._allocation, self._bare_mib = allocation, own_mib()
+        return device
+
+    def prepare(self, allocation: Allocation, omp_threads: str) -> tuple[int, int]:
+        """Imports all that a worker needs, so that a `start` with an equal allocation takes no time.
+
+        Args:
+            allocation: of the slots that it may take.
+            omp_threads: OMP_NUM_THREADS, which Ray sets by the CPUs that an actor has booked: this one has none.
+
+        Returns:
+            The number of this process, and its start.
+        """
+        os.environ["OMP_NUM_THREADS"] = omp_threads
+        from runner.host.processes import start_of
+        from runner.worker import startup
+
+        startup.import_tensorflow(allocation)
+        import runner.worker.worker  # noqa: F401
+
+        return os.getpid(), start_of(os.getpid()) or 0
+
+    def renew(self) -> Renewed:
+        """Ends everything of the sweep that has used this worker, and makes it one for the next."""
+        from runner.worker import memory
+        from runner.worker.leftovers import clear_up
+
+        failed, earlier = self._worker.has_failed_imports, self._worker.leave()
+        self._become_worker(self._allocation, earlier)
+        reasons = clear_up(list(earlier.experiments.values()), self._bare_mib)
+        if failed:
+            reasons = ("the import of an experiment has failed in it", *reasons)
+        memory.reset_peak()
+        return Renewed(codes=frozenset(earlier.experiments), reasons=reasons)
+
+    def _become_worker(self, allocation: Allocation, earlier: CarryOver | None = None) -> None:
         from runner.worker.printed import Descriptors, Output
         from runner.worker.worker import Worker
 
-        self._worker = Worker(allocation.memory_mib, Output(Descriptors()))
-        signal.signal(STOP, lambda *_: self._worker.stop())
-        return device
+        self._worker = Worker(allocation.memory_mib, Output(Descriptors()), earlier)
 
     def load(self, trial: Trial) -> Loaded:
         """As `Worker.load`."""

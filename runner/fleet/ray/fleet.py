@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from runner.fleet.deadlines import Deadlines, answer_by_s
 from runner.fleet.ray import patches
 from runner.fleet.ray.actor import STOP
 from runner.fleet.ray.calls import Call, Lost, gather
+from runner.fleet.ray.pool import Pool
 from runner.fleet.ray.postmortem import Death, KernelKills, explain
 from runner.fleet.ray.session import RaySession
 from runner.fleet.ray.transfers import fetched, sent
@@ -52,6 +52,8 @@ class RayFleet:
         cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
         deadlines: time limits of the workers' calls.
         nice: niceness of the workers of a cluster started here, relative to this process.
+        codes: identities of the sources of all trials.
+        pool: gives Ray and workers, and takes them back; None for one that keeps nothing.
         meanwhile: called at every poll while the fleet waits for Ray or workers; an exception of it ends the wait.
         warn: shows the user a warning.
     """
@@ -64,6 +66,8 @@ class RayFleet:
         cpus: int,
         deadlines: Deadlines | None = None,
         nice: int = 0,
+        codes: Collection[str] = (),
+        pool: Pool | None = None,
         meanwhile: Callable[[], None] = lambda: None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -71,7 +75,8 @@ class RayFleet:
         gpus = gpus_used(slots)
         resources = {"num_cpus": cpus, "num_gpus": len(gpus)} if address is None else {}
         self._session = RaySession(gpus, address=address or "local", nice=nice, meanwhile=meanwhile, **resources)
-        self._workers = Workers(slots, stopped=lambda: self._stop_time() is not None)
+        self._codes, self._pool = codes, pool or Pool()
+        self._workers = Workers(slots, self._pool, stopped=lambda: self._stop_time() is not None)
         self._loaded: dict[str, ray.ObjectRef] = {}
         self._proven: set[str] = set()  # keys of data that a trial has trained on, so that the object store has it
         self._deadlines = deadlines or Deadlines()
@@ -80,10 +85,11 @@ class RayFleet:
         self._busy: set[int] = set()  # slots without an answer when a stop ended the wait
 
     def __enter__(self) -> Self:
-        self._session.__enter__()
+        self._session = self._pool.open(self._session)
         try:
             if (problem := patches.warning()) is not None:
                 self._warn(problem)
+            self._pool.choose(list(self._workers.slots.values()), self._codes, self._warn)
             self._workers.start(list(self._workers.slots))
         except BaseException:
             self.__exit__()
@@ -92,10 +98,7 @@ class RayFleet:
 
     def __exit__(self, *exc: object) -> None:
         self._loaded.clear()
-        with contextlib.ExitStack() as endings:  # ends all others if one fails
-            endings.callback(self._session.__exit__)
-            for slot in list(self._workers.actors):
-                endings.callback(self._workers.end, slot)
+        self._pool.take_back(self._workers, self._busy)
 
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`; spreads the trials over the workers, and has idle workers check a trial too.

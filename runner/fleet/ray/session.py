@@ -53,13 +53,29 @@ class RaySession:
         **options: object,
     ) -> None:
         self._gpus, self._address, self._nice, self._options = gpus, address, nice, options
+        self._asked = (tuple(gpus), address, nice, options)
         self._meanwhile = meanwhile
         self._control: Popen[bytes] | None = None
         self._started, self._closing = threading.Event(), threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ray-session", daemon=True)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether Ray runs, as far as its control process shows it."""
+        return self._control is None or self._control.poll() is None
+
+    def is_like(self, other: RaySession) -> bool:
+        """Whether another session would start Ray alike."""
+        return self._asked == other._asked
+
     def __enter__(self) -> Self:
+        if ray.is_initialized():
+            raise FleetError(
+                "this process has a Ray already, and one process can have one only; if it is that of an open "
+                "runner.Session, start the sweep by the session's own `sweep`, or leave the session first; if your "
+                "program has called ray.init, call ray.shutdown first"
+            )
         self._thread.start()
         found: Exception | None = None
         try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
@@ -25,11 +26,37 @@ _START_TIMEOUT_S = 180.0
 _POLL_S = 0.25  # signal handlers run between two polls
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Warm:
+    """A worker that has started.
+
+    Args:
+        actor: its process in Ray.
+        device: what it has.
+        allocation: its share.
+    """
+
+    actor: ray.actor.ActorHandle
+    device: Device
+    allocation: Allocation
+
+
+class Supply(Protocol):
+    """Processes that are there already."""
+
+    def warm(self, allocation: Allocation) -> Warm | None:
+        """A worker with this share; None if there is none."""
+
+    def spare(self, allocation: Allocation) -> ray.actor.ActorHandle | None:
+        """An actor that can become a worker with this share; None if there is none."""
+
+
 class Workers:
     """One actor for each slot that has been started.
 
     Args:
         slots: the initial slots.
+        supply: is asked before a process is started.
         stopped: called while workers start; true ends the wait.
 
     Attributes:
@@ -38,21 +65,21 @@ class Workers:
         devices: each worker's device, by slot.
     """
 
-    def __init__(self, slots: Sequence[Slot], stopped: Callable[[], bool]) -> None:
+    def __init__(self, slots: Sequence[Slot], supply: Supply, stopped: Callable[[], bool]) -> None:
         self.slots = {slot.index: slot for slot in slots}
         self.actors: dict[int, ray.actor.ActorHandle] = {}
         self.devices: dict[int, Device] = {}
         self._ended: dict[int, int] = {}  # pid of the last worker that ended, by slot
-        self._stopped = stopped
+        self._supply, self._stopped = supply, stopped
 
     def start(self, slots: Iterable[int]) -> None:
-        """Starts these slots' workers in waves of workers that Ray can place at the same time.
+        """Starts these slots' workers, those that are not there in waves of workers that Ray can place at a time.
 
         Raises:
             FleetError: a worker does not start, or Ray places it elsewhere than planned.
         """
         pending: dict[int, ray.ObjectRef] = {}
-        for wave in in_waves([self.slots[slot] for slot in slots]):
+        for wave in in_waves([self.slots[slot] for slot in slots if not self._take(slot)]):
             pending |= self._create(wave)
         found = {slot: self._ready(slot, future) for slot, future in sorted(pending.items())}
         self.devices |= {slot: device for slot, device in found.items() if device is not None}
@@ -82,23 +109,30 @@ class Workers:
         Returns:
             The pid of the slot's last worker, which ended now or earlier; None if there was none.
         """
-        actor, device = self.actors.pop(slot, None), self.devices.pop(slot, None)
-        if actor is None:
-            return self._ended.get(slot)
-        with contextlib.suppress(RayActorError):
-            ray.kill(actor, no_restart=True)
-        if device is not None:
-            self._ended[slot] = device.pid
-            allocation = self.slots[slot].allocation
-            wait_on(allocation.node, wait_until_gone, device.pid, device.started)
-            if allocation.gpus:
-                wait_on(allocation.node, wait_until_free, allocation.gpus, 0, device.pid)
+        if slot in self.devices and slot in self.actors:
+            self._ended[slot] = self.devices[slot].pid
+            end_worker(self.give_up(slot))
+        elif (actor := self.actors.pop(slot, None)) is not None:
+            _kill(actor)
         return self._ended.get(slot)
+
+    def give_up(self, slot: int) -> Warm:
+        """Hands a slot's worker over, and knows it no more."""
+        allocation = self.slots[slot].allocation
+        return Warm(actor=self.actors.pop(slot), device=self.devices.pop(slot), allocation=allocation)
 
     def last_process(self, slot: int) -> int | None:
         """The pid of the slot's worker, or of the last one that ended; None if there was none."""
         device = self.devices.get(slot)
         return self._ended.get(slot) if device is None else device.pid
+
+    def _take(self, slot: int) -> bool:
+        """Gives the slot a worker that is there; false if there is none."""
+        worker = self._supply.warm(self.slots[slot].allocation)
+        if worker is None:
+            return False
+        self.actors[slot], self.devices[slot] = worker.actor, worker.device
+        return True
 
     def _create(self, wave: Sequence[Slot]) -> dict[int, ray.ObjectRef]:
         """Starts workers for slots with equal requests; assigns them to slots once Ray has placed them on GPUs.
@@ -106,7 +140,7 @@ class Workers:
         Returns:
             References to the workers' devices, by slot.
         """
-        workers = [_actor(slot.allocation) for slot in wave]
+        workers = [self._supply.spare(slot.allocation) or _actor(slot.allocation) for slot in wave]
         places = {slot.index: index for index, slot in enumerate(wave)}
         self.actors |= {slot: workers[place] for slot, place in places.items()}  # so that `end` kills them on an error
         if any(slot.allocation.gpus for slot in wave):
@@ -138,6 +172,20 @@ class Workers:
             raise FleetError(f"slot {slot}: {err.cause if isinstance(err.cause, FleetError) else err}") from err
         except RayError as err:
             raise FleetError(f"slot {slot}: the worker did not start: {err}") from err
+
+
+def end_worker(worker: Warm) -> None:
+    """Kills a worker and waits until its process has ended and its GPU memory is free."""
+    _kill(worker.actor)
+    device, allocation = worker.device, worker.allocation
+    wait_on(allocation.node, wait_until_gone, device.pid, device.started)
+    if allocation.gpus:
+        wait_on(allocation.node, wait_until_free, allocation.gpus, 0, device.pid)
+
+
+def _kill(actor: ray.actor.ActorHandle) -> None:
+    with contextlib.suppress(RayActorError):
+        ray.kill(actor, no_restart=True)
 
 
 def _actor(allocation: Allocation) -> ray.actor.ActorHandle:

@@ -8,6 +8,7 @@ everything but a float learning rate. A model without that proof has an engine o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,11 @@ class Engine:
         for variable, value in zip(variables(self.model), state, strict=True):
             tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tf.constant(value, variable.value.dtype))
 
+    @property
+    def nbytes(self) -> int:
+        """Size of the variables."""
+        return sum(variable.value.dtype.size * math.prod(variable.shape) for variable in variables(self.model))
+
     def _evaluator(self, split: str) -> Evaluator:
         if split not in self._evaluators:
             self._evaluators[split] = self._feed.evaluator(self._test_step, split)
@@ -144,6 +150,15 @@ class Engines:
         for key, engine in list(self._engines.items()):
             if engine.occupant is None and key[0] not in data_keys:
                 del self._engines[key]
+
+    def drop(self, data_key: str) -> None:
+        """Drops engines of these data, which are read again."""
+        self._engines = {key: engine for key, engine in self._engines.items() if key[0] != data_key}
+
+    @property
+    def nbytes(self) -> int:
+        """Size of their variables."""
+        return sum(engine.nbytes for engine in self._engines.values())
 
     def _drop_idle(self) -> None:
         idle = [key for key, engine in self._engines.items() if engine.occupant is None][:-_KEPT_IDLE]

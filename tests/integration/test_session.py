@@ -1,0 +1,181 @@
+"""Sweeps of a session: the second begins at once, sees nothing of the first, and gives a new process's numbers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import runner
+from runner.errors import RunnerError
+from runner.journal import JournalReader
+
+pytestmark = pytest.mark.ray
+CODE = """
+import os
+import keras, numpy as np
+SEEN = []
+def load_data(leaves: str = ""):
+    seen = [len(SEEN), os.environ.get("LEFT", "")]
+    if leaves == "global":
+        SEEN.append(1)
+    if leaves == "environment":
+        os.environ["LEFT"] = "something"
+    if leaves == "handler":
+        import signal
+        signal.signal(signal.SIGUSR2, lambda *_: None)
+    print("saw", seen)
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    return (x, x[:, 0]), (x, x[:, 0])
+def build_model(units: int = 4):
+    layers = [keras.layers.Dense(units), keras.layers.Dropout(0.3), keras.layers.Dense(1)]
+    model = keras.Sequential([keras.layers.Input((4,)), *layers])
+    model.compile("adam", "mse")
+    return model
+"""
+SETTINGS: dict[str, Any] = {
+    "space": {"units": [2, 4]},
+    "train": {"epochs": 3, "compile": "graph"},
+    "resources": {"num_cpus": 1, "max_concurrent": 2},
+    "progress": "none",
+    "tracking": {"uri": "sqlite:///m.db"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tables: None) -> Path:
+    folder = tmp_path_factory.mktemp("session")
+    (folder / "same.py").write_text(CODE)
+    (folder / "other.py").write_text(CODE.replace('"adam"', '"sgd"'))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture(scope="module")
+def session(folder: Path) -> Iterator[runner.Session]:
+    with runner.Session() as session:
+        yield session
+
+
+# pytest changes the environment between two tests (PYTEST_CURRENT_TEST), which is a reason for new workers: a test that
+# compares processes makes all of its sweeps itself.
+
+
+def pids(result: runner.Result) -> set[int]:
+    with JournalReader(result.folder) as reader:
+        return {row.turn.pid for row in reader.turns()}
+
+
+def weights(result: runner.Result) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((result.folder / "models").glob("*.npz"))]
+
+
+def saw(result: runner.Result) -> set[str]:
+    lines = [line for log in (result.folder / "logs").glob("*.log") for line in log.read_text().splitlines()]
+    return {line for line in lines if line.startswith("saw")}
+
+
+@pytest.fixture(scope="module")
+def first(session: runner.Session, folder: Path) -> runner.Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return session.sweep("same.py", **SETTINGS)
+
+
+def test_the_second_sweep_uses_the_workers_of_the_first_and_gives_its_numbers(
+    session: runner.Session, first: runner.Result
+) -> None:
+    before, second = session.sweep("same.py", **SETTINGS), session.sweep("same.py", **SETTINGS)
+    assert pids(second) == pids(before)
+    assert second.histories.equals(first.histories)
+    assert weights(second) == weights(first)
+    alone = runner.sweep("same.py", **{**SETTINGS, "fleet": {"kind": "local"}})
+    assert alone.histories.equals(first.histories)
+
+
+@pytest.mark.parametrize(("leaves", "is_kept"), [("environment", True), ("global", False), ("handler", False)])
+def test_nothing_of_a_sweep_is_seen_by_the_next(
+    leaves: str, is_kept: bool, session: runner.Session, first: runner.Result, caplog: pytest.LogCaptureFixture
+) -> None:
+    leaving = session.sweep("same.py", params={"leaves": leaves}, **SETTINGS)
+    after = session.sweep("same.py", **SETTINGS)
+    assert saw(after) == {"saw [0, '']"}
+    assert after.histories.equals(first.histories)
+    loading = pids(leaving) - pids(after)  # one worker loads the data for all
+    assert len(loading) == (0 if is_kept else 1)
+    assert is_kept != ("a worker starts again, because of what the sweep before has left" in caplog.text)
+
+
+def test_other_code_runs_in_other_processes(session: runner.Session, first: runner.Result) -> None:
+    before = pids(session.sweep("same.py", **SETTINGS))
+    other = session.sweep("other.py", **SETTINGS)
+    assert not pids(other) & before
+    assert not [pid for pid in before if psutil.pid_exists(pid)]
+
+
+def test_other_shares_and_dead_workers_mean_new_processes(session: runner.Session, first: runner.Result) -> None:
+    before = session.sweep("same.py", **SETTINGS)
+    one = session.sweep("same.py", **{**SETTINGS, "resources": {"num_cpus": 2, "max_concurrent": 1}})
+    assert not pids(one) & pids(before)
+    (pid,) = pids(one)
+    psutil.Process(pid).kill()
+    again = session.sweep("same.py", **{**SETTINGS, "resources": {"num_cpus": 2, "max_concurrent": 1}})
+    assert pid not in pids(again)
+    assert again.histories.equals(one.histories)
+
+
+def test_a_mistake_leaves_the_session_usable(session: runner.Session, first: runner.Result) -> None:
+    with pytest.raises(runner.ConfigError, match=r"params\.unit"):
+        session.sweep("same.py", params={"unit": 2}, **SETTINGS)
+    with pytest.raises(RunnerError, match="one process can have one only"):
+        runner.sweep("same.py", **SETTINGS)
+    running = session.sweep("same.py", block=False, **SETTINGS)
+    with pytest.raises(RunnerError, match="trains a sweep already"):
+        session.sweep("same.py", **SETTINGS)
+    assert running.result().histories.equals(first.histories)
+    longer = session.resume(running.result(), more_epochs=1, progress="none")
+    assert set(longer.trials["epochs"]) == {4}
+
+
+ALONE = """
+import runner, sys
+settings = dict(space={"units": [2, 4]}, train={"epochs": 2}, progress="none", tracking={"uri": "sqlite:///m.db"})
+with runner.Session() as session:
+    session.sweep("same.py", **settings)
+    if sys.argv[1] == "raises":
+        raise SystemExit(3)
+try:
+    session.sweep("same.py")
+except runner.RunnerError as err:
+    print(err)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "code"), [("leaves", 0), ("raises", 3)])
+def test_nothing_runs_after_a_session(how: str, code: int, folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ALONE, how], cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "SESSION_MARK": f"{how}-{os.getpid()}"},
+    )  # fmt: skip
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert ("the session is not open" in output) == (how == "leaves")
+    assert not [one for one in psutil.process_iter() if _has(one, f"{how}-{os.getpid()}")]
+
+
+def _has(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get("SESSION_MARK") == mark
+    except psutil.Error:
+        return False
