@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+_FORMATS = frozenset({".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".eps", ".ps", ".tif", ".tiff", ".html"})
+
 
 class Recorder(Protocol):
     """Takes what the callbacks of one trial record.
@@ -91,6 +93,8 @@ def log_artifact(path: str | os.PathLike[str], name: str | None = None) -> None:
     target = _place(_Present.recorder.folder, name or source.resolve().name, "log_artifact")
     if source.resolve() == target.resolve():
         return
+    if source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"log_artifact: {source} has the trial's own folder in it; name what is to be copied")
     if source.is_dir():
         shutil.copytree(source, target, dirs_exist_ok=True)
     else:
@@ -116,7 +120,8 @@ def log_figure(name: str, figure: object) -> None:
         raise TypeError(f"log_figure: {name!r} must be a figure of matplotlib or plotly; got {type(figure).__name__}")
     if _Present.recorder is None:
         return
-    named = name if PurePosixPath(name).suffix else name + (".html" if is_plotly else ".png")
+    has_format = PurePosixPath(name).suffix.lower() in _FORMATS  # "lr0.001" has none
+    named = name if has_format else name + (".html" if is_plotly else ".png")
     target = _place(_Present.recorder.folder, named, "log_figure")
     if not is_plotly:
         figure.savefig(target)  # type: ignore[attr-defined]

@@ -21,7 +21,7 @@ def load_data() -> runner.Data:
 
 
 def build_model(kind: str, learning_rate: float = 0.01) -> keras.Model:
-    model = keras.Sequential(
+    model = (Scaled if kind == "scales" else keras.Sequential)(
         [
             keras.layers.Input((6,)),
             keras.layers.Dense(8, activation="relu"),
@@ -119,12 +119,49 @@ class StopsInEpoch(StopsAt):
         self.model.stop_training |= (self.now, batch) == (self.epoch, self.batch)
 
 
+class Freezes(keras.callbacks.Callback):
+    """Changes what is trained, before the first step."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.model.layers[0].trainable = False
+
+
+class Scales(keras.callbacks.Callback):
+    """Sets the weight of a loss of the model's own, which begins with 0."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch == 0:
+            self.model.scale = 1.0
+
+
+class Scaled(keras.Sequential):
+    """Its loss has a factor, a constant of its trace."""
+
+    scale = 0.0
+
+    def compute_loss(self, *arguments: Any, **named: Any) -> Any:
+        return self.scale * super().compute_loss(*arguments, **named)
+
+
 class Fails(keras.callbacks.Callback):
     """Raises at the end of an epoch."""
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if epoch == 1 and self.params["epochs"] > 1:
             raise RuntimeError("a callback fails")
+
+
+class AtTheEnd(keras.callbacks.Callback):
+    """Logs a metric in each epoch, and one of the same name at the end."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        runner.log_metric("f1", epoch)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        runner.log_metric("f1", 99)
+
+
+ONE = keras.callbacks.TerminateOnNaN()
 
 
 def callbacks(kind: str) -> list[keras.callbacks.Callback]:
@@ -148,6 +185,10 @@ def callbacks(kind: str) -> list[keras.callbacks.Callback]:
         ],
         "terminate_on_nan": lambda: [keras_.TerminateOnNaN()],
         "batches": lambda: [BatchWitness()],
+        "freezes": lambda: [Freezes()],
+        "scales": lambda: [Scales()],
+        "shared_object": lambda: [ONE],
+        "at_the_end": lambda: [AtTheEnd()],
         "quiet": lambda: [keras_.History(), keras_.ProgbarLogger()],
         "fails": lambda: [Fails()],
         "tensorboard": lambda: [keras_.TensorBoard(str(folder / "board"))],

@@ -95,5 +95,5 @@ def _stoppable() -> Iterator[StopRequest]:
         with signals:
             yield signals
     finally:
-        if signals.received not in (None, signal.SIGINT):
-            signal.raise_signal(signals.received)
+        if signals.ending is not None:
+            signal.raise_signal(signals.ending)

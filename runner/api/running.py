@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - it cannot be imported any more once the program ends
 import html
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -83,6 +85,8 @@ class RunningSweep:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sweep")
         self._thread.start()
+        # A program that ends waits here, before its executors close, which the sweep needs. Python 3.11 to 3.14.
+        threading._register_atexit(self._thread.join)  # type: ignore[attr-defined]
 
     @property
     def is_running(self) -> bool:
@@ -131,6 +135,8 @@ class RunningSweep:
             self._train(self._context)
         except BaseException as err:  # of the thread; `result` raises it
             self._error = err
+            if not isinstance(err, KeyboardInterrupt):
+                logging.getLogger("runner").error("the sweep in the background has failed: %s", err)
         finally:
             self._phase = "ended"
             self._ended()

@@ -71,7 +71,7 @@ def wanted_of(
         given=given,
         config_dir=None if config_dir is None else Path(config_dir),
         config_name=config_name,
-        root=Path(root),
+        root=Path(root).absolute(),
     )
 
 
@@ -124,6 +124,17 @@ def run_sweep(
         from runner.driver.run import run
 
         return run(config, context_of(config), root=wanted.root, command=command, preflight=preflight, sources=sources)
+
+
+def run_configured(
+    config: Config, sources: Mapping[str, Source], context: Context, *, root: Path, command: str
+) -> Outcome:
+    """As `run_sweep`, of what `configured` has returned before."""
+    from runner.driver.preflight import Preflight
+    from runner.driver.run import run
+
+    with Preflight() as preflight:
+        return run(config, context, root=root, command=command, preflight=preflight, sources=sources)
 
 
 def plan_sweep(wanted: Wanted, *, probe: bool) -> Plan:

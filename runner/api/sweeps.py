@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from runner.api.contexts import Progress, context_for, in_background
+from runner.api.contexts import Progress, context_for, in_background, only_one
 from runner.api.result import Result
-from runner.api.runs import Wanted, configured, plan_sweep, run_resume, run_sweep, wanted_of
+from runner.api.runs import Wanted, configured, plan_sweep, run_configured, run_resume, run_sweep, wanted_of
 from runner.review.catalog import SWEEPS, find_sweep
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def sweep_wanted(wanted: Wanted, progress: Progress, *, block: bool, pool: Pool 
         _warn_of(run_sweep(wanted, lambda _: context, command=_COMMAND, looks_ahead=not is_warm), context)
 
     if not block:
-        config, _ = configured(wanted)  # a mistake in it is the caller's to see at once
-        return in_background(config, progress, train)
+        config, sources = configured(wanted)  # as it is now; a mistake in it is the caller's to see at once
+        run = partial(run_configured, config, sources, root=wanted.root, command=_COMMAND)
+        return in_background(config, progress, lambda context: _warn_of(run(replace(context, pool=pool)), context))
     made: list[Path] = []
     with context_for(progress) as context:
         try:
@@ -139,7 +141,8 @@ def plan(
     """
     functions = {"load_data": load_data, "build_model": build_model, "callbacks": callbacks}
     wanted = wanted_of(experiment, overrides, functions, params, space, sections, config_dir, config_name, root)
-    return plan_sweep(wanted, probe=probe)
+    with only_one():  # it may open a fleet
+        return plan_sweep(wanted, probe=probe)
 
 
 def resume(

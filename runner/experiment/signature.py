@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from runner.errors import ConfigError
 from runner.experiment.annotations import ANY, Type, type_of_annotation, type_of_default
 
+_KERAS = ("keras", "tensorflow", "tf_keras")
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
@@ -102,8 +104,16 @@ def read_signature(tree: ast.Module, path: str) -> Signature:
 
 def _is_another_name(statement: ast.stmt | None) -> bool:
     """Whether `callbacks` is not meant for the runner: it is not there, or is Keras' module."""
-    is_alias = isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name | ast.Attribute)
-    return statement is None or is_alias or isinstance(statement, ast.Import | ast.ImportFrom)
+    match statement:
+        case None:
+            return True
+        case ast.ImportFrom(module=module):
+            return (module or "").partition(".")[0] in _KERAS
+        case ast.Import(names=names):
+            return all(alias.name.partition(".")[0] in (*_KERAS, "callbacks") for alias in names)
+        case ast.Assign(value=ast.Attribute(attr="callbacks")):
+            return True
+    return False
 
 
 def _merged(found: Mapping[str, Mapping[str, Parameter]], path: str, problems: list[str]) -> dict[str, Parameter]:

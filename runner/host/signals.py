@@ -6,9 +6,9 @@ import contextlib
 import os
 import signal
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self, TypeVar
@@ -40,10 +40,21 @@ class StopRequest:
         if self._tell is not None:
             self._tell()
 
+    def check(self) -> None:
+        """Called while nothing is deferred.
+
+        Raises:
+            Interrupted: the request has been made, by another thread.
+        """
+        if self._is_made:
+            raise Interrupted
+
     @contextmanager
     def deferred(self, tell: Callable[[], None]) -> Iterator[None]:
         """Inside, the first request calls `tell`, in its maker's thread, and the code inside asks `requested`."""
         self._tell = tell
+        if self._is_made:
+            tell()
         try:
             yield
         finally:
@@ -66,6 +77,7 @@ class StopSignals(StopRequest):
         super().__init__()
         self._ends_program = ends_program
         self._received: signal.Signals | None = None
+        self._ending: signal.Signals | None = None
         self._received_s = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
@@ -85,12 +97,19 @@ class StopSignals(StopRequest):
         return self._received
 
     @property
+    def ending(self) -> signal.Signals | None:
+        """The last one that is to end the program, and is not Ctrl-C; None if there was none."""
+        return self._ending
+
+    @property
     def exit_code(self) -> int:
         """The exit code of a program that such a signal stopped: 129, 130 or 143."""
         return 128 + (self._received or signal.SIGINT)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
         now_s = time.monotonic()
+        if number != signal.SIGINT:
+            self._ending = signal.Signals(number)
         if number == signal.SIGHUP:
             _silence_closed_terminal()
         if self._received is not None:
@@ -110,8 +129,26 @@ class StopSignals(StopRequest):
 
 def uninterrupted(call: Callable[[], T]) -> T:
     """Runs the call in a thread of its own, so that no signal interrupts it; signals raise after its end."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(call).result()
+    answers: list[T] = []
+    errors: list[BaseException] = []
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            answers.append(call())
+        except BaseException as err:  # raised again below
+            errors.append(err)
+        finally:
+            ended.set()
+
+    threading.Thread(target=work).start()  # an executor takes nothing once the program ends
+    try:
+        ended.wait()
+    finally:
+        ended.wait()  # also if a signal has interrupted that
+    if errors:
+        raise errors[0]
+    return answers[0]
 
 
 def _silence_closed_terminal() -> None:

@@ -13,6 +13,7 @@ from typing import Self
 
 from runner.errors import JournalError, SweepNotFoundError
 from runner.journal.tables import (
+    END_PREFIX,
     EPOCH_PREFIX,
     FILE,
     FORMAT,
@@ -136,24 +137,29 @@ class JournalReader:
         # sqlite takes the other columns from the row that has the maximum.
         rows = self._connection.execute(
             "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key NOT LIKE ? "
-            "AND key <> ? AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!') GROUP BY key ORDER BY key",
-            (trial.id, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch),
-        )
+            "AND key <> ? AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!' OR key LIKE ?) "
+            "GROUP BY key ORDER BY key",
+            (
+                trial.id, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch,
+                f"{END_PREFIX}%",
+            ),
+        )  # fmt: skip
+        of_model = (TEST_PREFIX, END_PREFIX)
         has_model = trial.ended_well and trial.kept_epoch is not None
         # If not every epoch validates, the values of an earlier epoch say nothing about the model.
         return {
             original(row["key"]): _number(row["value"])
             for row in rows
-            if (has_model if row["key"].startswith(TEST_PREFIX) else not has_model or row["step"] == trial.kept_epoch)
+            if (has_model if row["key"].startswith(of_model) else not has_model or row["step"] == trial.kept_epoch)
         }
 
     def _metrics_of_state(self, clone: Clone) -> dict[str, float]:
         """The epoch metrics of a state that another trial has taken over and ended with."""
         query = (
             "SELECT key, value FROM metric WHERE trial = ? AND step = ? AND key NOT LIKE ? AND key NOT LIKE ? "
-            "AND key <> ? AND key NOT LIKE 'test!_%' ESCAPE '!' ORDER BY key"
+            "AND key <> ? AND key NOT LIKE 'test!_%' ESCAPE '!' AND key NOT LIKE ? ORDER BY key"
         )
-        values = (clone.parent, clone.epoch, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK)
+        values = (clone.parent, clone.epoch, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, f"{END_PREFIX}%")
         return {original(row["key"]): _number(row["value"]) for row in self._connection.execute(query, values)}
 
     def metrics(self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
@@ -170,7 +176,7 @@ class JournalReader:
         for row in self.metrics(trial_id):
             if row.key.startswith(ROUND_PREFIX):
                 running.setdefault(row.step, {})[row.key.removeprefix(ROUND_PREFIX)] = row.value
-            elif row.key != GPU_PEAK and not row.key.startswith((TEST_PREFIX, PARAM_PREFIX)):
+            elif row.key != GPU_PEAK and not row.key.startswith((TEST_PREFIX, END_PREFIX, PARAM_PREFIX)):
                 empty = Epoch(number=row.step, metrics={}, ended_s=row.timestamp_ms / 1000)
                 epoch = epochs.setdefault(row.step, empty)
                 epochs[row.step] = replace(

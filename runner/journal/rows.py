@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
-from runner.journal.tables import GPU_PEAK, PARAM_PREFIX, ROUND_PREFIX, epoch_key
+from runner.journal.tables import END_PREFIX, GPU_PEAK, PARAM_PREFIX, ROUND_PREFIX, epoch_key
 from runner.records import Clone, Decision, Export, Failure, Report, Trial, cloned, to_json
 from runner.texts.storable import storable
 
@@ -101,11 +101,23 @@ def _highest_peak(db: sqlite3.Connection, trial_id: str) -> float:
 
 
 def insert_last_metrics(db: sqlite3.Connection, export: Export, timestamp_ms: int) -> None:
-    """Adds the finished model's metrics on the test split, and what callbacks have logged at the end of training."""
-    (epoch,) = db.execute("SELECT coalesce(max(epoch), 0) FROM turn WHERE trial = ?", (export.trial_id,)).fetchone()
-    found = {**export.test_metrics, **{epoch_key(name): value for name, value in export.logged.items()}}
-    rows = [(name, epoch, value) for name, value in found.items()]
+    """Adds the model's metrics on the test split, and the epoch whose weights it has if a callback chose it."""
+    rows = [(name, _last_epoch(db, export.trial_id), value) for name, value in export.test_metrics.items()]
     _insert_metrics(db, export.trial_id, rows, timestamp_ms)
+    if export.best_epoch is not None:
+        db.execute("UPDATE trial SET best_epoch = ? WHERE id = ?", (export.best_epoch, export.trial_id))
+
+
+def insert_end_metrics(db: sqlite3.Connection, answer: Report | Export, timestamp_ms: int) -> None:
+    """Adds what callbacks have logged at the end of training."""
+    epoch = _last_epoch(db, answer.trial_id)
+    rows = [(END_PREFIX + name, epoch, value) for name, value in answer.logged.items()]
+    _insert_metrics(db, answer.trial_id, rows, timestamp_ms)
+
+
+def _last_epoch(db: sqlite3.Connection, trial_id: str) -> int:
+    (epoch,) = db.execute("SELECT coalesce(max(epoch), 0) FROM turn WHERE trial = ?", (trial_id,)).fetchone()
+    return int(epoch)
 
 
 def _insert_metrics(

@@ -20,6 +20,7 @@ FORMAT = 2  # `PRAGMA user_version`; raised when older journals can no longer be
 GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, recorded each time that it rises
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
 TEST_PREFIX = "test_"  # metrics of the finished model
+END_PREFIX = "end/"  # metrics that callbacks log at the end of training
 PARAM_PREFIX = "param/"  # values of parameters that change while a trial is trained; their step is the epoch
 EPOCH_PREFIX = "epoch/"  # marks an epoch metric whose own name looks like one of these
 SCORE, BEST_EPOCH = "score", "best_epoch"  # metrics of an ended trial in MLflow
@@ -250,7 +251,7 @@ class BarrierRow:
 
 def epoch_key(name: str) -> str:
     """The key of an epoch metric; marks a name that looks like one of this program's own metrics."""
-    others = (ROUND_PREFIX, TEST_PREFIX, EPOCH_PREFIX, PARAM_PREFIX, "memory/")
+    others = (ROUND_PREFIX, TEST_PREFIX, END_PREFIX, EPOCH_PREFIX, PARAM_PREFIX, "memory/")
     return EPOCH_PREFIX + name if name.startswith(others) or name in (SCORE, BEST_EPOCH) else name
 
 

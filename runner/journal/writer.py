@@ -16,6 +16,7 @@ from runner.journal.durable_files import move_durably, own_file, sync_folder, wr
 from runner.journal.rows import (
     apply_clones,
     insert_decisions,
+    insert_end_metrics,
     insert_epochs_and_facts,
     insert_last_metrics,
     insert_trials,
@@ -181,9 +182,11 @@ class SqliteJournal:
             for trial_id, (model, weights) in files.items():
                 row = (trial_id, model, weights, self._models_stay)
                 db.execute("INSERT OR REPLACE INTO model (trial, file, weights, final) VALUES (?, ?, ?, ?)", row)
-            for export in exports.values():
-                if isinstance(export, Export):
-                    insert_last_metrics(db, export, self._now_ms())
+            for answer in (*reports.values(), *exports.values()):
+                if isinstance(answer, Report | Export):
+                    insert_end_metrics(db, answer, self._now_ms())
+                if isinstance(answer, Export):
+                    insert_last_metrics(db, answer, self._now_ms())
             insert_trials(db, added)
             insert_decisions(db, decisions)
             apply_clones(db, decisions, self._now_ms())

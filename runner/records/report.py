@@ -165,7 +165,8 @@ class Report:
         epochs: those that ended in this turn, in order; the last one ended when the turn did.
         facts: in the first report, and in the first after a clone, because the model may be another one.
         stops: a callback has set `model.stop_training`.
-        files: as `Export.files`, of a trial whose loss is not finite, because it may have no model.
+        logged: as `Export.logged`, of a trial whose loss is not finite, because it may have no model; so is `files`.
+        files: as `Export.files`.
     """
 
     trial_id: str
@@ -177,6 +178,7 @@ class Report:
     epochs: tuple[Epoch, ...] = ()
     facts: Facts | None = None
     stops: bool = False
+    logged: Metrics = field(default_factory=dict)
     files: Files = ()
     aside: Aside = Aside()
 
@@ -228,6 +230,7 @@ class Export:
         weights: an `.npz` of all weights in the order of `model.get_weights()`.
         test_metrics: `test_*` metrics; empty if the data has no test split.
         logged: what callbacks have logged at the end of training, by name.
+        best_epoch: the epoch whose weights a callback has put in place at the end of training; None for the last one.
         files: what callbacks have written, if the trial has no folder on this machine.
     """
 
@@ -236,6 +239,7 @@ class Export:
     weights: bytes | Path
     test_metrics: Metrics = field(default_factory=dict)
     logged: Metrics = field(default_factory=dict)
+    best_epoch: int | None = None
     files: Files = ()
     aside: Aside = Aside()
 

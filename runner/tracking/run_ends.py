@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.errors import JournalError
 from runner.journal import SCORE, MetricRow, SweepRecord, TrialRecord, files_of, log_name, own_file
 from runner.tracking import labels
 from runner.tracking.errors import StoreRefusedError
@@ -68,8 +69,15 @@ class Endings:
         return texts | ({"output.log": log.read_text(encoding="utf-8", errors="replace")} if log.is_file() else {})
 
     def files(self, trial: TrialRecord) -> list[tuple[str, Path]]:
-        """What the trial's callbacks have written: artifacts' paths, and the files."""
-        return [(f"files/{path}", file) for path, file in files_of(self._folder, trial.id)]
+        """What the trial's callbacks have written: artifacts' paths, and the files.
+
+        Raises:
+            StoreRefusedError: its folder is a link.
+        """
+        try:
+            return [(f"files/{path}", file) for path, file in files_of(self._folder, trial.id)]
+        except JournalError as err:
+            raise StoreRefusedError(str(err)) from err
 
     def _send_model(self, trial: TrialRecord, run_id: str) -> Ending:
         """Sends an ended trial's model, unless it was removed in the meantime; returns its tags and metrics.

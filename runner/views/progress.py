@@ -127,13 +127,12 @@ class Progress:
 
     def eta_s(self) -> float | None:
         """Seconds to the end at the current speed; trials of unknown length count with the average of the others."""
-        speed, known = self.steps_per_s(), [row for row in self.rows.values() if row.total_steps]
+        rows = list(self.rows.values())  # another thread may ask
+        speed, known = self.steps_per_s(), [row for row in rows if row.total_steps]
         if speed is None or not known:
             return None
         average = sum(row.total_steps or 0 for row in known) / len(known)
-        left = sum(
-            (row.total_steps or average) - row.step for row in self.rows.values() if row.state in ("queued", "running")
-        )
+        left = sum((row.total_steps or average) - row.step for row in rows if row.state in ("queued", "running"))
         return left / speed
 
     def share_done(self) -> float:
@@ -152,7 +151,7 @@ class Progress:
     def best_so_far(self) -> tuple[Row, ...]:
         """Each member's trial with the best score so far. Members do not compare, because their data differ."""
         found: dict[str, Row] = {}
-        for row in self.rows.values():
+        for row in list(self.rows.values()):  # another thread may ask
             leader = found.get(row.trial.member)
             if row.score is not None and (leader is None or self.is_better(row.score, leader.score)):
                 found[row.trial.member] = row

@@ -33,7 +33,7 @@ def build_model(experiment: Experiment, trial: Trial, feed: Feed) -> Built:
     """
     names = private.automatic_names()
     model = new_model(experiment, trial, feed.splits)
-    if not isinstance(feed, ArrayFeed) or model.run_eagerly or not is_plain_keras(model):
+    if trial.has_callbacks or not isinstance(feed, ArrayFeed) or model.run_eagerly or not is_plain_keras(model):
         return Built(model, feed)
     if private.symbolic_build(model, feed.spec()):
         return Built(model, feed)

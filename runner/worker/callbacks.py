@@ -50,7 +50,8 @@ class TrialCallbacks:
         self._recorder, self._warn, self._trial = recorder, warn, trial
         self._last = _LastLogs()
         self._model = model
-        self._has_begun = self._has_ended = False
+        self._has_ended = False
+        self._ahead: list[str] = []  # hooks of the first step that were called before it was traced
         self._logs: dict[str, Any] = {}  # of the last epoch, as `fit` has them
         with recorder.active():
             self._list = keras.callbacks.CallbackList(
@@ -61,10 +62,15 @@ class TrialCallbacks:
         train, test = (list(_wanting(given, hooks)) for hooks in (_TRAIN_BATCH, _TEST_BATCH))
         self.why_stepwise = f"callbacks: {train[0]} is called for each step" if train else ""
         self._has_batches, self._has_test_batches = bool(train), bool(test)
+        if train and model.steps_per_execution != 1:
+            raise ValueError(
+                f"{train[0]} is called for each step, and the model is compiled with "
+                f"steps_per_execution={model.steps_per_execution}; leave that out"
+            )
         own = [type(one).__name__ for one in given if not _is_known(one)]
         self.inexact = f"callbacks: the code of {own[0]} is not examined for hidden random state" if own else ""
-        for text in _shared_files(given, recorder.folder):
-            warn(f"trial {trial.id}: {text}")
+        for text in _shared_files(given, recorder):
+            warn(text)
 
     @property
     def stops(self) -> bool:
@@ -77,19 +83,26 @@ class TrialCallbacks:
         return self._has_batches or self.stops
 
     def begin(self) -> None:
-        """Before a turn: training begins with the first one, and goes on in others although a callback has ended it."""
-        self._model.stop_training = self._has_ended = False
-        if not self._has_begun:
-            self._has_begun = True
-            self._call("on_train_begin")
+        """Before the first step is traced: calls the hooks that come before it in `fit`; they may change the model."""
+        self._model.stop_training = False
+        self._call("on_train_begin")
+        self.begin_epoch(0)
+        self.begin_step(0)
+        self._ahead = ["turn", "epoch", "step"]
+
+    def begin_turn(self) -> None:
+        """Before a turn: training goes on although a callback has ended it."""
+        if not self._is_ahead("turn"):
+            self._model.stop_training = self._has_ended = False
 
     def begin_epoch(self, epoch: int) -> None:
         """Before the first step of an epoch, from 0."""
-        self._call("on_epoch_begin", epoch)
+        if not self._is_ahead("epoch"):
+            self._call("on_epoch_begin", epoch)
 
     def begin_step(self, step: int) -> None:
         """Before a step of an epoch, from 0, if a callback wants that."""
-        if self._has_batches:
+        if self._has_batches and not self._is_ahead("step"):
             self._call("on_train_batch_begin", step)
 
     def end_step(self, step: int, logs: Logs) -> None:
@@ -105,7 +118,8 @@ class TrialCallbacks:
         """
         self._model.stop_evaluating = False
         self._call("on_test_begin")
-        logs = evaluate(BatchHooks(self._call, self._model) if self._has_test_batches else None)
+        wants = self._has_test_batches or self._model.stop_evaluating  # which `fit` reads after each batch
+        logs = evaluate(BatchHooks(self._call, self._model) if wants else None)
         self._call("on_test_end", logs)
         return logs
 
@@ -118,7 +132,10 @@ class TrialCallbacks:
         """
         self._logs = dict(logs)
         self._call("on_epoch_end", epoch, self._logs)
-        return self._numbers(self._last.logs) | self._recorder.taken()
+        found, logged = self._numbers(self._last.logs), self._recorder.taken()
+        if taken := sorted(found.keys() & logged.keys()):
+            raise ValueError(f"log_metric: the epoch has a metric {taken[0]!r} already; give yours another name")
+        return found | logged
 
     def end(self) -> dict[str, float]:
         """After training, with averaged weights in place, once; returns what the callbacks have logged."""
@@ -126,14 +143,21 @@ class TrialCallbacks:
             return {}
         self._has_ended = True
         self._call("on_train_end", self._logs)
-        logged = self._recorder.taken()
-        for name in sorted(logged.keys() & self._numbers(self._last.logs).keys()):
-            del logged[name]
-            self._warn(
-                f"trial {self._trial.id}: {name} was logged at the end of training, and is a metric of its last epoch; "
-                "give it another name to record both"
-            )
-        return logged
+        return self._recorder.taken()
+
+    @property
+    def restored_epoch(self) -> int | None:
+        """The epoch, from 1, whose weights Keras' EarlyStopping has put in place at the end; None if it has not."""
+        stopping = [one for one in self._list.callbacks if isinstance(one, keras.callbacks.EarlyStopping)]
+        restored = [one.best_epoch + 1 for one in stopping if one.restore_best_weights and one.best_weights is not None]
+        return restored[-1] if restored else None
+
+    def _is_ahead(self, what: str) -> bool:
+        """Whether it was done before the first step was traced; true once."""
+        if what not in self._ahead:
+            return False
+        self._ahead.remove(what)
+        return True
 
     def _call(self, hook: str, *arguments: object) -> None:
         with self._recorder.active():
@@ -191,6 +215,10 @@ def checked_callbacks(made: object) -> list[keras.callbacks.Callback]:
             what = "None" if made is None else f"a {type(made).__name__} with a {type(one).__name__}"
             what = what if made is None or isinstance(made, list | tuple) else f"a {type(made).__name__}"
             raise TypeError(f"callbacks returned {what}; return a list of keras.callbacks.Callback")
+        if getattr(one, "_model", None) is not None:
+            raise ValueError(
+                f"callbacks returned a {type(one).__name__} that another trial has used; make a new one in callbacks()"
+            )
         if isinstance(one, keras.callbacks.BackupAndRestore):
             raise ValueError(
                 "callbacks returned a BackupAndRestore; leave it out, because the runner itself brings trials back"
@@ -220,12 +248,12 @@ def _is_known(one: keras.callbacks.Callback) -> bool:
     return type(one).__module__.startswith("keras.") and type(one) is not keras.callbacks.LambdaCallback
 
 
-def _shared_files(given: list[keras.callbacks.Callback], folder: Path) -> Iterator[str]:
+def _shared_files(given: list[keras.callbacks.Callback], recorder: TrialRecorder) -> Iterator[str]:
     """A sentence for each of Keras' callbacks that writes outside of the trial's folder."""
     for one in given:
-        attribute = _WRITES.get(type(one).__name__, "")
-        written = getattr(one, attribute, None) if attribute else None
-        if written and not Path(str(written)).absolute().is_relative_to(folder.absolute()):
+        attribute = next((_WRITES[kind.__name__] for kind in type(one).__mro__ if kind.__name__ in _WRITES), "")
+        written = str(getattr(one, attribute, None) or "") if attribute else ""
+        if written and "://" not in written and not Path(written).absolute().is_relative_to(recorder.folder.absolute()):
             yield (
                 f"{type(one).__name__} writes to {written}, which all trials share; write to runner.trial_folder(), "
                 "which each trial has for itself"

@@ -40,6 +40,7 @@ def export(seat: Seat, best: bool, folder: Path) -> Export:
         weights=weights,
         test_metrics=test_metrics,
         logged=logged,
+        best_epoch=None if seat.callbacks is None or best else seat.callbacks.restored_epoch,
         files=() if seat.recorder is None else seat.recorder.files(),
     )
 

@@ -212,7 +212,15 @@ class Seat:
             made = self._experiment.callbacks(self.trial)
         steps = self.feed.steps_per_epoch
         self.callbacks = TrialCallbacks(made, self.trial, built.model, steps, recorder, warn)
+        self.callbacks.begin()
         return replace(built, has_callbacks=True, why_stepwise=self.callbacks.why_stepwise)
+
+    def skip_rest_of_epoch(self) -> None:
+        """Goes to the next epoch, because a callback has ended the present one."""
+        length, progress = self.feed.steps_per_epoch, self.progress
+        epochs = progress.step // length + 1
+        progress.step, progress.is_cut = epochs * length, False
+        self.feed.resume(progress.step, validations=epochs // self.trial.train.validate_every)
 
     def _roles(self) -> dict[str, list[variables.Variable]]:
         return variables.by_role(self.engine.model, self.engine.program.captured)

@@ -36,14 +36,12 @@ def check(seat: Seat, until_s: float) -> Checked:
     if isinstance(feed, StreamFeed):
         feed.evaluate_until_s = until_s
     with seat.active():
-        if seat.callbacks is not None:
-            seat.callbacks.begin()
         _begin_epoch(seat)
         logs = _steps(seat, 1)
         trace_s = seat.trace_s + time.perf_counter() - began
         metrics = _metrics_of_epoch(seat, logs, validates="validation" in feed.splits)
         if seat.callbacks is not None:
-            metrics |= seat.callbacks.end()
+            seat.callbacks.end()
         if isinstance(feed, StreamFeed) and "test" in feed.splits:
             feed.check_that_it_ends("test")
         details = details_of(engine.model, feed, dict(metrics))
@@ -75,10 +73,12 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
             progress.turn_end = work.until
         clock.begin(is_limited=work.until is None)
         if seat.callbacks is not None:
-            seat.callbacks.begin()
+            seat.callbacks.begin_turn()
         running = _run(seat, stopping)
         if progress.turn_end is not None:
             return None
+        ends = seat.callbacks is not None and has_diverged(running)  # without an export, with which training would end
+        logged = seat.callbacks.end() if seat.callbacks is not None and ends else {}
     epochs, progress.epochs = tuple(progress.epochs), []
     progress.round = work.round + 1
     is_first = work.round == 0 or work.clone is not None  # of its model
@@ -103,7 +103,8 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
         turn=turn,
         facts=seat.facts if is_first else None,
         stops=seat.callbacks is not None and seat.callbacks.stops,
-        files=seat.recorder.files() if seat.recorder is not None and has_diverged(running) else (),
+        logged=logged,
+        files=seat.recorder.files() if seat.recorder is not None and ends else (),
     )
 
 
@@ -117,6 +118,8 @@ def _begin_turn(seat: Seat, work: Work) -> None:
         seat.keep_best()
     if work.learning_rate is not None:
         seat.engine.model.optimizer.learning_rate = work.learning_rate
+    if seat.progress.is_cut:
+        seat.skip_rest_of_epoch()
     step, length = seat.progress.step, seat.feed.steps_per_epoch
     turn_end = step + seat.trial.train.steps_in_turn(length, step)
     seat.progress.turn_end = turn_end if work.last_epoch is None else min(turn_end, work.last_epoch * length)
@@ -136,7 +139,7 @@ def _run(seat: Seat, stopping: Callable[[], bool]) -> dict[str, float]:
         is_last = progress.step % seat.feed.steps_per_epoch == 0
         if is_last or _is_stopped(seat):
             progress.is_cut = not is_last
-            _end_epoch(seat, logs, running)
+            _end_epoch(seat, logs)
             is_over |= has_diverged(running) or clock.is_overdue or _is_stopped(seat)  # the driver must hear of it now
         if is_over:
             progress.turn_end = None
@@ -146,7 +149,7 @@ def _run(seat: Seat, stopping: Callable[[], bool]) -> dict[str, float]:
 def _call(seat: Seat, turn_end: int) -> Logs:
     """Runs some steps of one epoch; returns the last one's logs."""
     progress, clock, steps_per_epoch = seat.progress, seat.clock, seat.feed.steps_per_epoch
-    began_s, progress.is_cut = clock.now(), False
+    began_s = clock.now()
     done = progress.step % steps_per_epoch
     if done == 0:
         _begin_epoch(seat)
@@ -190,13 +193,11 @@ def _begin_epoch(seat: Seat) -> None:
         seat.callbacks.begin_epoch(seat.epoch)
 
 
-def _end_epoch(seat: Seat, logs: Logs, running: Mapping[str, float]) -> None:
+def _end_epoch(seat: Seat, logs: Logs) -> None:
     """Adds the epoch that has ended, validated if that is due."""
     clock, began_s = seat.clock, seat.clock.now()
     validates = "validation" in seat.feed.splits and seat.epoch % seat.trial.train.validate_every == 0
     metrics = _metrics_of_epoch(seat, logs, validates=validates)
-    if seat.callbacks is not None and has_diverged(running):  # no model, with which training would end
-        metrics = seat.callbacks.end() | metrics
     clock.add_validation(clock.now() - began_s)
     seat.progress.epochs.append(Epoch(number=seat.epoch, metrics=metrics, ended_s=time.time()))
 
@@ -209,6 +210,9 @@ def _metrics_of_epoch(seat: Seat, logs: Logs, *, validates: bool) -> dict[str, f
         evaluate = partial(engine.evaluation, "validation")
         validation = evaluate() if callbacks is None else callbacks.around(evaluate)
         found |= {f"val_{name}": value for name, value in flat(validation).items()}
-    if seat.trial.train.reduce_lr_on_plateau is not None:  # as Keras' callback adds it to History
-        found["learning_rate"] = float(engine.model.optimizer.learning_rate)
-    return as_numbers(flat(found)) if callbacks is None else callbacks.end_epoch(max(seat.epoch - 1, 0), found)
+    rule, rate = seat.trial.train.reduce_lr_on_plateau, dict[str, float]()
+    if rule is not None:  # as Keras' callback adds it to History
+        rate = {"learning_rate": float(engine.model.optimizer.learning_rate)}
+    if callbacks is None:
+        return as_numbers(flat(found)) | rate
+    return rate | callbacks.end_epoch(max(seat.epoch - 1, 0), found | rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -22,7 +23,9 @@ class TrialRecorder:
     def __init__(self, folder: Path | None) -> None:
         self._given, self._temporary = folder, None if folder else _Temporary()
         self._metrics: dict[str, float] = {}
-        if folder is not None and folder.exists():
+        if folder is not None and folder.is_symlink():
+            folder.unlink()
+        elif folder is not None and folder.exists():
             shutil.rmtree(folder)
 
     @property
@@ -65,7 +68,9 @@ class _Temporary:
     @property
     def folder(self) -> Path:
         """The folder."""
-        self._path = self._path or Path(tempfile.mkdtemp(prefix="lockstep-runner-"))
+        if self._path is None:
+            self._path = Path(tempfile.mkdtemp(prefix="lockstep-runner-"))
+            weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)  # at the end of the process too
         return self._path
 
     def files(self) -> Files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import sys
@@ -19,11 +20,18 @@ pytestmark = pytest.mark.usefixtures("tensorflow")
 FILE = Path(__file__).parents[1] / "with_callbacks.py"
 EPOCHWISE = (
     "nothing", "scheduler", "lambda", "csv", "confusion", "stops", "early_stopping", "plateau", "swap_epoch",
-    "swap_test", "checkpoint", "quiet",
+    "swap_test", "checkpoint", "quiet", "freezes", "scales",
 )  # fmt: skip
 STEPWISE = ("lambda_batch", "stops_in_epoch", "checkpoint_batch", "terminate_on_nan", "batches")
 
-WITHIN_EPOCHS = ("csv", "stops_in_epoch", "swap_epoch", "batches")  # are seen in turns that end within an epoch too
+# Are seen in turns that end within an epoch too.
+WITHIN_EPOCHS = (
+    "csv",
+    "stops_in_epoch",
+    "swap_epoch",
+    "batches",
+    "terminate_on_nan",
+)
 
 
 class Trained:
@@ -190,7 +198,7 @@ def test_the_check_knows_the_metrics_that_callbacks_add(trial: Any) -> None:
     [
         (
             "shared",
-            "trial 000: CSVLogger writes to log.csv, which all trials share; write to runner.trial_folder(), which",
+            "CSVLogger writes to log.csv, which all trials share; write to runner.trial_folder(), which",
         ),
         ("text", "callbacks: 'word' in logs is a str, and only numbers are recorded as metrics"),
     ],
@@ -205,6 +213,54 @@ def test_files_that_trials_share_and_lost_values_are_warned_about(
     checked = worker.check(one, worker.load(one))
     assert isinstance(checked, Checked)
     assert any(text.startswith(warning) for text in checked.aside.warnings)
+
+
+def test_what_is_logged_at_the_end_is_apart_from_the_epochs(trial: Any, tmp_path: Path) -> None:
+    trained = Trained(trial("at_the_end"), tmp_path / "trial")
+    assert [epoch["f1"] for epoch in trained.metrics] == [0, 1, 2, 3]
+    assert trained.export.logged == {"f1": 99.0}
+
+
+def test_early_stopping_says_whose_weights_it_has_put_back(trial: Any, tmp_path: Path) -> None:
+    trained = Trained(trial("early_stopping"), tmp_path / "trial")  # of a loss that should rise, so of the first epoch
+    assert trained.export.best_epoch == 1
+    assert Trained(trial("csv"), tmp_path / "other").export.best_epoch is None
+
+
+def test_an_object_that_trials_share_is_refused(trial: Any, tmp_path: Path) -> None:
+    from runner.worker.worker import Worker
+
+    worker, one, two = Worker(), trial("shared_object"), replace(trial("shared_object"), id="001")
+    loaded = worker.load(one)
+    assert isinstance(worker.advance([Work(trial=one, round=0)], [loaded])[one.id], Report)
+    failure = worker.advance([Work(trial=two, round=0)], [loaded])[two.id]
+    assert isinstance(failure, Failure)
+    assert failure.message.startswith("ValueError: callbacks returned a TerminateOnNaN that another trial has used")
+
+
+def test_a_trial_that_a_callback_has_stopped_within_an_epoch_goes_on_with_the_next(trial: Any, tmp_path: Path) -> None:
+    from runner.worker.worker import Worker
+
+    worker, one = Worker(), trial("stops_in_epoch")
+    loaded = worker.load(one)
+    reports = [
+        worker.advance([Work(trial=one, round=turn, files=tmp_path / "f")], [loaded])[one.id] for turn in range(3)
+    ]
+    assert [(report.step, report.epoch) for report in reports] == [(3, 1), (5, 2), (9, 3)]
+    begun = [line[1] for line in hooks(tmp_path / "f") if line[0] == "on_epoch_begin"]
+    assert begun == [line[1] for line in hooks(tmp_path / "f") if line[0] == "on_epoch_end"] == [0, 1, 2]
+
+
+def test_no_temporary_folder_is_left(trial: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner.worker.worker import Worker
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for kind in ("nothing", "none", "csv"):
+        worker, one = Worker(), trial(kind)
+        worker.check(one, worker.load(one))
+        worker.build(one)
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensorboard_writes_into_the_trials_folder(trial: Any, tmp_path: Path) -> None:

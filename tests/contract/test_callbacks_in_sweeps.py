@@ -10,6 +10,7 @@ from moments import Result, moments, photographer, resumed, sweep
 
 from runner.config import load_config
 from runner.driver.context import Context
+from runner.driver.replaying import replay
 from runner.driver.requests import request_to_clone
 from runner.driver.resume import resume
 from runner.driver.resume_state import Asked
@@ -91,6 +92,30 @@ def test_a_callback_ends_its_trial_which_can_go_on_if_asked(tmp_path: Path, monk
     resume(folder, Asked(more_epochs=1), Context(watcher=Silent()))
     with JournalReader(folder) as reader:
         assert reader.trials()[0].epochs == 2  # what a rule has ended does not go on by itself
+
+
+def test_a_trial_is_ranked_by_the_epoch_whose_weights_a_callback_has_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = ("fleet.kind=local", "name=s", "params.kind=early_stopping", "train.epochs=4", "train.compile=graph")
+    folder = sweep(tmp_path, settings, experiment=FILE)
+    with JournalReader(folder) as reader:
+        (record,) = reader.trials()
+        first = next(row.value for row in reader.metrics("000") if (row.key, row.step) == ("val_loss", 1))
+    assert (record.best_epoch, record.score("val_loss")) == (1, first)
+    assert replay(folder, "000", Context(watcher=Silent())).is_same
+
+
+def test_what_is_logged_at_the_end_is_a_metric_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = ("fleet.kind=local", "name=s", "params.kind=at_the_end", "train.epochs=2", "train.compile=graph")
+    folder = sweep(tmp_path, settings, experiment=FILE)
+    with JournalReader(folder) as reader:
+        (record,) = reader.trials()
+    assert (record.metrics["f1"], record.metrics["end/f1"]) == (1.0, 99.0)
+    found = replay(folder, "000", Context(watcher=Silent()))
+    assert found.is_same, list(found.lines())
 
 
 @pytest.mark.parametrize(

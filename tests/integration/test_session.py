@@ -179,3 +179,18 @@ def _has(process: psutil.Process, mark: str) -> bool:
         return process.environ().get("SESSION_MARK") == mark
     except psutil.Error:
         return False
+
+
+LAST = """
+import runner
+runner.sweep("same.py", block=False, progress="none", train={"epochs": 2}, tracking={"uri": "sqlite:///m.db"}, name="last")
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_ends_waits_for_its_sweep(folder: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", LAST], cwd=folder, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("Error")) == (0, 0), ended.stderr
+    result = runner.load("last")
+    assert result.status == "complete"
+    assert result.review.trials[0].run_id is not None

@@ -252,7 +252,7 @@ def test_what_callbacks_log_at_the_end_and_files_by_value_are_kept(
     reports = {"000": report(0, 0, 2, 1, 0.5, ended=True), "001": failure}
     journal.commit(reports, {"000": COMPLETE, "001": Verdict(kind="fail")}, {"000": export})
     last = {row.key: (row.step, row.value) for row in reader.metrics("000")}
-    assert (last["test_loss"], last["f1"], last["epoch/score"]) == ((1, 1.0), (1, 0.5), (1, 2.0))
+    assert (last["test_loss"], last["end/f1"], last["end/score"]) == ((1, 1.0), (1, 0.5), (1, 2.0))
     assert (tmp_path / "files" / "000" / "a.txt").read_bytes() == b"a"
     assert (tmp_path / "files" / "001" / "b" / "c.txt").read_bytes() == b"c"
 

@@ -61,13 +61,21 @@ def test_what_is_recorded_goes_to_the_trial_whose_callbacks_run(tmp_path: Path) 
         runner.log_artifact(outside / "a.txt", "sub/b.txt")
         runner.log_artifact(outside / "d")
         runner.log_artifact(folder / "a.txt")  # is there already
-        for name, figure in (("f", Figure()), ("g/h.pdf", Figure()), ("p", Page()), ("p.svg", Page())):
+        with pytest.raises(ValueError, match="has the trial's own folder in it"):
+            runner.log_artifact(tmp_path)
+        for name, figure in (
+            ("f", Figure()),
+            ("g/h.pdf", Figure()),
+            ("p", Page()),
+            ("p.svg", Page()),
+            ("lr0.001", Figure()),
+        ):
             runner.log_figure(name, figure)
         assert runner.trial_folder() == folder
     assert recorder.metrics == {"f1": 1.0}
     assert content(folder) == {
         "a.txt": "a", "sub/b.txt": "a", "d/e.txt": "e", "f.png": "png", "g/h.pdf": "png", "p.html": "html True",
-        "p.svg": "image",
+        "p.svg": "image", "lr0.001.png": "png",
     }  # fmt: skip
     assert runner.trial_folder() == Path.cwd()
 

@@ -39,16 +39,17 @@ def test_callbacks_are_an_optional_third_function_with_parameters_of_their_own()
     assert list(with_callbacks.parameters) == ["n", "units", "patience"]
 
 
-@pytest.mark.parametrize("text", ["from keras import callbacks", "import callbacks", "callbacks = keras.callbacks"])
+@pytest.mark.parametrize("text", ["from keras import callbacks", "import callbacks", "callbacks = tf.keras.callbacks"])
 def test_another_thing_called_callbacks_is_left_alone(text: str) -> None:
     assert signature(f"{text}\ndef load_data(): ...\ndef build_model(): ...").callbacks is None
 
 
-def test_a_list_called_callbacks_is_not_ignored() -> None:
+@pytest.mark.parametrize("text", ["callbacks = [Mine()]", "from helpers import callbacks", "callbacks = make"])
+def test_callbacks_that_are_meant_are_not_ignored(text: str) -> None:
     with pytest.raises(
         ConfigError, match=r"callbacks: is not defined with `def` here; write `def callbacks\(\.\.\.\):`"
     ):
-        signature("callbacks = [Mine()]\ndef load_data(): ...\ndef build_model(): ...")
+        signature(f"{text}\ndef load_data(): ...\ndef build_model(): ...")
 
 
 def test_a_default_that_is_no_literal_is_unknown() -> None:
