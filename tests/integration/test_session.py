@@ -183,7 +183,8 @@ def _has(process: psutil.Process, mark: str) -> bool:
 
 LAST = """
 import runner
-runner.sweep("same.py", block=False, progress="none", train={"epochs": 2}, tracking={"uri": "sqlite:///m.db"}, name="last")
+settings = dict(progress="none", train={"epochs": 2}, tracking={"uri": "sqlite:///m.db"}, name="last")
+runner.sweep("same.py", block=False, **settings)
 """
 
 
