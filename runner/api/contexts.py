@@ -64,7 +64,8 @@ def in_background(config: Config, progress: Progress, train: Callable[[Context],
         )
     with ExitStack() as stack:
         stack.enter_context(only_one())
-        context = Context(watcher=watcher_for(progress), stop=StopRequest(), environment=dict(os.environ))
+        watcher = watcher_for(progress, in_background=True)
+        context = Context(watcher=watcher, stop=StopRequest(), environment=dict(os.environ))
         return RunningSweep(context, train, stack.pop_all().close)
 
 

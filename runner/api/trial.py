@@ -55,7 +55,7 @@ class TrialResult:
         return self.record.metrics
 
     @property
-    def files(self) -> Path:
+    def files_folder(self) -> Path:
         """The folder of what its callbacks have written, which exists if they have written anything."""
         return files_folder(self.folder, self.id)
 

@@ -167,6 +167,8 @@ def _steps_in_a_slot(trials: Sequence[Trial], checked: Mapping[str, Checked], sl
 
 def _alike(trial: Trial) -> object:
     """A value that is equal for trials that probably share a compiled program: only seeds and rates, floats, differ."""
+    if trial.has_callbacks:  # which may do anything with the model, so that each trial compiles its own
+        return trial.id
     settings = trial.settings
     shape = [(name, settings[name]) for name in trial.searched if name != "seed" and name in settings]
     return trial.member, repr([(name, value) for name, value in shape if not isinstance(value, float)])

@@ -171,7 +171,7 @@ class SqliteJournal:
         with _writing(self._folder):
             files = {key: self._write_model(value) for key, value in exports.items() if _has_model(value)}
             for answer in (*reports.values(), *exports.values()):
-                if answer.files:
+                if answer.files is not None:
                     put_files(self._folder, answer.trial_id, answer.files)
         slots = {trial_id: slot for slot, trial_id in self._seats}
         with self._transaction() as db:

@@ -177,7 +177,10 @@ class Schedule:
         return work
 
     def _surplus(self) -> Place | None:
-        """The last trial of a slot that has two more than another, counting those that will be seated."""
+        """The last trial of a slot that has two more than another, counting those that will be seated.
+
+        None with callbacks, because it would be repeated from its beginning.
+        """
         busy = {slot: 0 for _, slot in self._live}
         for (_, slot), work in self._live.items():
             busy[slot] += work is not None
@@ -185,7 +188,12 @@ class Schedule:
         most, least = max(busy, key=lambda slot: busy[slot]), min(busy, key=lambda slot: busy[slot])
         if busy[most] - busy[least] - moving < 2:
             return None
-        return [place for place, work in self._live.items() if place[1] == most and work is not None][-1]
+        movable = [
+            place
+            for place, work in self._live.items()
+            if place[1] == most and work is not None and not work.trial.has_callbacks
+        ]
+        return movable[-1] if movable else None
 
     def _fill(self, ending: Container[str]) -> None:
         """Gives queued trials free places, in the slots with the fewest trials; those that must wait need none."""

@@ -179,7 +179,7 @@ class Report:
     facts: Facts | None = None
     stops: bool = False
     logged: Metrics = field(default_factory=dict)
-    files: Files = ()
+    files: Files | None = None
     aside: Aside = Aside()
 
 
@@ -213,7 +213,7 @@ class Failure:
     facts: Facts | None = None
     aside: Aside = Aside()
     place: str = ""
-    files: Files = ()
+    files: Files | None = None
 
     @property
     def lost_worker(self) -> bool:
@@ -231,7 +231,7 @@ class Export:
         test_metrics: `test_*` metrics; empty if the data has no test split.
         logged: what callbacks have logged at the end of training, by name.
         best_epoch: the epoch whose weights a callback has put in place at the end of training; None for the last one.
-        files: what callbacks have written, if the trial has no folder on this machine.
+        files: what callbacks have written, if the trial has no folder on this machine; None if it has.
     """
 
     trial_id: str
@@ -240,7 +240,7 @@ class Export:
     test_metrics: Metrics = field(default_factory=dict)
     logged: Metrics = field(default_factory=dict)
     best_epoch: int | None = None
-    files: Files = ()
+    files: Files | None = None
     aside: Aside = Aside()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from runner.views.live import LiveTable
 from runner.views.progress import Progress
 
 _WIDTH, _HEIGHT = 120, 40  # characters of a cell's output; a table is cut to this height
+_BETWEEN_S = 0.5
 _FONT = "Menlo,Consolas,'DejaVu Sans Mono',monospace"
 _BLOCK = (
     f'<pre style="white-space:pre;overflow-x:auto;font-size:85%;line-height:1.2;font-family:{_FONT}">{{code}}</pre>'
@@ -29,9 +32,15 @@ def in_notebook() -> bool:
 
 
 class Notebook:
-    """Shows a sweep below the cell that started it."""
+    """Shows a sweep below the cell that started it.
 
-    def __init__(self) -> None:
+    Args:
+        in_background: a thread will show it, whose output goes to whatever cell runs then; the table gets its place
+            now.
+    """
+
+    def __init__(self, *, in_background: bool = False) -> None:
+        self._handle = _placed({"text/plain": ""}) if in_background else None
         # A library asks for widgets that nothing here uses.
         warnings.filterwarnings("ignore", message="IProgress not found")
 
@@ -47,7 +56,7 @@ class Notebook:
     @contextmanager
     def rounds(self, progress: Progress) -> Iterator[LiveTable]:
         """As `SweepWatcher.rounds`."""
-        with LiveTable(_console(), progress, _Cell(progress.share_done)) as table:
+        with LiveTable(_console(), progress, _Cell(progress.share_done, self._handle)) as table:
             yield table
 
     @contextmanager
@@ -65,17 +74,32 @@ class _Cell:
 
     Args:
         share_done: for the progress bar; None for none.
+        handle: of its place; None to make one for the first view.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, share_done: Callable[[], float] | None = None) -> None:
-        self._share_done = share_done
-        self._handle: Any = None
+    def __init__(
+        self,
+        share_done: Callable[[], float] | None = None,
+        handle: Any = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._share_done, self._handle, self._clock = share_done, handle, clock
+        self._shown_s = -math.inf
+        self._left: RenderableType | None = None  # a view that came too soon after the last one
 
     def start(self) -> None:
         """As `Screen.start`."""
 
     def update(self, renderable: RenderableType, *, refresh: bool = False) -> None:
-        """As `Screen.update`."""
+        """As `Screen.update`; at most twice a second, because a notebook's server takes no more."""
+        if self._clock() - self._shown_s < _BETWEEN_S:
+            self._left = renderable
+            return
+        self._draw(renderable)
+
+    def _draw(self, renderable: RenderableType) -> None:
+        self._shown_s, self._left = self._clock(), None
         console = _console()
         console.print(renderable)
         html = console.export_html(inline_styles=True, code_format=_BLOCK, clear=False)
@@ -83,6 +107,8 @@ class _Cell:
 
     def stop(self) -> None:
         """As `Screen.stop`."""
+        if self._left is not None:
+            self._draw(self._left)
 
     def clear(self) -> None:
         """Shows nothing any more."""
@@ -96,11 +122,16 @@ class _Cell:
 
     def _show(self, bundle: dict[str, str]) -> None:
         if self._handle is None:
-            from IPython.display import display
-
-            self._handle = display(bundle, raw=True, display_id=True)
+            self._handle = _placed(bundle)
         else:
             self._handle.update(bundle, raw=True)
+
+
+def _placed(bundle: dict[str, str]) -> Any:
+    """Shows this below the present cell; returns the handle by which it is replaced."""
+    from IPython.display import display
+
+    return display(bundle, raw=True, display_id=True)
 
 
 def _console() -> Console:

@@ -47,10 +47,10 @@ class Terminal:
             yield waiting.show
 
 
-def watcher_for(progress: ProgressKind) -> Terminal | Notebook | Log:
+def watcher_for(progress: ProgressKind, *, in_background: bool = False) -> Terminal | Notebook | Log:
     """What shows a sweep: a terminal, a notebook's cell, or Python's `logging`, which gets what would be said."""
     if progress == "notebook" or (progress == "auto" and in_notebook()):
-        return Notebook()
+        return Notebook(in_background=in_background)
     return Terminal(Console()) if progress == "terminal" or (progress == "auto" and sys.stdout.isatty()) else Log()
 
 

@@ -41,7 +41,7 @@ def export(seat: Seat, best: bool, folder: Path) -> Export:
         test_metrics=test_metrics,
         logged=logged,
         best_epoch=None if seat.callbacks is None or best else seat.callbacks.restored_epoch,
-        files=() if seat.recorder is None else seat.recorder.files(),
+        files=None if seat.recorder is None else seat.recorder.files(),
     )
 
 

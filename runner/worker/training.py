@@ -104,7 +104,7 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
         facts=seat.facts if is_first else None,
         stops=seat.callbacks is not None and seat.callbacks.stops,
         logged=logged,
-        files=seat.recorder.files() if seat.recorder is not None and ends else (),
+        files=seat.recorder.files() if seat.recorder is not None and ends else None,
     )
 
 

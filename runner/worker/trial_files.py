@@ -49,9 +49,9 @@ class TrialRecorder:
         found, self._metrics = self._metrics, {}
         return found
 
-    def files(self) -> Files:
-        """The files by value if their folder is a temporary one; else none, because they are where they belong."""
-        return () if self._temporary is None else self._temporary.files()
+    def files(self) -> Files | None:
+        """The files by value if their folder is a temporary one; else None, because they are where they belong."""
+        return None if self._temporary is None else self._temporary.files()
 
     def close(self) -> None:
         """Removes a temporary folder."""
@@ -77,7 +77,7 @@ class _Temporary:
         """What is in it, without links."""
         found = [] if self._path is None else sorted(self._path.rglob("*"))
         regular = [path for path in found if path.is_file() and not path.is_symlink()]
-        return tuple((path.relative_to(self.folder).as_posix(), path.read_bytes()) for path in regular)
+        return tuple((path.relative_to(self.folder).as_posix(), path.read_bytes()) for path in regular if path.exists())
 
     def remove(self) -> None:
         """Removes it."""

@@ -174,7 +174,10 @@ class Worker:
     def export(self, trial: Trial, best: bool, folder: Path | None = None) -> Export | Failure:
         """The model of a trial that has a seat, as files of the folder or by value; `best` asks for best weights."""
         if folder is not None:
-            return self._guarded("export", trial, lambda: export(self._seats[trial.id], best, folder))
+            found = self._guarded("export", trial, lambda: export(self._seats[trial.id], best, folder))
+            recorder = self._seats[trial.id].recorder
+            lost = isinstance(found, Failure) and recorder is not None  # what callbacks have written is not
+            return replace(found, files=recorder.files()) if lost and recorder is not None else found
         with tempfile.TemporaryDirectory() as temporary:
             found = self.export(trial, best, Path(temporary))
             if isinstance(found, Failure):
@@ -197,7 +200,7 @@ class Worker:
             return seat
         report = self._guarded("train", trial, lambda: training.advance(seat, work, lambda: self._stopping))
         if isinstance(report, Failure):
-            files = () if seat.recorder is None else seat.recorder.files()
+            files = None if seat.recorder is None else seat.recorder.files()
             self._leave(trial.id)
             return replace(report, epochs=tuple(seat.progress.epochs), facts=seat.facts, files=files)
         return report

@@ -126,12 +126,13 @@ def test_what_callbacks_write_and_log_is_the_trials_own(trial: Any, tmp_path: Pa
     confused = [sum(map(sum, matrix)) - np.trace(matrix) for matrix in _matrices(tmp_path / "trial")]
     assert [epoch["confused"] for epoch in trained.metrics] == confused
     assert "balanced" in trained.metrics[0]
-    assert trained.export.files == ()
+    assert trained.export.files is None
 
 
 def test_without_a_folder_of_this_machine_files_come_by_value(trial: Any, tmp_path: Path) -> None:
     local = Trained(trial("confusion"), tmp_path / "trial")
     remote = Trained(trial("confusion"), None)  # type: ignore[arg-type]
+    assert remote.export.files is not None
     assert dict(remote.export.files) == {path.name: path.read_bytes() for path in local.folder.iterdir()}
 
 

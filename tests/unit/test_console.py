@@ -13,6 +13,7 @@ from rich.console import Console
 
 from runner.records import EarlyStopping, Epoch, Failure, Report, Turn, Verdict
 from runner.views.live import Lines, LiveTable, duration, number
+from runner.views.notebook import _Cell
 from runner.views.progress import Progress
 from runner.views.watchers import Terminal
 
@@ -135,3 +136,28 @@ def test_durations(seconds: float | None, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.95, "0.95"), (1 / 3, "0.3333"), (float("nan"), "nan")])
 def test_numbers(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+class Shown:
+    """Stands for IPython's handle of a place in a cell's output."""
+
+    def __init__(self) -> None:
+        self.bundles: list[dict[str, str]] = []
+
+    def update(self, bundle: dict[str, str], raw: bool) -> None:
+        assert raw
+        self.bundles.append(bundle)
+
+
+def test_a_notebooks_table_is_redrawn_at_most_twice_a_second_and_shows_the_last_view() -> None:
+    now, shown = [0.0], Shown()
+    cell = _Cell(lambda: 0.25, shown, clock=lambda: now[0])
+    for moment, text in ((0.0, "first"), (0.1, "too soon"), (0.6, "second"), (0.7, "<last>")):
+        now[0] = moment
+        cell.update(text)
+    cell.stop()
+    assert [bundle["text/plain"].strip() for bundle in shown.bundles] == ["first", "second", "<last>"]
+    assert '<progress value="0.2500" max="1"' in shown.bundles[-1]["text/html"]
+    assert "&lt;last&gt;" in shown.bundles[-1]["text/html"]
+    cell.clear()
+    assert shown.bundles[-1] == {"text/plain": "", "text/html": ""}
