@@ -73,7 +73,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         )
         if state.going:
             with ExitStack() as workers:
-                fleet = workers.enter_context(logged_fleet(prepared, logs, context, context.stop.check))
+                fleet = workers.enter_context(logged_fleet(prepared, logs, context))
                 if config.fleet.kind == "ray":
                     preload(uri)
                 with open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records:

@@ -71,15 +71,10 @@ def run(
     reached = is_reached(store, config.tracking.required, watcher)
     preflight = preflight or Preflight()  # one that is not entered finds nothing
     _look(preflight, prepared)
-
-    def meanwhile() -> None:
-        preflight.check()
-        context.stop.check()
-
-    prepared = with_slots(prepared, watcher, meanwhile)
+    prepared = with_slots(prepared, watcher, preflight.check)
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
-        fleet = workers.enter_context(logged_fleet(prepared, logs, context, meanwhile))
+        fleet = workers.enter_context(logged_fleet(prepared, logs, context, preflight.check))
         checked = check(prepared, fleet, watcher, preflight)
         prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:

@@ -40,15 +40,6 @@ class StopRequest:
         if self._tell is not None:
             self._tell()
 
-    def check(self) -> None:
-        """Called while nothing is deferred.
-
-        Raises:
-            Interrupted: the request has been made, by another thread.
-        """
-        if self._is_made:
-            raise Interrupted
-
     @contextmanager
     def deferred(self, tell: Callable[[], None]) -> Iterator[None]:
         """Inside, the first request calls `tell`, in its maker's thread, and the code inside asks `requested`."""
