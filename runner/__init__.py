@@ -14,6 +14,7 @@ from runner.data import Data
 if TYPE_CHECKING:
     from runner.api.catalog import load, sweeps
     from runner.api.check import ExperimentCheck, check
+    from runner.api.comparing import Comparison, best_of, compare
     from runner.api.machine import doctor
     from runner.api.new import new
     from runner.api.plan import Plan
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from runner.recording import log_artifact, log_figure, log_metric, trial_folder
 
 __all__ = [
+    "Comparison",
     "ConfigError",
     "Data",
     "ExperimentCheck",
@@ -35,7 +37,9 @@ __all__ = [
     "RunningSweep",
     "Session",
     "SweepProgress",
+    "best_of",
     "check",
+    "compare",
     "doctor",
     "integers",
     "interval",
@@ -60,6 +64,7 @@ _HOMES = {
     **dict.fromkeys(("integers", "interval", "log_integers", "loguniform"), "runner.api.spaces"),
     **dict.fromkeys(("log_artifact", "log_figure", "log_metric", "trial_folder"), "runner.recording"),
     **dict.fromkeys(("ExperimentCheck", "check"), "runner.api.check"),
+    **dict.fromkeys(("Comparison", "best_of", "compare"), "runner.api.comparing"),
     "Plan": "runner.api.plan",
     **dict.fromkeys(("RunningSweep", "SweepProgress"), "runner.api.running"),
     "doctor": "runner.api.machine",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +15,11 @@ from runner.api.machine import sync
 from runner.api.requests import Asked
 from runner.api.trial import TrialResult
 from runner.errors import ConfigError
-from runner.journal import JournalReader, TrialRecord
+from runner.journal import TrialRecord
 from runner.review.catalog import Review, open_review
-from runner.review.summaries import full_table, setting_table, sweep_summary, trial_summary
+from runner.review.selection import Selection
+from runner.review.summaries import sweep_summary, trial_summary
+from runner.review.tables import Table, history_table, setting_table, trial_table
 from runner.review.timeline import Overheads, overheads_of, turn_table, write_timeline
 
 if TYPE_CHECKING:
@@ -77,13 +79,38 @@ class Result:
         review, wanted = self.review, {*trials}
         return [trial_summary(review.sweep, trial) for trial in review.trials if trial.id in wanted]
 
-    def table(self) -> tuple[list[str], list[list[object]]]:
-        """Header and rows of `trials`, for a program without pandas."""
-        return full_table(self.review)
+    def table(
+        self, *filters: str, sort: str | None = None, columns: Sequence[str] = (), history: bool = False
+    ) -> Table:
+        """Header and rows of `trials`, or of `histories`, for a program without pandas.
+
+        Args:
+            filters: conditions on rows, all of which must hold, such as "units>64"; the signs are < <= > >= = != ~.
+            sort: a column, with "-" before it for the largest first; None for the best trial first.
+            columns: their names; empty for all.
+            history: one row for each epoch instead, of the trials that are left.
+
+        Raises:
+            ConfigError: there is no such column, or a filter has another form.
+
+        Example:
+            >>> header, rows = runner.load("latest").table("status=complete", sort="loss", columns=["trial", "loss"])
+            >>> header
+            ['trial', 'loss']
+        """
+        selection = Selection(filters=filters, sort=sort, columns=tuple(columns))
+        if not history:
+            return selection.of(trial_table(self.review))
+        chosen = Selection(filters=filters, sort=sort, columns=("trial",)).of(trial_table(self.review))
+        return Selection(columns=tuple(columns)).of(history_table(self.folder, [str(row[0]) for row in chosen.rows]))
 
     @property
     def trials(self) -> pandas.DataFrame:
-        """One row for each trial, best first, by trial id, with rank, status, score, metrics, settings and reason."""
+        """One row for each trial, best first, by trial id: rank, status, score, costs, metrics, settings and reason.
+
+        `seconds` are those that it has held a slot; `best_epoch` is the epoch of its model; `ended_by` is the rule
+        that stopped it, or where it failed, in one word.
+        """
         import pandas
 
         header, rows = self.table()
@@ -111,18 +138,16 @@ class Result:
         import pandas
 
         self.trial(trial_id)
-        with JournalReader(self.folder) as reader:
-            epochs = [epoch for report in reader.reports(trial_id) for epoch in report.epochs]
-        index = pandas.Index([epoch.number for epoch in epochs], name="epoch")
-        return pandas.DataFrame([dict(epoch.metrics) for epoch in epochs], index=index)
+        header, rows = history_table(self.folder, [trial_id])
+        return pandas.DataFrame(rows, columns=header).drop(columns="trial").set_index("epoch")
 
     @property
     def histories(self) -> pandas.DataFrame:
         """The histories of all trials, by trial id and epoch."""
         import pandas
 
-        ids = [trial.id for trial in self.review.trials]
-        return pandas.concat({trial_id: self.history(trial_id) for trial_id in ids}, names=["trial", "epoch"])
+        header, rows = history_table(self.folder, [trial.id for trial in self.review.trials])
+        return pandas.DataFrame(rows, columns=header).set_index(["trial", "epoch"])
 
     @property
     def by_setting(self) -> pandas.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ import click
 from runner.cli.app import make_console, takes_sweep, verb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.api.result import Result
 
 
@@ -32,28 +35,60 @@ def list_(as_json: bool) -> None:
 
 
 @verb
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--sort", metavar="COLUMN", help="Order by a column; -COLUMN for the largest first.")
+@click.option("--filter", "filters", multiple=True, metavar="CONDITION", help='As "units>64"; also < <= >= = != ~.')
+@click.option("--columns", metavar="NAME,...", help="These columns of --csv.")
+@click.option("--history", is_flag=True, help="One line for each epoch of each trial.")
 @click.option(
     "--by-setting/--by-trial",
     default=None,
     help="One line for each setting, with its mean; the default if any has several seeds.",
 )
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @takes_sweep
-def results(sweep: str, as_json: bool, as_csv: bool, by_setting: bool | None) -> None:
+def results(
+    sweep: str,
+    sort: str | None,
+    filters: tuple[str, ...],
+    columns: str | None,
+    history: bool,
+    by_setting: bool | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
     """Prints a sweep's trials, best first; SWEEP is an id, its beginning, or "latest"."""
     from runner.api.catalog import load
 
-    result = load(sweep)
-    if as_json:
+    result, names = load(sweep), tuple(name.strip() for name in (columns or "").split(",") if name.strip())
+    if as_json and not (sort or filters or names or history):
         click.echo(json.dumps(result.summary, indent=2))
-    elif as_csv:
-        header, rows = result.table()
-        csv.writer(sys.stdout).writerows([header, *rows])
+    elif as_json or as_csv or history:
+        header, rows = result.table(*filters, sort=sort, columns=names, history=history)
+        _print_plainly(header, rows, as_csv=as_csv, as_json=as_json)
     else:
         from runner.views.results import print_results
 
-        print_results(result.review, make_console(), by_setting)
+        print_results(result.review, make_console(), by_setting, filters=filters, sort=sort, columns=names)
+
+
+def _print_plainly(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, as_csv: bool, as_json: bool
+) -> None:  # fmt: skip
+    """Prints a table as JSON, a list of objects; as CSV; or for a person."""
+    if as_json:
+        click.echo(json.dumps([dict(zip(header, map(_finite, row), strict=True)) for row in rows], indent=2))
+    elif as_csv:
+        csv.writer(sys.stdout).writerows([header, *rows])
+    else:
+        from runner.views.results import print_table
+
+        print_table(header, rows, make_console())
+
+
+def _finite(value: object) -> object:
+    """JSON has no number that is not finite: its text stands for it, as in the summary of a sweep."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @verb
@@ -61,14 +96,25 @@ def results(sweep: str, as_json: bool, as_csv: bool, by_setting: bool | None) ->
     "--export", "target", type=click.Path(path_type=Path), help="Write the best trial's model to this folder."
 )
 @click.option("--trial", "trial_id", help="This trial instead of the best.")
+@click.option("--of", "name", metavar="NAME", help="The best of all sweeps of this name, instead of one SWEEP.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a list.")
-@takes_sweep
-def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -> None:
-    """Prints a sweep's best trial (of a mixed sweep, each member's); with --export writes its model for plain Keras."""
+@click.argument("sweep", required=False)
+def best(sweep: str | None, target: Path | None, trial_id: str | None, name: str | None, as_json: bool) -> None:
+    """Prints a sweep's best trial (of a mixed sweep, each member's); with --export writes its model for plain Keras.
+
+    SWEEP is as for `results`, the newest by default.
+    """
     from runner.api.catalog import load
     from runner.views.results import trial_in_one_line
 
-    result = load(sweep)
+    if name is not None and (sweep or trial_id):
+        raise click.UsageError("--of searches all sweeps of a name; leave out SWEEP and --trial")
+    if name is not None:
+        from runner.api.comparing import best_of
+
+        found = best_of(name)
+        sweep, trial_id = found.folder.name, found.id
+    result = load(sweep or "latest")
     review = result.review
     trials = review.chosen(trial_id)
     if as_json:
@@ -81,6 +127,27 @@ def best(sweep: str, target: Path | None, trial_id: str | None, as_json: bool) -
     if len(trials) > 1:
         raise click.UsageError(f"one model at a time; add --trial {' or --trial '.join(trial.id for trial in trials)}")
     _export(result, trials[0].id, target, to_stderr=as_json)
+
+
+@verb
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP SWEEP ...")
+def compare(sweeps: tuple[str, ...], as_json: bool) -> None:
+    """Puts sweeps side by side: what differs in their configs, their scores, and how fast they got there.
+
+    SWEEP is as for `results`.
+    """
+    from runner.api.comparing import compare as compared
+
+    tables = compared(*sweeps).tables()
+    if as_json:
+        found = {name: [dict(zip(table.header, map(_finite, row), strict=True)) for row in table.rows]
+                 for name, table in tables.items()}  # fmt: skip
+        click.echo(json.dumps(found, indent=2))
+        return
+    from runner.views.comparison import print_comparison
+
+    print_comparison(tables, make_console())
 
 
 def _export(result: Result, trial_id: str, target: Path, to_stderr: bool) -> None:

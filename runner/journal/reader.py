@@ -111,7 +111,10 @@ class JournalReader:
         where, values = ("WHERE trial.id = ?", (trial_id,)) if trial_id is not None else ("", ())
         query = (
             "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id, "
-            "(SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs FROM trial "
+            "(SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs, "
+            "(SELECT coalesce(sum(ended_s - started_s), 0.0) FROM turn WHERE turn.trial = trial.id) AS seconds, "
+            "coalesce((SELECT by FROM decision WHERE decision.trial = trial.id "
+            "AND kind IN ('stop', 'complete', 'fail') ORDER BY number DESC LIMIT 1), '') AS ended_by FROM trial "
             "LEFT JOIN model ON model.trial = trial.id "
             "LEFT JOIN projection ON projection.trial = trial.id "
             f"AND projection.store = '' {where} ORDER BY position"

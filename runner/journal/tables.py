@@ -111,6 +111,8 @@ class TrialRecord:
         metrics: epoch metrics of the trial's model, which are those of `kept_epoch`; until it has ended, the latest.
         best_epoch: the epoch whose weights the trial's model has, if early stopping restores the best.
         epochs: number of completed epochs.
+        seconds: that it has held a slot, all its turns together.
+        ended_by: who decided its last end, as `Decision.by`; empty if none has been decided.
         clones: other trials' states from which it has gone on, in order.
         model: path of the exported `.keras` file relative to the sweep's folder; None before its end.
         run_id: its run in the config's own MLflow store, once there is one.
@@ -135,6 +137,8 @@ class TrialRecord:
     weights: str | None = None
     run_id: str | None = None
     epochs: int = 0
+    seconds: float = 0.0
+    ended_by: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -179,6 +183,16 @@ class TrialRecord:
     def diverged(self) -> bool:
         """Whether it was stopped because its loss is not finite."""
         return self.status == "stopped" and self.reason.startswith(DIVERGED)
+
+    @property
+    def cause(self) -> str:
+        """Why it has ended early, in one word: the rule that stopped it, `diverged`, or where it failed; else empty."""
+        if self.diverged:
+            return "diverged"
+        if self.status == "failed":
+            kind = self.reason.partition(":")[0]
+            return kind if kind.isidentifier() else "failed"
+        return self.ended_by if self.status == "stopped" else ""
 
     @property
     def kept_epoch(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Sweeps and trials as plain data for other programs: JSON and CSV."""
+"""Sweeps and trials as plain data for other programs, for JSON."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def trial_summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
         "trial": trial.id,
         "member": trial.member,
         "status": trial.status,
+        "ended_by": trial.cause,
         "reason": trial.reason,
         "lineage": [{"trial": one.parent, "epoch": one.epoch, "values": dict(one.values)} for one in trial.clones],
         "metric": sweep.metric,
@@ -40,39 +41,7 @@ def trial_summary(sweep: SweepRecord, trial: TrialRecord) -> dict[str, object]:
         "settings": trial.used_settings,
         "best_epoch": trial.kept_epoch,
         "epochs": trial.epochs,
+        "seconds": round(trial.seconds, 3),
         "seed": trial.trial.seed,
         "mlflow_run_id": trial.run_id,
     }
-
-
-def setting_table(review: Review) -> tuple[list[str], list[list[object]]]:
-    """Header and rows with everything that is known of each setting; no two columns have the same name."""
-    folded = any(trial.trial.folds is not None for trial in review.trials)
-    left_out = {"seed", "fold"} if folded else {"seed"}
-    settings = list(dict.fromkeys(name for trial in review.trials for name in trial.used_settings))
-    settings = [name for name in settings if name not in left_out]
-    own = ["rank", "member", "trials", "repeats", "ended", "mean", "spread"]
-    rows: list[list[object]] = []
-    for rank, one in review.by_setting:
-        trials = sorted(one.trials, key=lambda trial: trial.position)
-        used, ended = trials[0].used_settings, sum(trial.ended_well for trial in trials)
-        identity = [rank, trials[0].member, tuple(trial.id for trial in trials), len(trials), ended]
-        rows.append([*identity, one.mean, one.spread, *(used.get(name) for name in settings)])
-    return [*own, *(f"params.{name}" if name in own else name for name in settings)], rows
-
-
-def full_table(review: Review) -> tuple[list[str], list[list[object]]]:
-    """Header and rows with everything that is known of each trial; no two columns have the same name."""
-    names = review.metric_names
-    settings = list(dict.fromkeys(name for trial in review.trials for name in trial.used_settings if name != "seed"))
-    own = ["rank", "trial", "member", "status", "score", "best_epoch", "epochs", "seed"]
-    taken = {*own, *names, "reason", "lineage"}
-    header = [*own, *names, *(f"params.{name}" if name in taken else name for name in settings), "reason", "lineage"]
-    rows: list[list[object]] = []
-    for rank, trial in zip(review.ranks, review.trials, strict=True):
-        identity = [rank, trial.id, trial.member, trial.status, trial.score(review.sweep.metric)]
-        trained = [trial.kept_epoch, trial.epochs, trial.trial.seed]
-        values = [trial.metrics.get(name) for name in names]
-        used = trial.used_settings
-        rows.append([*identity, *trained, *values, *(used.get(name) for name in settings), trial.reason, trial.lineage])
-    return header, rows

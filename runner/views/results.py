@@ -2,51 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as View
+from rich.text import Text
 
 from runner.journal import TrialRecord
 from runner.review.catalog import Review
+from runner.review.selection import Selection
+from runner.review.tables import Table, setting_table, trial_table
 
 _PADDING = 2
-_READABLE = 24  # characters of a reason that are worth showing
-_LAST = "reason"
+_FAILURES = 5  # messages of failed trials that are printed below the table
 
 
-def print_results(review: Review, console: Console, by_setting: bool | None = None) -> None:
+def print_results(
+    review: Review,
+    console: Console,
+    by_setting: bool | None = None,
+    *,
+    filters: Sequence[str] = (),
+    sort: str | None = None,
+    columns: Sequence[str] = (),
+) -> None:
     """Prints the ranked trials or settings, one line each, and names columns that the terminal is too narrow for.
 
     Args:
         review: of the sweep.
         console: to print to.
         by_setting: one line for each setting; None for settings if any has several seeds.
+        filters: conditions, as of a `Selection`.
+        sort: as of a `Selection`.
+        columns: if any are named, these are printed however wide they are.
+
+    Raises:
+        ConfigError: there is no such column.
     """
     by_setting = review.has_repeats if by_setting is None else by_setting
-    header, rows = settings_table(review) if by_setting else results_table(review)
-    cells = [[_cell(value) for value in row] for row in rows]
-    shown = [index for index, name in enumerate(header) if name != _LAST or any(row[index] for row in rows)]
-    widths = {index: _PADDING + max(map(cell_len, (header[index], *(row[index] for row in cells)))) for index in shown}
-    left_out = _too_wide(header, widths, review, console.width)
-    shown = [index for index in shown if index not in left_out]
-    view = Table(box=None, header_style="bold", padding=(0, 1))
-    for index in shown:
-        rest = console.width - sum(widths[other] for other in shown if other != index) - _PADDING
-        view.add_column(header[index], no_wrap=True, max_width=rest if header[index] == _LAST else None)
-    for row in cells:
-        view.add_row(*(row[index] for index in shown))
+    table = setting_table(review) if by_setting else trial_table(review)
+    chosen = Selection(filters=tuple(filters), sort=sort).of(table)
+    names = columns or _usual_columns(review, chosen, by_setting)
+    shown = Selection(columns=tuple(names)).of(chosen)
+    left_out = set() if columns else _too_wide(shown, review, console.width)
     console.print(f"sweep {review.sweep.id}", markup=False, highlight=False, style="italic")
-    console.print(view)
+    console.print(_view(shown, left_out, review))
     if left_out:
-        names = ", ".join(header[index] for index in sorted(left_out))
-        console.print(f"results --csv has {names} too", style="dim", markup=False, highlight=False, soft_wrap=True)
+        text = ", ".join(name for name in shown.header if name in left_out)
+        console.print(f"results --csv has {text} too", style="dim", markup=False, highlight=False, soft_wrap=True)
+    if not by_setting and not columns:
+        _print_failures(review, chosen, console)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]], console: Console) -> None:
+    """Prints a table as it is."""
+    view = View(box=None, header_style="bold", padding=(0, 1))
+    for index, name in enumerate(header):
+        view.add_column(Text(name), no_wrap=True, justify=_justified(row[index] for row in rows))
+    for row in rows:
+        view.add_row(*(Text(cell(value)) for value in row))
+    console.print(view)
 
 
 def print_sweeps(reviews: Sequence[Review], console: Console) -> None:
     """Prints one line for each sweep."""
-    table = Table(box=None, header_style="bold", padding=(0, 1))
+    table = View(box=None, header_style="bold", padding=(0, 1))
     for name in ("sweep", "status", "trials", "metric", "best"):
         table.add_column(name, no_wrap=True)
     for review in reviews:
@@ -54,49 +76,6 @@ def print_sweeps(reviews: Sequence[Review], console: Console) -> None:
         best = ", ".join(f"{trial.score(sweep.metric):.4g} (trial {trial.id})" for trial in review.leaders) or "–"
         table.add_row(sweep.id, sweep.status, str(len(review.trials)), sweep.metric, best)
     console.print(table)
-
-
-def results_table(review: Review) -> tuple[list[str], list[list[object]]]:
-    """Header and rows: rank, trial, status, the sweep's metric, other epoch metrics, searched settings, reason."""
-    names, searched = review.metric_names, review.searched
-    members = len({trial.member for trial in review.trials}) > 1
-    header = ["rank", "trial", *(["member"] if members else []), "status", *names, *searched, _LAST]
-    rows: list[list[object]] = []
-    for rank, trial in zip(review.ranks, review.trials, strict=True):
-        identity = [rank, trial.id, *([trial.member] if members else []), trial.status]
-        values = [trial.metrics.get(name) for name in names]
-        rows.append([*identity, *values, *_shown(trial, searched), _reason(trial)])
-    return header, rows
-
-
-def settings_table(review: Review) -> tuple[list[str], list[list[object]]]:
-    """Header and rows: rank, trials, how many ended well, mean and spread of the scores, searched settings."""
-    folded = any(trial.trial.folds is not None for trial in review.trials)
-    searched = [name for name in review.searched if name != "seed" and not (folded and name == "fold")]
-    members = len({trial.member for trial in review.trials}) > 1
-    header = ["rank", "trials", *(["member"] if members else []), "status"]
-    header += [f"mean {review.sweep.metric}", "±", "seeds", *searched, _LAST]
-    rows: list[list[object]] = []
-    for rank, setting in review.by_setting:
-        trials = sorted(setting.trials, key=lambda trial: trial.position)
-        first, well = trials[0], sum(trial.ended_well for trial in trials)
-        named = trials[0].id if len(trials) == 1 else f"{trials[0].id}–{trials[-1].id}"
-        status = f"{well} of {len(trials)} ended"
-        seeds = " ".join(str(trial.trial.seed) for trial in trials)
-        reason = next((_reason(trial) for trial in trials if _reason(trial)), "")
-        identity = [rank, named, *([first.member] if members else []), status]
-        rows.append([*identity, setting.mean, setting.spread, seeds, *_shown(first, searched), reason])
-    return header, rows
-
-
-def _reason(trial: TrialRecord) -> str:
-    """Why it ended early, and whose states it went on from."""
-    return "; ".join(filter(None, (trial.reason, trial.lineage)))
-
-
-def _shown(trial: TrialRecord, names: Sequence[str]) -> list[object]:
-    """The values of these settings; None for one that does not matter for the trial."""
-    return [None if name in trial.trial.inactive else trial.settings.get(name) for name in names]
 
 
 def trial_in_one_line(review: Review, trial: TrialRecord) -> str:
@@ -108,36 +87,110 @@ def trial_in_one_line(review: Review, trial: TrialRecord) -> str:
     return f"{review.sweep.id} trial {trial.id}: {shown} {settings}".rstrip()
 
 
-def _too_wide(header: Sequence[str], widths: Mapping[int, int], review: Review, width: int) -> set[int]:
-    """The columns that do not fit: metrics are left out first, then the reasons, then settings, each from the right.
+def cell(value: object) -> str:
+    """A value as tables show it."""
+    if value is None:
+        return "–"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    The sweep's own metric always stays. The reasons take the width that the others leave, if it is enough to read.
 
-    Args:
-        header: of all columns.
-        widths: of the columns to show, by their index in the header.
-        review: what they show.
-        width: of the terminal.
+def _usual_columns(review: Review, table: Table, by_setting: bool) -> list[str]:
+    """What a person looks for, in this order: who, how good, at what cost, with which settings, other metrics, why."""
+    folded = any(trial.trial.folds is not None for trial in review.trials)
+    hidden = {"seed", *(["fold"] if folded else [])} if by_setting else set()
+    searched = [f"params.{name}" if f"params.{name}" in table.header else name for name in review.searched]
+    searched = [name for name in searched if name not in hidden]
+    own = ["trials", "ended", "mean", "spread", "seeds"] if by_setting else ["trial", "status", "score"]
+    costs = [] if by_setting else ["epochs", "best_epoch", "seconds"]
+    others = [] if by_setting else review.metric_names[1:]
+    members = ["member"] if len({trial.member for trial in review.trials}) > 1 else []
+    last = [
+        name for name in ("ended_by", "lineage")
+        if name in table.header and any(row[table.header.index(name)] for row in table.rows)
+    ]  # fmt: skip
+    names = ["rank", *members, *own, *costs, *searched, *others, *last]
+    return [name for name in dict.fromkeys(names) if name in table.header]
+
+
+def _view(table: Table, left_out: set[str], review: Review) -> View:
+    headings = _headings(review)
+    shown = [index for index, name in enumerate(table.header) if name not in left_out]
+    view = View(box=None, header_style="bold", padding=(0, 1))
+    for index in shown:
+        heading = headings.get(table.header[index], table.header[index])
+        view.add_column(Text(heading), no_wrap=True, justify=_justified(row[index] for row in table.rows))
+    for row in table.rows:
+        view.add_row(*(Text(_text(table.header[index], row[index])) for index in shown))
+    return view
+
+
+def _justified(values: Iterable[object]) -> Literal["left", "right"]:
+    known = [value for value in values if value is not None]
+    return "right" if known and all(isinstance(value, int | float) for value in known) else "left"
+
+
+def _headings(review: Review) -> Mapping[str, str]:
+    metric = review.sweep.metric
+    return {"score": metric, "mean": f"mean {metric}", "spread": "±", "best_epoch": "best epoch", "ended_by": "why"}
+
+
+def _text(name: str, value: object) -> str:
+    if name == "trials" and isinstance(value, tuple):
+        return str(value[0]) if len(value) == 1 else f"{value[0]}–{value[-1]}"
+    if name == "seconds" and isinstance(value, float):
+        return f"{value:.1f}"
+    return cell("" if name in ("ended_by", "lineage") and not value else value)
+
+
+def _too_wide(table: Table, review: Review, width: int) -> set[str]:
+    """The columns that do not fit.
+
+    Metrics are left out first, then the costs, then the reasons, then settings, each from the right. Who it is and its
+    score always stay, and of the settings the learning rate goes last.
     """
-    first = header.index("status") + 1
-    metrics_end = len(header) - 1 - len(review.searched)
-    reasons = [index for index in widths if header[index] == _LAST]
-    least = {index: min(size, _PADDING + _READABLE) if index in reasons else size for index, size in widths.items()}
-    others = [index for index in widths if index > first and index not in reasons]
-    of_metrics = [index for index in others if index < metrics_end]
-    settings = [index for index in others if index not in of_metrics]
-    left_out: set[int] = set()
-    for index in (*reversed(of_metrics), *reasons, *reversed(settings)):
-        if sum(size for index, size in least.items() if index not in left_out) <= width:
+    headings = _headings(review)
+    widths: dict[str, int] = {}
+    for index, name in enumerate(table.header):
+        texts = [headings.get(name, name), *(_text(name, row[index]) for row in table.rows)]
+        widths[name] = _PADDING + max(map(cell_len, texts))
+    left_out: set[str] = set()
+
+    def fits(also: str = "") -> bool:
+        return sum(size for name, size in widths.items() if name not in left_out or name == also) <= width
+
+    order = _least_wanted_first(table.header, review)
+    for name in order:
+        if fits():
             break
-        left_out.add(index)
-    for index in of_metrics:  # leaving out a wide column may have made room for narrower ones
-        if index in left_out and sum(least[other] for other in least if other not in left_out - {index}) <= width:
-            left_out.remove(index)
+        left_out.add(name)
+    for name in reversed(order):  # leaving out a wide column may have made room for narrower ones
+        if name in left_out and fits(name):
+            left_out.remove(name)
     return left_out
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _least_wanted_first(header: Sequence[str], review: Review) -> list[str]:
+    named = {*review.searched, *(f"params.{name}" for name in review.searched)}
+    settings = [name for name in reversed(header) if name in named]
+    settings.sort(key=lambda name: "learning_rate" in name or name.split(".")[-1] == "lr")
+    metrics = [name for name in reversed(header) if name in review.metric_names[1:]]
+    costs = [name for name in ("best_epoch", "seconds", "epochs", "seeds", "lineage", "ended_by") if name in header]
+    return [*metrics, *costs, *settings]
+
+
+def _print_failures(review: Review, table: Table, console: Console) -> None:
+    """Prints the messages of the trials that have failed, as far as they are in the table."""
+    shown = {row[table.header.index("trial")] for row in table.rows}
+    messages: dict[str, list[str]] = {}
+    for trial in review.trials:
+        if trial.status == "failed" and trial.id in shown:
+            messages.setdefault(trial.reason.partition("\n")[0], []).append(trial.id)
+    for message, trials in list(messages.items())[:_FAILURES]:
+        named = trials[0] if len(trials) == 1 else f"{trials[0]} and {len(trials) - 1} more"
+        line = Text(f"{named} failed: {message}")
+        line.truncate(console.width, overflow="ellipsis")
+        console.print(line, soft_wrap=True)
+    if len(messages) > _FAILURES:
+        console.print("all messages: results --filter status=failed --columns trial,reason", style="dim")

@@ -60,6 +60,28 @@ def test_results_as_csv_have_a_row_a_trial(demo: tuple[Folder, Ended], record: R
         assert row["units"] == str(record.trials[row["trial"]].settings["units"])
 
 
+def test_results_are_chosen_sorted_and_followed_by_epoch(demo: tuple[Folder, Ended], record: Record) -> None:
+    folder, wide = demo[0], ("--filter", "units=128", "--filter", "dropout=0")
+    chosen = json.loads(folder.run("results", "--json", "--sort", "-val_loss", *wide).out)
+    losses = [row["val_loss"] for row in chosen]
+    assert len(losses) == 2
+    assert losses == sorted(losses, reverse=True)
+    history = list(csv.DictReader(io.StringIO(folder.run("results", "--csv", "--history", *wide).out)))
+    assert [row["epoch"] for row in history] == [str(epoch) for _ in range(2) for epoch in range(1, 13)]
+    assert float(history[11]["val_loss"]) == record.trials[history[11]["trial"]].metrics["val_loss"]
+    wrong = folder.run("results", "--filter", "unit>64", code=2)
+    assert "filter 'unit': there is no such column; did you mean units?" in wrong.err
+
+
+def test_a_sweep_beside_itself_differs_in_nothing(demo: tuple[Folder, Ended], record: Record) -> None:
+    told = json.loads(demo[0].run("compare", "latest", record.sweep.id, "--json").out)
+    assert told["config"] == []
+    assert len(told["shared"]) == 8
+    assert json.loads(demo[0].run("best", "--of", record.sweep.name, "--json").out) == json.loads(
+        demo[0].run("best", "--json").out
+    )
+
+
 def test_list_has_the_sweep_with_its_best(demo: tuple[Folder, Ended], record: Record) -> None:
     (told,) = json.loads(demo[0].run("list", "--json").out)
     assert (told["id"], len(told["trials"])) == (record.sweep.id, 8)

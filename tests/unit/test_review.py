@@ -34,11 +34,12 @@ from runner.records import (
 )
 from runner.review.catalog import find_sweep, list_sweeps, open_review
 from runner.review.export import export_model, how_to_load
-from runner.review.summaries import full_table, sweep_summary
+from runner.review.summaries import sweep_summary
+from runner.review.tables import trial_table
 from runner.search.rules import RuleState, judge
 from runner.tracking.labels import ending_metrics, late_params
 from runner.tracking.ledger import HOME, Ledger
-from runner.views.results import print_results, results_table
+from runner.views.results import print_results
 
 FACTS = Facts(
     steps_per_epoch=2, rows=64, validation_rows=None, parameters=9, program="round", program_reason="", inexact="",
@@ -126,7 +127,7 @@ def test_the_score_is_that_of_the_model_that_is_kept_wherever_it_is_shown(make_t
 
 
 def test_a_table_for_programs_has_everything_and_no_column_twice(make_trial: Any, tmp_path: Path) -> None:
-    header, rows = full_table(open_review(write_sweep(tmp_path, make_trial, [0.8, None])))
+    header, rows = trial_table(open_review(write_sweep(tmp_path, make_trial, [0.8, None])))
     assert len(set(header)) == len(header)
     first, second = (dict(zip(header, row, strict=True)) for row in rows)
     assert {key: first[key] for key in ("rank", "score", "best_epoch", "epochs", "seed", "units", "scale")} == {
@@ -187,7 +188,7 @@ def test_equal_values_keep_the_order_of_the_trials(make_trial: Any, tmp_path: Pa
 
 def test_each_member_has_ranks_and_a_best_of_its_own(make_trial: Any, tmp_path: Path) -> None:
     review = open_review(write_sweep(tmp_path, make_trial, [0.1, 0.9, 0.2, 0.8], members="xyxy"))
-    header, rows = results_table(review)
+    header, rows = trial_table(review)
     place = [header.index(name) for name in ("member", "rank", "trial")]
     assert [tuple(row[index] for index in place) for row in rows] == [
         ("x", 1, "002"), ("x", 2, "000"), ("y", 1, "001"), ("y", 2, "003"),
@@ -207,15 +208,16 @@ def test_a_sweep_without_a_value_has_no_best(make_trial: Any, tmp_path: Path) ->
         open_review(write_sweep(tmp_path, make_trial, [None])).chosen(None)
 
 
-def test_the_table_has_the_metric_first_then_other_metrics_settings_and_reasons(
-    make_trial: Any, tmp_path: Path
-) -> None:
-    header, rows = results_table(open_review(write_sweep(tmp_path, make_trial, [0.8, None])))
-    assert header == ["rank", "trial", "status", "val_accuracy", "loss", "units", "reason"]
-    assert rows == [
-        [1, "000", "complete", 0.8, 0.5, 0, ""],
-        [None, "001", "failed", None, None, 8, "build: no such layer"],
-    ]
+def test_the_table_has_the_score_its_cost_the_settings_and_why_a_trial_ended(make_trial: Any, tmp_path: Path) -> None:
+    console = Console(record=True, width=200)
+    print_results(open_review(write_sweep(tmp_path, make_trial, [0.8, None, None])), console)
+    lines = [line.split() for line in console.export_text().splitlines()]
+    assert lines[1] == [
+        "rank", "trial", "status", "val_accuracy", "epochs", "best", "epoch", "seconds", "units", "loss", "why",
+    ]  # fmt: skip
+    assert lines[2] == ["1", "000", "complete", "0.8", "1", "1", "1.0", "0", "0.5"]
+    assert lines[3] == ["–", "001", "failed", "–", "0", "–", "0.0", "8", "–", "build"]
+    assert " ".join(lines[-1]) == "001 and 1 more failed: build: no such layer"
 
 
 def test_json_has_no_number_that_json_lacks(make_trial: Any, tmp_path: Path) -> None:
@@ -312,7 +314,7 @@ def test_a_setting_that_a_trial_does_not_use_is_not_said_of_it(
     assert {key: known.used_settings[key] for key in UNSURE if key in known.used_settings} == wanted
     assert late_params(known) == {key: str(value) for key, value in wanted.items()}
     assert not late_params(replace(known, facts=None))
-    header, _ = full_table(replace(review, trials=(known,)))
+    header, _ = trial_table(replace(review, trials=(known,)))
     assert ("train.batch_size" in header) == ("train.batch_size" in wanted)
 
 

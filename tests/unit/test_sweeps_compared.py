@@ -1,0 +1,77 @@
+"""Sweeps side by side."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_review import write_sweep
+
+import runner
+from runner.config.differences import differences
+from runner.errors import ConfigError, SweepNotFoundError
+from runner.review.catalog import open_review
+from runner.review.comparison import best_so_far
+from runner.views.comparison import print_comparison
+
+
+@pytest.fixture
+def sweeps(make_trial: Any, tmp_path: Path) -> Path:
+    root = tmp_path / "sweeps"
+    write_sweep(root, make_trial, [0.5, 0.7, None], name="a-1")
+    write_sweep(root, make_trial, [0.6, 0.4, 0.9], name="a-2", created_ms=2000)
+    return root
+
+
+def test_configs_differ_by_key() -> None:
+    one = "train:\n  epochs: 3\nsearch:\n  space: {units: [1, 2]}\nname: a\n"
+    other = "train:\n  epochs: 9\n  batch_size: 8\nsearch:\n  space: {units: [1, 2]}\nname: a\n"
+    assert differences([one, other]) == {"train.epochs": [3, 9], "train.batch_size": [None, 8]}
+    assert differences([one, one]) == {}
+
+
+def test_scores_costs_curves_and_shared_settings(sweeps: Path) -> None:
+    found = runner.compare("a-1", "a-2", root=sweeps)
+    scores = found.scores
+    assert list(scores.columns) == ["a-1", "a-2"]
+    assert [scores.loc[name, "a-1"] for name in ("best", "best trial", "trials", "complete", "failed")] == [
+        0.7, "001", 3, 2, 1,
+    ]  # fmt: skip
+    assert scores.loc["median", "a-2"] == 0.6
+    assert found.config.empty
+    assert found.curves.to_dict() == {"a-1": {1: 0.5, 2: 0.7}, "a-2": {1: 0.6, 2: 0.6}}
+    assert found.shared.to_dict("index") == {"units=8": {"a-1": 0.7, "a-2": 0.4}, "units=0": {"a-1": 0.5, "a-2": 0.6}}
+    console = Console(record=True, width=120)
+    print_comparison(found.tables(), console)
+    text = console.export_text()
+    assert "Their configs and their code are the same." in text
+    assert "units=8" in text
+
+
+def test_values_that_are_not_finite_are_never_the_best(make_trial: Any, tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, make_trial, [math.nan, 0.5, math.inf, 0.4], goal="minimize")
+    first, *others = best_so_far(open_review(folder))
+    assert math.isnan(first)
+    assert others == [0.5, 0.5, 0.4]
+
+
+def test_the_best_of_a_name_is_that_of_all_its_sweeps(sweeps: Path) -> None:
+    best = runner.best_of("a", root=sweeps)
+    assert (best.folder.name, best.id, best.score) == ("a-2", "002", 0.9)
+
+
+def test_what_does_not_compare_is_refused(sweeps: Path, make_trial: Any) -> None:
+    write_sweep(sweeps, make_trial, [0.5], name="a-3", goal="minimize")
+    write_sweep(sweeps, make_trial, [0.5, 0.6], name="a-4", members="xy")
+    with pytest.raises(ConfigError, match=r"a-1 by val_accuracy \(maximize\), a-3 by val_accuracy \(minimize\)"):
+        _ = runner.compare("a-1", "a-3", root=sweeps).curves
+    assert [*runner.compare("a-1", "a-3", root=sweeps).tables()] == ["config", "scores"]
+    with pytest.raises(ConfigError, match="different metrics"):
+        runner.best_of("a", root=sweeps)
+    with pytest.raises(ConfigError, match="needs two sweeps or more, got 1"):
+        runner.compare("a-1", root=sweeps)
+    with pytest.raises(SweepNotFoundError, match=r"no sweep in .* is named 'b'; there: a"):
+        runner.best_of("b", root=sweeps)
