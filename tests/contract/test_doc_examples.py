@@ -14,7 +14,7 @@ from pages import ROOT, blocks, page, write_files
 
 import runner
 
-PAGES = ("docs/python.md", "docs/coming-from.md", "docs/your-project.md")
+PAGES = ("docs/python.md", "docs/coming-from.md", "docs/your-project.md", "docs/recipes.md")
 QUICK = """\
 fleet: {kind: local}
 tracking: {uri: "sqlite:///mlflow.db"}
