@@ -30,8 +30,10 @@ def _no_store_of_another_test() -> Iterator[None]:
 
 # By their cost: the last files to begin should be short ones, so that no core waits for another.
 LONGEST = (
-    *("contract/test_snapshots.py", "integration/test_cli_signals.py", "contract/test_training_equals_fit.py"),
-    *("contract/test_engines.py", "integration/test_cli_resume.py", "contract/test_fleets.py"),
+    *("contract/test_fleets.py", "integration/test_session.py", "integration/test_cli_signals.py"),
+    *("contract/test_snapshots.py", "contract/test_training_equals_fit.py", "contract/test_search.py"),
+    *("contract/test_control.py", "contract/test_callbacks.py", "contract/test_doc_examples.py"),
+    *("contract/test_engines.py", "integration/test_cli_resume.py", "contract/test_population.py"),
     *("contract/test_sharing.py", "integration/test_cli_sweep.py", "integration/test_sync.py"),
     *("integration/test_tracking.py", "property/test_config_property.py", "integration/test_cli_review.py"),
     *("gallery/test_gallery.py", "contract/test_pipelines.py", "contract/test_training_rules.py"),

@@ -181,6 +181,7 @@ def test_what_cannot_be_obeyed_is_refused_with_what_can(sweep: Callable[..., Pat
     assert "unitz: the experiment has no such parameter" in runner("clone latest 000 unitz=4", 2)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_a_target_ended_does_not_grow_by_itself_and_its_trials_can_go_on(
     sweep: Callable[..., Path],
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_sweep_that_a_target_ended_does_not_grow_by_itself_and_its_trials_can_
     assert statuses(folder)["004"][0] == "stopped"
 
 
+@pytest.mark.slow
 def test_settings_that_join_a_halved_sweep_are_a_bracket_of_their_own_after_a_stop_too(
     sweep: Callable[..., Path],
 ) -> None:

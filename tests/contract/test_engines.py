@@ -266,7 +266,7 @@ def test_what_is_baked_into_a_trace_is_never_taken_over(name: str, tunable: Any)
     assert engines_of(worker) == 2
 
 
-@pytest.mark.parametrize("compile_", ["graph", "xla"])
+@pytest.mark.parametrize("compile_", ["graph", pytest.param("xla", marks=pytest.mark.slow)])
 def test_a_second_learning_rate_and_seed_train_on_the_same_trace_with_the_same_numbers(
     compile_: str, tunable: Any
 ) -> None:
@@ -284,7 +284,9 @@ def test_a_second_learning_rate_and_seed_train_on_the_same_trace_with_the_same_n
     assert all(same(ours, theirs) for ours, theirs in zip(after_another, alone, strict=True))
 
 
-@pytest.mark.parametrize("case", ["dropout_mlp", "cnn_batchnorm", "mixed_float16", "dataset_input"])
+@pytest.mark.parametrize(
+    "case", ["dropout_mlp", "cnn_batchnorm", "mixed_float16", pytest.param("dataset_input", marks=pytest.mark.slow)]
+)
 def test_trials_that_take_turns_on_one_engine_equal_those_alone(case: str, make_trial: Any) -> None:
     from runner.worker.worker import Worker
 

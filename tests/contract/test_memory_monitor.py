@@ -29,6 +29,7 @@ def build_model(mib=0):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_worker_that_rays_memory_monitor_ends_is_out_of_memory(
     make_trial: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

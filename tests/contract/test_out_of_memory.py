@@ -53,6 +53,7 @@ def trials(make_trial: Any, tmp_path: Path) -> Any:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_trial_beyond_its_limit_goes_on_under_a_larger_one_and_one_beyond_that_fails(
     trials: Any, ray_fleet: RayFleet, tmp_path: Path
 ) -> None:

@@ -66,7 +66,7 @@ def test_mlflow_has_first_values_as_params_the_schedule_as_metrics_and_the_linea
         assert found[clone.epoch + 1] == clone.values["learning_rate"]
 
 
-@pytest.mark.parametrize("place", [1, 2, 3])
+@pytest.mark.parametrize("place", [1, *(pytest.param(place, marks=pytest.mark.slow) for place in (2, 3))])
 def test_a_killed_population_goes_on_as_if_it_had_not_been(undisturbed: tuple[Path, Result], place: int) -> None:
     root, result = undisturbed
     found = moments(root)
@@ -83,6 +83,7 @@ def test_a_population_that_is_killed_after_any_barrier_goes_on_as_if_it_had_not_
             assert Result.of(resumed(moment, root)) == result
 
 
+@pytest.mark.slow
 def test_more_slots_and_snapshots_at_every_barrier_change_nothing(
     undisturbed: tuple[Path, Result], tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -63,6 +63,7 @@ def test_more_slots_change_nothing(undisturbed: tuple[Path, Result], tmp_path: P
     )
 
 
+@pytest.mark.slow
 def test_a_sampler_learns_from_an_earlier_sweep_and_again_on_resume(
     undisturbed: tuple[Path, Result], tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -103,8 +103,11 @@ def test_a_restored_trial_gives_the_same_numbers_from(
 
 @pytest.mark.parametrize(
     "case",
-    ["functional", "dropout_mlp", "cnn_batchnorm", "lr_schedule", "dataset_input", "masked_rnn", "run_eagerly"]
-    + [pytest.param(case, marks=pytest.mark.slow) for case in ("two_optimizers", "mixed_float16", "ema_optimizer")],
+    ["functional", "dropout_mlp", "lr_schedule", "dataset_input"]
+    + [
+        pytest.param(case, marks=pytest.mark.slow)
+        for case in ("cnn_batchnorm", "masked_rnn", "run_eagerly", "two_optimizers", "mixed_float16", "ema_optimizer")
+    ],
 )
 def test_a_trial_that_goes_on_from_another_ones_state_with_equal_values_gives_its_numbers(
     case: str, make_trial: Any, wholes: dict[str, Whole]

@@ -166,7 +166,7 @@ def test_the_sum_of_three_losses_is_that_of_fit_but_for_its_last_bits_and_all_el
 
 
 @pytest.mark.usefixtures("no_turn_is_overdue")
-@pytest.mark.parametrize("case", ["dropout_mlp", "run_eagerly", "dataset_input"])
+@pytest.mark.parametrize("case", ["dropout_mlp", "run_eagerly", pytest.param("dataset_input", marks=pytest.mark.slow)])
 def test_the_length_of_a_round_changes_no_number(case: str, make_trial: Any) -> None:
     whole, whole_export = train(make_trial(case, epochs=EPOCHS))
     split, split_export = train(make_trial(case, epochs=EPOCHS, steps_per_round=2))

@@ -24,9 +24,8 @@ def test_every_part_is_tried_here() -> None:
     assert set(PARTS) == set(benchmarks.cases.PARTS)
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "control" else pytest.param(name, marks=pytest.mark.slow) for name in PARTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(PARTS))
 def test_a_part_measures_what_it_names(name: str) -> None:
     part, expected = PARTS[name]
     numbers = part.measure("short")

@@ -151,6 +151,7 @@ def test_a_plan_counts_what_the_sweep_then_does(record: Record, folder: Folder) 
     assert not folder.store.exists()
 
 
+@pytest.mark.slow
 def test_a_plan_of_three_models_with_what_each_takes(tmp_path: Path) -> None:
     command = ("plan", "--json", "--probe", "experiment=three_models", "fleet.kind=local")
     plan = json.loads(make_folder(tmp_path, warm=True).run(*command, env={"HOME": str(tmp_path)}).out)

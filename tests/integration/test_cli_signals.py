@@ -45,8 +45,8 @@ def has_runs(folder: Folder) -> bool:
     ("number", "send", "fleet"),
     [
         pytest.param(signal.SIGINT, os.killpg, "ray", id="Ctrl-C", marks=pytest.mark.ray),  # as a terminal does
-        pytest.param(signal.SIGTERM, send_to_all, "ray", id="end of a batch job with Ray", marks=pytest.mark.ray),
-        pytest.param(signal.SIGHUP, os.killpg, "local", id="closed terminal"),
+        pytest.param(signal.SIGTERM, send_to_all, "ray", id="end of a batch job with Ray", marks=SLOW),
+        pytest.param(signal.SIGHUP, os.killpg, "local", id="closed terminal", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, os.kill, "local", id="SIGINT", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, send_to_all, "local", id="end of a batch job", marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, os.killpg, "ray", id="closed terminal with Ray", marks=SLOW),
@@ -134,7 +134,8 @@ def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("by", ["the folder of the next Ray", pytest.param("the next sweep", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["the folder of the next Ray", "the next sweep"])
 def test_a_killed_driver_leaves_no_process_and_its_files_are_removed(
     by: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

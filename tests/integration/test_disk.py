@@ -96,7 +96,7 @@ def test_a_model_that_does_not_fit_leaves_neither_half_a_file_nor_an_end(disk: P
     assert (folder / "models" / "000.keras").read_bytes() == export.model
 
 
-@pytest.mark.parametrize("what", ["full", "read-only"])
+@pytest.mark.parametrize("what", ["full", pytest.param("read-only", marks=pytest.mark.slow)])
 def test_a_store_that_takes_nothing_costs_the_training_nothing_and_has_all_later(
     disk: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

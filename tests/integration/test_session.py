@@ -103,7 +103,14 @@ def test_the_second_sweep_uses_the_workers_of_the_first_and_gives_its_numbers(
     assert alone.histories.equals(first.histories)
 
 
-@pytest.mark.parametrize(("leaves", "is_kept"), [("environment", True), ("global", False), ("handler", False)])
+@pytest.mark.parametrize(
+    ("leaves", "is_kept"),
+    [
+        pytest.param("environment", True, marks=pytest.mark.slow),
+        ("global", False),
+        pytest.param("handler", False, marks=pytest.mark.slow),
+    ],
+)
 def test_nothing_of_a_sweep_is_seen_by_the_next(
     leaves: str, is_kept: bool, session: runner.Session, first: runner.Result, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -123,6 +130,7 @@ def test_other_code_runs_in_other_processes(session: runner.Session, first: runn
     assert not [pid for pid in before if psutil.pid_exists(pid)]
 
 
+@pytest.mark.slow
 def test_other_shares_and_dead_workers_mean_new_processes(session: runner.Session, first: runner.Result) -> None:
     before = session.sweep("same.py", **SETTINGS)
     one = session.sweep("same.py", **{**SETTINGS, "resources": {"num_cpus": 2, "max_concurrent": 1}})

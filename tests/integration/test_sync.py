@@ -226,6 +226,7 @@ def test_a_store_locked_for_longer_than_mlflow_waits_costs_nothing_and_loses_not
     assert got(store) == wanted(tmp_path / "s")
 
 
+@pytest.mark.slow
 def test_two_sweeps_that_begin_on_one_new_store_at_once_both_arrive(tmp_path: Path):
     store = tmp_path / "new" / "mlflow.db"
     folders = [ended_sweep(tmp_path / f"s{number}", f"sqlite:///{store}") for number in range(2)]

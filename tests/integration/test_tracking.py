@@ -474,6 +474,7 @@ def test_the_end_gives_up_where_a_store_takes_no_ends_of_runs(tmp_path: Path, mo
     assert "the end of 2 runs" in str(projection.problem)
 
 
+@pytest.mark.slow
 def test_metrics_of_short_trials_do_not_wait_for_a_store_of_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -626,6 +627,7 @@ def test_importing_tracking_imports_neither_mlflow_nor_tensorflow():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
+@pytest.mark.slow
 def test_mlflow_prints_nothing_to_the_terminal(tmp_path: Path):
     small_sweep(tmp_path / "s", f"sqlite:///{tmp_path}/mlflow.db").end("complete")
     folder = str(tmp_path / "s")

@@ -110,7 +110,8 @@ def test_the_public_names_are_these() -> None:
 
     assert runner.__all__ == [
         "Comparison", "ConfigError", "Data", "ExperimentCheck", "Plan", "Result", "RunnerError", "RunningSweep",
-        "Session", "SweepProgress", "best_of", "check", "compare", "doctor", "integers", "interval", "load", "log_artifact", "log_figure",
+        "Session", "SweepProgress", "best_of", "check", "compare", "doctor", "integers", "interval", "load",
+        "log_artifact", "log_figure",
         "log_integers", "log_metric", "loguniform", "new", "plan", "resume", "sweep", "sweeps", "trial_folder",
     ]  # fmt: skip
     assert all(getattr(runner, name) is not None for name in runner.__all__)
