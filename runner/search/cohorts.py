@@ -89,6 +89,10 @@ class Course:
         kept = [number for number in self.kept if number <= epoch and number in self.costs]
         return self.costs[kept[-1] if kept else known[-1]]
 
+    def has_value_by(self, epoch: int) -> bool:
+        """Whether it is known how good it was: it has a value of the metric, or failed."""
+        return self.had_failed_by(epoch) or any(number <= epoch for number in self.costs)
+
     def had_failed_by(self, epoch: int) -> bool:
         """Whether it had no model at this epoch; a later failure does not count there."""
         return epoch >= self.failed_from
@@ -172,7 +176,10 @@ class Cohort:
         """Decides the rungs that all contenders have reached; the trials that lose and have not ended, with reasons."""
         while self.rungs and all(course.has_reached(self.rungs[0]) for one in self.contenders for course in one):
             epoch, before = self.rungs[0], self.contenders
-            self.contenders, self.rungs = self.survive(before, epoch), self.rungs[1:]
+            self.rungs = self.rungs[1:]
+            if not any(course.has_value_by(epoch) for one in before for course in one):
+                continue  # the metric is one that callbacks log later: nothing can be compared yet
+            self.contenders = self.survive(before, epoch)
             staying = {setting[0].trial.id for setting in self.contenders}
             for setting in before:
                 if setting[0].trial.id not in staying:

@@ -58,6 +58,16 @@ def test_a_third_survives_each_rung(trials: Any) -> None:
     assert cohorts.limit("002") is None
 
 
+def test_a_metric_that_begins_after_a_rung_costs_nobody_its_place(trials: Any) -> None:
+    cohorts = cohorts_of(trials(3), (1, 3))
+    for number in range(3):
+        cohorts.take(f"{number:03}", [Epoch(number=1, metrics={}, ended_s=0.0)], KEEP)
+    assert cohorts.decide() == {}
+    assert [cohorts.limit(f"{n:03}") for n in range(3)] == [3] * 3
+    take(cohorts, 3, {"000": 2.0, "001": 3.0, "002": 1.0})
+    assert cohorts.decide().keys() == {"000", "001"}
+
+
 def test_nobody_is_judged_before_all_have_arrived(trials: Any) -> None:
     cohorts = cohorts_of(trials(3), (1,))
     take(cohorts, 1, {"000": 2.0, "002": 1.0})
