@@ -127,3 +127,9 @@ def received(value: Any) -> str:
     """A value as an error message shows it, in at most 80 characters."""
     text = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+class NothingToShowError(RunnerError):
+    """A sweep lacks what a figure shows; the message says what that is."""
+
+    exit_code = 2

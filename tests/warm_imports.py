@@ -14,6 +14,9 @@ startup.configure(Allocation(num_cpus=1))
 
 import mlflow.pyfunc
 import mlflow.store.tracking.sqlalchemy_store
+import optuna.importance
+import optuna.visualization
+import plotly.offline
 import sklearn.datasets  # of the digits
 from mlflow_tables import TEMPLATE, copy_tables
 

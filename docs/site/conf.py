@@ -50,6 +50,7 @@ docs/your-project
 docs/experiments
 docs/configuration
 docs/search
+docs/report
 docs/python
 docs/recipes
 docs/api

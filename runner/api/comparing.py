@@ -50,6 +50,22 @@ class Comparison:
             return found
         return {**found, "curves": curve_table(reviews), "shared": shared_table(reviews)}
 
+    def report(self, file: str | os.PathLike[str] = "comparison.html") -> Path:
+        """Writes one page with these tables and the sweeps' progress, which needs no network; returns the file.
+
+        Raises:
+            ConfigError: the file cannot be written.
+        """
+        from runner.report.data import read_sweep
+        from runner.report.side_by_side import page_of_several
+
+        page = page_of_several([read_sweep(sweep.folder) for sweep in self.sweeps], self.tables())
+        try:
+            Path(file).write_text(page, encoding="utf-8")
+        except OSError as err:
+            raise ConfigError(f"{file}: cannot be written: {err.strerror or err}") from err
+        return Path(file)
+
     @property
     def config(self) -> pandas.DataFrame:
         """The keys of the config that differ, and the files of the experiment that do, one column for each sweep."""

@@ -16,7 +16,7 @@ from runner.api.requests import Asked
 from runner.api.trial import TrialResult
 from runner.errors import ConfigError
 from runner.journal import TrialRecord
-from runner.review.catalog import Review, open_review
+from runner.review.catalog import REPORT, Review, open_review
 from runner.review.selection import Selection
 from runner.review.summaries import sweep_summary, trial_summary
 from runner.review.tables import Table, history_table, setting_table, trial_table
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas
 
     from runner.api.contexts import Progress
+    from runner.api.figures import Figures
     from runner.driver.replaying import Replayed
 
 
@@ -270,6 +271,59 @@ class Result:
             StorageError: a file cannot be removed.
         """
         return clean(self.folder, models, dry_run)
+
+    @property
+    def figures(self) -> Figures:
+        """Its figures, made by plotly: `figures.curves()` and others."""
+        from runner.api.figures import Figures
+
+        return Figures(self.folder)
+
+    @property
+    def report_file(self) -> Path:
+        """The path of its page of all figures, which exists once it has been written."""
+        return self.folder / REPORT
+
+    def report(self) -> Path:
+        """Writes the page of all figures, `report.html`, into the sweep's folder; returns the file.
+
+        It needs no network. A sweep writes it at its end by itself.
+        """
+        from runner.report.page import write_report
+
+        return write_report(self.folder)
+
+    def plot(self, name: str, file: str | os.PathLike[str]) -> Path:
+        """Draws a figure for a paper by matplotlib; returns the file.
+
+        Args:
+            name: curves, history, importance, repeats, parallel, slice or contour.
+            file: ending with .png, .svg or .pdf, which says the format; an existing one is replaced.
+
+        Raises:
+            ConfigError: there is no such figure or format, or the file cannot be written.
+            NothingToShowError: the sweep has nothing to show there.
+        """
+        from runner.report.data import read_sweep
+        from runner.report.plots import write_plot
+
+        write_plot(read_sweep(self.folder), name, Path(file))
+        return Path(file)
+
+    def write_results(self, kind: str, folder: str | os.PathLike[str]) -> list[Path]:
+        """Writes the results for other programs into a folder; returns the files.
+
+        Args:
+            kind: `csv` or `parquet`, two tables: one row for each trial, one for each epoch; `optuna`, a study in
+                `optuna.db`, which `optuna.load_study` and optuna-dashboard open.
+            folder: made if it is not there.
+
+        Raises:
+            ConfigError: there is no such format, a file is there already, or cannot be written.
+        """
+        from runner.report.formats import write_results
+
+        return write_results(self.folder, kind, Path(folder))
 
     def sync(self, uri: str | None = None) -> str:
         """Sends to MLflow what it lacks of the sweep; may be repeated. Returns where its runs are.

@@ -3,7 +3,7 @@
 Heavy imports happen inside the verbs, so that mistakes are reported within a second or two.
 """
 
-from runner.cli import control, doctor, experiment, plan, review, tracking, train
+from runner.cli import control, doctor, experiment, figures, plan, review, tracking, train
 from runner.cli.app import cli
 
-__all__ = ["cli", "control", "doctor", "experiment", "plan", "review", "tracking", "train"]
+__all__ = ["cli", "control", "doctor", "experiment", "figures", "plan", "review", "tracking", "train"]

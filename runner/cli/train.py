@@ -114,6 +114,8 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
     overheads = result.overheads if with_times else None
     if overheads is not None:
         console.print(str(overheads), style="dim", highlight=False)
+    if result.report_file.exists():
+        console.print(f"all figures:  {result.report_file}", markup=False, highlight=False, soft_wrap=True)
     where = _ui_command(without_credentials(review.sweep.tracking_uri))
     console.print(f"review in the browser:  {where}", highlight=False, soft_wrap=True)
     if outcome.problem and outcome.is_error:

@@ -249,6 +249,7 @@ class Config(Section):
     recovery: Recovery = Recovery()
     keep: Keep = Keep()
     schedule: Literal["queue", "rotate"] = "queue"
+    report: bool = True
     seed: Annotated[
         Seed | Annotated[list[Seed], Field(min_length=1, max_length=1000)],
         f"a whole number from 0 to {MAX_SEED}, or a list of them",

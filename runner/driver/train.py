@@ -24,6 +24,7 @@ from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
 from runner.loop.snapshotting import Snapshotting
 from runner.records import Clone, Failure, Report, Trial, Verdict, Work
+from runner.report.page import write_report
 from runner.tracking import Projection, StoreCheck
 from runner.views.progress import Progress
 
@@ -97,9 +98,21 @@ class Training:
                 )
             if status != "complete":
                 watcher.say(f"to go on with it:  python -m runner resume {name}")
+            self._write_report(status)  # before the end is recorded, with which MLflow gets it
             self.records.journal.end(status)
             self.records.projection.notify()
             watcher.say(f"sweep {name}: sending the rest to MLflow …", dim=True)
+
+    def _write_report(self, status: SweepStatus) -> None:
+        """Writes the sweep's page. Whatever goes wrong there costs the sweep nothing and is a warning."""
+        if not self.config.report:
+            return
+        try:
+            write_report(self.records.folder, status)
+        except Exception as err:
+            name = self.records.folder.name
+            advice = f"`python -m runner report {name}` tries again"
+            self.context.watcher.warn(f"warning: {name}: the report could not be written ({err!r}); {advice}")
 
     def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:
         config, folder, warn = self.config, self.records.folder, self.context.watcher.warn

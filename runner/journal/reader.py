@@ -29,7 +29,7 @@ from runner.journal.tables import (
     connect,
 )
 from runner.records import USER, Allocation, Clone, Decision, Epoch, Facts, Report, Trial, Turn
-from runner.texts.storable import original
+from runner.texts.storable import original, storable
 
 PACKAGE = "lockstep-runner"
 _ID = re.compile(r"[\w-]+")  # names files and folders
@@ -165,11 +165,15 @@ class JournalReader:
         values = (clone.parent, clone.epoch, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, f"{END_PREFIX}%")
         return {original(row["key"]): _number(row["value"]) for row in self._connection.execute(query, values)}
 
-    def metrics(self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
-        """Metric rows of one trial or of all, in the order in which they were committed."""
-        where, values = ("AND trial = ?", (trial_id,)) if trial_id is not None else ("", ())
-        query = f"SELECT * FROM metric WHERE seq > ? {where} ORDER BY seq LIMIT ?"
-        rows = self._connection.execute(query, (after_seq, *values, limit))
+    def metrics(
+        self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1, key: str | None = None
+    ) -> tuple[MetricRow, ...]:
+        """Metric rows of one trial or of all, of one metric or of all, in the order in which they were committed."""
+        wanted = {"trial": trial_id, "key": None if key is None else storable(key)}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        where = "".join(f" AND {name} = ?" for name in given)
+        query = f"SELECT * FROM metric WHERE seq > ?{where} ORDER BY seq LIMIT ?"
+        rows = self._connection.execute(query, (after_seq, *given.values(), limit))
         return tuple(MetricRow(**{**row, "key": original(row["key"]), "value": _number(row["value"])}) for row in rows)
 
     def reports(self, trial_id: str) -> tuple[Report, ...]:

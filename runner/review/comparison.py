@@ -82,7 +82,7 @@ def best_so_far(review: Review) -> list[float]:
     """
     key, better = epoch_key(review.sweep.metric), max if review.sweep.goal == "maximize" else min
     with JournalReader(review.folder) as reader:
-        values = [row.value for row in reader.metrics() if row.key == key]
+        values = [row.value for row in reader.metrics(key=key)]
 
     def best(so_far: float, value: float) -> float:
         known = [one for one in (so_far, value) if math.isfinite(one)]

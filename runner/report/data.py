@@ -1,0 +1,152 @@
+"""All that figures need of a sweep, read from its journal at once."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+
+from runner.config.space import Dimension
+from runner.config.written_space import dimensions_of
+from runner.journal import BarrierRow, JournalReader, TrialRecord, TurnRow, epoch_key
+from runner.records.decision import FREEZING
+from runner.review.catalog import Review, open_review
+from runner.review.timeline import Overheads, summarize
+
+Curve = tuple[tuple[int, float], ...]
+"""Values of the metric by epoch, finite ones only."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SweepData:
+    """A sweep as figures see it. Each is equal to itself alone, so that what is learnt from it can be kept.
+
+    Args:
+        review: the sweep and its trials, best first.
+        curves: the metric by epoch, by trial.
+        turns: every turn, by its start.
+        barriers: every barrier, in order.
+        dimensions: of the recorded search space, by member and name; a member without its own has those at the top.
+    """
+
+    review: Review
+    curves: Mapping[str, Curve]
+    turns: tuple[TurnRow, ...]
+    barriers: tuple[BarrierRow, ...]
+    dimensions: Mapping[str, Mapping[str, Dimension]]
+
+    @property
+    def metric(self) -> str:
+        """What ranks the trials."""
+        return self.review.sweep.metric
+
+    @property
+    def maximizes(self) -> bool:
+        """Whether more is better."""
+        return self.review.sweep.goal == "maximize"
+
+    @cached_property
+    def scored(self) -> tuple[TrialRecord, ...]:
+        """The trials that have a score, best first."""
+        return tuple(trial for trial in self.review.trials if self.score(trial) is not None)
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """The members, in order."""
+        return tuple(dict.fromkeys(trial.member for trial in self.review.trials))
+
+    @cached_property
+    def best(self) -> TrialRecord | None:
+        """The winner; of a mixed sweep the first member's."""
+        return next(iter(self.review.leaders), None)
+
+    @cached_property
+    def overheads(self) -> Overheads | None:
+        """What time was spent on; None if no trial has had a turn."""
+        return summarize(self.review.sweep.created_ms / 1000, self.turns, self.barriers)
+
+    @cached_property
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs after which trials were stopped because others were better."""
+        return tuple(sorted({one.epochs for one in self.review.trials if one.ended_by in ("halving", "hyperband")}))
+
+    @cached_property
+    def common_epoch(self) -> int | None:
+        """The epoch that all trials with a score have reached, if some were ended before others; else None.
+
+        Scores of trials that had different numbers of epochs say more about who was stopped than about their settings.
+        """
+        cut = [one for one in self.scored if one.status != "complete" and one.ended_by in FREEZING]
+        return min((one.epochs for one in self.scored), default=None) if cut else None
+
+    def score(self, trial: TrialRecord) -> float | None:
+        """The trial's score."""
+        return trial.score(self.metric)
+
+    def fair_score(self, trial: TrialRecord) -> float | None:
+        """What compares settings: the score, or the metric after `common_epoch` if rules have stopped trials."""
+        if self.common_epoch is None:
+            return self.score(trial)
+        values = [value for epoch, value in self.curves[trial.id] if epoch <= self.common_epoch]
+        return values[-1] if values else None
+
+    def of_member(self, member: str) -> tuple[TrialRecord, ...]:
+        """A member's trials with a score, best first."""
+        return tuple(trial for trial in self.scored if trial.member == member)
+
+    def varied(self, member: str | None = None) -> list[str]:
+        """The searched settings, without the seed, that have more than one value."""
+        trials = [one for one in self.review.trials if member is None or one.member == member]
+        names = [name for name in self.review.searched if name not in ("seed", "fold")]
+        return [name for name in names if len({str(value_of(one, name)) for one in trials}) > 1]
+
+    def best_so_far(self, values: Iterable[float]) -> list[float]:
+        """The best of the values up to each of them."""
+        return list(accumulate(values, max if self.maximizes else min))
+
+    def median_score(self) -> float | None:
+        """The median of all scores."""
+        scores = [score for one in self.scored if (score := self.score(one)) is not None]
+        return statistics.median(scores) if scores else None
+
+
+def read_sweep(folder: Path) -> SweepData:
+    """Reads a sweep's journal.
+
+    Raises:
+        SweepNotFoundError: the folder has no journal.
+        JournalError: it cannot be read.
+    """
+    review = open_review(folder)
+    key, curves = epoch_key(review.sweep.metric), dict[str, list[tuple[int, float]]]()
+    with JournalReader(folder) as reader:
+        for row in reader.metrics(key=key):
+            if math.isfinite(row.value):
+                curves.setdefault(row.trial, []).append((row.step, row.value))
+        turns, barriers = reader.turns(), reader.barriers()
+    return SweepData(
+        review=review,
+        curves={trial.id: tuple(sorted(curves.get(trial.id, ()))) for trial in review.trials},
+        turns=turns,
+        barriers=barriers,
+        dimensions=dimensions_of(review.sweep.config, {trial.member for trial in review.trials}),
+    )
+
+
+def value_of(trial: TrialRecord, name: str) -> object:
+    """A trial's value of a setting; None if it does not matter for the trial."""
+    return None if name in trial.trial.inactive else trial.settings.get(name)
+
+
+def label_of(trial: TrialRecord, names: Sequence[str]) -> str:
+    """A trial's settings in one line."""
+    return " ".join(f"{name}={shown(value_of(trial, name))}" for name in names if value_of(trial, name) is not None)
+
+
+def shown(value: object, digits: int = 4) -> str:
+    """A value as figures and tables show it: floats shortened, without a zero too much."""
+    return f"{value:.{digits}g}" if isinstance(value, float) else "–" if value is None else str(value)

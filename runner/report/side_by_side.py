@@ -1,0 +1,89 @@
+"""The page of several sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from runner.errors import NothingToShowError
+from runner.report.data import SweepData, shown
+from runner.report.headline import Fact, duration
+from runner.report.page import render, section
+from runner.report.progress import rounded, thinned
+from runner.report.style import PALETTE, styled
+from runner.review.comparison import best_so_far
+from runner.review.tables import Table
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_TITLES = {
+    "scores": "Scores and costs",
+    "config": "What differs in the configs",
+    "shared": "Settings that all have trained",
+    "curves": "",
+}
+
+
+def page_of_several(sweeps: Sequence[SweepData], tables: Mapping[str, Table]) -> str:
+    """The page of several sweeps as text.
+
+    Args:
+        sweeps: two or more.
+        tables: of their comparison, by name.
+    """
+    records = [data.review.sweep for data in sweeps]
+    same_metric = len({(sweep.metric, sweep.goal) for sweep in records}) == 1
+    by_epochs = "The best value of the metric after a number of epochs, those of all trials counted."
+    by_time = "The best score of the trials that had ended until then."
+    sections = [
+        section("by-epochs", "Best so far, by epochs", by_epochs, lambda: _by_epochs(sweeps, same_metric)),
+        section("by-time", "Best so far, by time", by_time, lambda: _by_time(sweeps, same_metric)),
+    ]
+    return render(
+        title=" · ".join(sweep.id for sweep in records),
+        sweeps=records,
+        facts=[_fact(data) for data in sweeps[:5]],
+        sections=sections,
+        tables=[(_TITLES[name], table) for name, table in tables.items() if _TITLES[name] and table.rows],
+        failures=[],
+        commands=[sweep.command for sweep in records],
+    )
+
+
+def _fact(data: SweepData) -> Fact:
+    sweep, best = data.review.sweep, data.best
+    took = "" if sweep.ended_ms is None else f", {duration((sweep.ended_ms - sweep.created_ms) / 1000)}"
+    detail = f"{sweep.metric}, {len(data.review.trials)} trials{took}"
+    return Fact(label=sweep.id, value=shown(None if best is None else data.score(best)), detail=detail)
+
+
+def _by_epochs(sweeps: Sequence[SweepData], same_metric: bool) -> Figure:
+    figure = _begun(same_metric)
+    for place, data in enumerate(sweeps):
+        points = thinned(tuple(enumerate(best_so_far(data.review), 1)))
+        _add(figure, place, data, [epoch for epoch, _ in points], [value for _, value in points])
+    return styled(figure, x="epochs of all trials", y=sweeps[0].metric)
+
+
+def _by_time(sweeps: Sequence[SweepData], same_metric: bool) -> Figure:
+    figure = _begun(same_metric)
+    for place, data in enumerate(sweeps):
+        ended = sorted((one.ended_ms, data.score(one)) for one in data.scored if one.ended_ms is not None)
+        best = data.best_so_far(score or 0.0 for _, score in ended)
+        began_ms = data.review.sweep.created_ms
+        _add(figure, place, data, [(ended_ms - began_ms) / 1000 for ended_ms, _ in ended], best)
+    return styled(figure, x="seconds since the sweep began", y=sweeps[0].metric)
+
+
+def _begun(same_metric: bool) -> Figure:
+    import plotly.graph_objects as go
+
+    if not same_metric:
+        raise NothingToShowError("the sweeps have different metrics")
+    return go.Figure()
+
+
+def _add(figure: Figure, place: int, data: SweepData, x: Sequence[float], y: Sequence[float]) -> None:
+    line = {"color": PALETTE[place % len(PALETTE)], "shape": "hv"}
+    figure.add_scatter(x=rounded(x), y=rounded(y), mode="lines", name=data.review.sweep.id, line=line)

@@ -1,0 +1,230 @@
+"""Figures of a sweep, its page, and its results for other programs, from journals written by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.api.result import Result
+from runner.errors import ConfigError, NothingToShowError
+from runner.journal import SqliteJournal, SweepRecord
+from runner.records import Allocation, Epoch, Export, Failure, Report, Trial, Turn, Verdict, Work
+from runner.report.data import SweepData, read_sweep
+from runner.report.headline import duration, facts, failures
+from runner.report.page import page_of
+from runner.report.progress import drawn_trials, quartiles
+from runner.report.study import importance
+
+CONFIG = """
+name: many
+search:
+  space: {units: [8, 16, 32], rate: "loguniform(1e-4, 1e-1)", kind: [relu, tanh]}
+"""
+EVIL = "</script><script>alert(1)</script>"
+
+
+def write_many(
+    folder: Path, make_trial: Any, count: int = 12, epochs: int = 4, stopped: bool = False, kind: str = "relu"
+) -> Path:
+    """A sweep whose scores depend on `units` alone; every third trial fails or is stopped after an epoch."""
+    folder.mkdir(parents=True)
+    sweep = SweepRecord(
+        id="many-1", name="many", created_ms=1_000_000, metric="val_accuracy", goal="maximize", config=CONFIG,
+        command="python -m runner sweep many.py", tracking_uri="", mlflow_experiment="many", versions={},
+    )  # fmt: skip
+    trials = [
+        replace(
+            make_trial(id=f"{n:03}", epochs=epochs, seed=0, params={
+                "units": (8, 16, 32)[n % 3], "rate": 10 ** -(1 + n / count), "kind": kind if n % 2 else "tanh"}),
+            searched=("units", "rate", "kind"), model_params=("units", "rate", "kind"),
+        )
+        for n in range(count)
+    ]  # fmt: skip
+    with SqliteJournal(folder, {0: Allocation(num_cpus=1, memory_mib=500)}) as journal:
+        journal.create(sweep, tuple(trials))
+        for n, trial in enumerate(trials):
+            journal.assign({0: (Work(trial=trial, round=0),)})
+            if n % 6 == 5:
+                message, trace = f"ValueError: {EVIL}", f"a\n{EVIL}"
+                failure = Failure(trial_id=trial.id, kind="build", message=message, traceback=trace)
+                journal.commit({trial.id: failure}, {trial.id: Verdict(kind="fail", reason=failure.message)}, {})
+                continue
+            commit_epochs(journal, trial, n, 1 if stopped and n % 3 == 0 else epochs)
+        journal.end("complete")
+    return folder
+
+
+def commit_epochs(journal: SqliteJournal, trial: Trial, n: int, epochs: int) -> None:
+    last = trial.train.epochs
+    for epoch in range(1, epochs + 1):
+        value = 1 - 1 / (trial.params["units"] * epoch) - n * 1e-4
+        turn = Turn(pid=7, started_s=1000.0 + n + epoch / 10, ended_s=1000.1 + n + epoch / 10, compute_s=0.08,
+                    memory_mib=300.0)  # fmt: skip
+        report = Report(
+            trial_id=trial.id, round=epoch - 1, step=10 * epoch, epoch=epoch, running={"loss": 0.5}, turn=turn,
+            epochs=(Epoch(number=epoch, metrics={"val_accuracy": value, "loss": math.inf}, ended_s=turn.ended_s),),
+        )  # fmt: skip
+        verdict = Verdict(kind="keep")
+        if epoch == epochs:
+            verdict = (
+                Verdict(kind="complete") if epochs == last else Verdict(kind="stop", by="halving", reason="halving: 9")
+            )
+        export = {trial.id: Export(trial_id=trial.id, model=b"m", weights=b"w")} if verdict.ends else {}
+        journal.commit({trial.id: report}, {trial.id: verdict}, export)
+
+
+@pytest.fixture
+def data(make_trial: Any, tmp_path: Path) -> SweepData:
+    return read_sweep(write_many(tmp_path / "many-1", make_trial))
+
+
+@pytest.fixture
+def halved(make_trial: Any, tmp_path: Path) -> SweepData:
+    return read_sweep(write_many(tmp_path / "many-1", make_trial, stopped=True))
+
+
+def test_the_headline_says_who_won_by_how_much_what_mattered_and_what_it_cost(data: SweepData) -> None:
+    score, winner, lead, mattered, cost = facts(data)
+    assert score.value == "0.992"
+    assert (winner.value, winner.detail) == ("trial 002", "units=32 rate=0.06813 kind=tanh")
+    assert lead.detail.startswith("of the second, ")
+    assert mattered.value == "units"
+    assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 4.0 s of 1 slot"
+
+
+def test_what_matters_is_found_among_what_varies(data: SweepData) -> None:
+    found = importance(data, "test")
+    assert found is not None
+    assert next(iter(found.shares)) == "units"
+    assert found.shares["units"] > 0.9
+    assert sum(found.shares.values()) == pytest.approx(1.0)
+    assert (found.trials, found.epoch) == (10, None)
+
+
+def test_trials_that_were_stopped_are_compared_at_an_epoch_that_all_have_reached(halved: SweepData) -> None:
+    assert halved.common_epoch == 1
+    assert halved.rungs == (1,)
+    best = halved.review.trials[0]
+    assert halved.fair_score(best) == halved.curves[best.id][0][1] < (halved.score(best) or 0.0)
+
+
+def test_failures_with_one_message_are_told_once(data: SweepData) -> None:
+    (group,) = failures(data)
+    assert group.trials == ("005", "011")
+    assert group.lines == f"a\n{EVIL}"
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing_of_a_users(make_trial: Any, tmp_path: Path) -> None:
+    page = page_of(read_sweep(write_many(tmp_path / "many-1", make_trial, kind=EVIL)))
+    assert EVIL not in page
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
+    own = page[: page.index("/**\n* plotly.js")] + page[page.index('<script id="themes"') :]
+    assert not re.search(r"""(src|href)\s*=|@import|url\(|https?://""", own)
+    assert len(page) - 5_000_000 < 200_000
+    for name in ("history", "curves", "importance", "parallel", "slice", "contour", "timeline", "throughput", "times"):
+        assert f'id="{name}"' in page, name
+    assert "Spread of repeats: no setting was trained with several seeds or folds" in page
+    assert "python -m runner sweep many.py" in page
+
+
+def test_a_page_of_two_hundred_trials_is_small(make_trial: Any, tmp_path: Path) -> None:
+    page = page_of(read_sweep(write_many(tmp_path / "many-1", make_trial, count=200, epochs=5)))
+    assert len(page) - 5_000_000 < 2_000_000
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_sweep_with_hardly_any_trial_has_a_page(make_trial: Any, tmp_path: Path, count: int) -> None:
+    data = read_sweep(write_many(tmp_path / "many-1", make_trial, count=count)) if count else None
+    if data is None:
+        folder = write_many(tmp_path / "many-1", make_trial, count=1)
+        data = read_sweep(folder)
+        waiting = replace(data.review.trials[0], status="queued", epochs=0, metrics={}, ended_ms=None)
+        data = replace(data, review=replace(data.review, trials=(waiting,)), turns=(), barriers=(), curves={"000": ()})
+    page = page_of(data)
+    assert "Not shown" in page
+    assert "no parameter varies" in page
+
+
+def test_every_figure_is_drawn_by_name_or_says_why_not(data: SweepData) -> None:
+    figures = Result(data.review.folder).figures
+    for name in ("curves", "history", "importance", "parallel", "slice", "contour", "timeline", "throughput", "memory",
+                 "times"):  # fmt: skip
+        figure = getattr(figures, name)()
+        assert json.loads(figure.to_json())["data"], name
+    with pytest.raises(NothingToShowError, match="no setting was trained with several seeds or folds"):
+        figures.repeats()
+    with pytest.raises(ConfigError, match="member 'x': the sweep has none of this name; its members are test"):
+        figures.importance("x")
+
+
+def test_the_best_curve_is_above_the_others_and_values_that_are_not_finite_are_left_out(data: SweepData) -> None:
+    figure = Result(data.review.folder).figures.curves()
+    lines = [trace for trace in figure.data if trace.hovertemplate]
+    assert lines[-1].name == "best: 002"
+    assert lines[-1].line.width > lines[0].line.width
+    labels = [button.label for button in figure.layout.updatemenus[0].buttons]
+    assert labels == ["colour: rank", "colour: units", "colour: rate", "colour: kind"]
+    (first, *_) = quartiles(data)
+    assert first[0] == 1
+    assert first[1] <= first[2] <= first[3]
+
+
+def test_of_many_trials_the_best_and_some_others_are_drawn(make_trial: Any, tmp_path: Path) -> None:
+    data = read_sweep(write_many(tmp_path / "many-1", make_trial, count=450, epochs=1))
+    drawn = drawn_trials(data)
+    assert drawn[:100] == list(data.review.trials[:100])
+    assert 150 <= len(drawn) <= 200
+
+
+@pytest.mark.parametrize("name", ["curves", "history", "importance", "parallel", "slice", "contour"])
+def test_figures_for_papers_need_no_browser(halved: SweepData, tmp_path: Path, name: str) -> None:
+    file = Result(halved.review.folder).plot(name, tmp_path / "figure.svg")
+    assert file.read_text(encoding="utf-8").count("<path") > 3
+
+
+def test_a_wrong_figure_or_format_says_what_there_is(data: SweepData, tmp_path: Path) -> None:
+    result = Result(data.review.folder)
+    with pytest.raises(ConfigError, match="figure 'curve': there is none of this name; there are curves, history"):
+        result.plot("curve", "a.png")
+    with pytest.raises(ConfigError, match=r"must end with .png, .svg, .pdf"):
+        result.plot("curves", "a.jpg")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        result.plot("curves", tmp_path / "no" / "a.png")
+    with pytest.raises(ConfigError, match="format 'xls': there is none of this name; there are csv, parquet, optuna"):
+        result.write_results("xls", tmp_path)
+
+
+def test_results_are_written_for_other_programs_and_never_over_a_file(halved: SweepData, tmp_path: Path) -> None:
+    import optuna
+    import pandas
+
+    result, out = Result(halved.review.folder), tmp_path / "out"
+    trials, epochs = result.write_results("csv", out)
+    with trials.open(encoding="utf-8") as file:
+        assert [row["trial"] for row in csv.DictReader(file)] == [one.id for one in halved.review.trials]
+    assert len(pandas.read_csv(epochs)) == sum(one.epochs for one in halved.review.trials)
+    assert pandas.read_parquet(result.write_results("parquet", out)[0])["units"].dtype == "int64"
+    (database,) = result.write_results("optuna", out)
+    study = optuna.load_study(study_name="many-1", storage=f"sqlite:///{database}")
+    best = study.best_trial
+    assert (best.params["units"], best.user_attrs["trial"]) == (32, "002")
+    assert best.distributions["rate"] == optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE", "PRUNED", "FAIL"}
+    assert len(best.intermediate_values) == 4
+    with pytest.raises(ConfigError, match="is there already; remove it, or name another folder"):
+        result.write_results("csv", out)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "0.0 s"), (9.96, "10.0 s"), (59.7, "1 min 0 s"), (93.4, "1 min 33 s"), (7320, "2 h 2 min")],
+)
+def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
