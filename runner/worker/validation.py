@@ -182,7 +182,7 @@ def _tensors(tensors: object) -> tuple[Tensor, ...] | None:
     else:
         flat = list(tensors) if isinstance(tensors, list | tuple) else [tensors]
         named = [(private.tensor_name(tensor) if len(flat) > 1 else None, tensor) for tensor in flat]
-    if not all(hasattr(tensor, "shape") and tensor.dtype in np.sctypeDict for _, tensor in named):
+    if not all(hasattr(tensor, "shape") and _is_numpys(tensor.dtype) for _, tensor in named):
         return None
     return tuple(
         Tensor(
@@ -192,6 +192,11 @@ def _tensors(tensors: object) -> tuple[Tensor, ...] | None:
         )
         for name, tensor in named
     )
+
+
+def _is_numpys(dtype: str) -> bool:
+    """Whether NumPy has the dtype by itself: bfloat16 and float8 are known only where `ml_dtypes` is imported."""
+    return dtype in np.sctypeDict and np.dtype(dtype).isbuiltin == 1
 
 
 def _as_python(spec: tf.TypeSpec) -> str:

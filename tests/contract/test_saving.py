@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from models import CASES
 
-from runner.records import Export, Report, Work
+from runner.records import Export, Report, Signature, Tensor, Work
 from runner.review.rebuild import rebuild_script
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -46,6 +46,17 @@ def test_the_signature_of_a_live_model_is_that_of_its_file(case: str, make_trial
     assert found.inputs == loaded.inputs
     # Outputs in a list have automatic names, which differ per build.
     assert [(t.dtype, t.shape) for t in found.outputs or ()] == [(t.dtype, t.shape) for t in loaded.outputs or ()]
+
+
+def test_a_signature_leaves_out_dtypes_that_a_process_without_tensorflow_lacks() -> None:
+    import keras
+
+    from runner.worker.validation import signature_of
+
+    x, narrow = keras.Input((3,)), keras.Input((3,), dtype="bfloat16")
+    found = signature_of(keras.Model(x, keras.layers.Dense(2, dtype="mixed_bfloat16")(x)))
+    assert found == Signature(inputs=(Tensor(name=None, dtype="float32", shape=(-1, 3)),), outputs=None)
+    assert signature_of(keras.Model(narrow, keras.layers.Dense(2)(narrow))) is None
 
 
 def test_a_model_that_keras_cannot_load_again_is_kept_as_weights(
