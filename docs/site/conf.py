@@ -48,6 +48,7 @@ _CONTENTS = """
 
 docs/your-project
 docs/experiments
+docs/gallery
 docs/configuration
 docs/search
 docs/report

@@ -168,11 +168,34 @@ def _is_a_config_of_this_repository(arguments: tuple[str, ...]) -> bool:
     return all((ROOT / "conf" / "experiment" / f"{name}.yaml").is_file() for name in names)
 
 
-def test_every_experiment_opens_with_its_command() -> None:
-    for path in sorted((ROOT / "experiments").glob("*.py")):
-        first = path.read_text(encoding="utf-8").splitlines()[0]
-        assert COMMAND.search(first), path.name
-        assert path.name in EXPERIMENTS, path.name
+def configs_by_experiment() -> dict[str, str]:
+    """The name of the config that trains each file of `experiments/`."""
+    found = {}
+    for file in sorted((ROOT / "conf" / "experiment").glob("*.yaml")):
+        text = file.read_text(encoding="utf-8")
+        found |= dict.fromkeys(re.findall(r"experiment: experiments/(\w+\.py)$", text, re.MULTILINE), file.stem)
+    return found
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "experiments").glob("*.py")), ids=lambda file: file.stem)
+def test_every_experiment_says_how_to_run_it_and_what_to_expect(file: Path) -> None:
+    head = file.read_text(encoding="utf-8").split('"""')[1]
+    assert COMMAND.search(head.splitlines()[0])
+    for part in ("\nExpected on two CPU cores", "\nExpected score: "):
+        assert part in head
+    config = configs_by_experiment()[file.name]
+    found = [row for row in rows(page("docs/gallery.md"), 6) if f"../experiments/{file.name}" in row[1]]
+    assert len(found) == 1
+    assert f"`experiment={config}`" in found[0][0]
+    assert all(found[0])
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_config_of_an_experiment_opens_with_its_command_time_and_score(file: Path) -> None:
+    head = re.match(r"(#.*\n)+", file.read_text(encoding="utf-8"))
+    assert head is not None
+    assert head[0].splitlines()[1].startswith(f"# runner sweep experiment={file.stem}")
+    assert re.search(r"\d+ s on two CPU cores; \w+ .*\d", head[0])
 
 
 def test_the_api_page_has_every_public_name() -> None:
