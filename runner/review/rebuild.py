@@ -36,6 +36,13 @@ class Data:
         return value if hasattr(value, "train") else cls(train=value[0], validation=value[1])
 
 
+def stand_in(name):
+    """Stands in for what else of `runner` an experiment may name, which does nothing outside of a sweep."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return pathlib.Path.cwd if name == "trial_folder" else lambda *args, **kwargs: None
+
+
 def rows_of(part):
     """The first rows of a part of the data, as training receives them."""
     if part is None:
@@ -87,7 +94,7 @@ def create_variables():
 sys.path.insert(0, str(SOURCE))
 if importlib.machinery.PathFinder.find_spec("runner", [str(SOURCE)]) is None and "runner" not in sys.modules:
     sys.modules["runner"] = types.ModuleType("runner")
-    sys.modules["runner"].Data = Data
+    sys.modules["runner"].Data, sys.modules["runner"].__getattr__ = Data, stand_in
 spec = importlib.util.spec_from_file_location("experiment", SOURCE / $file)
 experiment = sys.modules["experiment"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(experiment)

@@ -137,8 +137,10 @@ for folder in sys.argv[1:]:
 CODED = ("subclassed", "unlabelled", "two_optimizers", "siamese", "eager_two_optimizers")
 EAGER = """
 import keras, numpy as np, pandas as pd, tensorflow as tf
-from runner import Data
+from runner import Data, log_metric, trial_folder
 
+log_metric("outside_of_a_sweep", 1.0)
+assert trial_folder().is_dir()
 X = np.random.default_rng(0).normal(size=(40, 3))
 
 class Batches(keras.utils.PyDataset):
