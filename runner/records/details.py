@@ -32,7 +32,7 @@ class Details:
     Args:
         splits: the data.
         model: the model's class.
-        optimizer: the optimizer's class; empty for none.
+        optimizer: the class of the optimizer; of several that a step uses, each of theirs; empty for none.
         loss: the compiled loss; empty for none, if the model's own steps compute it.
         values: metrics of the first step, and of the validation after it.
         own_parts: names of classes and functions without which plain Keras cannot load the model.

@@ -26,7 +26,7 @@ def details_of(model: keras.Model, feed: Feed, values: Metrics) -> Details:
             for name, (spec, rows, batches) in feed.shapes().items()
         ),
         model=type(model).__name__,
-        optimizer="" if model.optimizer is None else type(model.optimizer).__name__,
+        optimizer=" and ".join(type(optimizer).__name__ for optimizer in _optimizers(model)),
         loss=_loss(getattr(model, "loss", None)),
         values=values,
         own_parts=own_parts(model),
@@ -45,6 +45,13 @@ def _tensors(batch: object) -> Iterator[Tensor]:
 
 def _shape(shape: tf.TensorShape) -> tuple[int, ...]:
     return () if shape.rank is None else tuple(-1 if size is None else size for size in shape.as_list())
+
+
+def _optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """Those that have made an update, or else the compiled one: an adversarial model's `compile` keeps its own."""
+    found = [part for part in vars(model).values() if isinstance(part, keras.optimizers.Optimizer)]
+    used = [optimizer for optimizer in found if int(optimizer.iterations) > 0]
+    return used or ([] if model.optimizer is None else [model.optimizer])
 
 
 def _loss(loss: object) -> str:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from command_line import environment
@@ -123,6 +125,21 @@ def test_what_a_person_should_know_of_a_model_is_shown(checked: Callable[..., Ex
     text = as_text(found)
     for part in ("a pipeline of 3 batches", "plain Keras lacks Scale (mine.py:6)", "perhaps not: run_eagerly"):
         assert part in text
+
+
+def test_of_several_optimizers_those_are_named_that_have_made_an_update(tensorflow: object) -> None:
+    import keras
+
+    from runner.worker.details import details_of
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    feed: Any = SimpleNamespace(shapes=dict)
+    model.compile("rmsprop")
+    assert details_of(model, feed, {}).optimizer == "RMSprop"
+    model.first, model.second = keras.optimizers.Adam(), keras.optimizers.SGD()
+    for optimizer in (model.first, model.second):
+        optimizer.apply([keras.ops.ones_like(weight) for weight in model.weights], model.weights)
+    assert details_of(model, feed, {}).optimizer == "Adam and SGD"
 
 
 def test_a_layer_that_keras_cannot_serialize_is_named(checked: Callable[..., Examined]) -> None:
