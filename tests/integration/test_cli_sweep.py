@@ -37,7 +37,9 @@ def test_the_demo_prints_a_line_a_turn_and_the_ranked_trials(demo: tuple[Folder,
     assert [line.split()[0] for line in table[1:9]] == [str(rank) for rank in range(1, 9)]
     assert scores[0] >= 0.95
     assert table[9].startswith("start-up ")
-    assert table[10] == "review in the browser:  python -m runner ui"
+    assert re.fullmatch(r"all figures:  sweeps/digits-[\w-]+/report.html", table[10])
+    assert table[11] == "review in the browser:  python -m runner ui"
+    assert (demo[0].path / table[10].split()[-1]).stat().st_size > 4_000_000
 
 
 def test_the_demo_trains_every_combination_to_its_end(record: Record) -> None:
@@ -191,7 +193,8 @@ def test_a_setting_that_fails_is_told_in_a_line_and_its_siblings_finish(picky: t
     assert "Traceback" not in ended.everything
     assert sum("FAILED" in line and "thirteen units bring bad luck" in line for line in ended.out.splitlines()) == 2
     table = ended.out[ended.out.index(" rank ") :]
-    assert len(re.findall(r"– +\d+ +failed .*thirteen units bring bad luck", table)) == 2
+    assert len(re.findall(r"– +\d+ +failed .* build *$", table, re.MULTILINE)) == 2
+    assert re.search(r"^\d+ and 1 more failed: build: .*thirteen units bring bad luck", table, re.MULTILINE)
 
 
 def test_a_failed_trials_run_has_its_traceback(picky: tuple[Folder, Ended, Record]) -> None:
