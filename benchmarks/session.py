@@ -1,6 +1,6 @@
 """How soon a sweep of a session begins: `python -m benchmarks.session`, a minute.
 
-Seconds from the call to the first round, as the journal has it: of the first sweep of a session, which starts Ray and
+Seconds from the call until the journal has the first round: of the first sweep of a session, which starts Ray and
 the workers, of later ones of the same code, and of one of other code. All in one run; each session is a new one.
 """
 
@@ -18,15 +18,15 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SESSIONS, LATER = 3, 3
 
 
-def begun_s(session: runner.Session, experiment: str, root: Path) -> float:
-    """Seconds until the first round of a sweep of two trials."""
+def first_round_s(session: runner.Session, experiment: str, root: Path) -> float:
+    """Seconds until the journal has the first round of a sweep of two trials."""
     called_s = time.time()
     result = session.sweep(
         EXPERIMENTS / experiment, root=root / "sweeps", progress="none", train={"epochs": 2}, search={"max_trials": 2},
         tracking={"uri": f"sqlite:///{root}/mlflow.db"},
     )  # fmt: skip
     with JournalReader(result.folder) as reader:
-        return reader.barriers()[0].began_s - called_s
+        return reader.barriers()[0].ended_s - called_s
 
 
 def main() -> None:
@@ -36,10 +36,10 @@ def main() -> None:
         root = Path(folder)
         for _ in range(SESSIONS):
             with runner.Session() as session:
-                first = begun_s(session, "digits_mlp.py", root)
-                later = [begun_s(session, "digits_mlp.py", root) for _ in range(LATER)]
+                first = first_round_s(session, "digits_mlp.py", root)
+                later = [first_round_s(session, "digits_mlp.py", root) for _ in range(LATER)]
                 time.sleep(20)  # spares import
-                other = begun_s(session, "digits_autoencoder.py", root)
+                other = first_round_s(session, "digits_autoencoder.py", root)
             ratios.append(statistics.median(later) / first)
             others.append(other / first)
             print(

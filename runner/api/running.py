@@ -103,6 +103,10 @@ class RunningSweep:
         """Stops it after its present step, with snapshots, as Ctrl-C does; returns at once. `resume` continues it."""
         self._stop.make()
 
+    def wait(self) -> None:
+        """Waits until it has ended, however that is."""
+        self._thread.join()
+
     def result(self, timeout_s: float | None = None) -> Result:
         """The sweep, once it has ended; what was trained until then if `stop` has ended it.
 

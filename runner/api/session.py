@@ -29,7 +29,8 @@ class Session:
     imported, as many as slots, if a quarter of the free memory holds them. Other slots, another environment or another
     current folder mean new workers. With `fleet.kind=local` there is nothing to keep.
 
-    Sweeps of a session run one after another. While it is open, a sweep outside of it that needs Ray is refused.
+    Sweeps of a session run one after another. While it is open, a sweep outside of it that needs Ray is refused. The
+    end of the `with` block waits for a sweep in the background; if an exception ends it, that sweep is stopped first.
 
     Example:
         >>> with runner.Session() as session:
@@ -41,6 +42,7 @@ class Session:
 
     def __init__(self) -> None:
         self._pool: Pool | None = None
+        self._running: RunningSweep | None = None
 
     def __enter__(self) -> Self:
         import_ray()
@@ -49,11 +51,15 @@ class Session:
         self._pool = Pool(keeps=True)
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and self._running is not None:
+            self._running.stop()
         self.close()
 
     def close(self) -> None:
-        """Ends the workers and Ray; waits until they are gone."""
+        """Waits for a sweep in the background, and ends the workers and Ray."""
+        if self._running is not None:
+            self._running.wait()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -90,7 +96,19 @@ class Session:
         params, space, config_dir = (settings.pop(name, None) for name in ("params", "space", "config_dir"))
         config_name = settings.pop("config_name", "config")
         wanted = wanted_of(experiment, overrides, functions, params, space, settings, config_dir, config_name, root)
-        return sweep_wanted(wanted, progress, block=block, pool=self._open)
+        return self._noted(sweep_wanted(wanted, progress, block=block, pool=self._open))
+
+    @overload
+    def resume(
+        self, sweep: str | Result = ..., *, retry_failed: bool = ..., more_epochs: int = ...,
+        root: str | os.PathLike[str] = ..., progress: Progress = ..., block: Literal[False],
+    ) -> RunningSweep: ...  # fmt: skip
+
+    @overload
+    def resume(
+        self, sweep: str | Result = ..., *, retry_failed: bool = ..., more_epochs: int = ...,
+        root: str | os.PathLike[str] = ..., progress: Progress = ..., block: Literal[True] = ...,
+    ) -> Result: ...  # fmt: skip
 
     def resume(
         self,
@@ -100,7 +118,8 @@ class Session:
         more_epochs: int = 0,
         root: str | os.PathLike[str] = SWEEPS,
         progress: Progress = "auto",
-    ) -> Result:
+        block: bool = True,
+    ) -> Result | RunningSweep:
         """As `runner.resume`, with the session's workers.
 
         Args:
@@ -109,13 +128,18 @@ class Session:
             more_epochs: additional epochs for every trial.
             root: the folder of all sweeps.
             progress: as for `sweep`.
+            block: as for `sweep`.
 
         Raises:
             RunnerError: as for `runner.resume`, or the session is not open.
         """
-        return resume_sweep(
-            sweep, progress, retry_failed=retry_failed, more_epochs=more_epochs, root=Path(root), pool=self._open
-        )
+        how = {"retry_failed": retry_failed, "more_epochs": more_epochs}
+        return self._noted(resume_sweep(sweep, progress, how, block=block, root=Path(root), pool=self._open))
+
+    def _noted(self, found: Result | RunningSweep) -> Result | RunningSweep:
+        """Notes a sweep in the background, whose end `close` waits for."""
+        self._running = None if isinstance(found, Result) else found
+        return found
 
     @property
     def _open(self) -> Pool:

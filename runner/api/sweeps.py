@@ -145,6 +145,20 @@ def plan(
         return plan_sweep(wanted, probe=probe)
 
 
+@overload
+def resume(
+    sweep: str | Result = ..., *, retry_failed: bool = ..., more_epochs: int = ...,
+    root: str | os.PathLike[str] = ..., progress: Progress = ..., block: Literal[False],
+) -> RunningSweep: ...  # fmt: skip
+
+
+@overload
+def resume(
+    sweep: str | Result = ..., *, retry_failed: bool = ..., more_epochs: int = ...,
+    root: str | os.PathLike[str] = ..., progress: Progress = ..., block: Literal[True] = ...,
+) -> Result: ...  # fmt: skip
+
+
 def resume(
     sweep: str | Result = "latest",
     *,
@@ -152,7 +166,8 @@ def resume(
     more_epochs: int = 0,
     root: str | os.PathLike[str] = SWEEPS,
     progress: Progress = "auto",
-) -> Result:
+    block: bool = True,
+) -> Result | RunningSweep:
     """Trains what is left of a sweep, however it ended; the arguments are as for the verb `resume`.
 
     Args:
@@ -161,6 +176,7 @@ def resume(
         more_epochs: additional epochs for every trial.
         root: the folder of all sweeps.
         progress: as for `sweep`.
+        block: False to return at once, as for `sweep`.
 
     Raises:
         SweepNotFoundError: there is no such sweep.
@@ -171,24 +187,34 @@ def resume(
         >>> set(longer.trials["epochs"])
         {3}
     """
-    return resume_sweep(sweep, progress, retry_failed=retry_failed, more_epochs=more_epochs, root=Path(root))
+    how = {"retry_failed": retry_failed, "more_epochs": more_epochs}
+    return resume_sweep(sweep, progress, how, block=block, root=Path(root))
 
 
 def resume_sweep(
     sweep: str | Result,
     progress: Progress,
+    how: Mapping[str, Any],
     *,
-    retry_failed: bool,
-    more_epochs: int,
+    block: bool,
     root: Path,
     pool: Pool | None = None,
-) -> Result:
+) -> Result | RunningSweep:
     """As `resume`, with workers of this pool."""
     folder = sweep.folder if isinstance(sweep, Result) else find_sweep(sweep, root)
-    with context_for(progress) as context:
+
+    def train(context: Context) -> None:
         context = replace(context, pool=pool)
+        context.began(folder)
+        _warn_of(run_resume(folder, context, **how), context)
+
+    if not block:
+        from runner.config import load_config
+
+        return in_background(load_config(None, [], config_dir=folder), progress, train)
+    with context_for(progress) as context:
         try:
-            _warn_of(run_resume(folder, context, retry_failed=retry_failed, more_epochs=more_epochs), context)
+            train(context)
         except KeyboardInterrupt:
             return Result(folder)
     return Result(folder)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from runner.config import Config
 from runner.driver.record import versions
 from runner.errors import ConfigError, FleetError
-from runner.host.inventory import this_machine
+from runner.host.inventory import gpu_use, this_machine
+from runner.host.processes import private_mib
 from runner.host.signals import uninterrupted
 from runner.placement import Machine
+from runner.placement.own_memory import counted_as_free
+
+if TYPE_CHECKING:
+    from runner.fleet.ray.pool import Pool
 
 _REACH_S = 5.0
 
@@ -30,8 +37,12 @@ def describe() -> Described:
     return Described(machine=this_machine(), versions=versions())
 
 
-def machines_of(config: Config) -> dict[str, Machine]:
+def machines_of(config: Config, own: Collection[int] = ()) -> dict[str, Machine]:
     """The machines by Ray's node id; the empty id is this machine, if no address is given.
+
+    Args:
+        config: of the sweep.
+        own: processes of this machine whose memory counts as free.
 
     Raises:
         ConfigError: the address is not that of a Ray cluster.
@@ -39,7 +50,11 @@ def machines_of(config: Config) -> dict[str, Machine]:
     """
     address = config.fleet.address
     if config.fleet.kind != "ray" or address is None:
-        return {"": this_machine()}
+        machine = this_machine()
+        if not own:
+            return {"": machine}
+        use = {name: found.processes for name, found in gpu_use(gpu.id for gpu in machine.gpus).items()}
+        return {"": counted_as_free(machine, use, private_mib(own), own)}
     if "://" in address:
         raise ConfigError(
             f"fleet.address: {address!r} is a Ray Client's address; start the sweep on a node of the cluster with "
@@ -49,10 +64,10 @@ def machines_of(config: Config) -> dict[str, Machine]:
     import_ray()
     from runner.fleet.ray.cluster import survey
 
-    nodes, own = survey(address, describe), versions()
+    nodes, wanted = survey(address, describe), versions()
     for node in nodes:
         differing = [
-            f"{name} {found} ≠ {own[name]}" for name, found in node.found.versions.items() if found != own[name]
+            f"{name} {found} ≠ {wanted[name]}" for name, found in node.found.versions.items() if found != wanted[name]
         ]
         if differing:
             raise FleetError(
@@ -85,6 +100,22 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
     except (OSError, OverflowError) as err:
         raise FleetError(f"fleet.address={address}: no Ray answers there: {err}; `ray status` shows a cluster") from err
+
+
+def idle_processes(config: Config, pool: Pool | None) -> Collection[int]:
+    """The processes of a session that wait for this sweep; none without a session.
+
+    Raises:
+        ConfigError: the sweep has the address of another Ray than the session's.
+    """
+    if pool is None:
+        return ()
+    if config.fleet.address is not None:
+        raise ConfigError(
+            f"fleet.address: a session has a Ray of its own, got {config.fleet.address!r}; leave it out, "
+            "or train on the cluster by runner.sweep, outside of the session"
+        )
+    return pool.processes
 
 
 def import_ray() -> None:

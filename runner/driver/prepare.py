@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +70,7 @@ def prepare(
     root: Path = Path("sweeps"),
     known: Known | None = None,
     sources: Mapping[str, Source] | None = None,
+    own: Collection[int] = (),
 ) -> Prepared:
     """Resolves members, trials and slots. Imports no TensorFlow, and Ray only to ask a cluster for its nodes.
 
@@ -78,6 +79,7 @@ def prepare(
         root: the folder of all sweeps.
         known: results of earlier sweeps; None to read those of `search.warm_start`.
         sources: the code of members, by name, if it is more than what the disk has; as for `resolve_members`.
+        own: processes that wait for this sweep, whose memory counts as free.
 
     Raises:
         ConfigError: experiment files, parameters or search do not fit together.
@@ -92,7 +94,7 @@ def prepare(
     if not trials:
         raise ConfigError("no setting fulfils search.constraints and search.when; nothing is left to train")
     wanted = len(trials) if proposer is None else max(len(trials), sum(member.max_trials or 0 for member in members))
-    machines, measurements = measured(machines_of(config), request)
+    machines, measurements = measured(machines_of(config, own), request)
     needs, packs = measurements.of(trials), config.fleet.kind == "ray"  # a single process has nothing to pack
     open_ = packs and any(needs_a_probe(request, machine) for machine in machines.values())
     to_probe = open_ and not is_complete(needs)
@@ -105,10 +107,15 @@ def prepare(
     )  # fmt: skip
 
 
-def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> Prepared:
+def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None, pool: Pool | None = None) -> Prepared:
     """Measures all models, by building and training each for some steps, and plans the sweep again.
 
     With GPUs one worker uses a whole GPU; without, there are as many workers as slots.
+
+    Args:
+        prepared: the sweep.
+        meanwhile: called while it waits for Ray.
+        pool: whose Ray and workers measure; None for a Ray of its own.
     """
     request = request_of(prepared.config)
     _, known = measured(prepared.machines, request)
@@ -119,13 +126,14 @@ def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None) -> P
     if any(slot.allocation.gpus for slot in slots):
         single = {node: _with_one_gpu(node, machine) for node, machine in prepared.machines.items()}
         slots = plan_on_nodes(Request(max_concurrent=1), single, 1)
-    with open_fleet(prepared, slots, meanwhile) as fleet:
+    with open_fleet(prepared, slots, meanwhile, pool=pool) as fleet:
         for trial, found in _probed(unknown, fleet):
             known.keep(trial, found)
         if slots[0].allocation.gpus and "" in prepared.machines:
             known.keep_overhead(prepared.machines[""], this_machine(), slots[0])
     sources = {member.name: member.source for member in prepared.members}
-    return replace(prepare(prepared.config, known=prepared.known, sources=sources), to_probe=False)
+    own = () if pool is None else pool.processes
+    return replace(prepare(prepared.config, known=prepared.known, sources=sources, own=own), to_probe=False)
 
 
 def unmeasured(prepared: Prepared) -> Iterator[str]:
@@ -205,18 +213,20 @@ def open_fleet(
         cpus=cpus,
         deadlines=deadlines,
         nice=fleet.nice,
-        codes={member.source.identity for member in prepared.members},
+        codes={trial.source.identity for trial in prepared.trials},
         pool=pool,
         meanwhile=meanwhile,
         warn=warn,
     )
 
 
-def with_slots(prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[], None]) -> Prepared:
-    """Plans the slots; measures the models first if the slots depend on it."""
+def with_slots(
+    prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[], None], pool: Pool | None = None
+) -> Prepared:
+    """Plans the slots; measures the models first, by the workers of a pool, if the slots depend on it."""
     if prepared.to_probe:
         watcher.say(f"measuring the memory of {len(prepared.needs)} models …", dim=True)
-        prepared = probe(prepared, meanwhile)
+        prepared = probe(prepared, meanwhile, pool)
         for text in unmeasured(prepared):
             watcher.warn(text)
     for text in (_headline(prepared), *_exhausted(prepared)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,7 @@ from runner.config import Config, load_config
 from runner.config.mlflow_variables import with_credentials
 from runner.driver.context import Context
 from runner.driver.control import make_control, obey_before
-from runner.driver.machines import machines_of
+from runner.driver.machines import idle_processes, machines_of
 from runner.driver.prepare import Prepared, advice, logged_fleet, measured, request_of
 from runner.driver.record import recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
@@ -54,7 +54,8 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
             members, policy, proposer = _search(folder, config, state, watcher.warn)
         uri = with_credentials(config.tracking.uri, context.environment)
         store = StoreCheck(uri, context.environment)
-        prepared = prepare_like(config, state.records, state.left)
+        own = idle_processes(config, context.pool)
+        prepared = prepare_like(config, state.records, state.left, own)
         snapshots = SnapshotStore(folder, versions(), on_warning=lambda _: None)
         if not config.keep.snapshots:
             _drop_those_of_ended(snapshots, state)
@@ -92,19 +93,22 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
     return outcome(records, progress, config.tracking.required)
 
 
-def prepare_like(config: Config, records: Sequence[TrialRecord], trials: tuple[Trial, ...]) -> Prepared:
+def prepare_like(
+    config: Config, records: Sequence[TrialRecord], trials: tuple[Trial, ...], own: Collection[int] = ()
+) -> Prepared:
     """Plans slots for these trials like those the sweep had, because threads change results; fewer if less is free now.
 
     Args:
         config: of the sweep.
         records: of all of its trials.
         trials: that are trained.
+        own: processes that wait for this sweep, whose memory counts as free.
 
     Raises:
         PlacementError: this machine cannot give one of them.
     """
     request = request_of(config)
-    machines, known = measured(machines_of(config), request)
+    machines, known = measured(machines_of(config, own), request)
     need_mib = largest(known.of(trials))
     # The smallest: a slot's share has grown where a trial ran out of memory.
     given = [record.allocation for record in records if record.allocation is not None]

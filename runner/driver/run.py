@@ -14,6 +14,7 @@ from runner.driver.check import CheckedSweep, check, refuse_mistakes
 from runner.driver.context import Context
 from runner.driver.control import make_control
 from runner.driver.disk import check_room, plan_disk
+from runner.driver.machines import idle_processes
 from runner.driver.preflight import Preflight
 from runner.driver.prepare import Prepared, has_passed_before, logged_fleet, prepare, with_slots
 from runner.driver.record import (
@@ -28,6 +29,7 @@ from runner.driver.record import (
 )
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.driver.warm_start import lines, with_sweeps, write_known
+from runner.host.signals import StopRequest
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Fleet, Proposer
 from runner.records import Source
@@ -71,16 +73,18 @@ def run(
     reached = is_reached(store, config.tracking.required, watcher)
     preflight = preflight or Preflight()  # one that is not entered finds nothing
     _look(preflight, prepared)
-    prepared = with_slots(prepared, watcher, preflight.check)
+    start = _Start(preflight, context.stop)
+    prepared = with_slots(prepared, watcher, start.check, context.pool)
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
-        fleet = workers.enter_context(logged_fleet(prepared, logs, context, preflight.check))
+        fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
         checked = check(prepared, fleet, watcher, preflight)
         prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:
             prepared.proposer.settle(prepared.trials, scoring, len(prepared.slots))
             config = with_wave(config, len(prepared.slots))
         check_room(plan_disk(prepared, checked.facts), prepared, root)
+        start.is_over = True
         folder = new_folder(root, config.name)
         context.began(folder)
         config = with_code(config, folder, sources)
@@ -101,10 +105,34 @@ def run(
     return outcome(records, progress, config.tracking.required)
 
 
+class _Start:
+    """What may end a sweep while it waits for workers.
+
+    Args:
+        preflight: finds mistakes in the experiments' code.
+        stop: the request to stop. It ends the wait until training begins, from where on it first takes snapshots.
+    """
+
+    def __init__(self, preflight: Preflight, stop: StopRequest) -> None:
+        self._preflight, self._stop = preflight, stop
+        self.is_over = False
+
+    def check(self) -> None:
+        """Raises if the start shall end.
+
+        Raises:
+            ExperimentError: the code has a mistake.
+            KeyboardInterrupt: somebody asked to stop.
+        """
+        self._preflight.check()
+        if self._stop.requested and not self.is_over:
+            raise KeyboardInterrupt
+
+
 def _prepared(config: Config, context: Context, root: Path, sources: Mapping[str, Source]) -> tuple[Config, Prepared]:
     """The config with every name resolved, and what it amounts to; nothing is started or written."""
     config = with_sweeps(config, root)
-    prepared = prepare(config, root, sources=sources)
+    prepared = prepare(config, root, sources=sources, own=idle_processes(config, context.pool))
     for text in lines(prepared.known):
         context.watcher.say(text)
     refuse_secrets(config, context.secrets)

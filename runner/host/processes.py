@@ -46,6 +46,15 @@ def send(pid: int, started: int, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
+def private_mib(pids: Iterable[int]) -> dict[int, int]:
+    """Host memory that each process has alone, MiB; of those that have ended, none."""
+    found: dict[int, int] = {}
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            found[pid] = psutil.Process(pid).memory_full_info().uss // 2**20
+    return found
+
+
 def descendants(pid: int) -> list[psutil.Process]:
     """All descendants of this process, each after its parent.
 

@@ -18,6 +18,7 @@ from runner.records import Source, Trial, encode_python, has_python_text
 from runner.worker.global_state import Globals, Settings
 from runner.worker.imports import Neighbours, free_name, outside_of
 from runner.worker.module_state import ModuleState
+from runner.worker.planted import may_plant, planted
 from runner.worker.process_state import ProcessState
 from runner.worker.shared_parts import SharedParts
 
@@ -32,11 +33,13 @@ class Imported:
         before: the process before the import.
         process: the process after it.
         modules: the experiment's own modules after it.
+        planted: names in other modules that stood for its code after it.
     """
 
     before: ProcessState
     process: ProcessState
     modules: ModuleState
+    planted: frozenset[str]
 
 
 class Experiment:
@@ -73,11 +76,18 @@ class Experiment:
             sys.modules[name] = self._module
             spec.loader.exec_module(self._module)
         self.settings = imported.settings
-        self.imported = Imported(before=before, process=ProcessState.current(), modules=self._state())
+        self._may_plant = may_plant(text for _, text in source.files)
+        self.imported = Imported(
+            before=before, process=ProcessState.current(), modules=self._state(), planted=self._planted()
+        )
 
     def changes(self) -> Iterator[str]:
-        """What of its own modules is not certainly as after their import, for a person."""
-        return self.imported.modules.changes(self._state())
+        """What of its own modules, and of its code in others, is not certainly as after their import, for a person."""
+        for name in sorted(self._planted() - self.imported.planted):
+            yield f"it has put code of its own into {name}"
+        now = self._state()
+        now.clear_caches()
+        yield from self.imported.modules.changes(now)
 
     def load_data(self, trial: Trial) -> Data:
         """Calls `load_data` with those of the trial's parameters that it names."""
@@ -134,6 +144,10 @@ class Experiment:
     def _state(self) -> ModuleState:
         own = {self._module.__name__: self._module, **self._modules}
         return ModuleState.of({module.__name__: module for module in own.values()})
+
+    def _planted(self) -> frozenset[str]:
+        own = {self._module.__name__, *(module.__name__ for module in self._modules.values())}
+        return planted(own) if self._may_plant else frozenset()
 
     def _is_own(self, module: ModuleType) -> bool:
         file = getattr(module, "__file__", None)

@@ -3,8 +3,9 @@
 A process that imports the same code is in the state in which this one was after the import. So it may serve another
 sweep of that code if it is in that state again: what can be put back is put back, anything else is a reason to end it.
 
-One thing is not found: a function of a library that the experiment replaces while it loads data or builds a model. It
-stays replaced for later trials of the process, in the same sweep too.
+One thing is not found: a value, or a function of a library, that the experiment puts into another library while it
+loads data or builds a model. It stays for later trials of the process, in the same sweep too. The experiment's own
+functions are found wherever they stand.
 """
 
 from __future__ import annotations

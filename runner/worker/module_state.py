@@ -27,6 +27,7 @@ from types import (
     GenericAlias,
     GetSetDescriptorType,
     MemberDescriptorType,
+    MethodType,
     ModuleType,
     UnionType,
 )
@@ -37,7 +38,7 @@ import tensorflow as tf
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _UNCHANGING = (
-    *(ModuleType, BuiltinFunctionType, GenericAlias, UnionType, GetSetDescriptorType, MemberDescriptorType),
+    *(ModuleType, GenericAlias, UnionType, GetSetDescriptorType, MemberDescriptorType),
     *(Enum, PurePath, re.Pattern, range, slice),
     *(date, time, timedelta, Decimal, Fraction, np.dtype, np.ufunc, tf.DType, tf.TensorShape, __future__._Feature),
     logging.Logger,  # its level and handlers are not read: they change what is printed, and no number
@@ -48,6 +49,7 @@ _NOT_STATE = frozenset({
     *("__dict__", "__weakref__", "__doc__", "__annotations__", "__abstractmethods__", "_abc_impl"),
     *("__dataclass_fields__", "__dataclass_params__"),
 })  # fmt: skip
+_SEEDED = tuple(getattr(one, "__self__", None) for one in (random.random, np.random.random_sample))  # by every trial
 _LARGEST = 64 * 1024 * 1024  # bytes of an array that is read
 _MOST_TOKENS = 100_000
 _Tokens: TypeAlias = tuple[object, ...]
@@ -64,6 +66,12 @@ class ModuleState:
 
     names: Mapping[str, _Tokens | None]
     kept: tuple[object, ...] = field(repr=False)
+
+    def clear_caches(self) -> None:
+        """Empties the `functools.cache` of each function that was read, as it was before its first call."""
+        for item in self.kept:
+            if isinstance(item, functools._lru_cache_wrapper):
+                item.cache_clear()
 
     @classmethod
     def of(cls, modules: Mapping[str, ModuleType]) -> ModuleState:
@@ -167,11 +175,22 @@ def _content(item: Any, tokens: list[object]) -> list[Any] | None:
         return [item.__func__]
     if type(item) is functools.partial:
         return [item.func, item.args, item.keywords]
-    if isinstance(item, functools._lru_cache_wrapper):
-        return [tuple(item.cache_info()), item.__wrapped__]
+    if isinstance(item, functools._lru_cache_wrapper):  # what it has cached is cleared: see `clear_caches`
+        return [item.__wrapped__]
+    if isinstance(item, (BuiltinFunctionType, MethodType)):
+        return _bound(item)
     if type(item) in _CONTAINERS:
         return _parts(item)
     return _numbers(item, tokens)
+
+
+def _bound(method: Any) -> list[Any]:
+    """What a method of an instance is bound to: `rng.normal` has the state of its generator."""
+    owner = method.__self__
+    if owner is None or isinstance(owner, (ModuleType, type)) or any(owner is one for one in _SEEDED):
+        return []
+    function = getattr(method, "__func__", None)
+    return [owner, function] if isinstance(function, FunctionType) else [owner]
 
 
 def _parts(container: Any) -> list[Any]:

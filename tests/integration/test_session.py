@@ -67,10 +67,6 @@ def session(folder: Path) -> Iterator[runner.Session]:
         yield session
 
 
-# pytest changes the environment between two tests (PYTEST_CURRENT_TEST), which is a reason for new workers: a test that
-# compares processes makes all of its sweeps itself.
-
-
 def pids(result: runner.Result) -> set[int]:
     with JournalReader(result.folder) as reader:
         return {row.turn.pid for row in reader.turns()}
@@ -95,10 +91,13 @@ def first(session: runner.Session, folder: Path) -> runner.Result:
 def test_the_second_sweep_uses_the_workers_of_the_first_and_gives_its_numbers(
     session: runner.Session, first: runner.Result
 ) -> None:
-    before, second = session.sweep("same.py", **SETTINGS), session.sweep("same.py", **SETTINGS)
-    assert pids(second) == pids(before)
+    second = session.sweep("same.py", **SETTINGS)
+    assert pids(second) == pids(first)
     assert second.histories.equals(first.histories)
     assert weights(second) == weights(first)
+    longer = session.resume(second, more_epochs=1, progress="none")
+    assert set(longer.trials["epochs"]) == {4}
+    assert pids(longer) == pids(first), "a sweep that goes on has the same code"
     alone = runner.sweep("same.py", **{**SETTINGS, "fleet": {"kind": "local"}})
     assert alone.histories.equals(first.histories)
 
@@ -147,12 +146,41 @@ def test_a_mistake_leaves_the_session_usable(session: runner.Session, first: run
         session.sweep("same.py", params={"unit": 2}, **SETTINGS)
     with pytest.raises(RunnerError, match="one process can have one only"):
         runner.sweep("same.py", **SETTINGS)
+    with pytest.raises(runner.ConfigError, match=r"fleet\.address: a session has a Ray of its own"):
+        session.sweep("same.py", **{**SETTINGS, "fleet": {"address": "10.0.0.5:6379"}})
     running = session.sweep("same.py", block=False, **SETTINGS)
     with pytest.raises(RunnerError, match="trains a sweep already"):
         session.sweep("same.py", **SETTINGS)
     assert running.result().histories.equals(first.histories)
-    longer = session.resume(running.result(), more_epochs=1, progress="none")
-    assert set(longer.trials["epochs"]) == {4}
+    stopped = session.sweep("same.py", block=False, **SETTINGS)
+    stopped.stop()
+    with pytest.raises(KeyboardInterrupt):  # it was still waiting for its workers
+        stopped.result()
+
+
+IN_THE_BACKGROUND = """
+import runner
+settings = dict(progress="none", tracking={"uri": "sqlite:///m.db"}, name="behind")
+with runner.Session() as session:
+    running = session.sweep("same.py", block=False, train={"epochs": 3}, **settings)
+print(running.result().status, flush=True)
+try:
+    with runner.Session() as session:
+        running = session.sweep("same.py", block=False, train={"epochs": 100000}, **settings)
+        while running.progress.phase == "starting":
+            pass
+        raise ValueError
+except ValueError:
+    print(running.result().status)
+"""
+
+
+@pytest.mark.slow
+def test_the_end_of_a_session_waits_for_a_sweep_in_the_background_and_an_exception_stops_it(folder: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", IN_THE_BACKGROUND], cwd=folder, capture_output=True, text=True, check=False, timeout=200
+    )
+    assert ended.stdout.split() == ["complete", "killed"], ended.stderr
 
 
 ALONE = """

@@ -26,7 +26,8 @@ from runner.fleet.ray.workers import Warm, Workers, end_worker
 from runner.host.processes import is_same
 from runner.records import Allocation, Renewed, Slot
 
-_OF_THE_DRIVER = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES",)  # which it sets when it connects to a store, and no worker does
+# Variables that a worker does not read: the driver sets the first when it connects to a store, pytest the second.
+_OF_THE_DRIVER = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "PYTEST_CURRENT_TEST")
 _RENEW_S = 10.0  # a worker that has not answered by then is still busy with the sweep before
 
 
