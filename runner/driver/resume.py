@@ -16,6 +16,7 @@ from runner.config.mlflow_variables import with_credentials
 from runner.driver.context import Context
 from runner.driver.control import make_control, obey_before
 from runner.driver.machines import machines_of
+from runner.driver.notify import notifying
 from runner.driver.prepare import Prepared, advice, logged_fleet, measured, request_of
 from runner.driver.record import recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
@@ -76,7 +77,10 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                 fleet = workers.enter_context(logged_fleet(prepared, logs, context))
                 if config.fleet.kind == "ray":
                     preload(uri)
-                with open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records:
+                with (
+                    notifying(config, folder, context),
+                    open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records,
+                ):
                     inbox.remove(folder, obeyed)
                     control = make_control(folder, config, members, proposer, progress, context, state.paused)
                     training = Training(
@@ -86,7 +90,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                     with closing(workers):  # as in `run`
                         training.run(_schedule(prepared, state, policy), fleet, progress)
         else:
-            with open_records(begin=lambda _: None) as records:
+            with notifying(config, folder, context), open_records(begin=lambda _: None) as records:
                 KeptModels(records.journal, folder, config.keep.models)  # removes models that a killed driver left
                 records.journal.end("killed" if state.paused else "complete")
     return outcome(records, progress, config.tracking.required)

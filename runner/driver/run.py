@@ -14,12 +14,14 @@ from runner.driver.check import CheckedSweep, check, refuse_mistakes
 from runner.driver.context import Context
 from runner.driver.control import make_control
 from runner.driver.disk import check_room, plan_disk
+from runner.driver.notify import notifying
 from runner.driver.preflight import Preflight
 from runner.driver.prepare import Prepared, has_passed_before, logged_fleet, prepare, with_slots
 from runner.driver.record import (
     Records,
     check_writable,
     new_folder,
+    own_tags,
     recorded,
     refuse_secrets,
     sweep_record,
@@ -87,12 +89,15 @@ def run(
         record = sweep_record(config, folder.name, scoring.metric, scoring.goal, command, began_s)
 
         def begin(journal: SqliteJournal) -> None:
-            journal.create(record, prepared.trials)
+            journal.create(record, prepared.trials, own_tags(config))
 
         with locked(folder):
             write_known(folder, prepared.known)
             write_config(folder, config)  # before the journal, which `resume` reads with it
-            with recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records:
+            with (
+                notifying(config, folder, context),
+                recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records,
+            ):
                 progress = Progress(
                     trials=prepared.trials, metric=scoring.metric, goal=scoring.goal, clock=time.monotonic
                 )

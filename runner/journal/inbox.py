@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from runner.journal.database import connect
 from runner.journal.durable_files import own_file
-from runner.journal.tables import connect
 
 FILE = "inbox.db"
 RequestKind = Literal["stop", "pause", "continue", "add", "clone"]
