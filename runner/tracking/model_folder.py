@@ -61,7 +61,8 @@ def model_folder(
         example = None if signature is None else input_example(signature)
         described = _describe(run_id, signature, versions, size_bytes, has_example=example is not None)
         described.save(str(folder / "MLmodel"))
-        texts = {} if example is None else dict.fromkeys((_EXAMPLE, _SERVED_EXAMPLE), json.dumps({"inputs": example}))
+        texts = {_EXAMPLE: json.dumps(example), _SERVED_EXAMPLE: json.dumps({"inputs": example})}
+        texts = {} if example is None else texts
         for path, text in {**texts, **_environment_files(versions)}.items():
             (folder / path).write_text(text, encoding="utf-8")
         yield folder

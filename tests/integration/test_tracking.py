@@ -324,7 +324,8 @@ def test_the_logged_model_loads_with_mlflow_and_the_plain_file_with_keras(runs: 
     served = mlflow.pyfunc.load_model(run.data.tags["model.uri"])
     assert served.metadata.signature.inputs.inputs[0].shape == (-1, 3)
     assert served.predict(x).shape == (2, 2)
-    assert served.predict(served.input_example).shape == (1, 2)
+    example = served.metadata.load_input_example(run.data.tags["model.uri"])
+    assert served.predict(example.astype("float32")).shape == (1, 2)
 
 
 def test_the_models_folder_is_what_mlflow_itself_would_write(
@@ -347,9 +348,9 @@ def test_the_models_folder_is_what_mlflow_itself_would_write(
     uri, ours = runs["000"].data.tags["model.uri"], tmp_path / "ours"
     mlflow.artifacts.download_artifacts(uri, dst_path=str(ours))
     (ours / "registered_model_meta").unlink(missing_ok=True)  # of the download
-    for name in ("input_example.json", "serving_input_example.json"):  # `save_model` has none without data
-        assert json.loads((ours / name).read_text()) == {"inputs": [[0.0, 0.0, 0.0]]}
-        (ours / name).unlink()
+    for name, content in (("", [[0.0, 0.0, 0.0]]), ("serving_", {"inputs": [[0.0, 0.0, 0.0]]})):
+        assert json.loads((ours / f"{name}input_example.json").read_text()) == content
+        (ours / f"{name}input_example.json").unlink()  # `save_model` makes none without data
     names = {path.relative_to(theirs) for path in theirs.rglob("*")}
     assert {path.relative_to(ours) for path in ours.rglob("*")} == names
     for name in names - {Path("MLmodel"), Path("data"), Path("data/model.keras")}:
