@@ -13,6 +13,7 @@ from runner.api import requests
 from runner.api.exports import Cleaned, Exported, clean, export
 from runner.api.machine import sync
 from runner.api.requests import Asked
+from runner.api.tags import tag
 from runner.api.trial import TrialResult
 from runner.errors import ConfigError
 from runner.journal import JournalReader, TrialRecord
@@ -245,6 +246,19 @@ class Result:
             StorageError: a file cannot be removed.
         """
         return clean(self.folder, models, dry_run)
+
+    def tag(self, tags: Mapping[str, object], *, trial: str | None = None) -> str:
+        """Tags the sweep with all its trials, or one trial, in the journal and in MLflow; returns what was done.
+
+        Args:
+            tags: texts or numbers by name; they replace those of the same name.
+            trial: its id; None for the sweep.
+
+        Raises:
+            SweepNotFoundError: there is no such trial.
+            ConfigError: a name is not allowed, or is one of this program's own, or a value looks like a secret.
+        """
+        return tag(self.folder, tags, trial)
 
     def sync(self, uri: str | None = None) -> str:
         """Sends to MLflow what it lacks of the sweep; may be repeated. Returns where its runs are.

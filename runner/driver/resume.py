@@ -82,7 +82,9 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                     open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records,
                 ):
                     inbox.remove(folder, obeyed)
-                    control = make_control(folder, config, members, proposer, progress, context, state.paused)
+                    control = make_control(
+                        folder, config, members, proposer, progress, context, records.journal, state.paused
+                    )
                     training = Training(
                         config=config, records=records, context=context, shares=make_shares(prepared),
                         pasts=state.pasts, policy=policy, proposer=proposer, control=control,

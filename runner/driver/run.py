@@ -143,7 +143,7 @@ def _train(
         shares=make_shares(prepared),
         policy=policy,
         proposer=proposer or prepared.proposer,
-        control=make_control(records.folder, config, members, prepared.proposer, progress, context),
+        control=make_control(records.folder, config, members, prepared.proposer, progress, context, records.journal),
     )
     parameters = max(facts.parameters for facts in checked.facts.values())
     training.run(make_schedule(prepared, parameters, policy), fleet, progress)

@@ -20,11 +20,12 @@ SELECT id, member, status, reason, best_epoch,
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where one trial is; `score` is as `TrialRecord.score` reads it."""
+    """Where one trial is; `score` is as `TrialRecord.score` reads it, `peak` the best value of the metric so far."""
 
     member: str
     state: str
     score: float | None
+    peak: float | None
 
 
 class Standing:
@@ -48,22 +49,31 @@ class Standing:
         else:
             rows = [db.execute(f"{_TRIAL} WHERE id = ?", (trial_id,)).fetchone() for trial_id in set(changed)]
         for row in rows:
-            self._places[row["id"]] = _Place(row["member"], _state(row), self._score(db, row))
+            self._places[row["id"]] = _Place(
+                row["member"], _state(row), self._score(db, row), self._peak(db, row["id"])
+            )  # fmt: skip
         counts = Counter(place.state for place in self._places.values())
         return {f"{TRIALS_PREFIX}{state}": float(counts[state]) for state in _STATES} | self._best()
 
     def _best(self) -> dict[str, float]:
-        """The best score of each member; scores of different members do not compare."""
-        scores: dict[str, list[float]] = {}
-        for place in self._places.values():
-            scores.setdefault(place.member, []).extend(() if place.score is None else (place.score,))
+        """The best score of each member now, and the best value so far; those of different members do not compare."""
         best = max if self._maximizes else min
-        is_mixed = len(scores) > 1
-        return {
-            f"{BEST_PREFIX}score{f'/{member}' if is_mixed else ''}": best(found)
-            for member, found in scores.items()
-            if found
-        }
+        members = dict.fromkeys(place.member for place in self._places.values())
+        found: dict[str, float] = {}
+        for member in members:
+            places = [place for place in self._places.values() if place.member == member]
+            of_member = f"/{member}" if len(members) > 1 else ""
+            scores = [place.score for place in places if place.score is not None]
+            peaks = [place.peak for place in places if place.peak is not None]
+            found |= {f"{BEST_PREFIX}score{of_member}": best(scores)} if scores else {}
+            found |= {f"{BEST_PREFIX}so_far{of_member}": best(peaks)} if peaks else {}
+        return found
+
+    def _peak(self, db: sqlite3.Connection, trial_id: str) -> float | None:
+        best = "max" if self._maximizes else "min"
+        query = f"SELECT {best}(value) FROM metric WHERE trial = ? AND key = ? AND abs(value) < 9e999"
+        (value,) = db.execute(query, (trial_id, epoch_key(self._metric))).fetchone()
+        return None if value is None else float(value)
 
     def _score(self, db: sqlite3.Connection, row: sqlite3.Row) -> float | None:
         diverged = _state(row) == "diverged"

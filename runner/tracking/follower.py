@@ -16,6 +16,7 @@ from runner.tracking.data_sets import inputs_of
 from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
 from runner.tracking.metric_keys import ENTITIES_PER_CALL
+from runner.tracking.pages import view_of_trials
 from runner.tracking.run_ends import FILES, NO_ENDING, Ending, Endings
 from runner.tracking.run_names import run_name
 from runner.tracking.sweep_run import SweepRun
@@ -111,7 +112,7 @@ class Follower:
         """Tags and params of the sweep's run and of every trial's."""
         trials = self._ledger.journal.trials()
         codes = tuple(dict.fromkeys(labels.code(trial) for trial in trials))
-        tags = self._sink.context_tags(codes) | labels.sweep_tags(self._sweep)
+        tags = self._sink.context_tags(codes) | labels.shared_tags(self._sweep)
         searched = {name for trial in trials for name in trial.trial.searched}
         params = labels.sweep_params(self._sweep, self._ledger.settings(), searched=searched)
         return tags, {**params, "sweep.trials": str(self._ledger.first_trials())}
@@ -155,11 +156,14 @@ class Follower:
                 self._reopen(SWEEP, run_id, status, self._sweep.status)
             return run_id
         params, name, began_ms = self._shared[1], self._sweep.id, self._sweep.created_ms
-        tags = self._shared[0] | labels.version_tags(self._sweep) | {notes.KEY: notes.sweep_note(self._sweep)}
+        tags = self._shared[0] | labels.sweep_tags(self._sweep) | {notes.KEY: notes.sweep_note(self._sweep)}
         tags |= self._ledger.journal.tags()
         run_id = self._found_or_created(SWEEP, lambda: self._sink.create_run(name, began_ms, tags, parent=None))
         self._sink.log(run_id, params=params)
         self._sink.log_texts(run_id, labels.sweep_files(self._sweep))
+        columns = labels.view_columns(self._sweep, self._ledger.journal.trials())
+        view = view_of_trials(run_id, columns, ascending=self._sweep.goal == "minimize")
+        self._sink.share_view(self._sweep.id, view)
         tag_seq = self._tagged.pop(SWEEP, 0)
         self._ledger.begin(SWEEP, run_id, tag_seq=tag_seq, experiment=self._sink.experiment_id)
         return run_id

@@ -1,7 +1,7 @@
 """Tags, params and files that show a sweep and its trials in MLflow, computed from the journal's records. Pure.
 
-Trials' runs repeat the tags and params of the sweep's run, because MLflow's page hides children that a filter does not
-match.
+Trials' runs repeat the params of the sweep's run and some of its tags, because MLflow's page hides children that do not
+match a filter.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict
 from typing import NamedTuple
 
-from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord
+from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord, epoch_key
 from runner.records import BY_CLOCK, Facts, to_json
 from runner.tracking.metric_keys import artifact_path, mlflow_key
 from runner.tracking.run_names import run_name
@@ -31,14 +31,22 @@ class Code(NamedTuple):
     files: tuple[str, ...]
 
 
-def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
+def shared_tags(sweep: SweepRecord) -> dict[str, str]:
     """Tags of the sweep's run and of every trial's."""
-    return {"sweep.id": sweep.id, "sweep.name": sweep.name, "sweep.metric": sweep.metric, "sweep.goal": sweep.goal}
+    return {"sweep.id": sweep.id, "sweep.name": sweep.name}
 
 
-def version_tags(sweep: SweepRecord) -> dict[str, str]:
-    """Tags of the sweep's run alone, because they would crowd those of its trials."""
-    return {mlflow_key(f"version.{package}"): version for package, version in sweep.versions.items()}
+def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
+    """Further tags of the sweep's run alone, because they would crowd those of its trials."""
+    versions = {mlflow_key(f"version.{package}"): version for package, version in sweep.versions.items()}
+    return {"sweep.metric": sweep.metric, "sweep.goal": sweep.goal, **versions}
+
+
+def view_columns(sweep: SweepRecord, trials: Iterable[TrialRecord]) -> list[str]:
+    """The columns that tell a sweep's trials apart: score, metric, and the settings that vary."""
+    varied = dict.fromkeys(name for trial in trials for name in trial.trial.searched)
+    metrics = dict.fromkeys((SCORE, BEST_EPOCH, mlflow_key(epoch_key(sweep.metric)), "loss"))
+    return [*(f"metrics.{name}" for name in metrics), *(f"params.{mlflow_key(name)}" for name in varied)]
 
 
 def sweep_params(
@@ -93,7 +101,7 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
 
 def _place(trial: TrialRecord) -> dict[str, str]:
     allocation = {} if trial.allocation is None else asdict(trial.allocation)
-    share = {"slot": trial.slot, **{name: value for name, value in allocation.items() if value not in (None, [], ())}}
+    share = {"slot": trial.slot, **{name: value for name, value in allocation.items() if value}}
     return {f"share.{name}": _text(value) for name, value in share.items()}
 
 

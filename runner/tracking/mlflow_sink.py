@@ -16,6 +16,7 @@ from runner.tracking.connection import StoreConnection
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.labels import Code
 from runner.tracking.metric_keys import ENTITIES_PER_CALL, mlflow_key
+from runner.tracking.pages import VIEW
 from runner.tracking.provenance import context_tags
 from runner.tracking.registration import register_champion
 from runner.tracking.run_artifacts import RunArtifacts
@@ -146,6 +147,11 @@ class MlflowSink:
             self._artifacts.keep_only(run_id, folder, {path for path, _ in files})
         for path, file in files:
             self._artifacts.write_file(run_id, file, path)
+
+    def share_view(self, name: str, value: str) -> None:
+        """Gives the experiment a view of its runs, which an address may name."""
+        with self._store.writing(None):
+            self._store.client.set_experiment_tag(self._store.experiment_id, f"{VIEW}{name}", value)
 
     def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput]) -> None:
         """Notes the data that a run was trained on."""

@@ -13,7 +13,7 @@ from runner.worker.data.arrays import ArraySplit
 _WHOLE_BYTES = 64 * 2**20  # an array up to this size is hashed whole, a larger one in as many parts of a MiB
 _PART_BYTES = 2**20
 _TEXTS = 10_000
-_DIGITS = 16
+_DIGITS = 12
 
 
 def digest_of_arrays(split: ArraySplit) -> str:
