@@ -51,6 +51,7 @@ docs/experiments
 docs/configuration
 docs/search
 docs/python
+docs/mlflow
 docs/api
 docs/coming-from
 docs/troubleshooting

@@ -234,18 +234,19 @@ class Result:
         review = self.review
         return export(review, review.chosen(trial)[0], Path(folder))
 
-    def clean(self, models: int | None = None, *, dry_run: bool = False) -> Cleaned:
+    def clean(self, models: int | None = None, *, files: int | None = None, dry_run: bool = False) -> Cleaned:
         """Removes an ended sweep's snapshots, and what an interrupted one has left; nothing of journal and MLflow.
 
         Args:
             models: keeps the models of each member's best trials only, this many; None for all.
+            files: the same for what callbacks have written.
             dry_run: only says what would be removed.
 
         Raises:
             SweepBusyError: the sweep is running.
             StorageError: a file cannot be removed.
         """
-        return clean(self.folder, models, dry_run)
+        return clean(self.folder, models, files, dry_run)
 
     def tag(self, tags: Mapping[str, object], *, trial: str | None = None) -> str:
         """Tags the sweep with all its trials, or one trial, in the journal and in MLflow; returns what was done.
