@@ -9,6 +9,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from runner.tracking.client import StrictClient
 
 ALIAS = "champion"
+_MODEL = "model.id"  # tag of a version; not all stores keep its `model_id`
 
 
 def register_champion(
@@ -33,19 +34,23 @@ def register_champion(
         except MlflowException as err:  # another sweep has made it now
             if err.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
                 raise
-    found = _version_of(client, name, model_uri, run_id)
+    model_id = model_uri.removeprefix("models:/")
+    found = _version_of(client, name, model_id, run_id)
     if found is None:
-        model_id = model_uri.removeprefix("models:/")
+        source = model_uri
+        if not client.tracking_uri.startswith(("http://", "https://")):
+            # In a database MLflow would look for the model in the process' own store, not in this one.
+            source = client.get_logged_model(model_id).artifact_location
         found = client.create_model_version(
-            name, model_uri, run_id, tags=tags, description=note, model_id=model_id, await_creation_for=0
-        )
+            name, source, run_id, tags={**tags, _MODEL: model_id}, description=note, model_id=model_id,
+            await_creation_for=0,
+        )  # fmt: skip
     version = str(found.version)
     client.set_registered_model_alias(name, ALIAS, version)
     return version
 
 
-def _version_of(client: StrictClient, name: str, model_uri: str, run_id: str) -> ModelVersion | None:
+def _version_of(client: StrictClient, name: str, model_id: str, run_id: str) -> ModelVersion | None:
     """The version that an earlier attempt has made of this model."""
     versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    model_id = model_uri.removeprefix("models:/")
-    return next((one for one in versions if model_id in (one.model_id, str(one.source).removeprefix("models:/"))), None)
+    return next((one for one in versions if one.tags.get(_MODEL) == model_id), None)
