@@ -16,7 +16,6 @@ from runner.tracking.data_sets import inputs_of
 from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
 from runner.tracking.metric_keys import ENTITIES_PER_CALL
-from runner.tracking.pages import view_of_trials
 from runner.tracking.run_ends import FILES, NO_ENDING, Ending, Endings
 from runner.tracking.run_names import run_name
 from runner.tracking.sweep_run import SweepRun
@@ -161,9 +160,7 @@ class Follower:
         run_id = self._found_or_created(SWEEP, lambda: self._sink.create_run(name, began_ms, tags, parent=None))
         self._sink.log(run_id, params=params)
         self._sink.log_texts(run_id, labels.sweep_files(self._sweep))
-        columns = labels.view_columns(self._sweep, self._ledger.journal.trials())
-        view = view_of_trials(run_id, columns, ascending=self._sweep.goal == "minimize")
-        self._sink.share_view(self._sweep.id, view)
+        self._sink.share_view(self._sweep.id, labels.view_of(self._sweep, self._ledger.journal.trials(), run_id))
         tag_seq = self._tagged.pop(SWEEP, 0)
         self._ledger.begin(SWEEP, run_id, tag_seq=tag_seq, experiment=self._sink.experiment_id)
         return run_id

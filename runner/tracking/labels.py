@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
 from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord, epoch_key
 from runner.records import BY_CLOCK, Facts, to_json
 from runner.tracking.metric_keys import artifact_path, mlflow_key
+from runner.tracking.pages import view_of_trials
 from runner.tracking.run_names import run_name
 
 ENDING_TAGS = ("failure", "stop.reason", "stop.by_clock", "diverged")  # removed from the run of a trial that is resumed
@@ -42,11 +43,13 @@ def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
     return {"sweep.metric": sweep.metric, "sweep.goal": sweep.goal, **versions}
 
 
-def view_columns(sweep: SweepRecord, trials: Iterable[TrialRecord]) -> list[str]:
-    """The columns that tell a sweep's trials apart: score, metric, and the settings that vary."""
-    varied = dict.fromkeys(name for trial in trials for name in trial.trial.searched)
-    metrics = dict.fromkeys((SCORE, BEST_EPOCH, mlflow_key(epoch_key(sweep.metric)), "loss"))
-    return [*(f"metrics.{name}" for name in metrics), *(f"params.{mlflow_key(name)}" for name in varied)]
+def view_of(sweep: SweepRecord, trials: Sequence[TrialRecord], run_id: str) -> str:
+    """The view that MLflow's page of the sweep's trials has: what varies, and the metrics that are known by now."""
+    varied = dict.fromkeys(mlflow_key(name) for trial in trials for name in trial.trial.searched)
+    of_trials = dict.fromkeys(name for trial in trials for name in trial.metrics if trial.ended_well)
+    metrics = [epoch_key(sweep.metric), "loss", "val_loss", *of_trials]
+    ascending = sweep.goal == "minimize"
+    return view_of_trials(run_id, [*varied], [mlflow_key(name) for name in metrics], ascending=ascending)
 
 
 def sweep_params(

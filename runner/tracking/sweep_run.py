@@ -62,6 +62,7 @@ class SweepRun:
                 trial, score = best
                 tags |= {"best.trial": trial.id, "best.run_id": trial.run_id or "", "best.value": f"{score:.6g}"}
             self._sink.log(run_id, tags=tags)
+            self._sink.share_view(sweep.id, labels.view_of(sweep, trials, run_id))
             self._sink.end_run(run_id, labels.RUN_STATUS[sweep.status], sweep.ended_ms)
             self._ledger.mark(SWEEP, status=sweep.status, model=0)
         if sweep.register is not None and sweep.status == "complete" and best is not None:
