@@ -96,6 +96,6 @@ def clean(folder: Path, models: int | None, files: int | None, dry_run: bool) ->
     from runner.driver import clean as cleaning
 
     repeated = cleaning.replayed(folder)
-    removed = cleaning.clean(folder, models, files, dry_run)
+    removed = cleaning.clean(folder, models, dry_run, files)
     sizes = tuple((each.what, each.size_bytes, each.shared_bytes) for each in removed)
     return Cleaned(sweep=folder.name, removed=sizes, repeated=repeated, dry_run=dry_run)

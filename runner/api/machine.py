@@ -100,7 +100,7 @@ def pages_of(folder: Path, base: str) -> tuple[str, str] | None:
 
 
 def ui_address(store: str, port: int = DEFAULT_PORT) -> str:
-    """Where a store's pages are: on its own server, whose address has no credentials here, or on `serve_ui`'s."""
+    """The address of a store's pages: on its own server, whose address has no credentials here, or on `serve_ui`'s."""
     is_server = store.startswith(("http://", "https://"))
     return without_credentials(store) if is_server else f"http://127.0.0.1:{port}"
 

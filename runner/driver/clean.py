@@ -37,14 +37,14 @@ class Removed:
         return self.size_bytes - self.shared_bytes
 
 
-def clean(folder: Path, models: int | None, files: int | None, dry_run: bool) -> list[Removed]:
+def clean(folder: Path, models: int | None, dry_run: bool, files: int | None = None) -> list[Removed]:
     """Removes what a sweep that is not running no longer needs.
 
     Args:
         folder: the sweep's.
         models: number of best trials of each member that keep their models; None for all.
-        files: number of best trials of each member that keep what their callbacks have written; None for all.
         dry_run: removes nothing.
+        files: number of best trials of each member that keep what their callbacks have written; None for all.
 
     Raises:
         SweepBusyError: the sweep is running.

@@ -25,7 +25,7 @@ _LATEST = ("disk", "network")  # parts of names of values that are no rates: the
 
 
 class UsageSampler:
-    """Takes a sample every so many seconds until it is left, and keeps samples until they are asked for.
+    """Takes a sample every `every_s` seconds until it is left, and keeps samples until they are asked for.
 
     Args:
         every_s: seconds that a sample is the mean of; None takes none.

@@ -20,7 +20,7 @@ SELECT id, member, status, reason, best_epoch,
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where one trial is; `score` is as `TrialRecord.score` reads it, `peak` the best value of the metric so far."""
+    """The place of one trial; `score` is as `TrialRecord.score` reads it, `peak` the best value so far."""
 
     member: str
     state: str
