@@ -14,8 +14,8 @@ from pathlib import Path
 
 from runner.config import Config
 from runner.driver.context import Context
-from runner.errors import JournalError, RunnerError
-from runner.journal import JournalReader, SqliteJournal, SweepRecord, best_of
+from runner.errors import JournalError, RunnerError, SweepBusyError, SweepNotFoundError
+from runner.journal import JournalReader, SqliteJournal, SweepRecord, best_of, locked
 
 _LIMIT_S = 30.0  # a command that takes longer is killed
 _STATUS = {"complete": "complete", "killed": "stopped"}  # any other is "failed"
@@ -26,7 +26,8 @@ _LONGEST = 300  # characters of its output in a warning
 def notifying(config: Config, folder: Path, context: Context) -> Iterator[None]:
     """When it is left, however that is, calls the command of the config with the outcome of the sweep, once.
 
-    Entered once the sweep's folder is locked. What fails here is a warning and changes nothing.
+    Left once the lock on the sweep's folder is given back, so that the command may use the sweep. What fails here is a
+    warning and changes nothing.
     """
     problem = ""
     try:
@@ -42,12 +43,14 @@ def notifying(config: Config, folder: Path, context: Context) -> Iterator[None]:
 def _notify(notify: str | list[str], folder: Path, problem: str, context: Context) -> None:
     command = shlex.split(notify) if isinstance(notify, str) else notify
     try:
-        with SqliteJournal(folder, {}) as journal:
+        outcome = outcome_of(folder, context.masked(problem))
+        with locked(folder), SqliteJournal(folder, {}) as journal:
             if not journal.begin_notice():
                 return
-        outcome = outcome_of(folder, context.masked(problem))
-    except JournalError as err:
-        context.watcher.warn(f"warning: notify: {command[0]} was not called, because its outcome is unknown: {err}")
+    except SweepNotFoundError:  # it did not begin
+        return
+    except (JournalError, SweepBusyError) as err:
+        context.watcher.warn(f"warning: notify: {command[0]} was not called: {err}")
         return
     failed = _run(command, context.masked(json.dumps(outcome)), {**context.environment, **variables(outcome)})
     if failed:

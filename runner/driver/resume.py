@@ -46,7 +46,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         KeyboardInterrupt: a request to stop ended the sweep; everything until then is recorded.
     """
     watcher = context.watcher
-    with locked(folder):
+    with ExitStack() as unlocked, locked(folder):
         config, asked, obeyed = obey_before(folder, load_config(None, [], config_dir=folder), asked, watcher.say)
         state = read_state(folder, asked)
         members, policy, proposer = _search(folder, config, state, watcher.warn)
@@ -72,15 +72,13 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         open_records = partial(
             recorded, folder, config, prepared.slots, logs, context=context, uri=uri, reached=reached
         )
+        unlocked.enter_context(notifying(config, folder, context))
         if state.going:
             with ExitStack() as workers:
                 fleet = workers.enter_context(logged_fleet(prepared, logs, context))
                 if config.fleet.kind == "ray":
                     preload(uri)
-                with (
-                    notifying(config, folder, context),
-                    open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records,
-                ):
+                with open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records:
                     inbox.remove(folder, obeyed)
                     control = make_control(
                         folder, config, members, proposer, progress, context, records.journal, state.paused
@@ -92,7 +90,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                     with closing(workers):  # as in `run`
                         training.run(_schedule(prepared, state, policy), fleet, progress)
         else:
-            with notifying(config, folder, context), open_records(begin=lambda _: None) as records:
+            with open_records(begin=lambda _: None) as records:
                 KeptModels(records.journal, folder, config.keep.models)  # removes models that a killed driver left
                 records.journal.end("killed" if state.paused else "complete")
     return outcome(records, progress, config.tracking.required)

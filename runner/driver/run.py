@@ -91,13 +91,10 @@ def run(
         def begin(journal: SqliteJournal) -> None:
             journal.create(record, prepared.trials, own_tags(config))
 
-        with locked(folder):
+        with notifying(config, folder, context), locked(folder):
             write_known(folder, prepared.known)
             write_config(folder, config)  # before the journal, which `resume` reads with it
-            with (
-                notifying(config, folder, context),
-                recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records,
-            ):
+            with recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records:
                 progress = Progress(
                     trials=prepared.trials, metric=scoring.metric, goal=scoring.goal, clock=time.monotonic
                 )

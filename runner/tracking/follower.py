@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from runner.journal import ROUND_PREFIX, MetricRow, SweepRecord, TrialRecord
+from runner.journal import SweepRecord, TrialRecord
 from runner.tracking import labels, notes
 from runner.tracking.data_sets import inputs_of
 from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
@@ -153,6 +153,7 @@ class Follower:
         if run_id is not None:
             with self._refusals(SWEEP):
                 self._reopen(SWEEP, run_id, status, self._sweep.status)
+                self._sweep_run.show(run_id)
             return run_id
         params, name, began_ms = self._shared[1], self._sweep.id, self._sweep.created_ms
         tags = self._shared[0] | labels.sweep_tags(self._sweep) | {notes.KEY: notes.sweep_note(self._sweep)}
@@ -160,9 +161,8 @@ class Follower:
         run_id = self._found_or_created(SWEEP, lambda: self._sink.create_run(name, began_ms, tags, parent=None))
         self._sink.log(run_id, params=params)
         self._sink.log_texts(run_id, labels.sweep_files(self._sweep))
-        self._sink.share_view(self._sweep.id, labels.view_of(self._sweep, self._ledger.journal.trials(), run_id))
-        tag_seq = self._tagged.pop(SWEEP, 0)
-        self._ledger.begin(SWEEP, run_id, tag_seq=tag_seq, experiment=self._sink.experiment_id)
+        self._ledger.begin(SWEEP, run_id, tag_seq=self._tagged.pop(SWEEP, 0))
+        self._sweep_run.show(run_id)
         return run_id
 
     def _begin(self, trial: TrialRecord) -> str:
@@ -263,7 +263,7 @@ class Follower:
             rows = self._ledger.journal.metrics(due.id, after_seq=seq, limit=most)
             is_last = len(rows) < most
             seq = rows[-1].seq if rows else seq
-            now = [row for row in self._finer_than_epochs(rows) if row.seq not in of_model]
+            now = [row for row in self._ledger.finer_than_epochs(rows) if row.seq not in of_model]
             now += ending.rows if is_last else ()
             of_both = ending.model_rows if is_last else ()
             if now or of_both or params or tags:
@@ -272,14 +272,6 @@ class Follower:
             if rows and (is_last or not of_model):  # the model's rows are sent last, whatever their numbers
                 acknowledged[due.id] = seq
         return seq
-
-    def _finer_than_epochs(self, rows: Sequence[MetricRow]) -> list[MetricRow]:
-        """The rows of a trial without the running metrics of whole epochs, which are the epochs' own."""
-        running = [row for row in rows if row.key.startswith(ROUND_PREFIX)]
-        if not running:
-            return list(rows)
-        whole = self._ledger.whole_turns(rows[0].trial, min(row.step for row in running))
-        return [row for row in rows if not (row.step in whole and row.key.startswith(ROUND_PREFIX))]
 
     def _send_late_params(self, trial: TrialRecord) -> None:
         """Sends the sweep's settings that are only known to be used once a model is built and its data loaded."""

@@ -12,7 +12,18 @@ from time import monotonic
 from typing import Self
 
 from runner.errors import SweepNotFoundError
-from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, best_of, connect, transaction, upgrade
+from runner.journal import (
+    FILE,
+    ROUND_PREFIX,
+    JournalReader,
+    MetricRow,
+    SweepRecord,
+    TrialRecord,
+    best_of,
+    connect,
+    transaction,
+    upgrade,
+)
 
 HOME = ""  # the store of the sweep's config, which unlike others may move with the sweep's folder
 SWEEP = ""  # the row of the sweep's own run, because no trial has an empty id
@@ -128,16 +139,8 @@ class Ledger:
             rows = [(self._store, trial_id) for trial_id in trial_ids]
             db.executemany("DELETE FROM projection WHERE store = ? AND trial = ?", rows)
 
-    def begin(
-        self,
-        trial_id: str,
-        run_id: str,
-        metric_seq: int = 0,
-        has_facts: bool = False,
-        tag_seq: int = 0,
-        experiment: str | None = None,
-    ) -> None:
-        """Records that the run exists, with its params, its first files, its metrics and the user's tags up to these.
+    def begin(self, trial_id: str, run_id: str, metric_seq: int = 0, has_facts: bool = False, tag_seq: int = 0) -> None:
+        """Records that the run exists, with its params and first files.
 
         Args:
             trial_id: of the run.
@@ -145,10 +148,9 @@ class Ledger:
             metric_seq: number of the last metric row that it has.
             has_facts: whether it has the facts of its model.
             tag_seq: number of the last of the user's tags that it has.
-            experiment: the MLflow experiment's id, of the sweep's own run.
         """
-        row = (self._store, trial_id, run_id, metric_seq, int(has_facts), "running", tag_seq, experiment)
-        columns = "store, trial, run_id, metric_seq, facts, status, tag_seq, experiment"
+        row = (self._store, trial_id, run_id, metric_seq, int(has_facts), "running", tag_seq)
+        columns = "store, trial, run_id, metric_seq, facts, status, tag_seq"
         with self._writing() as db:
             db.execute(f"INSERT INTO projection ({columns}) VALUES ({', '.join('?' * len(row))})", row)
             if trial_id == SWEEP and self._store == HOME:
@@ -182,6 +184,11 @@ class Ledger:
         )
         return [(row["trial"], row["run_id"]) for row in self._of_store(query)]
 
+    def experiment(self) -> str | None:
+        """The MLflow experiment whose page shows the sweep; None until there is that page."""
+        row = self._of_store("SELECT experiment FROM sent WHERE trial = ''").fetchone()
+        return None if row is None else row["experiment"]
+
     def sweep_rows_sent(self) -> int:
         """The number of the last of the sweep's own metric rows that the store has acknowledged."""
         row = self._of_store("SELECT metric_seq FROM sent WHERE trial = ''").fetchone()
@@ -191,6 +198,14 @@ class Ledger:
         """Whether the best model of the sweep as it has ended was registered."""
         row = self._of_store("SELECT model FROM sent WHERE trial = ''").fetchone()
         return row is not None and bool(row["model"])
+
+    def finer_than_epochs(self, rows: Sequence[MetricRow]) -> list[MetricRow]:
+        """Rows of one trial without the running metrics of whole epochs, which are the epochs' own."""
+        running = [row for row in rows if row.key.startswith(ROUND_PREFIX)]
+        if not running:
+            return list(rows)
+        whole = self.whole_turns(rows[0].trial, min(row.step for row in running))
+        return [row for row in rows if not (row.step in whole and row.key.startswith(ROUND_PREFIX))]
 
     def whole_turns(self, trial_id: str, from_step: int) -> set[int]:
         """The steps, from this one on, at the ends of turns that began with an epoch and ended with one.

@@ -36,6 +36,13 @@ class SweepRun:
         """Lets the next `finish` try to register the best model again."""
         self._is_registry_refused = False
 
+    def show(self, run_id: str) -> None:
+        """Makes the page of the sweep's trials, once for each store; an older version has made none."""
+        if self._ledger.experiment() is None:
+            sweep, trials = self._ledger.journal.sweep(), self._ledger.journal.trials()
+            self._sink.share_view(sweep.id, labels.view_of(sweep, trials, run_id))
+            self._ledger.mark(SWEEP, experiment=self._sink.experiment_id)
+
     def send_metrics(self) -> None:
         """Sends the sweep's own metrics: how it stands by barrier, and the machine's use."""
         run_id, _ = self._ledger.sent(SWEEP)
