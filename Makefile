@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui check test test-slow test-gpu faults bench bench-quick docs lint format lock clean
+.PHONY: help setup sweep ui check test test-slow test-gpu faults bench bench-quick docs screenshots lint format lock clean
 PYTHON ?= python3
 ARGS ?=
 
@@ -40,6 +40,9 @@ bench-quick: .venv/.ready  ## Guard the most important ratios, three to four min
 docs: .venv/.ready  ## Build the pages and the library's API into site/, strictly and without network
 	rm -rf site
 	.venv/bin/python -m sphinx --fail-on-warning --keep-going --quiet -c docs/site -d site/.doctrees . site $(ARGS)
+
+screenshots: .venv/.ready  ## Take the pictures of docs/images: a sweep, and MLflow's pages of it in Chromium
+	.venv/bin/python docs/site/screenshots.py $(ARGS)
 
 lint: .venv/.ready  ## Check style, English and types, changing nothing
 	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/python .ci/english.py && .venv/bin/mypy

@@ -9,13 +9,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.journal import SqliteJournal, SweepRecord
-from runner.records import Allocation, Epoch, Facts, Report, Signature, Source, Tensor, TrainSettings, Trial, Turn, Work
+from runner.records import (
+    Allocation,
+    DataSet,
+    Epoch,
+    Facts,
+    Report,
+    Signature,
+    Source,
+    Tensor,
+    TrainSettings,
+    Trial,
+    Turn,
+    Work,
+)  # fmt: skip
 
 ROUNDS = 1200
 SIGNATURE = Signature(
     inputs=(Tensor(name=None, dtype="float32", shape=(-1, 3)),),
     outputs=(Tensor(name=None, dtype="float32", shape=(-1, 2)),),
 )
+DATA = tuple(
+    DataSet(
+        split=split, digest=digest, rows=rows,
+        tensors=(
+            Tensor(name="x", dtype="float32", shape=(-1, 3)), Tensor(name="y['a']", dtype="string", shape=(-1, 2)),
+        ),
+    )
+    for split, digest, rows in (("train", "d1", 64), ("validation", "d2", 8))
+)  # fmt: skip
 SYNC = "import sys; from pathlib import Path; from runner.tracking import sync; sync(Path(sys.argv[1]), None, print)"
 TABLES = ("runs", "metrics", "params", "tags", "logged_models", "inputs")
 
@@ -31,7 +53,7 @@ def trial(number: int, units: int = 4) -> Trial:
 def facts(loadable: bool = True, inexact: str = "") -> Facts:
     return Facts(
         steps_per_epoch=ROUNDS, rows=64, validation_rows=8, parameters=9, program="round", program_reason="",
-        inexact=inexact, summary='Model: "tiny"', loadable=loadable, signature=SIGNATURE,
+        inexact=inexact, summary='Model: "tiny"', loadable=loadable, signature=SIGNATURE, data=DATA,
     )  # fmt: skip
 
 
@@ -71,8 +93,14 @@ def ask(store: Path, query: str) -> list[tuple]:
         connection.close()
 
 
+OF_TRIALS = "NOT (metrics.key LIKE 'best/%' OR metrics.key LIKE 'trials/%' OR metrics.key LIKE 'system/%')"
+
+
 def counts(store: Path) -> dict[str, int]:
-    return {table: ask(store, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+    """Rows of MLflow's tables; the metrics of trials, and of the sweep itself, each."""
+    found = {table: ask(store, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
+    (of_trials,) = ask(store, f"SELECT count(*) FROM metrics WHERE {OF_TRIALS}")[0]
+    return found | {"metrics": of_trials, "metrics of the sweep": found["metrics"] - of_trials}
 
 
 def small_sweep(folder: Path, store: str) -> SqliteJournal:

@@ -191,6 +191,7 @@ def callbacks(kind: str) -> list[keras.callbacks.Callback]:
         "at_the_end": lambda: [AtTheEnd()],
         "quiet": lambda: [keras_.History(), keras_.ProgbarLogger()],
         "fails": lambda: [Fails()],
+        "fails_at_the_end": lambda: [keras_.LambdaCallback(on_train_end=lambda logs: json.loads("no JSON"))],
         "tensorboard": lambda: [keras_.TensorBoard(str(folder / "board"))],
         "backup": lambda: [keras_.BackupAndRestore(folder / "backup")],
         "none": lambda: None,

@@ -54,6 +54,7 @@ docs/search
 docs/report
 docs/python
 docs/recipes
+docs/mlflow
 docs/api
 docs/coming-from
 docs/troubleshooting

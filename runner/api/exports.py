@@ -80,12 +80,13 @@ def export(review: Review, trial: TrialRecord, folder: Path) -> Exported:
     return Exported(folder=folder, files=tuple(files), how_to_load=how_to_load(folder), warning=code_outside(trial))
 
 
-def clean(folder: Path, models: int | None, dry_run: bool) -> Cleaned:
+def clean(folder: Path, models: int | None, files: int | None, dry_run: bool) -> Cleaned:
     """Removes an ended sweep's snapshots, what an interrupted one has left, and models of all but the best trials.
 
     Args:
         folder: the sweep's.
         models: number of best trials of each member that keep their models; None for all.
+        files: number of best trials of each member that keep what their callbacks have written; None for all.
         dry_run: removes nothing.
 
     Raises:
@@ -95,6 +96,6 @@ def clean(folder: Path, models: int | None, dry_run: bool) -> Cleaned:
     from runner.driver import clean as cleaning
 
     repeated = cleaning.replayed(folder)
-    removed = cleaning.clean(folder, models, dry_run)
+    removed = cleaning.clean(folder, models, dry_run, files)
     sizes = tuple((each.what, each.size_bytes, each.shared_bytes) for each in removed)
     return Cleaned(sweep=folder.name, removed=sizes, repeated=repeated, dry_run=dry_run)

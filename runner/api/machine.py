@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.review.catalog import SWEEPS, list_sweeps
+from runner.review.catalog import SWEEPS, find_sweep, list_sweeps, open_review
+from runner.texts.redaction import without_credentials
 
-__all__ = ["Finding", "doctor", "serve_ui", "store_to_use", "sync"]
+__all__ = ["DEFAULT_PORT", "Finding", "doctor", "pages_of", "serve_ui", "store_to_use", "sync", "ui_address"]
+
+DEFAULT_PORT = 5000
 
 if TYPE_CHECKING:
     from runner.driver.doctor import Finding
@@ -34,8 +37,8 @@ def doctor(uri: str | None = None, *, root: str | os.PathLike[str] = SWEEPS) -> 
     return examine(store_to_use(uri, Path(root)), Path(root))
 
 
-def store_to_use(uri: str | None, root: Path = SWEEPS) -> str:
-    """The given store, else that of the latest sweep, else the environment's, else the default.
+def store_to_use(uri: str | None, root: Path = SWEEPS, sweep: str | None = None) -> str:
+    """The given store, else that of this or of the latest sweep, else the environment's, else the default.
 
     Raises:
         ConfigError: its address cannot be parsed.
@@ -43,7 +46,10 @@ def store_to_use(uri: str | None, root: Path = SWEEPS) -> str:
     from runner.config.mlflow_variables import DEFAULT_URI, with_credentials
     from runner.tracking.store_check import check_address
 
-    found = [] if uri else list_sweeps(root)
+    if sweep is None:
+        found = [] if uri else list_sweeps(root)
+    else:
+        found = [] if uri else [open_review(find_sweep(sweep, root))]
     if found:
         uri = with_credentials(found[0].sweep.tracking_uri, os.environ)
     store = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
@@ -78,16 +84,45 @@ def sync(folder: Path, uri: str | None, warn: Callable[[str], None]) -> str:
         return send(folder, store, on_warning=warn)
 
 
-def serve_ui(store: str, port: int, stop: StopSignals) -> int:
+def pages_of(folder: Path, base: str) -> tuple[str, str] | None:
+    """The addresses of a sweep's trials and of its own run in MLflow's UI; None if MLflow has none of it yet.
+
+    Args:
+        folder: the sweep's.
+        base: the server's address.
+    """
+    from runner.journal import JournalReader
+    from runner.tracking.pages import run_page, trials_page
+
+    with JournalReader(folder) as journal:
+        page, sweep_id = journal.page(), journal.sweep().id
+    return None if page is None else (trials_page(base, page[0], sweep_id), run_page(base, *page))
+
+
+def ui_address(store: str, port: int = DEFAULT_PORT) -> str:
+    """The address of a store's pages: on its own server, whose address has no credentials here, or on `serve_ui`'s."""
+    is_server = store.startswith(("http://", "https://"))
+    return without_credentials(store) if is_server else f"http://127.0.0.1:{port}"
+
+
+def serve_ui(store: str, port: int, stop: StopSignals, open_at: str | None = None) -> int:
     """Serves MLflow's UI of a store on 127.0.0.1 until a signal; returns the server's exit code.
 
     A sqlite store that was moved or copied with its artifacts shows those beside it.
+
+    Args:
+        store: its address.
+        port: of 127.0.0.1.
+        stop: ends the server.
+        open_at: a page that a browser opens once the server answers; None for none.
     """
     from runner.tracking.addresses import ARTIFACTS, sqlite_file
     from runner.tracking.moved_store import relocate_artifacts
-    from runner.tracking.ui import serve, server_command, server_environment
+    from runner.tracking.ui import open_when_ready, serve, server_command, server_environment
 
     file = sqlite_file(store)
     if file is not None and file.is_file() and (file.parent / ARTIFACTS).is_dir():
         relocate_artifacts(file)
+    if open_at is not None:
+        open_when_ready(open_at, port)
     return serve(server_command(port), server_environment(store, os.environ), stop)

@@ -13,10 +13,11 @@ from runner.api import requests
 from runner.api.exports import Cleaned, Exported, clean, export
 from runner.api.machine import sync
 from runner.api.requests import Asked
+from runner.api.tags import tag
 from runner.api.trial import TrialResult
 from runner.errors import ConfigError
-from runner.journal import TrialRecord
-from runner.review.catalog import REPORT, Review, open_review
+from runner.journal import REPORT, TrialRecord
+from runner.review.catalog import Review, open_review
 from runner.review.selection import Selection
 from runner.review.summaries import sweep_summary, trial_summary
 from runner.review.tables import Table, history_table, setting_table, trial_table
@@ -259,18 +260,32 @@ class Result:
         review = self.review
         return export(review, review.chosen(trial)[0], Path(folder))
 
-    def clean(self, models: int | None = None, *, dry_run: bool = False) -> Cleaned:
+    def clean(self, models: int | None = None, *, files: int | None = None, dry_run: bool = False) -> Cleaned:
         """Removes an ended sweep's snapshots, and what an interrupted one has left; nothing of journal and MLflow.
 
         Args:
             models: keeps the models of each member's best trials only, this many; None for all.
+            files: the same for what callbacks have written.
             dry_run: only says what would be removed.
 
         Raises:
             SweepBusyError: the sweep is running.
             StorageError: a file cannot be removed.
         """
-        return clean(self.folder, models, dry_run)
+        return clean(self.folder, models, files, dry_run)
+
+    def tag(self, tags: Mapping[str, object], *, trial: str | None = None) -> str:
+        """Tags the sweep with all its trials, or one trial, in the journal and in MLflow; returns what was done.
+
+        Args:
+            tags: texts or numbers by name; they replace those of the same name.
+            trial: its id; None for the sweep.
+
+        Raises:
+            SweepNotFoundError: there is no such trial.
+            ConfigError: a name is not allowed, or is one of this program's own, or a value looks like a secret.
+        """
+        return tag(self.folder, tags, trial)
 
     @property
     def figures(self) -> Figures:

@@ -177,14 +177,20 @@ def _export(result: Result, trial_id: str, target: Path, to_stderr: bool) -> Non
     metavar="N",
     help="Remove the models of all but each member's best N trials too.",
 )
+@click.option(
+    "--files",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Remove what callbacks have written for all but each member's best N trials too.",
+)
 @click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 @click.argument("sweep")
-def clean(sweep: str, models: int | None, dry_run: bool) -> None:
+def clean(sweep: str, models: int | None, files: int | None, dry_run: bool) -> None:
     """Removes an ended sweep's snapshots, and the leftovers of an interrupted one; SWEEP is as for `results`.
 
     Removes nothing from the journal or from MLflow.
     """
     from runner.api.catalog import load
 
-    for line in load(sweep).clean(models, dry_run=dry_run).lines():
+    for line in load(sweep).clean(models, files=files, dry_run=dry_run).lines():
         click.echo(line)

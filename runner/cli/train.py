@@ -105,6 +105,7 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
     Raises:
         TrackingError: MLflow lacks something.
     """
+    from runner.api.machine import pages_of, ui_address
     from runner.api.result import Result
     from runner.views.results import print_results
 
@@ -118,6 +119,9 @@ def _conclude(outcome: Outcome, console: Console, with_times: bool) -> int:
         console.print(f"all figures:  {result.report_file}", markup=False, highlight=False, soft_wrap=True)
     where = _ui_command(without_credentials(review.sweep.tracking_uri))
     console.print(f"review in the browser:  {where}", highlight=False, soft_wrap=True)
+    pages = pages_of(outcome.folder, ui_address(review.sweep.tracking_uri))
+    if pages is not None:
+        console.print(f"this sweep there:  {pages[0]}", markup=False, highlight=False, soft_wrap=True)
     if outcome.problem and outcome.is_error:
         raise TrackingError(outcome.problem)
     if outcome.problem:

@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from runner.records import tag_problem
+
 
 @functools.cache
 def table(name: str) -> Mapping[str, str]:
@@ -36,6 +38,8 @@ def for_callback(name: str) -> str | None:
 
 def for_value(key: tuple[str, ...], value: object) -> str | None:
     """What to write instead of a value that is not allowed."""
+    if key == ("tracking", "tags") and isinstance(value, dict):
+        return next(filter(None, (tag_problem(str(name), str(text)) for name, text in value.items())), None)
     name = {"search.sampler": "samplers", "search.goal": "goals", "search.stop": "stops"}.get(".".join(key[-2:]))
     return table(name).get(value.lower()) if name and isinstance(value, str) else None
 

@@ -7,6 +7,7 @@ its bounds, and each field's description follows from its type.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
@@ -32,6 +33,12 @@ def _gpu_share(value: float) -> float:
     return value
 
 
+def _tags(tags: dict[str, TagValue]) -> dict[str, TagValue]:
+    if problems := list(filter(None, (records.tag_problem(key, str(value)) for key, value in tags.items()))):
+        raise ValueError("; ".join(problems))
+    return tags
+
+
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -52,6 +59,7 @@ def _allowed(annotation: object, notes: Sequence[object]) -> str:
 
 
 Auto = Literal["auto"]
+TagValue = str | bool | int | float
 Count = Annotated[int, Field(gt=0, le=2**31, strict=True), "a whole number above 0"]
 Mebibytes = Annotated[Count, "a whole number above 0 (MiB)"]
 Natural = Annotated[int, Field(ge=0, le=2**31), "a whole number, 0 or above"]
@@ -192,12 +200,21 @@ class Resources(Section):
     max_concurrent: Auto | Count = "auto"
 
 
-class Tracking(Section):
-    """The MLflow store, and the experiment in it."""
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", 'Field name "register"')  # pydantic's classes have a function of that name
 
-    uri: Annotated[Text, "auto or an MLflow tracking URI"] = "auto"
-    mlflow_experiment: Annotated[Text, "auto or text"] = "auto"
-    required: bool = True
+    class Tracking(Section):
+        """The MLflow store, and the experiment in it."""
+
+        uri: Annotated[Text, "auto or an MLflow tracking URI"] = "auto"
+        mlflow_experiment: Annotated[Text, "auto or text"] = "auto"
+        required: bool = True
+        tags: Annotated[dict[str, TagValue], AfterValidator(_tags), "a mapping of names to texts or numbers"] = {}
+        register: Annotated[
+            Annotated[str, Field(pattern=r"^[^/:.%\"']{1,250}$")] | None,
+            "a name without / : . % and quotation marks, or null",
+        ] = None
+        system_metrics_every_s: Annotated[Seconds | None, "a number above 0 (seconds), or null for none"] = 10.0
 
 
 class Fleet(Section):
@@ -250,6 +267,10 @@ class Config(Section):
     keep: Keep = Keep()
     schedule: Literal["queue", "rotate"] = "queue"
     report: bool = True
+    notify: Annotated[
+        Text | Annotated[list[Text], Field(min_length=1)] | None,
+        "a command as text or as a list of its arguments, or null",
+    ] = None
     seed: Annotated[
         Seed | Annotated[list[Seed], Field(min_length=1, max_length=1000)],
         f"a whole number from 0 to {MAX_SEED}, or a list of them",

@@ -1,4 +1,4 @@
-"""Removes what an ended sweep no longer needs: snapshots, stray files, models of all but the best trials."""
+"""Removes what an ended sweep no longer needs: snapshots, stray files, models and files of all but the best trials."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StorageError
-from runner.journal import STAGING, JournalReader, SqliteJournal, TrialRecord, beyond, locked, own_file
+from runner.journal import STAGING, JournalReader, SqliteJournal, TrialRecord, beyond, files_folder, locked, own_file
 from runner.journal.snapshots import FOLDER as SNAPSHOTS
+from runner.journal.trial_files import FOLDER as WRITTEN
 
 _MODELS = "models"
 _MIB = 1024 * 1024
@@ -36,13 +37,14 @@ class Removed:
         return self.size_bytes - self.shared_bytes
 
 
-def clean(folder: Path, models: int | None, dry_run: bool) -> list[Removed]:
+def clean(folder: Path, models: int | None, dry_run: bool, files: int | None = None) -> list[Removed]:
     """Removes what a sweep that is not running no longer needs.
 
     Args:
         folder: the sweep's.
         models: number of best trials of each member that keep their models; None for all.
         dry_run: removes nothing.
+        files: number of best trials of each member that keep what their callbacks have written; None for all.
 
     Raises:
         SweepBusyError: the sweep is running.
@@ -54,14 +56,19 @@ def clean(folder: Path, models: int | None, dry_run: bool) -> list[Removed]:
             sweep, trials = reader.sweep(), reader.trials()
         with_model = [trial for trial in trials if trial.weights is not None]
         surplus = [] if models is None else beyond(models, with_model, sweep)
+        with_files = [trial for trial in trials if files_folder(folder, trial.id).is_dir()]
+        written = [
+            files_folder(folder, trial.id) for trial in ([] if files is None else beyond(files, with_files, sweep))
+        ]
         snapshots, leftovers = _snapshots(folder, trials), _leftovers(folder, trials)
         found = [
             _measured(snapshots, f"snapshots of {len(snapshots)} trials"),
             _measured(leftovers, "files that an interrupted sweep has left"),
             _measured(_files(folder, surplus), f"models of {len(surplus)} trials"),
+            _measured(written, f"files that callbacks of {len(written)} trials have written"),
         ]
         if not dry_run:
-            _remove([*snapshots, *leftovers])
+            _remove([*snapshots, *leftovers, *written])
             with SqliteJournal(folder, {}) as journal:
                 journal.drop_models([trial.id for trial in surplus])
     return [removed for removed in found if removed.size_bytes]
@@ -87,11 +94,13 @@ def _snapshots(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:
 
 
 def _leftovers(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:
-    """Model files that no trial refers to, and unfinished files of a killed driver."""
+    """Models and files of trials that are unknown, and unfinished files of a killed driver."""
     root, staging = own_file(folder, _MODELS), own_file(folder, STAGING)
     known = {path for trial in trials for path in _files(folder, [trial])}
     found = sorted(root.iterdir()) if root.is_dir() else []
-    return [path for path in found if path not in known] + ([staging] if staging.is_dir() else [])
+    strays, ids = own_file(folder, WRITTEN), {trial.id for trial in trials}
+    foreign = [path for path in sorted(strays.iterdir()) if path.name not in ids] if strays.is_dir() else []
+    return [path for path in found if path not in known] + foreign + ([staging] if staging.is_dir() else [])
 
 
 def _files(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from runner.config import Config
@@ -35,6 +36,7 @@ class InboxControl:
         stop: the request to stop the whole sweep.
         say: shows a line to the user.
         save: records the config with a new limit of trials.
+        tag: records the tags of a request.
         paused: trials that are paused.
     """
 
@@ -44,6 +46,7 @@ class InboxControl:
     stop: StopRequest
     say: Callable[[str], None]
     save: Callable[[Request], None]
+    tag: Callable[[Request], None]
     paused: set[str] = field(default_factory=set)
     _numbers: list[int] = field(default_factory=list)
     _ending: dict[int, str] = field(default_factory=dict)
@@ -61,7 +64,9 @@ class InboxControl:
         decisions: list[Decision] = []
         for request in requests:
             trial_id = request.trial_id
-            if request.kind in ("add", "clone"):
+            if request.kind == "tag":
+                self.tag(request)
+            elif request.kind in ("add", "clone"):
                 joined, made = self._added(request, reports)
                 added += joined
                 decisions += made
@@ -121,9 +126,13 @@ def make_control(
     proposer: WaveProposer | None,
     progress: Progress,
     context: Context,
+    journal: SqliteJournal,
     paused: Iterable[str] = (),
 ) -> InboxControl:
-    """The control of a sweep that is about to run; the arguments are as for `InboxControl` and `Adder`."""
+    """The control of a sweep that is about to run; the arguments are as for `InboxControl` and `Adder`.
+
+    `journal` is the sweep's, open.
+    """
     recorded = [config]
 
     def save(request: Request) -> None:
@@ -138,6 +147,7 @@ def make_control(
         stop=context.stop,
         say=context.watcher.say,
         save=save,
+        tag=partial(_tag, journal),
         paused=set(paused),
     )
 
@@ -156,10 +166,21 @@ def obey_before(
     inbox.remove(folder, _obeyed(folder))
     requests = inbox.asked(folder)
     inbox.remove(folder, [one.number for one in requests if one.kind == "stop" and one.trial_id is None])
+    tagging = [one for one in requests if one.kind == "tag"]
+    if tagging:  # asked for when the earlier driver had passed its last barrier
+        with SqliteJournal(folder, {}) as journal:
+            for one in tagging:
+                _tag(journal, one)
+        inbox.remove(folder, [one.number for one in tagging])
     going_on = [one for one in requests if one.kind == "continue"]
     asked = replace(asked, continued=asked.continued | {str(one.trial_id) for one in going_on})
     config = _add_before(folder, config, [one for one in requests if one.kind in ("add", "clone")], say)
     return config, asked, tuple(one.number for one in going_on)
+
+
+def _tag(journal: SqliteJournal, request: Request) -> None:
+    """Records tags; done twice it changes nothing, so that a driver may die before it removes the request."""
+    journal.tag(request.trial_id or "", {key: str(value) for key, value in request.arguments.items()})
 
 
 def _obeyed(folder: Path) -> list[int]:

@@ -41,12 +41,14 @@ class DiskPlan:
         snapshots: number that exist at the same time, including those being written.
         snapshot_bytes: size of the largest.
         is_complete: all models were measured; otherwise the first trial of the member stands for them.
+        has_callbacks: trials have callbacks, and nothing tells how much these write.
     """
 
     models: tuple[int, ...]
     snapshots: int
     snapshot_bytes: int
     is_complete: bool
+    has_callbacks: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -89,6 +91,7 @@ def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
         snapshots=GENERATIONS * kept + min(len(prepared.slots), kept),
         snapshot_bytes=max(snapshots, default=0),
         is_complete=all(need.state_bytes is not None for need in prepared.needs),
+        has_callbacks=any(trial.has_callbacks for trial in prepared.trials),
     )
 
 
@@ -137,6 +140,8 @@ def lines(plan: DiskPlan, root: Path) -> Iterator[str]:
     yield f"disk: {plan}, of {mib(free_bytes(root))} free in {root}/"
     if not plan.is_complete:
         yield "  all models are taken to be as large as the first of their member (plan --probe measures each)"
+    if plan.has_callbacks:
+        yield "  what callbacks write into runner.trial_folder() comes on top; clean --files N removes it"
 
 
 def _sizes(prepared: Prepared, facts: Mapping[str, Facts]) -> dict[str, list[Size]]:

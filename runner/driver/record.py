@@ -14,6 +14,7 @@ from pathlib import Path
 from runner.config import Config, config_to_yaml
 from runner.driver.context import Context, SweepWatcher
 from runner.errors import ConfigError, JournalError
+from runner.host.usage import UsageSampler
 from runner.journal import SqliteJournal, SweepRecord, TrialLogs, staging_folder, sync_folder, write_durably
 from runner.records import Goal, Slot, Source, encode_python
 from runner.texts.redaction import secret_shape, without_credentials
@@ -39,7 +40,13 @@ def sweep_record(config: Config, sweep_id: str, metric: str, goal: Goal, command
         tracking_uri=without_credentials(tracking.uri),
         mlflow_experiment=tracking.mlflow_experiment,
         versions=versions(),
+        register=tracking.register,
     )
+
+
+def own_tags(config: Config) -> dict[str, str]:
+    """The user's own tags, as texts."""
+    return {key: str(value) for key, value in config.tracking.tags.items()}
 
 
 def recorded_config(config: Config) -> str:
@@ -189,7 +196,11 @@ def recorded(
     allocations = {slot.index: slot.allocation for slot in slots}
     logs.open(folder)
     staging_folder(folder)  # is emptied before MLflow's thread uses it
-    with SqliteJournal(folder, allocations, models_stay=config.keep.models == "all") as journal:
+    stay = config.keep.models == "all"
+    with (
+        UsageSampler(config.tracking.system_metrics_every_s) as usage,
+        SqliteJournal(folder, allocations, models_stay=stay, samples=usage.taken) as journal,
+    ):
         begin(journal)
         timeout_s = _REACHED_S if reached else _UNREACHED_S
         with followed_by_mlflow(folder, uri or config.tracking.uri, context.watcher, timeout_s) as projection:

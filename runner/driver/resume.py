@@ -16,6 +16,7 @@ from runner.config.mlflow_variables import with_credentials
 from runner.driver.context import Context
 from runner.driver.control import make_control, obey_before
 from runner.driver.machines import idle_processes, machines_of
+from runner.driver.notify import notifying
 from runner.driver.prepare import Prepared, advice, logged_fleet, measured, request_of
 from runner.driver.record import recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
@@ -45,7 +46,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         KeyboardInterrupt: a request to stop ended the sweep; everything until then is recorded.
     """
     watcher = context.watcher
-    with locked(folder):
+    with ExitStack() as unlocked, locked(folder):
         config, asked, obeyed = obey_before(folder, load_config(None, [], config_dir=folder), asked, watcher.say)
         state = read_state(folder, asked)
         members, policy, proposer = _search(folder, config, state, watcher.warn)
@@ -72,6 +73,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         open_records = partial(
             recorded, folder, config, prepared.slots, logs, context=context, uri=uri, reached=reached
         )
+        unlocked.enter_context(notifying(config, folder, context))
         if state.going:
             with ExitStack() as workers:
                 fleet = workers.enter_context(logged_fleet(prepared, logs, context))
@@ -79,7 +81,9 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                     preload(uri)
                 with open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records:
                     inbox.remove(folder, obeyed)
-                    control = make_control(folder, config, members, proposer, progress, context, state.paused)
+                    control = make_control(
+                        folder, config, members, proposer, progress, context, records.journal, state.paused
+                    )
                     training = Training(
                         config=config, records=records, context=context, shares=make_shares(prepared),
                         pasts=state.pasts, policy=policy, proposer=proposer, control=control,

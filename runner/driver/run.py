@@ -15,12 +15,14 @@ from runner.driver.context import Context
 from runner.driver.control import make_control
 from runner.driver.disk import check_room, plan_disk
 from runner.driver.machines import idle_processes
+from runner.driver.notify import notifying
 from runner.driver.preflight import Preflight
 from runner.driver.prepare import Prepared, has_passed_before, logged_fleet, prepare, with_slots
 from runner.driver.record import (
     Records,
     check_writable,
     new_folder,
+    own_tags,
     recorded,
     refuse_secrets,
     sweep_record,
@@ -91,9 +93,9 @@ def run(
         record = sweep_record(config, folder.name, scoring.metric, scoring.goal, command, began_s)
 
         def begin(journal: SqliteJournal) -> None:
-            journal.create(record, prepared.trials)
+            journal.create(record, prepared.trials, own_tags(config))
 
-        with locked(folder):
+        with notifying(config, folder, context), locked(folder):
             write_known(folder, prepared.known)
             write_config(folder, config)  # before the journal, which `resume` reads with it
             with recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records:
@@ -122,7 +124,7 @@ class _Start:
 
         Raises:
             ExperimentError: the code has a mistake.
-            KeyboardInterrupt: somebody asked to stop.
+            KeyboardInterrupt: a request to stop was made.
         """
         self._preflight.check()
         if self._stop.requested and not self.is_over:
@@ -166,7 +168,7 @@ def _train(
         shares=make_shares(prepared),
         policy=policy,
         proposer=proposer or prepared.proposer,
-        control=make_control(records.folder, config, members, prepared.proposer, progress, context),
+        control=make_control(records.folder, config, members, prepared.proposer, progress, context, records.journal),
     )
     parameters = max(facts.parameters for facts in checked.facts.values())
     training.run(make_schedule(prepared, parameters, policy), fleet, progress)

@@ -3,6 +3,7 @@
 MLflow, the console and `results` follow it; none of them knows anything that is not in the journal.
 """
 
+from runner.journal.database import FILE, REPORT, connect, transaction, upgrade
 from runner.journal.durable_files import (
     STAGING,
     move_durably,
@@ -18,7 +19,6 @@ from runner.journal.lock import is_locked, locked
 from runner.journal.reader import JournalReader
 from runner.journal.tables import (
     BEST_EPOCH,
-    FILE,
     ROUND_PREFIX,
     SCORE,
     UNSURE,
@@ -29,9 +29,7 @@ from runner.journal.tables import (
     SweepStatus,
     TrialRecord,
     TurnRow,
-    connect,
     epoch_key,
-    transaction,
 )
 from runner.journal.trial_files import files_folder, files_of
 from runner.journal.trial_logs import TrialLogs, log_name
@@ -40,6 +38,7 @@ from runner.journal.writer import SqliteJournal
 __all__ = [
     "BEST_EPOCH",
     "FILE",
+    "REPORT",
     "ROUND_PREFIX",
     "SCORE",
     "STAGING",
@@ -73,5 +72,6 @@ __all__ = [
     "staging_folder",
     "sync_folder",
     "transaction",
+    "upgrade",
     "write_durably",
 ]

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from runner.journal.database import connect
 from runner.journal.durable_files import own_file
-from runner.journal.tables import connect
 
 FILE = "inbox.db"
-RequestKind = Literal["stop", "pause", "continue", "add", "clone"]
+RequestKind = Literal["stop", "pause", "continue", "add", "clone", "tag"]
 _SCHEMA = """CREATE TABLE IF NOT EXISTS request (
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, trial TEXT, arguments TEXT NOT NULL,
     asked_s REAL NOT NULL
@@ -31,10 +31,11 @@ class Request:
     """One request.
 
     Args:
-        kind: `stop` a trial or the sweep; `pause` or `continue` a trial; `add` trials; `clone` a trial.
-        trial_id: the trial that it is about; None for the sweep.
+        kind: `stop` a trial or the sweep; `pause` or `continue` a trial; `add` trials; `clone` a trial; `tag` a trial
+            or the sweep.
+        trial_id: the trial that it is about; None for the sweep, and empty for tags of the sweep.
         arguments: for `add` the member, and either its new `max_trials` or the `point` of a setting; for `clone` the
-            changed values as `point`, and the `epoch` whose state it is, None for the newest.
+            changed values as `point`, and the `epoch` whose state it is, None for the newest; for `tag` the tags.
         number: in the order in which they were made; 0 before it is.
     """
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Self
 
 from runner.errors import JournalError, SweepNotFoundError
+from runner.journal.database import FILE, FORMAT, connect
 from runner.journal.tables import (
     END_PREFIX,
     EPOCH_PREFIX,
-    FILE,
-    FORMAT,
     GPU_PEAK,
     PARAM_PREFIX,
+    RATE,
     ROUND_PREFIX,
     TEST_PREFIX,
     BarrierRow,
@@ -26,7 +26,6 @@ from runner.journal.tables import (
     SweepRecord,
     TrialRecord,
     TurnRow,
-    connect,
 )
 from runner.records import USER, Allocation, Clone, Decision, Epoch, Facts, Report, Trial, Turn
 from runner.texts.storable import original, storable
@@ -140,11 +139,11 @@ class JournalReader:
         # sqlite takes the other columns from the row that has the maximum.
         rows = self._connection.execute(
             "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key NOT LIKE ? "
-            "AND key <> ? AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!' OR key LIKE ?) "
+            "AND key NOT IN (?, ?) AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!' OR key LIKE ?) "
             "GROUP BY key ORDER BY key",
             (
-                trial.id, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, trial.best_epoch, trial.best_epoch,
-                f"{END_PREFIX}%",
+                trial.id, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, RATE,
+                trial.best_epoch, trial.best_epoch, f"{END_PREFIX}%",
             ),
         )  # fmt: skip
         of_model = (TEST_PREFIX, END_PREFIX)
@@ -160,9 +159,9 @@ class JournalReader:
         """The epoch metrics of a state that another trial has taken over and ended with."""
         query = (
             "SELECT key, value FROM metric WHERE trial = ? AND step = ? AND key NOT LIKE ? AND key NOT LIKE ? "
-            "AND key <> ? AND key NOT LIKE 'test!_%' ESCAPE '!' AND key NOT LIKE ? ORDER BY key"
+            "AND key NOT IN (?, ?) AND key NOT LIKE 'test!_%' ESCAPE '!' AND key NOT LIKE ? ORDER BY key"
         )
-        values = (clone.parent, clone.epoch, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, f"{END_PREFIX}%")
+        values = (clone.parent, clone.epoch, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, RATE, f"{END_PREFIX}%")
         return {original(row["key"]): _number(row["value"]) for row in self._connection.execute(query, values)}
 
     def metrics(
@@ -176,6 +175,35 @@ class JournalReader:
         rows = self._connection.execute(query, (after_seq, *given.values(), limit))
         return tuple(MetricRow(**{**row, "key": original(row["key"]), "value": _number(row["value"])}) for row in rows)
 
+    def sweep_metrics(self, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
+        """Metric rows of the sweep itself, as trial "", in the order in which they were committed."""
+        if not self._has("sweep_metric"):
+            return ()
+        query = "SELECT *, '' AS trial FROM sweep_metric WHERE seq > ? ORDER BY seq LIMIT ?"
+        rows = self._connection.execute(query, (after_seq, limit))
+        return tuple(MetricRow(**{**row, "value": _number(row["value"])}) for row in rows)
+
+    def tags(self, trial_id: str = "") -> dict[str, str]:
+        """The user's own tags of a trial, those of the sweep among them; of the sweep alone if the id is empty."""
+        if not self._has("tag"):
+            return {}
+        query = "SELECT key, value FROM tag WHERE trial IN ('', ?) ORDER BY trial, seq"
+        rows = self._connection.execute(query, (trial_id,))
+        return {original(row["key"]): original(row["value"]) for row in rows}
+
+    def page(self) -> tuple[str, str] | None:
+        """The ids of the MLflow experiment and of the sweep's run in the config's own store, once they are known."""
+        if not self._has("tag"):
+            return None
+        query = "SELECT experiment, run_id FROM projection WHERE store = '' AND trial = ''"
+        row = self._connection.execute(query).fetchone()
+        return None if row is None or row["experiment"] is None else (row["experiment"], row["run_id"])
+
+    def _has(self, table: str) -> bool:
+        """Whether the journal has a table that older ones lack."""
+        query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+        return bool(self._connection.execute(query, (table,)).fetchone()[0])
+
     def reports(self, trial_id: str) -> tuple[Report, ...]:
         """The trial's reports, turn by turn, as they were committed."""
         running: dict[int, dict[str, float]] = {}
@@ -183,7 +211,7 @@ class JournalReader:
         for row in self.metrics(trial_id):
             if row.key.startswith(ROUND_PREFIX):
                 running.setdefault(row.step, {})[row.key.removeprefix(ROUND_PREFIX)] = row.value
-            elif row.key != GPU_PEAK and not row.key.startswith((TEST_PREFIX, END_PREFIX, PARAM_PREFIX)):
+            elif row.key not in (GPU_PEAK, RATE) and not row.key.startswith((TEST_PREFIX, END_PREFIX, PARAM_PREFIX)):
                 empty = Epoch(number=row.step, metrics={}, ended_s=row.timestamp_ms / 1000)
                 epoch = epochs.setdefault(row.step, empty)
                 epochs[row.step] = replace(

@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
-from runner.journal.tables import END_PREFIX, GPU_PEAK, PARAM_PREFIX, ROUND_PREFIX, epoch_key
-from runner.records import Clone, Decision, Export, Failure, Report, Trial, cloned, to_json
+from runner.journal.tables import END_PREFIX, GPU_PEAK, PARAM_PREFIX, RATE, ROUND_PREFIX, SYSTEM_PREFIX, epoch_key
+from runner.records import Clone, Decision, Export, Failure, Report, Sample, Trial, cloned, to_json
 from runner.texts.storable import storable
 
 
@@ -90,6 +90,7 @@ def insert_epochs_and_facts(db: sqlite3.Connection, report: Report | Failure) ->
     """Adds the metrics of the epochs that ended, and what is known of the built model."""
     for epoch in report.epochs:
         rows = [(epoch_key(name), epoch.number, value) for name, value in epoch.metrics.items()]
+        rows += [] if epoch.learning_rate is None else [(RATE, epoch.number, epoch.learning_rate)]
         _insert_metrics(db, report.trial_id, rows, int(epoch.ended_s * 1000))
     if report.facts is not None:
         db.execute("UPDATE trial SET facts = ? WHERE id = ?", (to_json(report.facts), report.trial_id))
@@ -113,6 +114,36 @@ def insert_end_metrics(db: sqlite3.Connection, answer: Report | Export, timestam
     epoch = _last_epoch(db, answer.trial_id)
     rows = [(END_PREFIX + name, epoch, value) for name, value in answer.logged.items()]
     _insert_metrics(db, answer.trial_id, rows, timestamp_ms)
+
+
+def insert_standing(db: sqlite3.Connection, metrics: Mapping[str, float], timestamp_ms: int) -> None:
+    """Adds metrics of the sweep itself, by the number of the barrier that was added last."""
+    (number,) = db.execute("SELECT max(number) FROM barrier").fetchone()
+    _insert_sweep_metrics(db, metrics, number, timestamp_ms)
+
+
+def insert_samples(db: sqlite3.Connection, samples: Iterable[Sample]) -> None:
+    """Adds samples of the machine's use, numbered on."""
+    query = f"SELECT coalesce(max(step) + 1, 0) FROM sweep_metric WHERE key LIKE '{SYSTEM_PREFIX}%'"
+    (number,) = db.execute(query).fetchone()
+    for step, sample in enumerate(samples, number):
+        values = {SYSTEM_PREFIX + name: value for name, value in sample.values.items()}
+        _insert_sweep_metrics(db, values, step, sample.taken_ms)
+
+
+def insert_tags(db: sqlite3.Connection, trial_id: str, tags: Mapping[str, str]) -> None:
+    """Adds or replaces tags of a trial, or of the sweep if the id is empty; new numbers show what stores lack."""
+    db.executemany(
+        "INSERT OR REPLACE INTO tag (trial, key, value) VALUES (?, ?, ?)",
+        [(trial_id, storable(key), storable(value)) for key, value in tags.items()],
+    )
+
+
+def _insert_sweep_metrics(db: sqlite3.Connection, metrics: Mapping[str, float], step: int, timestamp_ms: int) -> None:
+    db.executemany(
+        "INSERT INTO sweep_metric (key, step, value, timestamp_ms) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [(key, step, value, timestamp_ms) for key, value in metrics.items()],
+    )
 
 
 def _last_epoch(db: sqlite3.Connection, trial_id: str) -> int:

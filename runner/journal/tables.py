@@ -1,78 +1,29 @@
-"""The journal's file: its tables, its connections, and the records that are read from it."""
+"""The records that are read from a journal, and the names of its metrics."""
 
 from __future__ import annotations
 
 import functools
 import json
 import math
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-from runner.journal.durable_files import own_file
 from runner.records import DIVERGED, Allocation, Clone, Facts, Goal, Trial, Turn, uncloned
 
-FILE = "journal.db"
-FORMAT = 2  # `PRAGMA user_version`; raised when older journals can no longer be read as they are
 GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, recorded each time that it rises
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
 TEST_PREFIX = "test_"  # metrics of the finished model
 END_PREFIX = "end/"  # metrics that callbacks log at the end of training
 PARAM_PREFIX = "param/"  # values of parameters that change while a trial is trained; their step is the epoch
+RATE = "optimizer/learning_rate"  # the optimizer's rate by epoch
 EPOCH_PREFIX = "epoch/"  # marks an epoch metric whose own name looks like one of these
+BEST_PREFIX, TRIALS_PREFIX, SYSTEM_PREFIX = "best/", "trials/", "system/"  # metrics of the sweep itself
 SCORE, BEST_EPOCH = "score", "best_epoch"  # metrics of an ended trial in MLflow
 # Settings that some data and models ignore or replace; a trial's facts say whether.
 UNSURE = ("train.batch_size", "train.compile")
 Status = Literal["queued", "running", "complete", "stopped", "failed", "killed"]
 SweepStatus = Literal["running", "complete", "failed", "killed"]
-
-SCHEMA = """
-CREATE TABLE sweep (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, created_ms INTEGER NOT NULL, ended_ms INTEGER, status TEXT NOT NULL,
-    metric TEXT NOT NULL, goal TEXT NOT NULL, config TEXT NOT NULL, command TEXT NOT NULL, tracking_uri TEXT NOT NULL,
-    mlflow_experiment TEXT NOT NULL, versions TEXT NOT NULL, run_id TEXT
-);
-CREATE TABLE trial (
-    id TEXT PRIMARY KEY, position INTEGER NOT NULL, member TEXT NOT NULL, settings TEXT NOT NULL,
-    record TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'queued', reason TEXT NOT NULL DEFAULT '',
-    traceback TEXT NOT NULL DEFAULT '', slot INTEGER, allocation TEXT, facts TEXT, best_epoch INTEGER,
-    started_ms INTEGER, ended_ms INTEGER
-);
-CREATE TABLE turn (
-    trial TEXT NOT NULL REFERENCES trial(id), round INTEGER NOT NULL, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
-    pid INTEGER NOT NULL, started_s REAL NOT NULL, ended_s REAL NOT NULL, compute_s REAL NOT NULL,
-    evaluate_s REAL NOT NULL, seat_s REAL NOT NULL, swap_s REAL NOT NULL, memory_mib REAL NOT NULL,
-    gpu_memory_mib REAL NOT NULL, slot INTEGER NOT NULL, PRIMARY KEY (trial, round)
-) WITHOUT ROWID;
-CREATE TABLE decision (
-    number INTEGER PRIMARY KEY, trial TEXT NOT NULL REFERENCES trial(id), step INTEGER NOT NULL, kind TEXT NOT NULL,
-    arguments TEXT NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL
-);
-CREATE INDEX decision_of_trial ON decision (trial, step);
-CREATE TABLE barrier (
-    number INTEGER PRIMARY KEY, began_s REAL NOT NULL, reported_s REAL NOT NULL, committed_s REAL
-);
-CREATE INDEX barrier_by_time ON barrier (reported_s);
-CREATE TABLE metric (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, trial TEXT NOT NULL REFERENCES trial(id), key TEXT NOT NULL,
-    step INTEGER NOT NULL, value REAL, timestamp_ms INTEGER NOT NULL, UNIQUE (trial, key, step)
-);
-CREATE INDEX metric_of_trial ON metric (trial);
-CREATE TABLE incident (
-    number INTEGER PRIMARY KEY, trial TEXT NOT NULL REFERENCES trial(id), round INTEGER NOT NULL, kind TEXT NOT NULL,
-    message TEXT NOT NULL, noticed_s REAL NOT NULL
-);
-CREATE TABLE model (
-    trial TEXT PRIMARY KEY REFERENCES trial(id), file TEXT, weights TEXT NOT NULL, final INTEGER NOT NULL
-);
-CREATE TABLE projection (
-    store TEXT NOT NULL, trial TEXT NOT NULL, run_id TEXT NOT NULL, metric_seq INTEGER NOT NULL DEFAULT 0,
-    facts INTEGER NOT NULL DEFAULT 0, model INTEGER NOT NULL DEFAULT 0, status TEXT, PRIMARY KEY (store, trial)
-) WITHOUT ROWID;
-"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +35,8 @@ class SweepRecord:
         command: the command line that repeats the sweep.
         tracking_uri: the config's store, without credentials.
         versions: packages whose versions may change results.
+        register: the name under which the best trial's model is registered in MLflow; None to register none.
+        notified: whether the command that is called at the sweep's end was called for this end.
     """
 
     id: str
@@ -99,6 +52,8 @@ class SweepRecord:
     status: SweepStatus = "running"
     ended_ms: int | None = None
     run_id: str | None = None
+    register: str | None = None
+    notified: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -266,36 +221,4 @@ class BarrierRow:
 def epoch_key(name: str) -> str:
     """The key of an epoch metric; marks a name that looks like one of this program's own metrics."""
     others = (ROUND_PREFIX, TEST_PREFIX, END_PREFIX, EPOCH_PREFIX, PARAM_PREFIX, "memory/")
-    return EPOCH_PREFIX + name if name.startswith(others) or name in (SCORE, BEST_EPOCH) else name
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection that waits for other writers, reads rows by name and survives a power cut.
-
-    Raises:
-        JournalError: the file, or one beside it that sqlite would write, is a link.
-    """
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        own_file(path.parent, path.name + suffix)
-    connection = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    try:
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            connection.execute(f"PRAGMA {setting}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Executes all statements inside, or none."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # sqlite ends it by itself when the disk is full
-            connection.execute("ROLLBACK")
-        raise
+    return EPOCH_PREFIX + name if name.startswith(others) or name in (SCORE, BEST_EPOCH, RATE) else name

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Self, TypeGuard
 
 from runner.errors import JournalError
+from runner.journal.database import FILE, FORMAT, LATER_TABLES, SCHEMA, connect, transaction, upgrade
 from runner.journal.durable_files import move_durably, own_file, sync_folder, write_durably
 from runner.journal.rows import (
     apply_clones,
@@ -19,22 +20,17 @@ from runner.journal.rows import (
     insert_end_metrics,
     insert_epochs_and_facts,
     insert_last_metrics,
+    insert_samples,
+    insert_standing,
+    insert_tags,
     insert_trials,
     insert_turn,
     marks,
     settings_of,
     steps_taken,
 )
-from runner.journal.tables import (
-    FILE,
-    FORMAT,
-    SCHEMA,
-    Status,
-    SweepRecord,
-    SweepStatus,
-    connect,
-    transaction,
-)
+from runner.journal.standing import Standing
+from runner.journal.tables import Status, SweepRecord, SweepStatus
 from runner.journal.trial_files import put_files
 from runner.records import (
     Allocation,
@@ -43,6 +39,7 @@ from runner.records import (
     Failure,
     Incident,
     Report,
+    Sample,
     Trial,
     Verdict,
     Work,
@@ -51,6 +48,7 @@ from runner.records import (
 )
 from runner.texts.storable import storable
 
+_NO_TAGS: Mapping[str, str] = {}
 _ENDED: dict[str, Status] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
 
 
@@ -62,6 +60,7 @@ class SqliteJournal:
         allocations: the share of each slot, recorded with every trial that begins there.
         clock: seconds since the epoch.
         models_stay: a committed model is final; otherwise models become final when all trials have ended.
+        samples: returns the samples of the machine's use since its last call, at the end with the unfinished one.
     """
 
     def __init__(
@@ -70,11 +69,13 @@ class SqliteJournal:
         allocations: Mapping[int, Allocation],
         clock: Callable[[], float] = time.time,
         models_stay: bool = True,
+        samples: Callable[[bool], Iterable[Sample]] = lambda _: (),
     ) -> None:
         self._folder = folder
         self._allocations = dict(allocations)
         self._models_stay = models_stay
-        self._clock = clock
+        self._clock, self._samples = clock, samples
+        self._standing = Standing()
         self._connection: sqlite3.Connection | None = None
         self._began_s = 0.0
         self._committed_s: float | None = None
@@ -83,6 +84,7 @@ class SqliteJournal:
     def __enter__(self) -> Self:
         with _writing(self._folder):
             self._connection = connect(self._folder / FILE)
+            upgrade(self._connection)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -96,16 +98,23 @@ class SqliteJournal:
             raise RuntimeError("the journal is not open: use it as a context manager")
         return self._connection
 
-    def create(self, sweep: SweepRecord, trials: tuple[Trial, ...]) -> None:
-        """Creates the tables and adds the sweep with its queued trials; called once, before the first assignment."""
+    def create(self, sweep: SweepRecord, trials: tuple[Trial, ...], tags: Mapping[str, str] = _NO_TAGS) -> None:
+        """Creates the tables and adds the sweep with its queued trials; called once, before the first assignment.
+
+        Args:
+            sweep: the sweep.
+            trials: its first ones.
+            tags: the user's own, of the sweep and all its trials.
+        """
         values = {**asdict(sweep), "versions": json.dumps(dict(sweep.versions), sort_keys=True)}
         row = {name: storable(value) if isinstance(value, str) else value for name, value in values.items()}
         with self._transaction() as db:
-            for statement in filter(str.strip, SCHEMA.split(";")):
+            for statement in filter(str.strip, (SCHEMA + LATER_TABLES).split(";")):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {FORMAT}")
             db.execute(f"INSERT INTO sweep ({', '.join(row)}) VALUES ({marks(row)})", tuple(row.values()))
             insert_trials(db, trials)
+            insert_tags(db, "", tags)
 
     def reopen(self, going_on: Mapping[str, tuple[Trial, int]], decisions: Sequence[Decision] = ()) -> None:
         """Lets the sweep and some of its trials run again; called once, by a new driver.
@@ -119,7 +128,7 @@ class SqliteJournal:
             decisions: those that the user's request adds.
         """
         with self._transaction() as db:
-            db.execute("UPDATE sweep SET status = 'running', ended_ms = NULL")
+            db.execute("UPDATE sweep SET status = 'running', ended_ms = NULL, notified = NULL")
             # The pause counts as no time.
             db.execute("UPDATE barrier SET committed_s = reported_s WHERE committed_s IS NULL")
             for trial, turns in going_on.values():
@@ -195,6 +204,9 @@ class SqliteJournal:
             # The time of a commit is known only after it, so that the next barrier or the end records it.
             db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute("INSERT INTO barrier (began_s, reported_s) VALUES (?, ?)", (self._began_s, reported_s))
+            changed = {*reports, *verdicts, *exports, *(trial.id for trial in added), *slots}
+            insert_standing(db, self._standing.metrics(db, changed), self._now_ms())
+            insert_samples(db, self._samples(False))
         self._committed_s = self._clock()
 
     def add(self, trials: Sequence[Trial], decisions: Sequence[Decision]) -> None:
@@ -232,12 +244,27 @@ class SqliteJournal:
             with suppress(OSError):  # no row names it
                 own_file(self._folder, name).unlink(missing_ok=True)
 
+    def tag(self, trial_id: str, tags: Mapping[str, str]) -> None:
+        """Records tags of the user's own: of a trial, or of the sweep and all its trials if the id is empty."""
+        with self._transaction() as db:
+            insert_tags(db, trial_id, tags)
+
+    def begin_notice(self) -> bool:
+        """Records that the user's command is called for this end of the sweep; false if it was before.
+
+        It is recorded before the call, so that the command is never called twice, whatever kills the driver.
+        """
+        with self._transaction() as db:
+            return db.execute("UPDATE sweep SET notified = 1 WHERE notified IS NULL").rowcount == 1
+
     def end(self, status: SweepStatus) -> None:
         """Closes the sweep; trials that still run or wait end with it, as killed."""
         with self._transaction() as db:
             if status == "complete":
                 db.execute("UPDATE model SET final = 1")
             db.execute("UPDATE sweep SET status = ?, ended_ms = max(?, created_ms)", (status, self._now_ms()))
+            if self._began_s:  # something was trained
+                insert_samples(db, self._samples(True))
             db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute(
                 "UPDATE trial SET status = 'killed', ended_ms = max(?, coalesce(started_ms, 0)), "

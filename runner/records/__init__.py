@@ -44,7 +44,9 @@ from runner.records.report import (
     Snapshot,
     Turn,
 )
-from runner.records.tensors import Signature, Tensor
+from runner.records.sample import Sample
+from runner.records.tags import tag_problem
+from runner.records.tensors import DataSet, Signature, Tensor
 from runner.records.trial import (
     CHOSEN,
     EarlyStopping,
@@ -79,6 +81,7 @@ __all__ = [
     "Aside",
     "Checked",
     "Clone",
+    "DataSet",
     "Decision",
     "DecisionKind",
     "Details",
@@ -101,6 +104,7 @@ __all__ = [
     "Renewed",
     "Replay",
     "Report",
+    "Sample",
     "Segment",
     "SettingCheck",
     "Signature",
@@ -126,6 +130,7 @@ __all__ = [
     "has_python_text",
     "in_groups",
     "proposals",
+    "tag_problem",
     "to_json",
     "uncloned",
     "verdict_of",

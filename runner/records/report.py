@@ -8,7 +8,7 @@ from typing import Literal, Self, TypeAlias
 
 from runner.records.details import Details
 from runner.records.json_values import Plain
-from runner.records.tensors import Signature
+from runner.records.tensors import DataSet, Signature
 from runner.records.trial import Metrics
 
 ProgramKind = Literal["round", "stream", "plain"]
@@ -39,6 +39,7 @@ class Facts:
         compile: how its steps run if the model decides it: "eager" for `run_eagerly`, "xla" for `jit_compile`; empty if
             `train.compile` decides it.
         outside: files that the experiment's code has imported and that are neither in its folder nor installed.
+        data: the splits that it is trained and validated on.
     """
 
     steps_per_epoch: int
@@ -56,12 +57,16 @@ class Facts:
     state_bytes: int = 0
     compile: Literal["", "eager", "xla"] = ""
     outside: tuple[str, ...] = ()
+    data: tuple[DataSet, ...] = ()
 
     @classmethod
     def of(cls, plain: Plain) -> Self:
         """The facts whose `to_json` gave these plain values."""
         signature = plain.get("signature")
-        typed = {"signature": None if signature is None else Signature.of(signature)}
+        typed = {
+            "signature": None if signature is None else Signature.of(signature),
+            "data": tuple(DataSet.of(one) for one in plain.get("data", ())),
+        }
         return cls(**{**plain, **typed, "outside": tuple(plain.get("outside", ()))})
 
 
@@ -132,11 +137,13 @@ class Epoch:
         number: its number, from 1.
         metrics: exactly what Keras' `History` would hold for it.
         ended_s: seconds since the Unix epoch, on the worker's clock.
+        learning_rate: of its last step; None if the model has no optimizer.
     """
 
     number: int
     metrics: Metrics
     ended_s: float
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

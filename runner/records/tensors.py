@@ -37,5 +37,27 @@ class Signature:
         return cls(inputs=_tensors(plain["inputs"]), outputs=None if outputs is None else _tensors(outputs))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSet:
+    """One split of the data of a trial.
+
+    Args:
+        split: train, validation or test.
+        digest: equal for equal data; of a pipeline, for pipelines of equal batches and length.
+        rows: None for a pipeline.
+        tensors: the parts of a batch by name (`x`, `y['side']`, `sample_weight`); -1 for sizes that vary.
+    """
+
+    split: str
+    digest: str
+    rows: int | None
+    tensors: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, plain: Plain) -> Self:
+        """The data set whose `asdict`, read back from JSON, gave these plain values."""
+        return cls(**{**plain, "tensors": _tensors(plain["tensors"])})
+
+
 def _tensors(plain: Sequence[Plain]) -> tuple[Tensor, ...]:
     return tuple(Tensor(**{**each, "shape": tuple(each["shape"])}) for each in plain)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from runner.journal import SweepRecord, TrialRecord
-from runner.tracking import labels
+from runner.tracking import labels, notes
+from runner.tracking.data_sets import inputs_of
 from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
 from runner.tracking.metric_keys import ENTITIES_PER_CALL
-from runner.tracking.run_ends import NO_ENDING, Ending, Endings
+from runner.tracking.run_ends import FILES, NO_ENDING, Ending, Endings
+from runner.tracking.run_names import run_name
+from runner.tracking.sweep_run import SweepRun
 
 if TYPE_CHECKING:
     from runner.tracking.mlflow_sink import MlflowSink
@@ -33,6 +37,7 @@ class Follower:
         self._ledger = ledger
         self._sink = sink
         self._endings = Endings(folder, ledger, sink)
+        self._sweep_run = SweepRun(folder, ledger, sink, on_refused)
         self._on_refused = on_refused
         self._refused: set[str] = set()
         self._flushed_s = 0.0
@@ -41,6 +46,8 @@ class Follower:
         self._known: dict[str, str] | None = None  # the sweep's runs that the store has, by trial
         self._is_checked = False
         self._was_complete = True  # the last pass
+        self._tagged: dict[str, int] = {}  # by trial, the number of the last of the user's tags that its new run has
+        self._tags_sent = -1  # the same, of all runs
 
     def advance(self) -> None:
         """Sends all metrics, then models and ends of runs.
@@ -57,20 +64,26 @@ class Follower:
         ended = self._ledger.journal.sweep().status != "running"
         self._flush(begin_all=not self._was_complete)
         self._was_complete = False
+        self._send_tags()
+        if SWEEP not in self._refused:
+            with self._refusals(SWEEP):
+                self._sweep_run.send_metrics()
         for due in self._due():
             if due.ended:
                 with self._refusals(due.id):
                     self._finish(due)
             if monotonic() - self._flushed_s > _FLUSH_S:
                 self._flush(begin_all=False)
+        self._send_tags()  # also to the runs that were found in this pass
         if ended and SWEEP not in self._refused:
             with self._refusals(SWEEP):
-                self._finish_sweep()
+                self._sweep_run.finish()
         self._was_complete = True
 
     def retry_refused(self) -> None:
         """Makes the next pass send again what MLflow has refused."""
         self._refused.clear()
+        self._sweep_run.retry_refused()
 
     def _due(self) -> Iterator[Due]:
         return (due for due in self._ledger.due() if due.id not in self._refused)
@@ -98,7 +111,7 @@ class Follower:
         """Tags and params of the sweep's run and of every trial's."""
         trials = self._ledger.journal.trials()
         codes = tuple(dict.fromkeys(labels.code(trial) for trial in trials))
-        tags = self._sink.context_tags(codes) | labels.sweep_tags(self._sweep)
+        tags = self._sink.context_tags(codes) | labels.shared_tags(self._sweep)
         searched = {name for trial in trials for name in trial.trial.searched}
         params = labels.sweep_params(self._sweep, self._ledger.settings(), searched=searched)
         return tags, {**params, "sweep.trials": str(self._ledger.first_trials())}
@@ -127,8 +140,10 @@ class Follower:
     def _found_or_created(self, key: str, create: Callable[[], str]) -> str:
         """The run of a trial or of the sweep; asks the store for it if the answer to its creation was lost."""
         known = self._runs()
-        if key not in known:
-            self._known = None
+        if key in known:
+            self._tags_sent = -1  # it may lack some
+        else:
+            self._known, self._tagged[key] = None, self._ledger.last_tag()
             known[key] = create()
             self._known = known
         return known[key]
@@ -138,27 +153,46 @@ class Follower:
         if run_id is not None:
             with self._refusals(SWEEP):
                 self._reopen(SWEEP, run_id, status, self._sweep.status)
+                self._sweep_run.show(run_id)
             return run_id
-        tags, params = self._shared
-        name, began_ms, note = self._sweep.id, self._sweep.created_ms, {labels.NOTE: labels.sweep_note(self._sweep)}
-        run_id = self._found_or_created(
-            SWEEP, lambda: self._sink.create_run(name, began_ms, {**tags, **note}, parent=None)
-        )
+        params, name, began_ms = self._shared[1], self._sweep.id, self._sweep.created_ms
+        tags = self._shared[0] | labels.sweep_tags(self._sweep) | {notes.KEY: notes.sweep_note(self._sweep)}
+        tags |= self._ledger.journal.tags()
+        run_id = self._found_or_created(SWEEP, lambda: self._sink.create_run(name, began_ms, tags, parent=None))
         self._sink.log(run_id, params=params)
         self._sink.log_texts(run_id, labels.sweep_files(self._sweep))
-        self._ledger.begin(SWEEP, run_id)
+        self._ledger.begin(SWEEP, run_id, tag_seq=self._tagged.pop(SWEEP, 0))
+        self._sweep_run.show(run_id)
         return run_id
 
     def _begin(self, trial: TrialRecord) -> str:
-        tags, name, began_ms = self._shared[0] | labels.trial_tags(trial), labels.run_name(trial), trial.started_ms or 0
-        parent = self._sweep_run_id
+        tags, began_ms = self._shared[0] | labels.trial_tags(trial), trial.started_ms or 0
+        tags |= self._ledger.journal.tags(trial.id)
+        name, parent = run_name(trial, self._sweep.metric), self._sweep_run_id
         return self._found_or_created(trial.id, lambda: self._sink.create_run(name, began_ms, tags, parent))
 
     def _reopen(self, trial_id: str, run_id: str, shown: str | None, status: str) -> None:
         """Reopens a run that MLflow shows as ended, if its trial was resumed."""
         if shown not in ("running", status):
-            self._sink.reopen_run(run_id, labels.ENDING_TAGS)
+            name = self._sweep.id
+            if trial_id != SWEEP:  # without the score that it had
+                name = run_name(replace(self._ledger.journal.trial(trial_id), status="running"), self._sweep.metric)
+            self._sink.reopen_run(run_id, name, labels.ENDING_TAGS)
             self._ledger.mark(trial_id, status="running")
+
+    # --- the user's tags, and the sweep's own metrics -----------------------------------------------------------------
+
+    def _send_tags(self) -> None:
+        """Sends the user's own tags to the runs that lack some."""
+        last = self._ledger.last_tag()
+        if last == self._tags_sent:
+            return
+        for trial_id, run_id in self._ledger.tags_due():
+            if trial_id not in self._refused:
+                with self._refusals(trial_id):
+                    self._sink.log(run_id, tags=self._ledger.journal.tags(trial_id))
+                    self._ledger.mark(trial_id, tag_seq=last)
+        self._tags_sent = last
 
     # --- what a trial reports -----------------------------------------------------------------------------------------
 
@@ -206,8 +240,10 @@ class Follower:
         seq = self._send_rows(due, run_id, params, tags, ending, {} if new else acknowledged)
         if texts:
             self._sink.log_texts(run_id, texts)
+        if has_facts:
+            self._sink.log_inputs(run_id, inputs_of(self._ledger.journal.trial(due.id)))
         if new:
-            self._ledger.begin(due.id, run_id, seq, has_facts)
+            self._ledger.begin(due.id, run_id, seq, has_facts, self._tagged.pop(due.id, 0))
         elif has_facts:
             self._ledger.mark(due.id, facts=1)
 
@@ -227,7 +263,8 @@ class Follower:
             rows = self._ledger.journal.metrics(due.id, after_seq=seq, limit=most)
             is_last = len(rows) < most
             seq = rows[-1].seq if rows else seq
-            now = [*(row for row in rows if row.seq not in of_model), *(ending.rows if is_last else ())]
+            now = [row for row in self._ledger.finer_than_epochs(rows) if row.seq not in of_model]
+            now += ending.rows if is_last else ()
             of_both = ending.model_rows if is_last else ()
             if now or of_both or params or tags:
                 self._sink.log(run_id, params=params, tags=tags, rows=now, model_rows=of_both, model_id=ending.model_id)
@@ -265,19 +302,7 @@ class Follower:
             self._ledger.acknowledge(acknowledged)
         if texts := self._endings.last_texts(trial):
             self._sink.log_texts(run_id, texts)
-        for path, file in self._endings.files(trial):
-            self._sink.log_file(run_id, file, path)
+        if trial.trial.has_callbacks:
+            self._sink.replace_files(run_id, FILES, self._endings.files(trial))
         self._sink.end_run(run_id, labels.RUN_STATUS[trial.status], trial.ended_ms or 0)
         self._ledger.mark(due.id, model=int(due.has_model), status=trial.status)
-
-    def _finish_sweep(self) -> None:
-        sweep = self._ledger.journal.sweep()
-        run_id, shown = self._ledger.sent(SWEEP)
-        if run_id is None or shown == sweep.status or sweep.ended_ms is None:
-            return
-        best = self._ledger.best(sweep)
-        if best is not None:
-            found = {"best.trial": best[0].id, "best.run_id": best[0].run_id or "", "best.value": f"{best[1]:.6g}"}
-            self._sink.log(run_id, tags=found)
-        self._sink.end_run(run_id, labels.RUN_STATUS[sweep.status], sweep.ended_ms)
-        self._ledger.mark(SWEEP, status=sweep.status)

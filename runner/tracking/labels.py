@@ -1,7 +1,7 @@
 """Tags, params and files that show a sweep and its trials in MLflow, computed from the journal's records. Pure.
 
-Trials' runs repeat the tags and params of the sweep's run, because MLflow's page hides children that a filter does not
-match.
+Trials' runs repeat the params of the sweep's run and some of its tags, because MLflow's page hides children that do not
+match a filter.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
-from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord
+from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord, epoch_key
 from runner.records import BY_CLOCK, Facts, to_json
 from runner.tracking.metric_keys import artifact_path, mlflow_key
+from runner.tracking.pages import view_of_trials
+from runner.tracking.run_names import run_name
 
-NOTE = "mlflow.note.content"  # shown as a run's description
 ENDING_TAGS = ("failure", "stop.reason", "stop.by_clock", "diverged")  # removed from the run of a trial that is resumed
+RUN_NAME = "mlflow.runName"
 RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -30,11 +32,24 @@ class Code(NamedTuple):
     files: tuple[str, ...]
 
 
-def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
+def shared_tags(sweep: SweepRecord) -> dict[str, str]:
     """Tags of the sweep's run and of every trial's."""
-    tags = {"sweep.id": sweep.id, "sweep.name": sweep.name, "sweep.metric": sweep.metric, "sweep.goal": sweep.goal}
-    tags |= {f"version.{package}": version for package, version in sweep.versions.items()}
-    return {mlflow_key(name): value for name, value in tags.items()}
+    return {"sweep.id": sweep.id, "sweep.name": sweep.name}
+
+
+def sweep_tags(sweep: SweepRecord) -> dict[str, str]:
+    """Further tags of the sweep's run alone, because they would crowd those of its trials."""
+    versions = {mlflow_key(f"version.{package}"): version for package, version in sweep.versions.items()}
+    return {"sweep.metric": sweep.metric, "sweep.goal": sweep.goal, **versions}
+
+
+def view_of(sweep: SweepRecord, trials: Sequence[TrialRecord], run_id: str) -> str:
+    """The view that MLflow's page of the sweep's trials has: what varies, and the metrics that are known by now."""
+    varied = dict.fromkeys(mlflow_key(name) for trial in trials for name in trial.trial.searched)
+    of_trials = dict.fromkeys(name for trial in trials for name in trial.metrics if trial.ended_well)
+    metrics = [epoch_key(sweep.metric), "loss", "val_loss", *of_trials]
+    ascending = sweep.goal == "minimize"
+    return view_of_trials(run_id, [*varied], [mlflow_key(name) for name in metrics], ascending=ascending)
 
 
 def sweep_params(
@@ -88,30 +103,9 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
 
 
 def _place(trial: TrialRecord) -> dict[str, str]:
-    allocation = None if trial.allocation is None else asdict(trial.allocation)
-    return {"slot": str(trial.slot), "allocation": json.dumps(allocation, sort_keys=True)}
-
-
-def run_name(trial: TrialRecord) -> str:
-    """A trial's id and its searched settings, for legends and tables."""
-    first = trial.first
-    settings = first.settings if trial.clones else trial.settings
-    chosen = [f"{name}={_brief(settings.get(name))}" for name in first.searched if name not in first.inactive]
-    return " ".join([trial.id, *chosen])
-
-
-def sweep_note(sweep: SweepRecord) -> str:
-    """The description of a sweep's run, as Markdown."""
-    return (
-        f"Made by `{sweep.command}`.\n\nTrials are ranked by `{sweep.metric}` ({sweep.goal}): "
-        f"`python -m runner results {sweep.id}`"
-    )
-
-
-def trial_note(sweep: SweepRecord, trial: TrialRecord, model_uri: str | None) -> str:
-    """The description of a trial's run, as Markdown."""
-    load = f"Load its model: `mlflow.keras.load_model({model_uri!r})`" if model_uri else "See `model/rebuild.txt`"
-    return f"Trial {trial.id} of sweep {sweep.id}. {load}, or `python -m runner best {sweep.id} --export DIR`."
+    allocation = {} if trial.allocation is None else asdict(trial.allocation)
+    share = {"slot": trial.slot, **{name: value for name, value in allocation.items() if value}}
+    return {f"share.{name}": _text(value) for name, value in share.items()}
 
 
 def facts_tags(facts: Facts) -> dict[str, str]:
@@ -127,12 +121,13 @@ def facts_tags(facts: Facts) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
-def ending_tags(trial: TrialRecord, seconds: Mapping[str, float], incidents: int) -> dict[str, str]:
+def ending_tags(trial: TrialRecord, metric: str, seconds: Mapping[str, float], incidents: int) -> dict[str, str]:
     """Tags for where the trial's time went, why it ended early, and how often it has lost its worker.
 
-    Repeats its slot and its allocation, which may have changed since it began.
+    Repeats its slot and its share, which may have changed since it began, and names the run with its score.
     """
     tags = {f"time.{name}": f"{value:.3f}" for name, value in seconds.items()} | _place(trial)
+    tags |= {RUN_NAME: run_name(trial, metric)}
     if trial.reason:
         tags["failure" if trial.status == "failed" else "stop.reason"] = trial.reason
     if trial.reason.startswith(tuple(f"{rule}:" for rule in BY_CLOCK)):
@@ -222,10 +217,6 @@ def _params(settings: Mapping[str, object]) -> dict[str, str]:
 
 def _text(value: object) -> str:
     return json.dumps(value) if isinstance(value, list | dict | None) else str(value)
-
-
-def _brief(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _text(value)
 
 
 def _has(settings: Mapping[str, object], key: str, value: object) -> bool:

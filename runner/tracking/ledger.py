@@ -12,7 +12,18 @@ from time import monotonic
 from typing import Self
 
 from runner.errors import SweepNotFoundError
-from runner.journal import FILE, JournalReader, SweepRecord, TrialRecord, best_of, connect, transaction
+from runner.journal import (
+    FILE,
+    ROUND_PREFIX,
+    JournalReader,
+    MetricRow,
+    SweepRecord,
+    TrialRecord,
+    best_of,
+    connect,
+    transaction,
+    upgrade,
+)
 
 HOME = ""  # the store of the sweep's config, which unlike others may move with the sweep's folder
 SWEEP = ""  # the row of the sweep's own run, because no trial has an empty id
@@ -83,6 +94,7 @@ class Ledger:
         self.journal = JournalReader(folder)
         self._store = store
         self._db = connect(folder / FILE)
+        upgrade(self._db)
         self.acknowledged_s = monotonic()
         """When the store last acknowledged something, monotonic seconds."""
 
@@ -127,12 +139,20 @@ class Ledger:
             rows = [(self._store, trial_id) for trial_id in trial_ids]
             db.executemany("DELETE FROM projection WHERE store = ? AND trial = ?", rows)
 
-    def begin(self, trial_id: str, run_id: str, metric_seq: int = 0, has_facts: bool = False) -> None:
-        """Records that the run exists, with its params, its first files and its metrics up to `metric_seq`."""
-        row = (self._store, trial_id, run_id, metric_seq, int(has_facts), "running")
-        columns = "store, trial, run_id, metric_seq, facts, status"
+    def begin(self, trial_id: str, run_id: str, metric_seq: int = 0, has_facts: bool = False, tag_seq: int = 0) -> None:
+        """Records that the run exists, with its params and first files.
+
+        Args:
+            trial_id: of the run.
+            run_id: of the run.
+            metric_seq: number of the last metric row that it has.
+            has_facts: whether it has the facts of its model.
+            tag_seq: number of the last of the user's tags that it has.
+        """
+        row = (self._store, trial_id, run_id, metric_seq, int(has_facts), "running", tag_seq)
+        columns = "store, trial, run_id, metric_seq, facts, status, tag_seq"
         with self._writing() as db:
-            db.execute(f"INSERT INTO projection ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)
+            db.execute(f"INSERT INTO projection ({columns}) VALUES ({', '.join('?' * len(row))})", row)
             if trial_id == SWEEP and self._store == HOME:
                 db.execute("UPDATE sweep SET run_id = ?", (run_id,))
 
@@ -152,6 +172,60 @@ class Ledger:
             values = (*columns.values(), self._store, trial_id)
             db.execute(f"UPDATE projection SET {settings} WHERE store = ? AND trial = ?", values)
 
+    def last_tag(self) -> int:
+        """The number of the newest of the user's tags; 0 without one."""
+        return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM tag").fetchone()[0])
+
+    def tags_due(self) -> list[tuple[str, str]]:
+        """Trials whose runs lack some of the user's tags, and their runs; the sweep's own by an empty id."""
+        query = (
+            "SELECT trial, run_id FROM sent WHERE EXISTS (SELECT 1 FROM tag WHERE tag.trial IN ('', sent.trial) "
+            "AND tag.seq > sent.tag_seq)"
+        )
+        return [(row["trial"], row["run_id"]) for row in self._of_store(query)]
+
+    def experiment(self) -> str | None:
+        """The MLflow experiment whose page shows the sweep; None until there is that page."""
+        row = self._of_store("SELECT experiment FROM sent WHERE trial = ''").fetchone()
+        return None if row is None else row["experiment"]
+
+    def sweep_rows_sent(self) -> int:
+        """The number of the last of the sweep's own metric rows that the store has acknowledged."""
+        row = self._of_store("SELECT metric_seq FROM sent WHERE trial = ''").fetchone()
+        return 0 if row is None else int(row["metric_seq"])
+
+    def is_registered(self) -> bool:
+        """Whether the best model of the sweep as it has ended was registered."""
+        row = self._of_store("SELECT model FROM sent WHERE trial = ''").fetchone()
+        return row is not None and bool(row["model"])
+
+    def finer_than_epochs(self, rows: Sequence[MetricRow]) -> list[MetricRow]:
+        """Rows of one trial without the running metrics of whole epochs, which are the epochs' own."""
+        running = [row for row in rows if row.key.startswith(ROUND_PREFIX)]
+        if not running:
+            return list(rows)
+        whole = self.whole_turns(rows[0].trial, min(row.step for row in running))
+        return [row for row in rows if not (row.step in whole and row.key.startswith(ROUND_PREFIX))]
+
+    def whole_turns(self, trial_id: str, from_step: int) -> set[int]:
+        """The steps, from this one on, at the ends of turns that began with an epoch and ended with one.
+
+        Running metrics of such a turn are those of the epoch, and say nothing more.
+        """
+        first = "SELECT coalesce(min(round), 0) FROM turn WHERE trial = ? AND step >= ?"
+        query = f"SELECT round, step, epoch FROM turn WHERE trial = ? AND round >= ({first}) - 2 ORDER BY round"
+        found = set[int]()
+        epoch: int | None = None
+        was_whole = False
+        for row in self._db.execute(query, (trial_id, trial_id, from_step)):
+            if row["round"] == 0:
+                epoch, was_whole = 0, True
+            ends_epoch = epoch is not None and row["epoch"] > epoch
+            if ends_epoch and was_whole:
+                found.add(row["step"])
+            epoch, was_whole = row["epoch"], ends_epoch
+        return found
+
     def seconds(self, trial_id: str) -> dict[str, float]:
         """How a trial's time was spent, summed over its turns; `log_s` is that of the journal's commits."""
         return dict(self._db.execute(_SECONDS, (trial_id,)).fetchone())
@@ -161,7 +235,7 @@ class Ledger:
         query = (
             "SELECT coalesce(min(timestamp_ms), 0) AS ended_ms FROM metric WHERE trial = ? AND step = ? "
             "AND key NOT LIKE 'round/%' AND key NOT LIKE 'param/%' AND key NOT LIKE 'memory/%' "
-            "AND key NOT LIKE 'test!_%' ESCAPE '!'"
+            "AND key NOT LIKE 'optimizer/%' AND key NOT LIKE 'test!_%' ESCAPE '!'"
         )
         return int(self._db.execute(query, (trial_id, epoch)).fetchone()["ended_ms"])
 

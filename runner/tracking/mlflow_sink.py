@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from runner.journal import MetricRow
@@ -16,7 +16,9 @@ from runner.tracking.connection import StoreConnection
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.labels import Code
 from runner.tracking.metric_keys import ENTITIES_PER_CALL, mlflow_key
+from runner.tracking.pages import VIEW
 from runner.tracking.provenance import context_tags
+from runner.tracking.registration import register_champion
 from runner.tracking.run_artifacts import RunArtifacts
 
 _LABELS_PER_CALL = 100  # params, and as many tags; MLflow's own limit
@@ -139,6 +141,41 @@ class MlflowSink:
         """As `RunArtifacts.write_file`."""
         self._artifacts.write_file(run_id, file, path)
 
+    def replace_files(self, run_id: str, folder: str, files: Sequence[tuple[str, Path]]) -> None:
+        """Makes these files, by path, the only artifacts of a folder of the run."""
+        if run_id not in self._created:
+            self._artifacts.keep_only(run_id, folder, {path for path, _ in files})
+        for path, file in files:
+            self._artifacts.write_file(run_id, file, path)
+
+    def share_view(self, name: str, value: str) -> None:
+        """Gives the experiment a view of its runs, which an address may name."""
+        with self._store.writing(None):
+            self._store.client.set_experiment_tag(self._store.experiment_id, f"{VIEW}{name}", value)
+
+    def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput]) -> None:
+        """Notes the data that a run was trained on."""
+        if inputs:
+            with self._store.writing(run_id):
+                self._store.client.log_inputs(run_id, list(inputs))
+
+    def register(self, name: str, run_id: str, tags: Mapping[str, str], note: str) -> str:
+        """Registers the logged model of a run as the champion; returns its version.
+
+        Raises:
+            StoreRefusedError: the run has no logged model, or the registry does not take it.
+        """
+        with self._store.writing(run_id):
+            uri = self._store.client.get_run(run_id).data.tags.get("model.uri")
+            if uri is None:
+                raise StoreRefusedError("it has no logged model: its file was not kept, or only its source rebuilds it")
+            return register_champion(self._store.client, name, uri, run_id, dict(tags), note)
+
+    @property
+    def experiment_id(self) -> str:
+        """The MLflow experiment's id; `open` comes first."""
+        return self._store.experiment_id
+
     def log_model(self, run_id: str, name: str, folder: Path, file: Path, params: Mapping[str, str], epoch: int) -> str:
         """Writes an MLflow model folder as the run's logged model; continues an earlier attempt.
 
@@ -160,13 +197,13 @@ class MlflowSink:
         with self._store.writing(run_id):
             self._store.client.set_terminated(run_id, status, end_ms)
 
-    def reopen_run(self, run_id: str, stale: Sequence[str] = ()) -> None:
-        """Shows a run of a resumed sweep as running again; removes the tags that say how it had ended."""
+    def reopen_run(self, run_id: str, name: str, stale: Sequence[str] = ()) -> None:
+        """Shows a run of a resumed sweep as running again, by this name; removes tags that say how it had ended."""
         with self._store.writing(run_id):
             client = self._store.client
             for name in client.get_run(run_id).data.tags.keys() & set(stale):
                 client.delete_tag(run_id, name)
-            client.update_run(run_id, status="RUNNING")
+            client.update_run(run_id, status="RUNNING", name=name)
 
 
 def _metric(row: MetricRow, model_id: str | None = None) -> Metric:

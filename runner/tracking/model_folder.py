@@ -8,6 +8,8 @@ Source: mlflow 3.17, `mlflow/keras/save.py` and `mlflow/utils/environment.py`.
 
 from __future__ import annotations
 
+import json
+import math
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +27,9 @@ from runner.records import Signature, Tensor
 from runner.tracking.artifact_files import MODEL_FILE
 from runner.tracking.foreign_errors import mapped
 
+_EXAMPLE, _SERVED_EXAMPLE = "input_example.json", "serving_input_example.json"
+_EXAMPLE_TYPES = {"f": float, "V": float, "i": int, "u": int, "b": bool}
+_MOST_VALUES = 20_000  # of an example
 _BUILD_PACKAGES = ("pip", "setuptools", "wheel")
 
 
@@ -53,14 +58,43 @@ def model_folder(
         data = (folder / MODEL_FILE).parent
         data.mkdir()
         (data / "keras_module.txt").write_text("keras", encoding="utf-8")
-        _describe(run_id, signature, versions, size_bytes).save(str(folder / "MLmodel"))
-        for path, text in _environment_files(versions).items():
+        example = None if signature is None else input_example(signature)
+        described = _describe(run_id, signature, versions, size_bytes, has_example=example is not None)
+        described.save(str(folder / "MLmodel"))
+        texts = {_EXAMPLE: json.dumps(example), _SERVED_EXAMPLE: json.dumps({"inputs": example})}
+        texts = {} if example is None else texts
+        for path, text in {**texts, **_environment_files(versions)}.items():
             (folder / path).write_text(text, encoding="utf-8")
         yield folder
 
 
-def _describe(run_id: str, signature: Signature | None, versions: Mapping[str, str], size_bytes: int) -> Model:
+def input_example(signature: Signature) -> object | None:
+    """A batch of one row of zeros, or empty texts, that the model takes; None if it would be large.
+
+    Rows of the data would be recorded with it, and may be confidential.
+    """
+    shapes = [tuple(1 if size < 0 else size for size in tensor.shape) for tensor in signature.inputs]
+    if sum(map(math.prod, shapes)) > _MOST_VALUES:
+        return None
+    values = [
+        np.zeros(shape, _EXAMPLE_TYPES.get(np.dtype(one.dtype).kind, "U")).tolist()
+        for one, shape in zip(signature.inputs, shapes, strict=True)
+    ]
+    names = [tensor.name for tensor in signature.inputs]
+    return values[0] if len(values) == 1 and names[0] is None else dict(zip(names, values, strict=True))
+
+
+def _describe(
+    run_id: str, signature: Signature | None, versions: Mapping[str, str], size_bytes: int, *, has_example: bool
+) -> Model:
     model = Model(run_id=run_id)
+    if has_example:
+        model.saved_input_example_info = {
+            "artifact_path": _EXAMPLE,
+            "serving_input_path": _SERVED_EXAMPLE,
+            "type": "ndarray",
+            "format": "tf-serving",
+        }
     if signature is not None:
         model.signature = ModelSignature(_schema(signature.inputs), _schema(signature.outputs))
     model.add_flavor(

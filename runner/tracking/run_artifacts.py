@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
 from pathlib import Path
 
 from mlflow.entities import LoggedModel, LoggedModelOutput, Run
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from runner.tracking.artifact_files import MODEL_FILE, folder_of, link, renamed, write_texts
 from runner.tracking.connection import StoreConnection
@@ -55,6 +57,24 @@ class RunArtifacts:
             if folder is None or not link(file, folder / path):
                 with renamed(file, name, self._staging) as artifact:
                     self._store.client.log_artifact(run_id, str(artifact), parent or None)
+
+    def keep_only(self, run_id: str, below: str, paths: Set[str]) -> None:
+        """Removes the run's artifacts in a folder that are not among these paths.
+
+        A store that cannot remove artifacts keeps them.
+        """
+        with self._store.writing(run_id), suppress(NotImplementedError):
+            uri = self._store.client.get_run(run_id).info.artifact_uri
+            repository = get_artifact_repository(uri, tracking_uri=self._store.client.tracking_uri)
+            for path in [path for path in self._files(run_id, below) if path not in paths]:
+                repository.delete_artifacts(path)
+
+    def _files(self, run_id: str, below: str) -> Iterator[str]:
+        for item in self._store.client.list_artifacts(run_id, below):
+            if item.is_dir:
+                yield from self._files(run_id, item.path)
+            else:
+                yield item.path
 
     def write_model(
         self, run_id: str, name: str, folder: Path, file: Path, params: Mapping[str, str], epoch: int

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 from runner.errors import JournalError
 from runner.journal import SCORE, MetricRow, SweepRecord, TrialRecord, files_of, log_name, own_file
-from runner.tracking import labels
+from runner.tracking import labels, notes
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.ledger import Due, Ledger
 from runner.tracking.model_folder import model_folder
 
 if TYPE_CHECKING:
     from runner.tracking.mlflow_sink import MlflowSink
+
+
+FILES = "files"  # the folder of a run's artifacts that callbacks have written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,8 @@ class Endings:
     def of(self, due: Due, trial: TrialRecord, run_id: str) -> Ending:
         """Sends the trial's model if that was not done; returns the rest that its run lacks."""
         ending = self._send_model(trial, run_id) if due.has_model and not due.model_sent else NO_ENDING
+        if notes.KEY not in ending.tags and not due.model_sent:
+            ending = replace(ending, tags={**ending.tags, notes.KEY: notes.trial_note(self._sweep, trial)})
         ended_ms = self._ledger.epoch_ended_ms(due.id, trial.kept_epoch or 0)
         rows = labels.ending_metrics(self._sweep, trial, ended_ms)
         # A trial that was killed may be resumed and keep the epoch that its score is of.
@@ -60,7 +65,9 @@ class Endings:
         if is_stale and self._sink.has_metric(run_id, SCORE):
             rows += labels.no_score(trial)
         seconds, incidents = self._ledger.seconds(due.id), self._ledger.journal.incidents(due.id)
-        return replace(ending, tags={**ending.tags, **labels.ending_tags(trial, seconds, incidents)}, rows=rows)
+        return replace(
+            ending, tags={**ending.tags, **labels.ending_tags(trial, self._sweep.metric, seconds, incidents)}, rows=rows
+        )
 
     def last_texts(self, trial: TrialRecord) -> dict[str, str]:
         """An ended trial's output and traceback, by path, if there are any."""
@@ -75,7 +82,7 @@ class Endings:
             StoreRefusedError: its folder is a link.
         """
         try:
-            return [(f"files/{path}", file) for path, file in files_of(self._folder, trial.id)]
+            return [(f"{FILES}/{path}", file) for path, file in files_of(self._folder, trial.id)]
         except JournalError as err:
             raise StoreRefusedError(str(err)) from err
 
@@ -96,7 +103,7 @@ class Endings:
         reason = labels.rebuild_reason(trial)
         self._sink.log_file(run_id, file, "model/weights.npz")
         self._sink.log_texts(run_id, {"model/rebuild.txt": labels.rebuild_note(self._sweep, trial, reason)})
-        return Ending(tags={"model.reason": reason, labels.NOTE: labels.trial_note(self._sweep, trial, None)})
+        return Ending(tags={"model.reason": reason, notes.KEY: notes.trial_note(self._sweep, trial)})
 
     def _send_loadable(self, trial: TrialRecord, run_id: str, file: Path) -> Ending:
         name, params = labels.model_name(self._sweep, trial), labels.model_params(trial)
@@ -107,7 +114,7 @@ class Endings:
         rows = self._ledger.journal.metrics(trial.id)
         uri = f"models:/{model_id}"
         return Ending(
-            tags={"model.uri": uri, labels.NOTE: labels.trial_note(self._sweep, trial, uri)},
+            tags={"model.uri": uri, notes.KEY: notes.trial_note(self._sweep, trial, uri)},
             model_rows=tuple(row for row in rows if row.key in trial.metrics and row.step == epoch),
             model_id=model_id,
         )

@@ -8,11 +8,17 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import threading
+import time
+import urllib.request
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from runner.host.signals import StopSignals
 
 _PR_SET_PDEATHSIG = 1
+_READY_S, _LOOK_S = 60.0, 0.5  # a server takes seconds to start
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -35,6 +41,19 @@ def server_environment(store: str, inherited: Mapping[str, str]) -> dict[str, st
     # `python -m`, and uvicorn without a folder, would import a json.py in the current folder instead of Python's.
     own_folder = {"PYTHONSAFEPATH": "1", "UVICORN_APP_DIR": sysconfig.get_path("stdlib")}
     return {**kept, **no_jobs, **own_folder, "MLFLOW_BACKEND_STORE_URI": store}
+
+
+def open_when_ready(address: str, port: int) -> None:
+    """Opens a page in the browser as soon as the server of this port answers, from a thread; gives up in time."""
+
+    def wait() -> None:
+        for _ in range(int(_READY_S / _LOOK_S)):
+            time.sleep(_LOOK_S)
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=_LOOK_S):
+                webbrowser.open(address)
+                return
+
+    threading.Thread(target=wait, name="open-browser", daemon=True).start()
 
 
 def serve(command: Sequence[str], environment: Mapping[str, str], signals: StopSignals) -> int:

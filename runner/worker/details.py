@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import keras
-import tensorflow as tf
 
-from runner.records import Details, Metrics, Split, Tensor
+from runner.records import Details, Metrics, Split
+from runner.worker.data.description import tensors_of
 from runner.worker.data.feeds import Feed
 from runner.worker.validation import own_parts
 
@@ -22,7 +20,7 @@ def details_of(model: keras.Model, feed: Feed, values: Metrics) -> Details:
     """
     return Details(
         splits=tuple(
-            Split(name=name, rows=rows, batches=batches, tensors=tuple(_tensors(spec)))
+            Split(name=name, rows=rows, batches=batches, tensors=tuple(tensors_of(spec)))
             for name, (spec, rows, batches) in feed.shapes().items()
         ),
         model=type(model).__name__,
@@ -31,20 +29,6 @@ def details_of(model: keras.Model, feed: Feed, values: Metrics) -> Details:
         values=values,
         own_parts=own_parts(model),
     )
-
-
-def _tensors(batch: object) -> Iterator[Tensor]:
-    """The parts of a batch whose spec this is; parts that are no tensors are left out."""
-    parts = batch if isinstance(batch, tuple) and 1 <= len(batch) <= 3 else (batch,)
-    for name, part in zip(("x", "y", "sample_weight"), parts, strict=False):
-        for path, spec in keras.tree.flatten_with_path(part):
-            if hasattr(spec, "shape") and hasattr(spec, "dtype"):
-                inner = "".join(f"[{step!r}]" for step in path)
-                yield Tensor(name=name + inner, dtype=spec.dtype.name, shape=_shape(spec.shape))
-
-
-def _shape(shape: tf.TensorShape) -> tuple[int, ...]:
-    return () if shape.rank is None else tuple(-1 if size is None else size for size in shape.as_list())
 
 
 def _optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:

@@ -7,18 +7,25 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from runner.records import Export
+from runner.records import Export, Metrics
 from runner.worker.seat import Seat
 
 
-def export(seat: Seat, best: bool, folder: Path) -> Export:
-    """Evaluates the trained model on the test split and writes it.
+def end_training(seat: Seat) -> dict[str, float]:
+    """Puts averaged weights in place as `fit` does at its end, and ends callbacks; returns what these have logged."""
+    with seat.active():
+        model = seat.engine.model
+        if isinstance(model.optimizer, keras.optimizers.Optimizer):
+            model.optimizer.finalize_variable_values(model.trainable_weights)
+        return {} if seat.callbacks is None else seat.callbacks.end()
 
-    Averaged weights are put in place as `fit` does at its end, callbacks end, then the best weights are put in place if
-    asked for.
+
+def export(seat: Seat, logged: Metrics, best: bool, folder: Path) -> Export:
+    """Evaluates a model whose training was ended on the test split, and writes it.
 
     Args:
         seat: of the trial.
+        logged: what its callbacks have logged at the end of training.
         best: put the best weights in place, if they were kept.
         folder: gets the files.
     """
@@ -26,9 +33,6 @@ def export(seat: Seat, best: bool, folder: Path) -> Export:
     file, weights = folder / f"{trial_id}.keras", folder / f"{trial_id}.weights.npz"
     with seat.active():
         model = engine.model
-        if isinstance(model.optimizer, keras.optimizers.Optimizer):
-            model.optimizer.finalize_variable_values(model.trainable_weights)
-        logged = {} if seat.callbacks is None else seat.callbacks.end()
         if best and seat.progress.best is not None:
             model.set_weights(seat.progress.best)
         test_metrics = engine.evaluate("test", "test_") if "test" in seat.feed.splits else {}

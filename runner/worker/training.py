@@ -197,9 +197,16 @@ def _end_epoch(seat: Seat, logs: Logs) -> None:
     """Adds the epoch that has ended, validated if that is due."""
     clock, began_s = seat.clock, seat.clock.now()
     validates = "validation" in seat.feed.splits and seat.epoch % seat.trial.train.validate_every == 0
+    rate = _rate(seat.engine.model)  # before callbacks change it for the next epoch
     metrics = _metrics_of_epoch(seat, logs, validates=validates)
     clock.add_validation(clock.now() - began_s)
-    seat.progress.epochs.append(Epoch(number=seat.epoch, metrics=metrics, ended_s=time.time()))
+    seat.progress.epochs.append(Epoch(number=seat.epoch, metrics=metrics, ended_s=time.time(), learning_rate=rate))
+
+
+def _rate(model: keras.Model) -> float | None:
+    """The optimizer's learning rate after its last step, also that of a schedule; None for an optimizer without one."""
+    rate = getattr(model.optimizer, "learning_rate", None)
+    return None if rate is None else float(rate)
 
 
 def _metrics_of_epoch(seat: Seat, logs: Logs, *, validates: bool) -> dict[str, float]:

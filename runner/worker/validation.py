@@ -13,6 +13,7 @@ import tensorflow as tf
 from runner.records import Facts, Signature, Tensor
 from runner.worker import private
 from runner.worker.data.arrays import Arrays, ArraySplit
+from runner.worker.data.description import data_sets
 from runner.worker.data.feeds import Feed
 from runner.worker.error_text import text_of
 from runner.worker.programs.base import Program
@@ -126,6 +127,7 @@ def facts_of(model: keras.Model, feed: Feed, program: Program) -> Facts:
         batch=_as_python(feed.spec()),
         signature=signature_of(model),
         compile="eager" if model.run_eagerly else "xla" if model.jit_compile is True else "",
+        data=data_sets(feed),
     )
 
 

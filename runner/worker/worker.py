@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from runner.worker.failures import failure_of
 from runner.worker.global_state import Globals
 from runner.worker.limits import Limits, initialise
 from runner.worker.mlflow_calls import MlflowCalls
-from runner.worker.model_files import export
+from runner.worker.model_files import end_training, export
 from runner.worker.printed import Output, Streams
 from runner.worker.seat import Seat
 from runner.worker.trial_files import TrialRecorder
@@ -174,10 +175,15 @@ class Worker:
     def export(self, trial: Trial, best: bool, folder: Path | None = None) -> Export | Failure:
         """The model of a trial that has a seat, as files of the folder or by value; `best` asks for best weights."""
         if folder is not None:
-            found = self._guarded("export", trial, lambda: export(self._seats[trial.id], best, folder))
-            recorder = self._seats[trial.id].recorder
-            lost = isinstance(found, Failure) and recorder is not None  # what callbacks have written is not
-            return replace(found, files=recorder.files()) if lost and recorder is not None else found
+            seat = self._seats[trial.id]
+            ended = self._guarded("train", trial, partial(end_training, seat))
+            if isinstance(ended, Failure):
+                found: Export | Failure = ended
+            else:
+                found = self._guarded("export", trial, partial(export, seat, ended, best, folder))
+            if isinstance(found, Failure) and seat.recorder is not None:  # what callbacks have written is not lost
+                found = replace(found, files=seat.recorder.files())
+            return found
         with tempfile.TemporaryDirectory() as temporary:
             found = self.export(trial, best, Path(temporary))
             if isinstance(found, Failure):

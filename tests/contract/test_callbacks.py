@@ -168,6 +168,18 @@ def test_a_callback_that_fails_fails_its_trial_and_keeps_its_epochs(trial: Any, 
     assert (tmp_path / "f" / "hooks.jsonl").exists()
 
 
+def test_a_callback_that_fails_at_the_end_of_training_has_failed_in_training(trial: Any, tmp_path: Path) -> None:
+    from runner.worker.worker import Worker
+
+    worker, one = Worker(), trial("fails_at_the_end", epochs_per_round=4)
+    report = worker.advance([Work(trial=one, round=0, files=tmp_path / "f")], [worker.load(one)])[one.id]
+    assert isinstance(report, Report)
+    failure = worker.export(one, best=False)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.message.partition(":")[0]) == ("train", "JSONDecodeError")
+    assert failure.place.startswith(f"{FILE}:")
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

@@ -17,7 +17,7 @@ from runner.journal import JournalReader
 
 Row = tuple[str, str, int]  # trial, key, step
 # Tags whose values may differ from run to run, and those that tell of a fault.
-_VOLATILE = re.compile(r"time\..*|sweep\.id|model\.uri|best\.run_id|mlflow\..*|slot|allocation")
+_VOLATILE = re.compile(r"time\..*|share\..*|sweep\.id|model\.uri|best\.run_id|mlflow\..*")
 _OF_FAULTS = {"failures"}
 
 
@@ -104,7 +104,8 @@ def read_outcome(sweep: Path, store: Path) -> Outcome:
 def compare(wanted: Outcome, got: Outcome, victims: Collection[str]) -> Finding:
     """How a disturbed sweep differs from an undisturbed one; the fault was these trials' own."""
     in_mlflow = {row: len(values) for row, values in got.mlflow.items()}
-    lost = sum((row not in got.journal) + (row not in in_mlflow) for row in wanted.journal)
+    # MLflow does not get running metrics of whole epochs.
+    lost = sum((row not in got.journal) + (row in wanted.mlflow and row not in in_mlflow) for row in wanted.journal)
     doubled = sum(count - 1 for count in in_mlflow.values()) + len(got.journal.keys() - wanted.journal.keys())
     changed = [trial for trial in sorted(wanted.trials) if wanted.of_trial(trial) != got.of_trial(trial)]
     siblings = tuple(trial for trial in changed if trial not in victims)
@@ -138,6 +139,8 @@ def _read_store(
             if run in ours:
                 row = (ours[run].get("trial.id", ""), key, step)
                 rows.setdefault(row, []).append(_bits(math.nan if is_nan else value))
+        # How a sweep stands at a barrier differs with the barriers, so that of its own rows only doubled ones matter.
+        rows = {row: values for row, values in rows.items() if row[0] or len(values) > 1}
         params = Counter(run for (run,) in db.execute("SELECT run_uuid FROM params"))
         models = Counter(run for (run,) in db.execute("SELECT source_run_id FROM logged_models"))
         runs: dict[str, list[tuple[str, tuple[tuple[str, str], ...]]]] = {}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Folder
-from small_journal import SYNC, ask, begin, counts, eventually, facts, report, small_sweep, sweep, trial
+from small_journal import OF_TRIALS, SYNC, ask, begin, counts, eventually, facts, report, small_sweep, sweep, trial
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -71,7 +71,11 @@ def wanted(folder: Path) -> list[tuple]:
 
 def got(store: Path) -> list[tuple]:
     return sorted(
-        ask(store, "SELECT run_uuid, key, step, value, timestamp FROM metrics WHERE key NOT IN ('score', 'best_epoch')")
+        ask(
+            store,
+            "SELECT run_uuid, key, step, value, timestamp FROM metrics "
+            f"WHERE key NOT IN ('score', 'best_epoch') AND {OF_TRIALS}",
+        )
     )
 
 
@@ -275,7 +279,7 @@ def test_long_and_odd_names_and_values_arrive(tmp_path: Path):
         journal.commit({"000": odd}, {"000": Verdict(kind="fail", reason="r" * 20_000)}, {})
         journal.end("complete")
     sync(folder, None, print)
-    found = dict(ask(store, "SELECT key, value FROM metrics"))
+    found = dict(ask(store, f"SELECT key, value FROM metrics WHERE {OF_TRIALS}"))
     assert sorted(found.values()) == list(map(float, range(13)))
     kept = {"round/精度": 5.0, "round/損失": 6.0, "round/Acc": 9.0, "round/acc": 10.0}
     assert {key: found[key] for key in kept} == kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import math
 import shutil
 import sqlite3
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_journal import ROUNDS, ask, begin, counts, eventually, facts, report, small_sweep, sweep, trial
+from small_journal import OF_TRIALS, ROUNDS, ask, begin, counts, eventually, facts, report, small_sweep, sweep, trial
 
 from runner.journal import FILE, JournalReader, SqliteJournal, connect
 from runner.records import Allocation, Export, Failure, Verdict
@@ -161,7 +162,9 @@ def test_every_trial_that_began_has_a_run_under_the_sweeps(runs: dict, swept: Pa
 
 
 def test_a_runs_name_and_description_tell_what_it_is(runs: dict):
-    assert runs["000"].info.run_name == "000 units=4"
+    names = {key: run.info.run_name for key, run in runs.items()}
+    assert names["000"] == "000 val_acc 0.75 units=4"
+    assert names["002"] == "002 units=6", "it has no score"
     assert "results tiny-1" in runs["tiny-1"].data.tags["mlflow.note.content"]
     assert (
         f"mlflow.keras.load_model('{runs['000'].data.tags['model.uri']}')"
@@ -193,10 +196,36 @@ def test_statuses_and_times_are_the_journals(runs: dict, swept: Path):
         assert runs["000"].info.end_time == reader.trial("000").ended_ms
 
 
+def test_the_sweeps_run_tells_how_it_stood_at_each_barrier(runs: dict, client, swept: Path):
+    run = runs["tiny-1"]
+    with JournalReader(swept) as reader:
+        barriers = [barrier.number for barrier in reader.barriers()]
+    running = client.get_metric_history(run.info.run_id, "trials/running")
+    assert sorted((one.step, one.value) for one in running) == [*((number, 4.0) for number in barriers[:-1]),
+                                                                (barriers[-1], 0.0)]  # fmt: skip
+    last = {key.partition("/")[2]: value for key, value in run.data.metrics.items() if key.startswith("trials/")}
+    assert last == {"queued": 1, "running": 0, "complete": 2, "stopped": 1, "diverged": 0, "failed": 1}
+    assert run.data.metrics["best/score"] == 0.875
+
+
+def test_a_runs_inputs_are_the_data_it_was_trained_on(runs: dict):
+    found = {one.tags[0].value: one.dataset for one in runs["000"].inputs.dataset_inputs}
+    assert {context: (one.name, one.digest, one.source_type) for context, one in found.items()} == {
+        "training": ("tiny.train", "d1", "code"),
+        "validation": ("tiny.validation", "d2", "code"),
+    }
+    features = json.loads(json.loads(found["training"].schema)["mlflow_tensorspec"]["features"])
+    assert features[0]["tensor-spec"] == {"dtype": "float32", "shape": [-1, 3]}
+    assert json.loads(found["training"].profile)["features_shape"] == [64, 3]
+
+
 def test_every_metric_row_is_there_once_with_its_value(runs: dict, client, swept: Path):
     with JournalReader(swept) as reader:
         for key in ("000", "001", "003"):
-            wanted = sorted((row.key, row.step, row.timestamp_ms) for row in reader.metrics(key))
+            rows = reader.metrics(key)
+            if key != "000":  # whose one turn was a whole epoch: its running metrics are those of the epoch
+                rows = tuple(row for row in rows if not row.key.startswith("round/"))
+            wanted = sorted((row.key, row.step, row.timestamp_ms) for row in rows)
             run_id = runs[key].info.run_id
             names = runs[key].data.metrics.keys() - {"score", "best_epoch"}
             got = [m for name in names for m in client.get_metric_history(run_id, name)]
@@ -210,8 +239,8 @@ def test_every_metric_row_is_there_once_with_its_value(runs: dict, client, swept
 
 def test_tags_say_what_each_run_is(runs: dict):
     first, second, failed, parent = (runs[key].data.tags for key in ("000", "001", "002", "tiny-1"))
-    assert (first["trial.id"], first["member"], first["slot"]) == ("000", "tiny", "0")
-    assert '"num_cpus": 1' in first["allocation"]
+    assert (first["trial.id"], first["member"], first["share.slot"]) == ("000", "tiny", "0")
+    assert (first["share.num_cpus"], first["share.threads"]) == ("1", "1")
     assert (first["program"], first["exact"]) == ("round", "true")
     assert (second["exact"], second["exact.reason"], second["stop.reason"]) == (
         "false",
@@ -219,15 +248,11 @@ def test_tags_say_what_each_run_is(runs: dict):
         "no gain",
     )
     assert failed["failure"] == "train: out of memory"
-    shared = {
-        key: value
-        for key, value in parent.items()
-        if key.startswith(("sweep.", "version.", "mlflow.source", "mlflow.user"))
-    }
-    assert shared["sweep.goal"] == "maximize"
-    assert shared["mlflow.source.name"] == "experiments/tiny.py"
-    assert shared["version.keras"] == "3.1"
-    assert shared.items() <= first.items()
+    shared = ("sweep.id", "sweep.name", "mlflow.source.name", "mlflow.user")
+    assert {key: parent[key] for key in shared} == {key: first[key] for key in shared}
+    assert (parent["sweep.goal"], first["mlflow.source.name"]) == ("maximize", "experiments/tiny.py")
+    assert parent["version.keras"] == "3.1"
+    assert not [key for key in first if key.startswith("version.")], "they would crowd the trials' own"
 
 
 def test_params_are_the_settings_and_the_sweeps_are_on_every_trial(runs: dict):
@@ -298,6 +323,8 @@ def test_the_logged_model_loads_with_mlflow_and_the_plain_file_with_keras(runs: 
     served = mlflow.pyfunc.load_model(run.data.tags["model.uri"])
     assert served.metadata.signature.inputs.inputs[0].shape == (-1, 3)
     assert served.predict(x).shape == (2, 2)
+    example = served.metadata.load_input_example(run.data.tags["model.uri"])
+    assert served.predict(example.astype("float32")).shape == (1, 2)
 
 
 def test_the_models_folder_is_what_mlflow_itself_would_write(
@@ -320,11 +347,15 @@ def test_the_models_folder_is_what_mlflow_itself_would_write(
     uri, ours = runs["000"].data.tags["model.uri"], tmp_path / "ours"
     mlflow.artifacts.download_artifacts(uri, dst_path=str(ours))
     (ours / "registered_model_meta").unlink(missing_ok=True)  # of the download
+    for name, content in (("", [[0.0, 0.0, 0.0]]), ("serving_", {"inputs": [[0.0, 0.0, 0.0]]})):
+        assert json.loads((ours / f"{name}input_example.json").read_text()) == content
+        (ours / f"{name}input_example.json").unlink()  # `save_model` makes none without data
     names = {path.relative_to(theirs) for path in theirs.rglob("*")}
     assert {path.relative_to(ours) for path in ours.rglob("*")} == names
     for name in names - {Path("MLmodel"), Path("data"), Path("data/model.keras")}:
         assert yaml.safe_load((ours / name).read_text()) == yaml.safe_load((theirs / name).read_text()), name
     own = {"model_size_bytes", "model_uuid", "utc_time_created", "model_id", "artifact_path"}
+    own |= {"saved_input_example_info"}
     described = [yaml.safe_load((folder / "MLmodel").read_text()) for folder in (ours, theirs)]
     described[1]["flavors"]["keras"]["keras_version"] = "3.1"
     left, right = ({key: value for key, value in one.items() if key not in own} for one in described)
@@ -366,7 +397,7 @@ def test_sending_again_adds_nothing_whatever_was_lost_of_the_account(swept: Path
 
 def test_a_committed_metric_is_visible_within_five_seconds_and_a_locked_store_recovers(tmp_path: Path):
     store, warnings = tmp_path / "mlflow.db", []
-    values = "SELECT count(*) FROM metrics"
+    values = f"SELECT count(*) FROM metrics WHERE {OF_TRIALS}"
     with Projection(tmp_path / "s", on_warning=warnings.append) as projection:
         journal = small_sweep(tmp_path / "s", f"sqlite:///{store}")
         journal.commit({"000": report(0, 0, of=facts())}, {}, {})
@@ -431,7 +462,7 @@ def test_a_death_at_any_call_loses_and_doubles_nothing(swept: Path, tmp_path: Pa
 
         return calls
 
-    for name in ("create_run", "log", "log_texts", "log_file", "log_model", "end_run"):
+    for name in ("create_run", "log", "log_texts", "log_file", "log_model", "log_inputs", "end_run"):
         monkeypatch.setattr(MlflowSink, name, mortal(getattr(MlflowSink, name)))
     for attempt in itertools.count(1):
         left[0] = attempt
@@ -492,7 +523,7 @@ def test_metrics_of_short_trials_do_not_wait_for_a_store_of_models(
         journal.end("complete")
     wait_for(projection)
     assert "lacks 0 metric values and the end of 3 runs" in str(projection.problem)
-    assert len(ask(tmp_path / "mlflow.db", "SELECT DISTINCT run_uuid FROM metrics")) == 2
+    assert len(ask(tmp_path / "mlflow.db", f"SELECT DISTINCT run_uuid FROM metrics WHERE {OF_TRIALS}")) == 2
 
 
 def test_a_run_deleted_by_hand_does_not_hold_up_its_siblings(tmp_path: Path):

@@ -218,6 +218,26 @@ def test_clean_removes_what_nothing_needs_and_says_what_that_frees(
     assert run(cli, ["clean", "a-1"]).output == "a-1: freed 0.0 MiB\n"
 
 
+def test_clean_removes_what_callbacks_have_written_if_that_is_asked_for(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole(sweep)
+    monkeypatch.chdir(sweep.folder.parents[1])
+    for name in ("000", "001", "003", "999"):  # the last one is of no trial
+        (sweep.folder / "files" / name / "deep").mkdir(parents=True)
+        (sweep.folder / "files" / name / "deep" / "log.csv").write_bytes(b"f" * 2**20)
+
+    def left() -> set[str]:
+        return {path.name for path in (sweep.folder / "files").iterdir()}
+
+    told = CliRunner().invoke(cli, ["clean", "a-1"]).output
+    assert "files that an interrupted sweep has left: 2.0 MiB" in told
+    assert left() == {"000", "001", "003"}
+    told = CliRunner().invoke(cli, ["clean", "a-1", "--files", "1"]).output
+    assert "files that callbacks of 2 trials have written: 2.0 MiB" in told
+    assert left() == {"001"}, "the best one's"
+
+
 def test_a_running_sweep_is_not_cleaned(sweep: Sweep) -> None:
     whole(sweep)
     with locked(sweep.folder), pytest.raises(SweepBusyError) as refused:

@@ -15,6 +15,7 @@ from runner.records import TrainSettings
 from runner.worker import private
 from runner.worker.data.arrays import ArrayData, ArraySplit, as_tensor
 from runner.worker.data.batches import Batch, RowOrder, Rows, Stream
+from runner.worker.data.digests import digest_of_arrays, digest_of_pipeline
 from runner.worker.data.pipelines import is_endless, is_seeded_by_iterators, is_the_same_each_pass, pipeline_inexact
 from runner.worker.data.pydataset import INEXACT as PYDATASET_INEXACT
 from runner.worker.data.pydataset import as_pipeline
@@ -67,6 +68,9 @@ class Feed(Protocol):
     def shapes(self) -> dict[str, Shape]:
         """The spec of a batch of each split, its rows and its batches, if these are known."""
 
+    def digests(self) -> dict[str, str]:
+        """A digest of each split, equal for equal data."""
+
     def resume(self, step: int, validations: int) -> None:
         """Goes to the position after `step` training batches and this number of validations."""
 
@@ -86,6 +90,7 @@ class Resident:
     def __init__(self, data: ArrayData) -> None:
         self.data = data
         self._tensors: dict[str, Batch] = {}
+        self._digests: dict[str, str] = {}
 
     @property
     def splits(self) -> frozenset[str]:
@@ -98,6 +103,12 @@ class Resident:
         if split not in self._tensors:
             self._tensors[split] = keras.tree.map_structure(as_tensor, arrays.tensors)
         return Rows(self._tensors[split], arrays.rows, batch_size)
+
+    def digest(self, split: str) -> str:
+        """As `Feed.digests`, of one split; computed once for all trials."""
+        if split not in self._digests:
+            self._digests[split] = digest_of_arrays(getattr(self.data, split))
+        return self._digests[split]
 
 
 class ArrayFeed:
@@ -123,6 +134,10 @@ class ArrayFeed:
         """As `Feed.shapes`."""
         splits = {name: self._resident.batches(name, self._batch_size) for name in SPLITS if name in self.splits}
         return {name: (split.spec(None), split.rows, None) for name, split in splits.items()}
+
+    def digests(self) -> dict[str, str]:
+        """As `Feed.digests`."""
+        return {name: self._resident.digest(name) for name in SPLITS if name in self.splits}
 
     def resume(self, step: int, validations: int) -> None:
         """As `Feed.resume`."""
@@ -213,6 +228,13 @@ class StreamFeed:
         """As `Feed.shapes`."""
         found = {name: (split.element_spec, int(split.cardinality())) for name, split in self._pipelines.items()}
         return {name: (spec, None, count if count >= 0 else None) for name, (spec, count) in found.items()}
+
+    def digests(self) -> dict[str, str]:
+        """As `Feed.digests`; equal for pipelines of equal batches and length, because their values are not read."""
+        return {
+            name: digest_of_pipeline(split.element_spec, int(split.cardinality()))
+            for name, split in self._pipelines.items()
+        }
 
     def resume(self, step: int, validations: int) -> None:
         """As `Feed.resume`. Draws training batches again, and repeats passes over validation that change later ones."""
