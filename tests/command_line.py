@@ -26,6 +26,7 @@ import psutil
 from warm import WarmProcess
 
 from runner.journal import JournalReader, SweepRecord, TrialRecord, TurnRow
+from runner.tracking.ledger import HOME, Ledger
 
 Answer = TypeVar("Answer")
 
@@ -185,15 +186,26 @@ class Record:
     trials: dict[str, TrialRecord]
     turns: tuple[TurnRow, ...]
     rows: dict[tuple[str, str, int], float]
+    whole: set[tuple[str, int]]
+
+    def shown(self, trial_id: str) -> list[tuple[str, int, float]]:
+        """The rows that MLflow gets of a trial: all but running metrics of whole epochs."""
+        return sorted(
+            (key, step, value)
+            for (trial, key, step), value in self.rows.items()
+            if trial == trial_id and not (key.startswith("round/") and (trial, step) in self.whole)
+        )
 
 
 def read_journal(folder: Path) -> Record:
     """All of a sweep's journal."""
-    with JournalReader(folder) as reader:
+    with JournalReader(folder) as reader, Ledger(folder, HOME) as ledger:
         rows = reader.metrics()
         found = {(row.trial, row.key, row.step): row.value for row in rows}
         assert len(found) == len(rows), "no value is recorded twice"
-        return Record(reader.sweep(), {trial.id: trial for trial in reader.trials()}, reader.turns(), found)
+        trials = {trial.id: trial for trial in reader.trials()}
+        whole = {(trial_id, step) for trial_id in trials for step in ledger.whole_turns(trial_id, 0)}
+        return Record(reader.sweep(), trials, reader.turns(), found, whole)
 
 
 class Tracked:

@@ -12,6 +12,7 @@ from runner.journal.tables import BEST_PREFIX, TRIALS_PREFIX, epoch_key
 from runner.records import DIVERGED
 
 _STATES = ("queued", "running", "complete", "stopped", "diverged", "failed")
+_EVERY_S = 1.0
 _TRIAL = """
 SELECT id, member, status, reason, best_epoch,
     (SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs FROM trial
@@ -34,14 +35,24 @@ class Standing:
     def __init__(self) -> None:
         self._places: dict[str, _Place] = {}
         self._metric, self._maximizes = "", False
+        self._told: dict[str, float] = {}
+        self._told_s = -math.inf
 
-    def metrics(self, db: sqlite3.Connection, changed: Iterable[str]) -> dict[str, float]:
-        """The metrics of the sweep now.
+    def metrics(self, db: sqlite3.Connection, changed: Iterable[str], now_s: float) -> dict[str, float]:
+        """The metrics of the sweep now; empty if they have not changed within a second, as rounds may last less.
 
         Args:
             db: the journal, in the transaction of the barrier.
             changed: the trials that may have changed since the last call; the first call reads all.
+            now_s: the time.
         """
+        found = self._now(db, changed)
+        if found == self._told and now_s - self._told_s < _EVERY_S:
+            return {}
+        self._told, self._told_s = found, now_s
+        return found
+
+    def _now(self, db: sqlite3.Connection, changed: Iterable[str]) -> dict[str, float]:
         if not self._places:
             self._metric, goal = db.execute("SELECT metric, goal FROM sweep").fetchone()
             self._maximizes = goal == "maximize"

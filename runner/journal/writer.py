@@ -205,7 +205,7 @@ class SqliteJournal:
             db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
             db.execute("INSERT INTO barrier (began_s, reported_s) VALUES (?, ?)", (self._began_s, reported_s))
             changed = {*reports, *verdicts, *exports, *(trial.id for trial in added), *slots}
-            insert_standing(db, self._standing.metrics(db, changed), self._now_ms())
+            insert_standing(db, self._standing.metrics(db, changed, reported_s), self._now_ms())
             insert_samples(db, self._samples(False))
         self._committed_s = self._clock()
 

@@ -87,7 +87,7 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
     assert set(tracked.children) == {"000", "001"}
     for trial_id, run in tracked.children.items():
         assert run.info.status == "KILLED"
-        rows = sorted((key, step, value) for (trial, key, step), value in record.rows.items() if trial == trial_id)
+        rows = record.shown(trial_id)
         assert tracked.history(trial_id) == rows
         assert len(rows) >= 3
 
