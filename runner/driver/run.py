@@ -122,7 +122,7 @@ class _Start:
 
         Raises:
             ExperimentError: the code has a mistake.
-            KeyboardInterrupt: somebody asked to stop.
+            KeyboardInterrupt: the user asked to stop.
         """
         self._preflight.check()
         if self._stop.requested and not self.is_over:
