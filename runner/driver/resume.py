@@ -19,6 +19,7 @@ from runner.driver.machines import idle_processes, machines_of
 from runner.driver.prepare import Prepared, advice, logged_fleet, measured, request_of
 from runner.driver.record import COLLECTED, recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
+from runner.driver.start import Start
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.driver.warm_start import read_known
 from runner.errors import PlacementError
@@ -74,7 +75,9 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         )
         if state.going:
             with ExitStack() as workers:
-                fleet = workers.enter_context(logged_fleet(prepared, logs, context))
+                start = Start(context.stop)
+                fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
+                start.is_over = True
                 if config.fleet.kind == "ray":
                     preload(uri)
                 with open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records:
