@@ -6,16 +6,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from runner.driver.record import write_code
+from runner.driver.record import COLLECTED, write_code
 from runner.errors import ConfigError
 from runner.experiment.collect import collect
 from runner.experiment.source import with_neighbours
 from runner.records import Source, has_python_text
 
-CODE = ".code"
 Function = Callable[..., object]
 _NEEDED = ("load_data", "build_model")
 
@@ -45,7 +45,7 @@ def source_of(functions: Mapping[str, Function | None], *, with_file: bool, root
         raise ConfigError(f"argument: {', '.join(given)} is given without {missing[0]}; give both functions")
     collected = collect(given)
     source = with_neighbours(collected.name, collected.text, collected.root)
-    folder = root / CODE / source.digest[:16]
+    folder = root / COLLECTED / source.digest[:16]
     _write(folder, source)
     return replace(source, path=_shown(folder / source.module))
 
@@ -53,6 +53,8 @@ def source_of(functions: Mapping[str, Function | None], *, with_file: bool, root
 def _write(folder: Path, source: Source) -> None:
     """Writes a module and those beside it, all or nothing, because another sweep may write the same."""
     if all(has_python_text(folder / name, text) for name, text in source.files):
+        with suppress(OSError):  # not this user's: then `clean` of this user cannot remove it either
+            os.utime(folder)  # `clean` lets it stay as one that was used lately
         return
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

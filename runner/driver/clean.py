@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.driver.record import COLLECTED
 from runner.errors import StorageError
-from runner.journal import STAGING, JournalReader, SqliteJournal, TrialRecord, beyond, files_folder, locked, own_file
+from runner.journal import (
+    STAGING,
+    JournalReader,
+    SqliteJournal,
+    TrialRecord,
+    beyond,
+    files_folder,
+    is_locked,
+    locked,
+    own_file,
+)
 from runner.journal.snapshots import FOLDER as SNAPSHOTS
 from runner.journal.trial_files import FOLDER as WRITTEN
 
 _MODELS = "models"
 _MIB = 1024 * 1024
+_STARTING_S = 3600.0  # no sweep needs as long to start, and until then it has no lock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,15 +73,16 @@ def clean(folder: Path, models: int | None, dry_run: bool, files: int | None = N
         written = [
             files_folder(folder, trial.id) for trial in ([] if files is None else beyond(files, with_files, sweep))
         ]
-        snapshots, leftovers = _snapshots(folder, trials), _leftovers(folder, trials)
+        snapshots, leftovers, code = _snapshots(folder, trials), _leftovers(folder, trials), _code(folder)
         found = [
             _measured(snapshots, f"snapshots of {len(snapshots)} trials"),
             _measured(leftovers, "files that an interrupted sweep has left"),
             _measured(_files(folder, surplus), f"models of {len(surplus)} trials"),
             _measured(written, f"files that callbacks of {len(written)} trials have written"),
+            _measured(code, f"code of functions, of which each sweep has a copy, in {folder.parent.name}/{COLLECTED}"),
         ]
         if not dry_run:
-            _remove([*snapshots, *leftovers, *written])
+            _remove([*snapshots, *leftovers, *written, *code])
             with SqliteJournal(folder, {}) as journal:
                 journal.drop_models([trial.id for trial in surplus])
     return [removed for removed in found if removed.size_bytes]
@@ -101,6 +115,16 @@ def _leftovers(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:
     strays, ids = own_file(folder, WRITTEN), {trial.id for trial in trials}
     foreign = [path for path in sorted(strays.iterdir()) if path.name not in ids] if strays.is_dir() else []
     return [path for path in found if path not in known] + foreign + ([staging] if staging.is_dir() else [])
+
+
+def _code(folder: Path) -> list[Path]:
+    """Modules that were made of functions, unless a sweep of this folder runs or may start with one."""
+    root = own_file(folder.parent, COLLECTED)
+    others = [path for path in folder.parent.iterdir() if path != folder and path.is_dir()]
+    if not root.is_dir() or any(is_locked(other) for other in others):
+        return []
+    before_s = time.time() - _STARTING_S
+    return sorted(path for path in root.iterdir() if path.lstat().st_mtime < before_s)
 
 
 def _files(folder: Path, trials: Iterable[TrialRecord]) -> list[Path]:

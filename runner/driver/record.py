@@ -23,6 +23,7 @@ from runner.tracking import Projection
 _REACHED_S = 120.0  # most seconds to wait at the end for a store that accepts nothing
 _UNREACHED_S = 10.0
 _CODE = "code"
+COLLECTED = ".code"  # in the folder of all sweeps: modules that were made of functions
 _PACKAGES = ("lockstep-runner", "tensorflow", "keras", "ray", "mlflow", "numpy", "optuna")
 
 

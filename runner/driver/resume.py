@@ -18,8 +18,9 @@ from runner.driver.control import make_control, obey_before
 from runner.driver.machines import idle_processes, machines_of
 from runner.driver.notify import notifying
 from runner.driver.prepare import Prepared, advice, logged_fleet, measured, request_of
-from runner.driver.record import recorded, versions
+from runner.driver.record import COLLECTED, recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
+from runner.driver.start import Start
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.driver.warm_start import read_known
 from runner.errors import PlacementError
@@ -76,7 +77,9 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         unlocked.enter_context(notifying(config, folder, context))
         if state.going:
             with ExitStack() as workers:
-                fleet = workers.enter_context(logged_fleet(prepared, logs, context))
+                start = Start(context.stop)
+                fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
+                start.is_over = True
                 if config.fleet.kind == "ray":
                     preload(uri)
                 with open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records:
@@ -218,7 +221,8 @@ def _differences(state: ResumeState) -> Iterator[str]:
     for source in dict.fromkeys(trial.source for trial in state.trials):
         edited = [
             name for name, text in source.files
-            if not any(has_python_text(Path(place), text) for place in source.places(name))
+            if not (name == source.module and COLLECTED in Path(source.path).parts)  # `clean` may have removed it
+            and not any(has_python_text(Path(place), text) for place in source.places(name))
         ]  # fmt: skip
         if edited:
             yield f"{', '.join(edited)} in {source.root} changed since; the sweep goes on with the code it began with"

@@ -29,9 +29,9 @@ from runner.driver.record import (
     with_code,
     write_config,
 )
+from runner.driver.start import Start
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
 from runner.driver.warm_start import lines, with_sweeps, write_known
-from runner.host.signals import StopRequest
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Fleet, Proposer
 from runner.records import Source
@@ -75,7 +75,7 @@ def run(
     reached = is_reached(store, config.tracking.required, watcher)
     preflight = preflight or Preflight()  # one that is not entered finds nothing
     _look(preflight, prepared)
-    start = _Start(preflight, context.stop)
+    start = Start(context.stop, preflight.check)
     prepared = with_slots(prepared, watcher, start.check, context.pool)
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
@@ -105,30 +105,6 @@ def run(
                 with closing(workers):  # MLflow's rest needs none, and the lock is given back after their end
                     _train(config, checked, records, context, fleet, progress, proposer)
     return outcome(records, progress, config.tracking.required)
-
-
-class _Start:
-    """What may end a sweep while it waits for workers.
-
-    Args:
-        preflight: finds mistakes in the experiments' code.
-        stop: the request to stop. It ends the wait until training begins, from where on it first takes snapshots.
-    """
-
-    def __init__(self, preflight: Preflight, stop: StopRequest) -> None:
-        self._preflight, self._stop = preflight, stop
-        self.is_over = False
-
-    def check(self) -> None:
-        """Raises if the start shall end.
-
-        Raises:
-            ExperimentError: the code has a mistake.
-            KeyboardInterrupt: a request to stop was made.
-        """
-        self._preflight.check()
-        if self._stop.requested and not self.is_over:
-            raise KeyboardInterrupt
 
 
 def _prepared(config: Config, context: Context, root: Path, sources: Mapping[str, Source]) -> tuple[Config, Prepared]:

@@ -14,7 +14,7 @@ def counted_as_free(
     """The machine as it will be once these processes have ended.
 
     Args:
-        machine: as the system shows it now.
+        machine: with these processes.
         on_gpus: MiB of each process, by the id of the GPU.
         on_host: MiB of host memory of each process that are its own alone.
         own: numbers of the processes.

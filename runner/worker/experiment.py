@@ -18,7 +18,7 @@ from runner.records import Source, Trial, encode_python, has_python_text
 from runner.worker.global_state import Globals, Settings
 from runner.worker.imports import Neighbours, free_name, outside_of
 from runner.worker.module_state import ModuleState
-from runner.worker.planted import may_plant, planted
+from runner.worker.planted import Libraries, imported_packages, may_plant
 from runner.worker.process_state import ProcessState
 from runner.worker.shared_parts import SharedParts
 
@@ -33,13 +33,13 @@ class Imported:
         before: the process before the import.
         process: the process after it.
         modules: the experiment's own modules after it.
-        planted: names in other modules that stood for its code after it.
+        libraries: what the names of other modules stood for after it; None if its code puts nothing there.
     """
 
     before: ProcessState
     process: ProcessState
     modules: ModuleState
-    planted: frozenset[str]
+    libraries: Libraries | None
 
 
 class Experiment:
@@ -76,15 +76,15 @@ class Experiment:
             sys.modules[name] = self._module
             spec.loader.exec_module(self._module)
         self.settings = imported.settings
-        self._may_plant = may_plant(text for _, text in source.files)
         self.imported = Imported(
-            before=before, process=ProcessState.current(), modules=self._state(), planted=self._planted()
+            before=before, process=ProcessState.current(), modules=self._state(), libraries=self._libraries()
         )
 
     def changes(self) -> Iterator[str]:
-        """What of its own modules, and of its code in others, is not certainly as after their import, for a person."""
-        for name in sorted(self._planted() - self.imported.planted):
-            yield f"it has put code of its own into {name}"
+        """What of its own modules, and of libraries, is not certainly as after their import, for a person."""
+        if self.imported.libraries is not None:
+            for name in sorted(set(self.imported.libraries.changes(self._names))):
+                yield f"it has changed {name}, which is not its own"
         now = self._state()
         now.clear_caches()
         yield from self.imported.modules.changes(now)
@@ -145,9 +145,14 @@ class Experiment:
         own = {self._module.__name__: self._module, **self._modules}
         return ModuleState.of({module.__name__: module for module in own.values()})
 
-    def _planted(self) -> frozenset[str]:
-        own = {self._module.__name__, *(module.__name__ for module in self._modules.values())}
-        return planted(own) if self._may_plant else frozenset()
+    def _libraries(self) -> Libraries | None:
+        texts = [text for _, text in self._source.files]
+        return Libraries.current(self._names, imported_packages(texts)) if may_plant(texts) else None
+
+    @property
+    def _names(self) -> frozenset[str]:
+        """The names of its own modules."""
+        return frozenset({self._module.__name__, *(module.__name__ for module in self._modules.values())})
 
     def _is_own(self, module: ModuleType) -> bool:
         file = getattr(module, "__file__", None)

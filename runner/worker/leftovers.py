@@ -3,9 +3,8 @@
 A process that imports the same code is in the state in which this one was after the import. So it may serve another
 sweep of that code if it is in that state again: what can be put back is put back, anything else is a reason to end it.
 
-One thing is not found: a value, or a function of a library, that the experiment puts into another library while it
-loads data or builds a model. It stays for later trials of the process, in the same sweep too. The experiment's own
-functions are found wherever they stand.
+Not found is what the experiment changes inside an object of a library, such as an entry of one of its dicts, and what
+it puts into a library that it imports only later, if that is not its own code.
 """
 
 from __future__ import annotations

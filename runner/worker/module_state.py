@@ -68,7 +68,7 @@ class ModuleState:
     kept: tuple[object, ...] = field(repr=False)
 
     def clear_caches(self) -> None:
-        """Empties the `functools.cache` of each function that was read before the next sweep calls it."""
+        """Empties the `functools.cache` of each function that was read: none was called before."""
         for item in self.kept:
             if isinstance(item, functools._lru_cache_wrapper):
                 item.cache_clear()

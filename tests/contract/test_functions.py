@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_a_stopped_sweep_of_functions_goes_on_in_another_process(monkeypatch: py
         stopped = runner.sweep(**FUNCTIONS, **SETTINGS)
     assert stopped.status == "killed"
     assert stopped.id.startswith("test_functions-")
+    shutil.rmtree("sweeps/.code")  # as `clean` does
     ended = command("resume", stopped.id)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "changed since" not in ended.stdout

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,23 +34,39 @@ ACTS = {
     "an instance behind its method": ("up()", "its global {m}.up has changed"),
     "a function in a class of Keras": (
         "keras.layers.Dense.call = call",
-        "it has put code of its own into keras.",
+        "it has changed keras.src.layers.core.dense.Dense.call, which is not its own",
     ),
-    "a function in NumPy": ("np.mine = call", "it has put code of its own into numpy.mine"),
-    "a lambda in NumPy": ("np.mine = lambda: 1", "it has put code of its own into numpy.mine"),
+    "a library's function as a method of a class": (
+        "keras.layers.Dense.__init__ = np.sum",
+        "it has changed keras.src.layers.core.dense.Dense.__init__",
+    ),
+    "a lambda in NumPy": ("np.mine = lambda: 1", "it has changed numpy.mine"),
+    "another library's function in NumPy": ("np.mine = keras.ops.sum", "it has changed numpy.mine"),
+    "a value in NumPy": ("setattr(np, 'mine', 3)", "it has changed numpy.mine"),
+    "a value behind a lazy module": (
+        "import tensorflow as tf; tf.keras.mine = 3",
+        "it has changed keras._tf_keras.keras.mine",
+    ),
+    "a name that NumPy lacks now": ("del np.mod", "it has changed numpy.mod"),
+    "names that libraries find when they are asked for": ("np.mod, np.f2py, keras.ops", ""),
 }
 
 
 @pytest.fixture
-def _restored() -> Any:
+def _restored() -> Iterator[None]:
     import keras
     import numpy as np
+    import tensorflow as tf
 
-    call = keras.layers.Dense.call
+    places = (keras.layers.Dense, np, tf.keras)
+    before = [dict(vars(place)) for place in places]
     yield
-    keras.layers.Dense.call = call
-    if hasattr(np, "mine"):
-        del np.mine
+    for place, names in zip(places, before, strict=True):
+        for name in ("mine", "call", "__init__", "mod"):
+            if name in names:
+                setattr(place, name, names[name])
+            elif name in vars(place):
+                delattr(place, name)
 
 
 @pytest.mark.usefixtures("_restored")

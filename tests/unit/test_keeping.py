@@ -238,6 +238,25 @@ def test_clean_removes_what_callbacks_have_written_if_that_is_asked_for(
     assert left() == {"001"}, "the best one's"
 
 
+def test_clean_removes_code_of_functions_that_no_sweep_needs(sweep: Sweep) -> None:
+    whole(sweep)
+    code = sweep.folder.parent / ".code"
+    for name in ("old", "new"):
+        (code / name).mkdir(parents=True)
+        (code / name / "notebook.py").write_text("pass\n")
+    os.utime(code / "old", (0, 0))
+    other = sweep.folder.parent / "b-1"
+    other.mkdir()
+    with locked(other):
+        clean(sweep.folder, None, dry_run=False)
+    assert (code / "old").exists(), "a sweep runs"
+    removed = clean(sweep.folder, None, dry_run=False)
+    assert [one.what for one in removed] == [
+        f"code of functions, of which each sweep has a copy, in {code.parent.name}/.code"
+    ]
+    assert [path.name for path in code.iterdir()] == ["new"]
+
+
 def test_a_running_sweep_is_not_cleaned(sweep: Sweep) -> None:
     whole(sweep)
     with locked(sweep.folder), pytest.raises(SweepBusyError) as refused:
