@@ -10,6 +10,7 @@ from functools import lru_cache
 from runner.experiment.texts import Node, first_line, parsed
 
 _Loop = ast.For | ast.AsyncFor | ast.While
+_VARYING = ast.Name | ast.Call | ast.Lambda | ast.Await | ast.Yield | ast.YieldFrom
 _Span = tuple[int, int] | None
 
 
@@ -89,14 +90,11 @@ def _of_statement(statement: ast.stmt, loop: _Span) -> Iterator[tuple[str, Bindi
 
 
 def _same(statement: ast.stmt) -> str:
-    """The syntax of an assignment of a plain value."""
+    """The syntax of an assignment of a value that constants and operators give."""
     if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
         return ""
-    try:
-        ast.literal_eval(statement.value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return ""
-    return ast.dump(statement)
+    is_constant = not any(isinstance(part, _VARYING) for part in ast.walk(statement.value))
+    return ast.dump(statement) if is_constant else ""
 
 
 def _own(statement: ast.AST) -> Iterator[ast.AST]:

@@ -28,9 +28,9 @@ class History:
     scope: Mapping[str, object]
 
     def change_of(self, name: str, value: object) -> str:
-        """The place at which a name gets another value after the definition, or its value changes; empty if none.
+        """How a name or its value changes after the definition, with the place; empty if it does not.
 
-        What a function or class of the notebook uses counts as part of it.
+        What the functions of a notebook use when they are called counts as part of them.
         """
         return self._change_of(name, value, set())
 
@@ -44,15 +44,17 @@ class History:
         for place, one, is_after in every:
             is_change = one.what == "change" or (one.what == "call" and isinstance(value, _CHANGEABLE))
             if is_after and (is_change or (one.what == "bind" and not is_stable)):
-                return place
+                return f"changes at {place}"
         if not isinstance(value, FunctionType | type) or not bound:
             return ""
         try:
-            used = free_names(definition_of(value).text).needed
+            used = free_names(definition_of(value).text).later
         except (NoDefinitionError, SyntaxError):
             return ""
-        places = (self._change_of(one, self.scope[one], seen) for one in used if one in self.scope)
-        return next(filter(None, places), "")
+        for other in sorted(used & self.scope.keys()):
+            if change := self._change_of(other, self.scope[other], seen):
+                return f"uses `{other}`, which {change}"
+        return ""
 
     def patch_of(self, name: str) -> str:
         """The place at which something is set on what the definition defines, or registered with it; empty if none."""

@@ -49,15 +49,15 @@ class Execution:
 
     @property
     def written_names(self) -> set[str]:
-        """Names that were default values, in whose places their values are written."""
+        """Names in whose places their values are written."""
         return {node.id for node, _ in self.written if isinstance(node, ast.Name)}
 
     def examine(self) -> str:
-        """Looks at every part that was executed; returns the text with default values as they were."""
+        """Looks at every part that was executed; returns the text with plain values as they were."""
         (node,) = ast.parse(self.definition.text).body
         if isinstance(node, Function) and isinstance(self.value, FunctionType):
             self._opaque(node.decorator_list, frozenset())
-            self._defaults(node, self.value, self.scope, frozenset(), may_write=True)
+            self._defaults(node, self.value, self.scope, frozenset())
         elif isinstance(node, ast.ClassDef) and isinstance(self.value, type):
             self._class(node, self.value)
         return _replaced(self.definition.text, self.written)
@@ -68,7 +68,8 @@ class Execution:
         function: FunctionType,
         scope: Mapping[str, object],
         bound: frozenset[str],
-        may_write: bool,
+        *,
+        is_method: bool = False,
     ) -> None:
         arguments, by_name = node.args, function.__kwdefaults__ or {}
         given = [*zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
@@ -80,9 +81,9 @@ class Execution:
         pairs = [*zip(arguments.defaults, function.__defaults__ or (), strict=True)]
         pairs += [(default, by_name[argument.arg]) for argument, default in given if default is not None]
         for default, actual in pairs:
-            if self._is_proved(default, actual, scope) or (may_write and self._write(default, actual)):
+            if self._is_proved(default, actual, scope) or self._write(default, actual):
                 continue
-            if not (may_write and isinstance(default, ast.Name)):  # the collector takes the value that it had
+            if is_method or not isinstance(default, ast.Name):  # the collector takes the value that it had
                 self._unproved(default, scope, bound)
 
     def _is_proved(self, node: ast.expr, actual: object, scope: Mapping[str, object]) -> bool:
@@ -115,10 +116,10 @@ class Execution:
             for name in sorted(_names_at_once(node) - bound):
                 if name not in self.scope:
                     continue
-                if place := self.history.change_of(name, self.scope[name]):
+                if change := self.history.change_of(name, self.scope[name]):
                     line = getattr(node, "lineno", 1)
                     self.problems.append((line, f"`{name}`, which {self.definition.name} has used when it was defined, "
-                                          f"changes at {place}; define {self.definition.name} again"))  # fmt: skip
+                                          f"{change}; define {self.definition.name} again"))  # fmt: skip
 
     def _class(self, node: ast.ClassDef, value: type) -> None:
         self._opaque([*node.decorator_list, *(word.value for word in node.keywords)], frozenset())
@@ -141,9 +142,16 @@ class Execution:
             if not name or not isinstance(expression, ast.expr) or not actual:
                 self._opaque([part], bound)
                 continue
-            if not any(self._is_proved(expression, one, scope) for one in actual):
-                self._unproved(expression, scope, bound)
             own[name] = actual[0]
+            if name in vars(value).get("__dataclass_fields__", {}) and isinstance(expression, ast.Call):
+                default = next((word.value for word in expression.keywords if word.arg == "default"), None)
+                self._opaque([word.value for word in expression.keywords if word.arg != "default"], bound)
+                expression = default or expression
+                if default is None:
+                    self._opaque([expression], bound)
+                    continue
+            if not self._is_proved(expression, actual[0], scope) and not self._write(expression, actual[0]):
+                self._unproved(expression, scope, bound)
 
     def _method(
         self, node: Function, value: type, around: ast.ClassDef, scope: Mapping[str, object], bound: frozenset[str],
@@ -161,7 +169,7 @@ class Execution:
                 self.problems.append((node.lineno, f"`{around.name}.{node.name}` was replaced after the class was "
                                       "defined; write it into the class"))  # fmt: skip
             return
-        self._defaults(node, function, scope, bound, may_write=False)
+        self._defaults(node, function, scope, bound, is_method=True)
 
 
 def _bound_in(node: ast.ClassDef) -> Iterator[str]:
