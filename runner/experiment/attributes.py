@@ -71,7 +71,7 @@ def may_define(node: ast.ClassDef, value: type) -> bool:
     names |= {name for name, _ in assigned(node) if is_simple(value) and not name.startswith("__")}
     if not {mangled(node, name) for name in names | annotated} <= known:
         return False
-    if is_simple(value) and not node.decorator_list and not own_names(node) >= set(_added(value)):
+    if is_simple(value) and not own_names(node) >= set(_added(value, node.decorator_list)):
         return False
     for name, expression in assigned(node):
         try:
@@ -94,13 +94,15 @@ def own_names(node: ast.ClassDef) -> set[str]:
     return {mangled(node, name) for name in _stored(node)}
 
 
-def _added(value: type) -> Iterator[str]:
-    """The attributes of a class that its body has to give."""
-    yield from (name for name in vars(value) if name not in _OF_EVERY_CLASS and not _is_slot(value, name))
-
-
-def _is_slot(value: type, name: str) -> bool:
-    return inspect.ismemberdescriptor(vars(value)[name])
+def _added(value: type, decorators: Sequence[ast.expr]) -> Iterator[str]:
+    """The attributes of a class that its body has to give, because no decorator does."""
+    names = [ast.unparse(one.func if isinstance(one, ast.Call) else one).rpartition(".")[2] for one in decorators]
+    if {*names} - {"dataclass"}:
+        return
+    for name, part in vars(value).items():
+        is_made = bool(names) and name.startswith("__") and name.endswith("__")
+        if name not in _OF_EVERY_CLASS and not is_made and not inspect.ismemberdescriptor(part):
+            yield name
 
 
 def _stored(node: ast.ClassDef) -> Iterator[str]:
@@ -119,6 +121,7 @@ def _stored(node: ast.ClassDef) -> Iterator[str]:
 
 def method_of(value: type, name: str) -> FunctionType | None:
     """The function of a method, below what Python itself wraps it in; None for anything else."""
+    name = "__new_member__" if name == "__new__" and isinstance(value, enum.EnumMeta) else name
     part = vars(value).get(name)
     part = getattr(part, "fget", None) or getattr(part, "__func__", None) or part
     return part if isinstance(part, FunctionType) else None

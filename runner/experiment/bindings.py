@@ -20,7 +20,7 @@ class Binding:
 
     Args:
         line: of its text.
-        what: `bind`; `change` if it sets an attribute or an item or registers something; `call` if it calls a method.
+        what: `bind`; `change` if it sets an attribute or an item, or registers something; `call` if it calls a method.
         statement: it.
         same: its syntax, if doing it again gives the same; empty if that is not known.
         loop: first and last line of the loop around it.
@@ -128,7 +128,16 @@ def _changed(statement: ast.stmt) -> Iterator[tuple[str, str]]:
         if isinstance(called, ast.Name) and called.id in ("setattr", "delattr") and arguments:
             yield from [(root, "change")] if (root := root_of(arguments[0])) else []
         elif isinstance(called, ast.Attribute) and (root := root_of(called)):
-            yield root, "call"
+            yield root, "change" if called.attr == "register" else "call"
+
+
+def changed_in(function: Node) -> set[str]:
+    """The names whose values a function changes in place."""
+    found: set[str] = set()
+    for part in ast.walk(function):
+        if isinstance(part, ast.stmt) and not isinstance(part, Node):
+            found |= {name for name, _ in _changed(part)}
+    return found
 
 
 def root_of(node: ast.expr) -> str:

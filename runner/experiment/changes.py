@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 
-from runner.experiment.bindings import Binding, bindings
+from runner.experiment.bindings import Binding, bindings, changed_in
 from runner.experiment.definitions import Definition, NoDefinitionError, definition_of
 from runner.experiment.free_names import free_names
 from runner.experiment.texts import cells, runs, shown, source_of
@@ -28,7 +28,7 @@ class History:
     scope: Mapping[str, object]
 
     def change_of(self, name: str, value: object) -> str:
-        """How a name or its value changes after the definition, with the place; empty if it does not.
+        """How a name or its value changes after the definition, and what to do; empty if it does not.
 
         What the functions of a notebook use when they are called counts as part of them.
         """
@@ -44,14 +44,17 @@ class History:
         for place, one, is_after in every:
             is_change = one.what == "change" or (one.what == "call" and isinstance(value, _CHANGEABLE))
             if is_after and (is_change or (one.what == "bind" and not is_stable)):
-                return f"changes at {place}"
+                return f"changes at {place}; define {self.definition.name} again"
         if not isinstance(value, FunctionType | type) or not bound:
             return ""
         try:
-            used = free_names(definition_of(value).text).later
+            definition = definition_of(value)
+            used = free_names(definition.text).later & self.scope.keys()
         except (NoDefinitionError, SyntaxError):
             return ""
-        for other in sorted(used & self.scope.keys()):
+        for other in sorted(used):
+            if isinstance(self.scope[other], _CHANGEABLE) and other in changed_in(definition.node):
+                return f"changes `{other}`, which the module would do once more; keep `{other}` inside a function"
             if change := self._change_of(other, self.scope[other], seen):
                 return f"uses `{other}`, which {change}"
         return ""

@@ -70,7 +70,10 @@ def _home(functions: Sequence[FunctionType]) -> tuple[str, Path]:
     if in_cells or not scripts:
         return NOTEBOOK, Path.cwd()
     (function,) = [one for one in functions if Path(one.__code__.co_filename) == scripts[-1]][-1:]
-    return scripts[-1].name, _root(scripts[-1].absolute(), function.__globals__)
+    file = scripts[-1].absolute()
+    root = _root(file, function.__globals__)
+    is_free = root == file.parent or not (root / file.name).exists()
+    return file.name if is_free else "_".join(file.relative_to(root).parts), root
 
 
 def _root(file: Path, namespace: Mapping[str, object]) -> Path:

@@ -118,8 +118,8 @@ class Execution:
                     continue
                 if change := self.history.change_of(name, self.scope[name]):
                     line = getattr(node, "lineno", 1)
-                    self.problems.append((line, f"`{name}`, which {self.definition.name} has used when it was defined, "
-                                          f"{change}; define {self.definition.name} again"))  # fmt: skip
+                    user = f"`{name}`, which {self.definition.name} has used when it was defined,"
+                    self.problems.append((line, f"{user} {change}"))
 
     def _class(self, node: ast.ClassDef, value: type) -> None:
         self._opaque([*node.decorator_list, *(word.value for word in node.keywords)], frozenset())

@@ -16,6 +16,7 @@ import pytest
 from runner.errors import ConfigError
 from runner.experiment.collect import Collected, collect
 from runner.experiment.signature import parse_python, read_signature
+from runner.experiment.source import with_neighbours
 
 LOADS = "def load_data():\n    return 1\n"
 Cells = dict[str, Any]
@@ -433,11 +434,14 @@ def test_an_edited_file_is_refused_until_it_is_imported_again(tmp_path: Path, mo
     file = tmp_path / "pkg" / "edited_model.py"
     file.parent.mkdir()
     (file.parent / "rows.py").write_text("N = 1\n")
-    text = "from .rows import N\nfrom math import cos\n" + LOADS + "def build_model(units=8):\n    return units * {}\n"
+    text = (
+        "from .rows import N\nfrom math import cos\n" + LOADS + "def build_model(units=8):\n    return units * {} + N\n"
+    )
     file.write_text(text.format("cos(0)"))
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("pkg.edited_model")
-    assert collected(vars(module)).root == tmp_path
+    found = collected(vars(module))
+    assert {name for name, _ in with_neighbours(found.name, found.text, found.root).files} >= {"pkg/rows.py"}
     file.write_text(text.format("10000"))
     (problem,) = problems(vars(module))
     assert "edited_model.py was edited since it was imported; reload it or run the cell again" in problem

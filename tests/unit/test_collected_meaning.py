@@ -186,6 +186,17 @@ X = 1e999, -1e999, complex(-0.0, 1e999), [s for s in [{1}] if s.pop()]
 def build_model():
     return repr(X)
 """,
+    "enum with __new__": """
+import enum
+class E(int, enum.Enum):
+    A = 1
+    def __new__(cls, v):
+        o = int.__new__(cls, v * 2)
+        o._value_ = v * 2
+        return o
+def build_model():
+    return E.A.value
+""",
     "ligature": """
 def ﬁt():
     return 3
@@ -253,6 +264,44 @@ def test_the_module_gives_what_the_notebook_gives(run: Any, monkeypatch: pytest.
 
 
 REFUSED = [
+    (
+        "`reg`, which a has used when it was defined, changes `NAMES`, which the module would do once more; keep",
+        """
+NAMES = []
+def reg(f):
+    NAMES.append(f.__name__)
+    return f
+@reg
+def a(): ...
+def build_model():
+    return a(), NAMES
+""",
+    ),
+    (
+        "`A` is changed at <cell 2>:4, after its definition",
+        """
+import abc
+class A(abc.ABC):
+    pass
+A.register(int)
+def build_model():
+    return isinstance(3, A)
+""",
+    ),
+    (
+        "the class Cfg: its text does not give it",
+        """
+from dataclasses import dataclass
+@dataclass
+class Cfg:
+    units: int = 1
+def patch(c):
+    c.more = 5
+patch(Cfg)
+def build_model():
+    return Cfg.more
+""",
+    ),
     (
         "build_model: `K`, which build_model has used when it was defined, changes at <cell 3>:1; define build_model",
         """
