@@ -74,17 +74,29 @@ def gives(text: str, code: CodeType) -> bool:
 
 @lru_cache(maxsize=64)
 def _codes(text: str, file: str, flags: int) -> Mapping[tuple[str, int], list[CodeType]]:
-    """The code of everything in a text, by name and first line."""
+    """The code of everything in a text, by name and first line.
+
+    IPython compiles each statement of a cell by itself. That gives other code, because Python calls the functions of a
+    module otherwise if the same text imports the module.
+    """
     found: dict[tuple[str, int], list[CodeType]] = {}
-    try:
-        waiting = [compile(text, file, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)]
-    except (SyntaxError, ValueError, RecursionError):
-        return found
+    tree = parsed(text)
+    parts = [tree, *(ast.Module(body=[statement], type_ignores=[]) for statement in tree.body)]
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    waiting = [code for part in parts if (code := _compiled(part, file, flags)) is not None]
     while waiting:
         code = waiting.pop()
         found.setdefault((code.co_name, code.co_firstlineno), []).append(code)
         waiting += [part for part in code.co_consts if isinstance(part, CodeType)]
     return found
+
+
+def _compiled(tree: ast.Module, file: str, flags: int) -> CodeType | None:
+    try:
+        code: CodeType = compile(tree, file, "exec", flags, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return code
 
 
 def _is_same(one: CodeType, other: CodeType) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import importlib
 import linecache
@@ -461,3 +462,10 @@ def test_what_ipython_puts_in_the_place_of_open_is_open(run: Any) -> None:
     cells = run("def build_model():\n    return open\n" + LOADS)
     cells["open"] = shell["_modified_open"]
     assert rerun(collected(cells))["build_model"]() is open
+
+
+def test_code_of_a_statement_that_was_compiled_by_itself_is_that_of_its_cell(run: Any) -> None:
+    cells = run("import json\ndef build_model():\n    return json.dumps(1)\n" + LOADS)
+    for statement in ast.parse("".join(linecache.cache["<cell 1>"][2])).body:  # as IPython runs a cell
+        exec(compile(ast.Module(body=[statement], type_ignores=[]), "<cell 1>", "exec"), cells)
+    assert rerun(collected(cells))["build_model"]() == "1"
