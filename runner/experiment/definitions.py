@@ -77,7 +77,7 @@ def definition_of(value: FunctionType | type) -> Definition:
     for node, _, around in statements(text):
         if isinstance(node, ast.ClassDef) or node.name != code.co_name or first_line(node) != code.co_firstlineno:
             continue
-        if gives(text, code):
+        if gives(text, code, namespace):
             return _definition(node, around, text, code.co_filename, namespace, code)
     is_there = any(node.name == code.co_name for node, *_ in statements(text))
     raise NoDefinitionError(_edited(code.co_filename, namespace) if is_there else "")
@@ -103,7 +103,7 @@ def _of_class(value: type) -> Definition:
             is_named = True
             if not all(node.lineno <= line <= (node.end_lineno or 0) for line in lines) or not may_define(node, value):
                 continue
-            if all(gives(text, code) for code in own if code.co_filename == file):
+            if all(gives(text, code, namespace) for code in own if code.co_filename == file):
                 found.append(_definition(node, around, text, file, namespace, own[0] if own else None))
     if not found:
         reason = "its text does not give it, because one of them was changed after its definition; define it again"

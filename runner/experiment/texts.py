@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
 
@@ -66,10 +67,15 @@ def first_line(node: Node) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
-def gives(text: str, code: CodeType) -> bool:
-    """Whether a text, compiled, has this code at its place."""
+def gives(text: str, code: CodeType, namespace: Mapping[str, object]) -> bool:
+    """Whether a text, compiled, has this code at its place.
+
+    A loader of its own kind may have added to the code, as pytest's does to `assert`.
+    """
+    is_as_written = type(namespace.get("__loader__")) in (SourceFileLoader, type(None)) or code.co_filename in cells()
+    matches = _is_same if is_as_written else _is_within
     places = _codes(text, code.co_filename, code.co_flags & _FUTURE_FLAGS).get((code.co_name, code.co_firstlineno), [])
-    return any(_is_same(one, code) for one in places)
+    return any(matches(one, code) for one in places)
 
 
 @lru_cache(maxsize=64)
@@ -108,6 +114,13 @@ def _is_same(one: CodeType, other: CodeType) -> bool:
         _is_same(a, b) if isinstance(a, CodeType) and isinstance(b, CodeType) else repr(a) == repr(b)
         for a, b in zip(one.co_consts, other.co_consts, strict=True)
     )
+
+
+def _is_within(one: CodeType, other: CodeType) -> bool:
+    """Whether a code has all names and plain constants of another."""
+    plain = [{repr(part) for part in code.co_consts if not isinstance(part, CodeType)} for code in (one, other)]
+    names = all({*getattr(one, part)} <= {*getattr(other, part)} for part in ("co_names", "co_varnames"))
+    return names and plain[0] <= plain[1]
 
 
 def shown(file: str, namespace: Mapping[str, object]) -> str:

@@ -247,6 +247,7 @@ def test_functions_within_functions_bring_their_variables() -> None:
             return names
 
     def helper() -> int:
+        assert units  # pytest compiles this to other code
         return units
 
     def load_data(rows: int = units) -> Any:
