@@ -67,4 +67,20 @@ def _home(functions: Sequence[FunctionType]) -> tuple[str, Path]:
     files = [Path(function.__code__.co_filename) for function in functions]
     scripts = [file for file in files if file.is_file() and not _INSTALLED & {*file.parts}]
     in_cells = any(not file.is_file() for file in files)
-    return (NOTEBOOK, Path.cwd()) if in_cells or not scripts else (scripts[-1].name, scripts[-1].absolute().parent)
+    if in_cells or not scripts:
+        return NOTEBOOK, Path.cwd()
+    (function,) = [one for one in functions if Path(one.__code__.co_filename) == scripts[-1]][-1:]
+    file = scripts[-1].absolute()
+    root = _root(file, function.__globals__)
+    is_free = root == file.parent or not (root / file.name).exists()
+    return file.name if is_free else "_".join(file.relative_to(root).parts), root
+
+
+def _root(file: Path, namespace: Mapping[str, object]) -> Path:
+    """The folder from which a file's module is imported: above the package that it is in."""
+    name = getattr(namespace.get("__spec__"), "name", None) or namespace.get("__name__")
+    parts = str(name).split(".")
+    if file.stem == "__init__":
+        parts.append(file.stem)
+    inside = file.with_suffix("").parts[-len(parts) :]
+    return file.parents[len(parts) - 1] if list(inside) == parts else file.parent

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FunctionType
 
 from runner.experiment import refusals
-from runner.experiment.constants import NotPlainError, expression, has_path
-from runner.experiment.definitions import Definition, cells, definition_of, source_of
+from runner.experiment.changes import History
+from runner.experiment.constants import NotPlainError, expression, is_same, needed_names
+from runner.experiment.definitions import Definition, NoDefinitionError, definition_of
+from runner.experiment.execution import Execution
 from runner.experiment.free_names import FreeNames, free_names
 from runner.experiment.import_lines import derived_import, written_import, written_part
 from runner.experiment.module_text import Contents, Piece
-from runner.experiment.scopes import evaluated, is_builtin, meanings, namespace_of, unwrapped
+from runner.experiment.scopes import (
+    evaluated,
+    is_builtin,
+    known,
+    meanings,
+    namespace_of,
+    stands_for_builtin,
+    unwrapped,
+)  # fmt: skip
+from runner.experiment.texts import cells, source_of
 
+_CHANGEABLE = (list, dict, set)
 _OF_EVERY_MODULE = {"__name__", "__doc__", "__spec__", "__package__", "__loader__", "__builtins__", "__annotations__"}
 
 
@@ -75,7 +87,7 @@ class Collector:
         """Binds a name of the module to a value, with everything that the value needs."""
         bound = self.contents.bound
         if name in bound:
-            if not _is_same(bound[name], value):
+            if not is_same(bound[name], value):
                 self.problems.append(f"{asker.place(name)}: {refusals.of_two_meanings(name, bound[name], value)}")
             return
         bound[name] = value
@@ -99,8 +111,10 @@ class Collector:
         return bool(lines)
 
     def _constant(self, name: str, value: object, asker: Asker) -> bool:
+        same = [other for other in self.contents.constants if self.contents.bound[other] is value]
         try:
-            self.contents.constants[name] = f"{name} = {expression(value)}"
+            text = expression(value)
+            self.contents.constants[name] = f"{name} = {same[0] if same and isinstance(value, _CHANGEABLE) else text}"
         except NotPlainError as err:
             if not err.where:
                 return False
@@ -108,11 +122,16 @@ class Collector:
         except OverflowError as err:
             self.problems.append(f"{asker.place(name)}: {refusals.of_length(name, str(err))}")
         else:
-            if has_path(value):
-                import pathlib
-
-                self.take("pathlib", pathlib, asker)
+            self._take_kinds(needed_names(value), asker)
         return True
+
+    def _take_kinds(self, kinds: Mapping[str, object], asker: Asker) -> None:
+        """What expressions of plain values name: modules are imported, built-in kinds need only keep their names."""
+        for name, kind in kinds.items():
+            if isinstance(kind, type) and name not in self.contents.bound:
+                self.contents.bound[name] = kind
+            else:
+                self.take(name, kind, asker)
 
     def _derived(self, name: str, value: object, asker: Asker) -> bool:
         """A module, or a part of one, that no import statement of the user's was found for."""
@@ -136,15 +155,21 @@ class Collector:
         if id(value) in pieces:
             aliases.update({name: pieces[id(value)].name} if name != pieces[id(value)].name else {})
             return True
-        definition = definition_of(target)
-        if definition is None:
-            self.problems.append(f"{asker.place(name)}: {refusals.of_source(name, target)}")
+        try:
+            definition = definition_of(target)
+        except NoDefinitionError as err:
+            self.problems.append(f"{asker.place(name)}: {refusals.of_source(name, target, str(err))}")
             return True
-        found = None
-        if problem := refusals.of_definition(name, value, definition, is_given=id(value) in self.given):
+        scope = meanings(target)
+        hidden = known(scope, scope.maps[0].keys(), definition.around)
+        history = History(definition=definition, scope=hidden)
+        problem = refusals.of_definition(name, value, definition, is_given=id(value) in self.given)
+        if problem := problem or refusals.of_history(name, value, definition, history):
             self.problems.append(f"{asker.place(name)}: {problem}")
             return True
+        execution = Execution(definition=definition, value=target, scope=hidden, history=history)
         try:
+            definition = replace(definition, text=execution.examine())
             found = free_names(definition.text)
         except SyntaxError:
             self.problems.append(f"{definition.at(1)}: {refusals.of_nonlocal(definition.name)}")
@@ -156,8 +181,13 @@ class Collector:
             aliases[name] = own
             self.take(own, value, asker)
         lines = {**found.needed, **found.changed}
-        inner = Asker(name=definition.name, definition=definition, scope=meanings(target), lines=lines)
-        self._take_names(found, evaluated(target, definition), inner)
+        inner = Asker(name=definition.name, definition=definition, scope=hidden, lines=lines)
+        self.problems += [f"{definition.at(line)}: {definition.name}: {text}" for line, text in execution.problems]
+        self._take_kinds(execution.names, inner)
+        if refusals.reads_main(definition.node):
+            self.problems.append(f"{inner.place('__name__')}: {refusals.of_main()}")
+        before = {n: one for n, one in evaluated(target, definition).items() if n not in execution.written_names}
+        self._take_names(found, before, inner)
         return True
 
     def _take_names(self, found: FreeNames, before: Mapping[str, object], asker: Asker) -> None:
@@ -172,12 +202,18 @@ class Collector:
         for name in found.needed:
             if name in before:
                 self.take(name, before[name], asker)
-            if name in _OF_EVERY_MODULE or (name in before and name not in found.later):
+            if (
+                name in _OF_EVERY_MODULE
+                or stands_for_builtin(name, asker.scope.get(name))
+                or (name in before and name not in found.later)
+            ):
                 continue
             if problem := refusals.of_name(name):
                 self.problems.append(f"{asker.place(name)}: {problem}")
             elif name in asker.scope:
                 self.take(name, asker.scope[name], asker)
+            elif asker.definition is not None and name in asker.definition.around and name not in found.changed:
+                self.problems.append(f"{asker.place(name)}: {refusals.of_around(name)}")
             elif name not in found.changed and not is_builtin(name):
                 self._take_injected(name, asker)
         for name in sorted(found.optional):
@@ -204,13 +240,3 @@ class Collector:
             del self.problems[problems:]
             self.contents = before
             self.contents.postponed = True
-
-
-def _is_same(one: object, other: object) -> bool:
-    """Whether two values are one object, or plain and equal."""
-    if one is other:
-        return True
-    try:
-        return type(one) is type(other) and expression(one) == expression(other)
-    except (NotPlainError, OverflowError):
-        return False

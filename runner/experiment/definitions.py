@@ -1,22 +1,23 @@
-"""Finds the source text of functions and classes: in files, in a notebook's cells, wherever `linecache` has lines."""
+"""Finds the statements that define functions and classes."""
 
 from __future__ import annotations
 
 import ast
-import linecache
-import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from types import CodeType, FunctionType
 
-from runner.experiment.free_names import Function
+from runner.experiment.attributes import may_define
+from runner.experiment.bindings import local_names
+from runner.experiment.texts import Node, cells, first_line, gives, parsed, shown, source_of, statements
 
-_Node = Function | ast.ClassDef
 _FUTURE_ANNOTATIONS = 0x1000000  # CO_FUTURE_ANNOTATIONS of Python's Include/cpython/code.h
+
+
+class NoDefinitionError(ValueError):
+    """No statement is known to give a function or a class; the message says why, empty if there is no source."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,23 +31,32 @@ class Definition:
         file: the name of its file or cell, as Python's code objects have it.
         shown: its file or cell as a person knows it, to be followed by a line.
         postponed: its annotations are not evaluated (`from __future__ import annotations`).
+        around: the variables of the functions around it.
+        in_cell: it is in a cell of a notebook.
     """
 
     name: str
     text: str
-    node: _Node
+    node: Node
     file: str
     shown: str
     postponed: bool
+    around: frozenset[str]
+    in_cell: bool
 
     @property
     def line(self) -> int:
         """Its first line in its file, with decorators."""
-        return _first_line(self.node)
+        return first_line(self.node)
 
     def at(self, line: int) -> str:
         """The place of a line of its text, the first being 1, in its file or cell."""
         return f"{self.shown}{self.line + line - 1}"
+
+    @property
+    def origin(self) -> str:
+        """Its place, without the number of a cell, which changes when the cell runs again unchanged."""
+        return f"a cell, line {self.line}" if self.in_cell else self.at(1)
 
     @property
     def is_decorated(self) -> bool:
@@ -54,58 +64,54 @@ class Definition:
         return bool(self.node.decorator_list)
 
 
-def definition_of(value: FunctionType | type) -> Definition | None:
-    """The statement that defines a function or a class; None if nothing has its source."""
+def definition_of(value: FunctionType | type) -> Definition:
+    """The statement that defines a function or a class.
+
+    Raises:
+        NoDefinitionError: nothing has its source, or the source has changed since.
+    """
     if isinstance(value, type):
         return _of_class(value)
-    code = value.__code__
-    text = source_of(code.co_filename, value.__globals__)
-    for node in (one for one in _statements(text) if isinstance(one, Function)):
-        if _first_line(node) == code.co_firstlineno and node.name == code.co_name:
-            return _definition(node, text, code, value.__globals__)
-    return None
+    code, namespace = value.__code__, value.__globals__
+    text = source_of(code.co_filename, namespace)
+    for node, _, around in statements(text):
+        if isinstance(node, ast.ClassDef) or node.name != code.co_name or first_line(node) != code.co_firstlineno:
+            continue
+        if gives(text, code, namespace):
+            return _definition(node, around, text, code.co_filename, namespace, code)
+    is_there = any(node.name == code.co_name for node, *_ in statements(text))
+    raise NoDefinitionError(_edited(code.co_filename, namespace) if is_there else "")
 
 
-def place_of(value: FunctionType) -> str:
-    """File or cell and line of a function, as a person knows them."""
-    code = value.__code__
-    return f"{_shown(code.co_filename, value.__globals__)}{code.co_firstlineno}"
+def _edited(file: str, namespace: Mapping[str, object]) -> str:
+    where = shown(file, namespace).removesuffix(":").removesuffix(", line ")
+    return f"{where} was edited since it was imported; reload it or run the cell again"
 
 
-def source_of(file: str, namespace: Mapping[str, object]) -> str:
-    """The text of a file or a cell; empty if there is none."""
-    return "".join(linecache.getlines(file, dict(namespace)))
-
-
-def cells() -> dict[str, str]:
-    """The texts that are in no file, such as the cells of a notebook, by their names, the oldest first."""
-    entries = {file: entry for file, entry in linecache.cache.items() if len(entry) == 4 and entry[1] is None}
-    return {file: "".join(entry[2]) for file, entry in entries.items()}
-
-
-@lru_cache(maxsize=256)
-def parsed(text: str) -> ast.Module:
-    """The syntax of a text; of nothing if it is not valid Python."""
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError):
-        return ast.Module(body=[], type_ignores=[])
-
-
-def _of_class(value: type) -> Definition | None:
+def _of_class(value: type) -> Definition:
     methods = [part.__code__ for part in vars(value).values() if isinstance(part, FunctionType)]
     own = [code for code in methods if code.co_qualname.startswith(f"{value.__qualname__}.")]
+    own = [code for code in own if not code.co_filename.startswith("<string>")]  # those that dataclass makes
     namespace = vars(sys.modules[value.__module__]) if value.__module__ in sys.modules else {}
+    found: list[Definition] = []
+    is_named = False
     for file, text in _texts_with(value, own, namespace):
-        nodes = [node for node in _statements(text) if isinstance(node, ast.ClassDef) and node.name == value.__name__]
         lines = [code.co_firstlineno for code in own if code.co_filename == file]
-        fitting = [
-            node for node in nodes
-            if all(node.lineno <= line <= (node.end_lineno or 0) for line in lines) and _names_in(node) <= {*_of(value)}
-        ]  # fmt: skip
-        if fitting:
-            return _definition(fitting[-1], text, own[0] if own else None, namespace, file)
-    return None
+        for node, name, around in statements(text):
+            if not isinstance(node, ast.ClassDef) or name != value.__qualname__:
+                continue
+            is_named = True
+            if not all(node.lineno <= line <= (node.end_lineno or 0) for line in lines) or not may_define(node, value):
+                continue
+            if all(gives(text, code, namespace) for code in own if code.co_filename == file):
+                found.append(_definition(node, around, text, file, namespace, own[0] if own else None))
+    if not found:
+        reason = "its text does not give it, because one of them was changed after its definition; define it again"
+        raise NoDefinitionError(reason if is_named else "")
+    if len({ast.dump(one.node) for one in found}) > 1:
+        places = " and ".join(sorted({one.at(1) for one in found}))
+        raise NoDefinitionError(f"its text may be at {places}; give each class a name of its own")
+    return found[0]
 
 
 def _texts_with(value: type, own: list[CodeType], namespace: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -120,48 +126,25 @@ def _texts_with(value: type, own: list[CodeType], namespace: Mapping[str, object
     yield from reversed(cells().items())
 
 
-def _of(value: type) -> Iterator[str]:
-    yield from vars(value)
-    yield from getattr(value, "__annotations__", {})
-    yield from getattr(value, "__slots__", ())
-
-
-def _names_in(node: ast.ClassDef) -> set[str]:
-    """The functions and classes that a class' body defines."""
-    names = [part.name for part in node.body if isinstance(part, _Node)]
-    return {f"_{node.name.lstrip('_')}{name}" if _is_private(name) else name for name in names}
-
-
-def _is_private(name: str) -> bool:
-    return name.startswith("__") and not name.endswith("__")
-
-
-def _statements(text: str) -> list[_Node]:
-    return [node for node in ast.walk(parsed(text)) if isinstance(node, _Node)]
-
-
-def _first_line(node: _Node) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-
-
 def _definition(
-    node: _Node, text: str, code: CodeType | None, namespace: Mapping[str, object], file: str = ""
+    node: Node, around: tuple[Node, ...], text: str, file: str, namespace: Mapping[str, object], code: CodeType | None
 ) -> Definition:
-    file = code.co_filename if code is not None else file
     postponed = code is not None and bool(code.co_flags & _FUTURE_ANNOTATIONS)
     return Definition(
         name=node.name,
         text=_without_indentation(node, text),
         node=node,
         file=file,
-        shown=_shown(file, namespace),
+        shown=shown(file, namespace),
         postponed=postponed or re.search(r"^from __future__ import .*\bannotations\b", text, re.MULTILINE) is not None,
+        around=frozenset[str]().union(*map(local_names, around)),
+        in_cell=file in cells(),
     )
 
 
-def _without_indentation(node: _Node, text: str) -> str:
+def _without_indentation(node: Node, text: str) -> str:
     """The statement's lines; those that begin within a text constant stay as they are, because they are its content."""
-    first, last = _first_line(node), node.end_lineno or node.lineno
+    first, last = first_line(node), node.end_lineno or node.lineno
     within: set[int] = set()
     for part in ast.walk(node):
         if isinstance(part, ast.JoinedStr) or (isinstance(part, ast.Constant) and isinstance(part.value, str | bytes)):
@@ -175,20 +158,3 @@ def _without_indentation(node: _Node, text: str) -> str:
     found = "\n".join(shorter)
     same = ast.dump(parsed(found)) == ast.dump(ast.Module(body=[node], type_ignores=[]))
     return found if same else ast.unparse(node)
-
-
-def _shown(file: str, namespace: Mapping[str, object]) -> str:
-    """What a person calls a file or a cell, so that only a line is missing: `train.py:`, `Cell In[3], line `."""
-    if Path(file).is_file():
-        relative = os.path.relpath(file)
-        return f"{file if relative.startswith('..') else relative}:"
-    label = _label(file, namespace)
-    return f"{label}, line " if label else f"{file}:"
-
-
-def _label(file: str, namespace: Mapping[str, object]) -> str:
-    """How IPython names a cell, such as `Cell In[3]`; empty if there is no IPython or it does not know the file."""
-    shell = namespace.get("get_ipython")
-    compiler = getattr(getattr(shell() if callable(shell) else None, "compile", None), "format_code_name", None)
-    name: Callable[[str], tuple[str, str] | None] = compiler if callable(compiler) else lambda _: None
-    return " ".join(name(file) or ())

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+_COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}
 _Annotated = Function | ast.AnnAssign | ast.arg
 
 
@@ -21,6 +22,7 @@ class FreeNames:
         at_once: those of them that are looked up when the definition itself is executed: in decorators, default
             values, base classes and class bodies.
         later: those that functions look up when they are called.
+        annotated: names that annotations look up at once, unless these are not evaluated.
         optional: names of annotations, and of class bodies that bind them too; code may work without them.
         changed: names that a function declares `global` and assigns, each with its line.
     """
@@ -28,6 +30,7 @@ class FreeNames:
     needed: Mapping[str, int]
     at_once: frozenset[str]
     later: frozenset[str]
+    annotated: frozenset[str]
     optional: frozenset[str]
     changed: Mapping[str, int]
 
@@ -57,6 +60,7 @@ def free_names(text: str) -> FreeNames:
         needed={name: lines.get(name, 1) for name in sorted(needed, key=lambda one: (lines.get(one, 1), one))},
         at_once=frozenset(at_once),
         later=frozenset(later),
+        annotated=frozenset(_annotations(tree, texts=False)),
         optional=frozenset(optional - needed),
         changed={name: lines.get(name, 1) for name in sorted(changed)},
     )
@@ -65,7 +69,7 @@ def free_names(text: str) -> FreeNames:
 def _scopes(table: symtable.SymbolTable, at_once: bool = True) -> Iterator[tuple[symtable.SymbolTable, bool]]:
     """Every scope below this one, and whether it is executed together with the definition, as class bodies are."""
     for child in table.get_children():
-        runs = at_once and child.get_type() == "class"
+        runs = at_once and (child.get_type() == "class" or child.get_name() in _COMPREHENSIONS)
         yield child, runs
         yield from _scopes(child, runs)
 
@@ -81,21 +85,22 @@ def _lines(tree: ast.AST) -> dict[str, int]:
     return found
 
 
-def _annotations(tree: ast.AST) -> Iterator[str]:
-    """The names in annotations, also in those that are texts."""
+def _annotations(tree: ast.AST, *, texts: bool = True) -> Iterator[str]:
+    """The names in annotations, also in those that are texts if these are wanted."""
     for node in ast.walk(tree):
         found = getattr(node, "annotation", None) or getattr(node, "returns", None)
         if isinstance(node, _Annotated) and isinstance(found, ast.expr):
-            yield from _names(found)
+            yield from (name for name, in_text in _names(found) if texts or not in_text)
 
 
-def _names(node: ast.expr) -> Iterator[str]:
+def _names(node: ast.expr) -> Iterator[tuple[str, bool]]:
+    """The names of an annotation, and whether each is in a text."""
     for part in ast.walk(node):
         if isinstance(part, ast.Name):
-            yield part.id
+            yield part.id, False
         elif isinstance(part, ast.Constant) and isinstance(part.value, str):
             try:
-                yield from (one.id for one in ast.walk(ast.parse(part.value)) if isinstance(one, ast.Name))
+                yield from ((one.id, True) for one in ast.walk(ast.parse(part.value)) if isinstance(one, ast.Name))
             except SyntaxError:  # a text within Literal["..."]
                 continue
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 
-from runner.experiment.definitions import parsed
+from runner.experiment.texts import parsed
 
 _MISSING = object()
 
@@ -78,6 +78,8 @@ def _from(node: ast.ImportFrom, name: str, value: object, package: str) -> str:
 
 
 def _import(node: ast.Import, name: str, value: object) -> str:
+    if not isinstance(value, ModuleType):
+        return ""
     for alias in node.names:
         if alias.asname == name and sys.modules.get(alias.name) is value:
             return f"import {alias.name}" + ("" if alias.name == name else f" as {name}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runner.experiment.definitions import Definition, cells
+from runner.experiment.definitions import Definition
 from runner.experiment.free_names import FreeNames
 
 
@@ -29,8 +30,14 @@ class Piece:
         """The definition under its name in the module, below a comment that says where it comes from."""
         text, own = self.definition.text, self.definition.name
         if own != self.name:
-            text = re.sub(rf"^def\s+{re.escape(own)}\b", f"def {self.name}", text, count=1, flags=re.MULTILINE)
-        return f"# {self.definition.at(1)}\n{text}"
+            lines = text.split("\n")
+            (node,) = ast.parse(text).body
+            at = (
+                node.lineno - 1
+            )  # the name as Python reads it may differ from the one that is written, as of a ligature
+            lines[at] = re.sub(r"^(\s*def\s+)\w+", rf"\g<1>{self.name}", lines[at], count=1)
+            text = "\n".join(lines)
+        return f"# {self.definition.origin}\n{text}"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -68,7 +75,8 @@ def module_text(contents: Contents, title: str) -> str:
         contents: of the module.
         title: its first line.
     """
-    lines = [line for line in contents.imports if not any(other.startswith(f"{line}.") for other in contents.imports)]
+    plain = [line for line in contents.imports if " as " not in line]
+    lines = [line for line in contents.imports if not any(other.startswith(f"{line}.") for other in plain)]
     imports = sorted(lines, key=lambda line: (line.startswith("from"), line))
     parts = [
         f'"""{title}"""',
@@ -86,10 +94,13 @@ def _with_aliases(piece: Piece, aliases: Mapping[str, str]) -> str:
 
 
 def _in_order(contents: Contents) -> Sequence[Piece]:
-    """As the user wrote them; but what a definition looks up at once comes before it, with all that this names."""
+    """As the user wrote them; but what a definition looks up at once comes before it, with all that this names.
+
+    Cells come in the order in which the functions need them: a cell that runs again must not change the text.
+    """
     by_name = {piece.name: piece for piece in contents.pieces.values()}
     by_name |= {alias: by_name[name] for alias, name in contents.aliases.items()}
-    files = list(cells())
+    files = list(dict.fromkeys(piece.definition.file for piece in contents.pieces.values()))
     order: dict[str, Piece] = {}
     begun: set[tuple[str, bool]] = set()
 
@@ -98,14 +109,14 @@ def _in_order(contents: Contents) -> Sequence[Piece]:
             return
         begun.add((piece.name, wholly))
         names: Iterable[str] = piece.names.needed if wholly else piece.names.at_once
+        names = {*names} if contents.postponed else {*names, *piece.names.annotated}
         for name in sorted(names):
             if name in by_name:
                 add(by_name[name], wholly=True)
         order.setdefault(piece.name, piece)
 
-    def written(piece: Piece) -> tuple[int, str, int]:
-        file = piece.definition.file
-        return (files.index(file) if file in files else -1, file, piece.definition.line)
+    def written(piece: Piece) -> tuple[int, int]:
+        return files.index(piece.definition.file), piece.definition.line
 
     for piece in sorted(contents.pieces.values(), key=written):
         add(piece, wholly=False)

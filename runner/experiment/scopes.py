@@ -7,7 +7,7 @@ import builtins
 import inspect
 import sys
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import FunctionType
 
 from runner.experiment.definitions import Definition
@@ -29,11 +29,16 @@ def namespace_of(value: FunctionType | type) -> Mapping[str, object]:
     return vars(sys.modules[value.__module__]) if value.__module__ in sys.modules else {}
 
 
-def meanings(value: FunctionType | type) -> Mapping[str, object]:
+def meanings(value: FunctionType | type) -> ChainMap[str, object]:
     """Each name that its code may look up, with its value: of functions around it, and of its module."""
     functions = [value] if isinstance(value, FunctionType) else list(_methods(value))
     around = dict(pair for function in functions for pair in _closure(function))
     return ChainMap(around, dict(namespace_of(value)))
+
+
+def known(scope: Mapping[str, object], closure: Collection[str], around: Collection[str]) -> Mapping[str, object]:
+    """What names mean, without the variables of a function around that the code did not keep."""
+    return {name: value for name, value in scope.items() if name in closure or name not in around}
 
 
 def evaluated(value: FunctionType | type, definition: Definition) -> Mapping[str, object]:
@@ -49,6 +54,13 @@ def is_builtin(name: str) -> bool:
     return not isinstance(getattr(builtins, name, meanings), FunctionType)
 
 
+def stands_for_builtin(name: str, value: object) -> bool:
+    """Whether a value is what IPython puts in the place of a built-in function, such as `open`."""
+    if not isinstance(value, FunctionType) or not is_builtin(name) or unwrapped(value) is not getattr(builtins, name):
+        return False
+    return str(value.__globals__.get("__name__", "")).partition(".")[0] == "IPython"
+
+
 def _closure(function: FunctionType) -> Iterator[tuple[str, object]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -60,7 +72,7 @@ def _closure(function: FunctionType) -> Iterator[tuple[str, object]]:
 
 def _methods(value: type) -> Iterator[FunctionType]:
     for part in vars(value).values():
-        parts = (part.fget, part.fset, part.fdel) if isinstance(part, property) else (part,)
+        parts = (part.fget, part.fset, part.fdel) if isinstance(part, property) else (part, getattr(part, "func", None))
         for one in parts:
             function = unwrapped(getattr(one, "__func__", one))
             if isinstance(function, FunctionType) and function.__qualname__.startswith(f"{value.__qualname__}."):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
+import importlib
 import linecache
 import sys
 import textwrap
@@ -15,6 +17,7 @@ import pytest
 from runner.errors import ConfigError
 from runner.experiment.collect import Collected, collect
 from runner.experiment.signature import parse_python, read_signature
+from runner.experiment.source import with_neighbours
 
 LOADS = "def load_data():\n    return 1\n"
 Cells = dict[str, Any]
@@ -67,7 +70,7 @@ def test_functions_bring_the_functions_and_constants_that_they_name(run: Any) ->
     assert found.name == "notebook.py"
     assert found.root == Path.cwd()
     assert found.text.count("def double") == 1
-    assert "# <cell 2>:1\ndef double" in found.text
+    assert "# a cell, line 1\ndef double" in found.text
     alone = rerun(found)
     assert alone["load_data"](3) == (6, cells["SHAPE"])
     assert alone["build_model"]() == (16, float("inf"))
@@ -185,12 +188,8 @@ def test_classes_come_with_their_bases_and_decorators(run: Any) -> None:
 
 def test_a_decorator_that_was_defined_again_comes_before_what_it_decorates(run: Any) -> None:
     decorator = "def mark(function):\n    return tag(function)\n"
-    cells = run(
-        decorator + "def tag(function):\n    return function\n",
-        "@mark\ndef build_model():\n    return 2\n" + LOADS,
-        decorator,
-        "def tag(function):\n    function.tag = 1\n    return function\n",
-    )
+    tag = "def tag(function):\n    function.tag = 1\n    return function\n"
+    cells = run(decorator + tag, "@mark\ndef build_model():\n    return 2\n" + LOADS, decorator, tag)
     assert rerun(collected(cells))["build_model"].tag == 1
 
 
@@ -248,6 +247,7 @@ def test_functions_within_functions_bring_their_variables() -> None:
             return names
 
     def helper() -> int:
+        assert units  # pytest compiles this to other code
         return units
 
     def load_data(rows: int = units) -> Any:
@@ -364,7 +364,6 @@ def test_what_cannot_be_carried_is_named(run: Any, cell: str, problem: str) -> N
             "<cell 1>:3: build_model: has a magic of IPython",
         ),
         ("n = 1\ndef build_model(a=n):\n    return a\nn = 2\ndef other():\n    return n", ""),
-        ("n = 1\ndef build_model(a=n):\n    return n\nn = 2", "build_model: `n` means two things, 1 and 2; rename one"),
         (
             "def timed(f):\n    def inner():\n        return f()\n    return inner\n@timed\ndef build_model(): ...",
             "`f` is what a decorator of `build_model` wraps; let the decorator use functools.wraps",
@@ -431,3 +430,43 @@ def test_two_notebooks_names_must_agree(run: Any) -> None:
     assert problem.startswith("<cell 1>:3: build_model: `n` means two things, 2 and 1; rename one")
     other["n"] = 1
     assert rerun(collected(cells, load_data=other["load_data"]))["load_data"]() == 1
+
+
+def test_an_edited_file_is_refused_until_it_is_imported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "pkg" / "edited_model.py"
+    file.parent.mkdir()
+    (file.parent / "rows.py").write_text("N = 1\n")
+    text = (
+        "from .rows import N\nfrom math import cos\n" + LOADS + "def build_model(units=8):\n    return units * {} + N\n"
+    )
+    file.write_text(text.format("cos(0)"))
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("pkg.edited_model")
+    found = collected(vars(module))
+    assert {name for name, _ in with_neighbours(found.name, found.text, found.root).files} >= {"pkg/rows.py"}
+    file.write_text(text.format("10000"))
+    (problem,) = problems(vars(module))
+    assert "edited_model.py was edited since it was imported; reload it or run the cell again" in problem
+    importlib.reload(module)
+    assert "10000" in collected(vars(module)).text
+
+
+def test_a_cell_that_runs_again_unchanged_gives_the_same_text(run: Any) -> None:
+    once = run(LOADS, "def build_model():\n    return 1\n")
+    before = collected(once).text
+    assert collected(run(LOADS)).text == before
+
+
+def test_what_ipython_puts_in_the_place_of_open_is_open(run: Any) -> None:
+    shell: Cells = {"__name__": "IPython.core.interactiveshell"}
+    exec("import functools, io\n@functools.wraps(io.open)\ndef _modified_open(*a): ...\n", shell)
+    cells = run("def build_model():\n    return open\n" + LOADS)
+    cells["open"] = shell["_modified_open"]
+    assert rerun(collected(cells))["build_model"]() is open
+
+
+def test_code_of_a_statement_that_was_compiled_by_itself_is_that_of_its_cell(run: Any) -> None:
+    cells = run("import json\ndef build_model():\n    return json.dumps(1)\n" + LOADS)
+    for statement in ast.parse("".join(linecache.cache["<cell 1>"][2])).body:  # as IPython runs a cell
+        exec(compile(ast.Module(body=[statement], type_ignores=[]), "<cell 1>", "exec"), cells)
+    assert rerun(collected(cells))["build_model"]() == "1"
