@@ -45,7 +45,10 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
 
 def main(paths: list[str]) -> int:
     """Prints what was found; returns 1 if there is any."""
-    roots = [Path(path) for path in paths or ["runner", "docs", "README.md", "CONTRIBUTING.md", "Makefile", "conf"]]
+    roots = [
+        Path(path)
+        for path in paths or ["runner", "docs", "README.md", "CONTRIBUTING.md", "Makefile", "conf", "experiments"]
+    ]
     files = [file for root in roots for file in (sorted(root.rglob("*")) if root.is_dir() else [root])]
     found = 0
     for file in (file for file in files if file.suffix in (".py", ".md", ".yaml", "") and file.is_file()):

@@ -7,6 +7,7 @@ Expected score: val_frechet_distance 0.4. Critics that learn slower than their g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -71,6 +72,14 @@ class FrechetDistance(keras.metrics.Metric):
         return ops.sum((means[0] - means[1]) ** 2) + traces - 2 * ops.sum(ops.sqrt(ops.maximum(mixed, 0.0)))
 
 
+def mlp(units: int, between: Callable[[], keras.layers.Layer], last: keras.layers.Layer) -> keras.Sequential:
+    """Two hidden layers, with something `between` their weights and their activations."""
+    layers: list[keras.layers.Layer] = []
+    for _ in range(2):
+        layers += [keras.layers.Dense(units), between(), keras.layers.LeakyReLU(0.2)]
+    return keras.Sequential([*layers, last])
+
+
 @keras.saving.register_keras_serializable(package="digits_gan")
 class Adversaries(keras.Model):
     """A generator and the critic that it has to deceive.
@@ -83,21 +92,8 @@ class Adversaries(keras.Model):
     def __init__(self, latent: int, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.latent, self.units = latent, units
-        relu = keras.layers.LeakyReLU(0.2)
-        self.generator = keras.Sequential(
-            [
-                *(keras.layers.Dense(units), keras.layers.BatchNormalization(), relu),
-                *(keras.layers.Dense(units), keras.layers.BatchNormalization(), relu),
-                keras.layers.Dense(64, "sigmoid"),
-            ]
-        )
-        self.critic = keras.Sequential(
-            [
-                *(keras.layers.Dense(units), relu, keras.layers.Dropout(0.3)),
-                *(keras.layers.Dense(units), relu, keras.layers.Dropout(0.3)),
-                keras.layers.Dense(1),
-            ]
-        )
+        self.generator = mlp(units, keras.layers.BatchNormalization, keras.layers.Dense(64, "sigmoid"))
+        self.critic = mlp(units, lambda: keras.layers.Dropout(0.3), keras.layers.Dense(1))
         self.seed_generator = keras.random.SeedGenerator()
         self.generator_loss = keras.metrics.Mean(name="generator_loss")
         self.critic_loss = keras.metrics.Mean(name="critic_loss")

@@ -9,6 +9,7 @@ Expected score: val_accuracy 0.92 tuned, 0.90 frozen, 0.73 from scratch.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import keras
@@ -52,7 +53,12 @@ def build_model(
             with random weights, which says what the trained ones are worth.
         dropout: fraction of features dropped before the classifier.
         learning_rate: learning rate of Adam.
+
+    Raises:
+        FileNotFoundError: there is no such network.
     """
+    if not Path(base).is_file():
+        raise FileNotFoundError(f"there is no {base}; the head of digits_transfer.py has the commands that make it")
     trained = keras.models.load_model(base, compile=False)
     if start == "scratch":
         trained = keras.models.clone_model(trained)  # the same layers with initial values

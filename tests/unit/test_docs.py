@@ -184,10 +184,9 @@ def test_every_experiment_says_how_to_run_it_and_what_to_expect(file: Path) -> N
     for part in ("\nExpected on two CPU cores", "\nExpected score: "):
         assert part in head
     config = configs_by_experiment()[file.name]
-    found = [row for row in rows(page("docs/gallery.md"), 6) if f"../experiments/{file.name}" in row[1]]
-    assert len(found) == 1
-    assert f"`experiment={config}`" in found[0][0]
-    assert all(found[0])
+    (row,) = [row for row in rows(page("docs/gallery.md"), 6) if f"/{file.name})" in row[0]]
+    assert row[0] == f"[{config}](../experiments/{file.name})"
+    assert all(row)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda file: file.stem)
