@@ -154,12 +154,11 @@ def wanted(arguments: Sequence[str], config_dir: Path | None, config_name: str) 
     return Wanted(experiment=file, overrides=overrides, config_dir=config_dir, config_name=config_name)
 
 
-def print_variable_notes(config: Config, console: Console) -> None:
-    """Prints which of MLflow's environment variables are used, and which are not."""
+def variable_notes(config: Config) -> Sequence[str]:
+    """Which of MLflow's environment variables are used, and which are not."""
     from runner.config.mlflow_variables import notes
 
-    for text in notes(config.tracking.uri, config.tracking.mlflow_experiment, os.environ):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return list(notes(config.tracking.uri, config.tracking.mlflow_experiment, os.environ))
 
 
 def make_console() -> Console:

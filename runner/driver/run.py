@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from runner.driver.control import make_control
 from runner.driver.disk import check_room, plan_disk
 from runner.driver.machines import idle_processes
 from runner.driver.notify import notifying
-from runner.driver.preflight import Preflight
+from runner.driver.preflight import Preflight, ray_runs
 from runner.driver.prepare import Prepared, has_passed_before, logged_fleet, prepare, with_slots
 from runner.driver.record import (
     Records,
@@ -29,7 +29,7 @@ from runner.driver.record import (
     with_code,
     write_config,
 )
-from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
+from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, may_end_early, outcome
 from runner.driver.warm_start import lines, with_sweeps, write_known
 from runner.host.signals import StopRequest
 from runner.journal import SqliteJournal, TrialLogs, locked
@@ -39,6 +39,7 @@ from runner.search.cohorts import Scoring
 from runner.search.proposer import layouts_of, populations_of, with_wave
 from runner.search.stopping import make_policy
 from runner.tracking import StoreCheck
+from runner.views.numbers import count
 from runner.views.progress import Progress
 
 
@@ -76,11 +77,15 @@ def run(
     preflight = preflight or Preflight()  # one that is not entered finds nothing
     _look(preflight, prepared)
     start = _Start(preflight, context.stop)
-    prepared = with_slots(prepared, watcher, start.check, context.pool)
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
-        fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
-        checked = check(prepared, fleet, watcher, preflight)
+        with watcher.waiting() as show:
+            start.shows(show)
+            prepared = with_slots(prepared, watcher, start.check, context.pool)
+            start.awaits_workers(prepared.config.fleet.kind, len(prepared.slots))
+            fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
+            show("checking the experiment: its data, its model, one step")
+            checked = check(prepared, fleet, watcher, preflight)
         prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:
             prepared.proposer.settle(prepared.trials, scoring, len(prepared.slots))
@@ -89,6 +94,7 @@ def run(
         start.is_over = True
         folder = new_folder(root, config.name)
         context.began(folder)
+        watcher.say(f"sweep {folder.name}, in {folder}")
         config = with_code(config, folder, sources)
         record = sweep_record(config, folder.name, scoring.metric, scoring.goal, command, began_s)
 
@@ -99,9 +105,7 @@ def run(
             write_known(folder, prepared.known)
             write_config(folder, config)  # before the journal, which `resume` reads with it
             with recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records:
-                progress = Progress(
-                    trials=prepared.trials, metric=scoring.metric, goal=scoring.goal, clock=time.monotonic
-                )
+                progress = _progress(config, checked)
                 with closing(workers):  # MLflow's rest needs none, and the lock is given back after their end
                     _train(config, checked, records, context, fleet, progress, proposer)
     return outcome(records, progress, config.tracking.required)
@@ -117,7 +121,18 @@ class _Start:
 
     def __init__(self, preflight: Preflight, stop: StopRequest) -> None:
         self._preflight, self._stop = preflight, stop
+        self._show: Callable[[str], None] = lambda _: None
+        self._workers = 0
         self.is_over = False
+
+    def shows(self, show: Callable[[str], None]) -> None:
+        """Takes what shows a person what is awaited."""
+        self._show = show
+
+    def awaits_workers(self, kind: str, count: int) -> None:
+        """Shows that workers start from here on."""
+        self._workers = count
+        self._show("starting Ray" if kind == "ray" else "importing TensorFlow")
 
     def check(self) -> None:
         """Raises if the start shall end.
@@ -127,6 +142,8 @@ class _Start:
             KeyboardInterrupt: a request to stop was made.
         """
         self._preflight.check()
+        if self._workers and ray_runs():
+            self._show(f"starting {count(self._workers, 'worker')}, each of which imports TensorFlow")
         if self._stop.requested and not self.is_over:
             raise KeyboardInterrupt
 
@@ -140,6 +157,20 @@ def _prepared(config: Config, context: Context, root: Path, sources: Mapping[str
     refuse_secrets(config, context.secrets)
     check_writable(root)
     return config, prepared
+
+
+def _progress(config: Config, checked: CheckedSweep) -> Progress:
+    prepared = checked.prepared
+    return Progress(
+        trials=prepared.trials,
+        metric=checked.metric,
+        goal=checked.goal,
+        clock=time.monotonic,
+        slots=len(prepared.slots),
+        most_trials=prepared.most_trials,
+        may_end_early=may_end_early(config, prepared.trials),
+        steps_per_epoch={member: facts.steps_per_epoch for member, facts in checked.facts.items()},
+    )
 
 
 def _train(

@@ -10,7 +10,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from runner.views.live import Lines, LiveTable, Waiting
+from runner.views.lines import Lines
+from runner.views.live import LiveTable, Waiting
 from runner.views.notebook import Notebook, in_notebook
 from runner.views.progress import Progress
 
@@ -43,7 +44,7 @@ class Terminal:
     @contextmanager
     def waiting(self) -> Iterator[Callable[[str], None]]:
         """As `SweepWatcher.waiting`."""
-        with Waiting(self._console) as waiting:
+        with Waiting(self._console, self.say) as waiting:
             yield waiting.show
 
 
