@@ -23,6 +23,7 @@ from runner.driver.resume_state import Asked, ResumeState, read_state
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, may_end_early, outcome
 from runner.driver.warm_start import read_known
 from runner.errors import PlacementError
+from runner.host.output import LIBRARIES, Diverted
 from runner.journal import SqliteJournal, TrialLogs, TrialRecord, inbox, locked
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
@@ -77,6 +78,8 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         unlocked.enter_context(notifying(config, folder, context))
         if state.going:
             with ExitStack() as workers:
+                if config.fleet.kind == "local":
+                    workers.enter_context(Diverted()).keep(folder / LIBRARIES)
                 with watcher.waiting() as show:
                     show("starting workers, each of which imports TensorFlow")
                     fleet = workers.enter_context(logged_fleet(prepared, logs, context))

@@ -31,6 +31,7 @@ from runner.driver.record import (
 )
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, may_end_early, outcome
 from runner.driver.warm_start import lines, with_sweeps, write_known
+from runner.host.output import LIBRARIES, Diverted
 from runner.host.signals import StopRequest
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Fleet, Proposer
@@ -79,6 +80,7 @@ def run(
     start = _Start(preflight, context.stop)
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
+        diverted = workers.enter_context(Diverted()) if config.fleet.kind == "local" else None
         with watcher.waiting() as show:
             start.shows(show)
             prepared = with_slots(prepared, watcher, start.check, context.pool)
@@ -93,6 +95,8 @@ def run(
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         start.is_over = True
         folder = new_folder(root, config.name)
+        if diverted is not None:
+            diverted.keep(folder / LIBRARIES)
         context.began(folder)
         watcher.say(f"sweep {folder.name}, in {folder}")
         config = with_code(config, folder, sources)

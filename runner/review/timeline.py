@@ -11,6 +11,7 @@ from runner.journal import BarrierRow, JournalReader, TurnRow
 
 _PHASES = ("seat_s", "swap_s", "compute_s", "evaluate_s")
 _LEAST_S = 0.5
+_EXACT_S = 9.5  # below it, with one decimal
 _MEMORY = ("memory_mib", "gpu_memory_mib")
 
 
@@ -55,8 +56,8 @@ class Overheads:
             "recording": self.log_s,
         }
         largest = sorted(parts.items(), key=lambda part: -part[1])
-        rest = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in largest if seconds >= _LEAST_S)
-        whole = f"Trained {self.compute_s / self.slots:.0f} s of {self.startup_s + self.training_s:.0f} s"
+        rest = ", ".join(f"{name} {_short(seconds)}" for name, seconds in largest if seconds >= _LEAST_S)
+        whole = f"Trained {_short(self.compute_s / self.slots)} of {_short(self.startup_s + self.training_s)}"
         return f"{whole}; {rest}" if rest else whole
 
     def __str__(self) -> str:
@@ -65,6 +66,10 @@ class Overheads:
             f"building and tracing {self.seat_s:.1f} s · swapping {self.swap_s:.1f} s · waiting {self.wait_s:.1f} s · "
             f"journal {self.log_s:.1f} s"
         )
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < _EXACT_S else f"{seconds:.0f} s"
 
 
 def summarize(created_s: float, turns: Sequence[TurnRow], barriers: Sequence[BarrierRow]) -> Overheads | None:

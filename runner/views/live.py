@@ -120,7 +120,8 @@ class Waiting:
     ) -> None:
         self._console, self._clock, self._say = console, clock, say or console.print
         self._live = Live(console=console, refresh_per_second=_SPINNER_PER_S, transient=True)
-        self._text, self._since_s, self._said_s = "", clock(), clock()
+        self._text, self._since_s = "", clock()
+        self._said_s = self._since_s
 
     def __enter__(self) -> Self:
         return self
