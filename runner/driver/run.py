@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -81,12 +81,11 @@ def run(
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
         diverted = workers.enter_context(Diverted()) if config.fleet.kind == "local" else None
-        with watcher.waiting() as show:
-            start.shows(show)
+        with watcher.waiting() as show, start.shown_by(show):
             prepared = with_slots(prepared, watcher, start.check, context.pool)
             start.awaits_workers(prepared.config.fleet.kind, len(prepared.slots))
             fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
-            show("checking the experiment: its data, its model, one step")
+            start.awaits_check()
             checked = check(prepared, fleet, watcher, preflight)
         prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:
@@ -129,14 +128,22 @@ class _Start:
         self._workers = 0
         self.is_over = False
 
-    def shows(self, show: Callable[[str], None]) -> None:
-        """Takes what shows a person what is awaited."""
+    @contextmanager
+    def shown_by(self, show: Callable[[str], None]) -> Iterator[None]:
+        """Inside, a person is shown what is awaited."""
         self._show = show
+        yield
+        self._show, self._workers = lambda _: None, 0
 
     def awaits_workers(self, kind: str, count: int) -> None:
         """Shows that workers start from here on."""
         self._workers = count
         self._show("starting Ray" if kind == "ray" else "importing TensorFlow")
+
+    def awaits_check(self) -> None:
+        """Shows that the workers have started and try the experiment."""
+        self._workers = 0
+        self._show("checking the experiment: its data, its model, one step")
 
     def check(self) -> None:
         """Raises if the start shall end.
