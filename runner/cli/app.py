@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -166,4 +167,6 @@ def make_console() -> Console:
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # a pipe has no width to wrap at
+    if sys.stdout.isatty() and os.environ.get("TERM") in ("dumb", "unknown"):  # for which Rich assumes 80
+        width = shutil.get_terminal_size().columns
     return Console(width=width, highlight=False)

@@ -39,6 +39,11 @@ class Screen(Protocol):
         """Called after the last."""
 
 
+def can_redraw(console: Console) -> bool:
+    """Whether the console is a terminal that can replace what it shows."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 class LiveTable:
     """A table that fits the terminal, with a bar; redrawn at each barrier, when trials begin, and every second.
 
@@ -131,7 +136,7 @@ class Waiting:
 
     def show(self, text: str) -> None:
         """Shows the current status."""
-        if self._console.is_terminal:
+        if can_redraw(self._console):
             if text != self._text:
                 self._text, self._since_s = text, self._clock()
             if not self._live.is_started:

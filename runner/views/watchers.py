@@ -11,7 +11,7 @@ from typing import Literal
 from rich.console import Console
 
 from runner.views.lines import Lines
-from runner.views.live import LiveTable, Waiting
+from runner.views.live import LiveTable, Waiting, can_redraw
 from runner.views.notebook import Notebook, in_notebook
 from runner.views.progress import Progress
 
@@ -39,7 +39,7 @@ class Terminal:
 
     def rounds(self, progress: Progress) -> AbstractContextManager[LiveTable | Lines]:
         """As `SweepWatcher.rounds`."""
-        return LiveTable(self._console, progress) if self._console.is_terminal else Lines(self._console, progress)
+        return LiveTable(self._console, progress) if can_redraw(self._console) else Lines(self._console, progress)
 
     @contextmanager
     def waiting(self) -> Iterator[Callable[[str], None]]:

@@ -14,6 +14,7 @@ from rich.text import Text
 from runner.journal import is_locked
 from runner.review.catalog import Review, open_review
 from runner.review.tables import status_of
+from runner.views.live import can_redraw
 from runner.views.numbers import count, number
 from runner.views.results import print_results
 
@@ -39,7 +40,7 @@ def watch(
     said: dict[str, str] = {}
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while is_locked(folder):
-            if console.is_terminal:
+            if can_redraw(console):
                 live.update(_table(folder, console), refresh=True)
             else:
                 for text in _news(open_review(folder), said):

@@ -22,6 +22,7 @@ from runner.views.numbers import count, duration, number, roughly, setting, spar
 from runner.views.progress import Progress
 from runner.views.table import summary_line, table_lines
 from runner.views.watchers import Terminal
+from runner.views.watching import watch
 
 KEEP = Verdict(kind="keep")
 
@@ -185,6 +186,13 @@ def test_a_pipe_gets_a_line_when_a_trial_ends_and_one_for_all_now_and_then(make_
     ]
 
 
+def test_a_terminal_that_cannot_redraw_gets_lines(make_trial: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for term, view in (("dumb", Lines), ("xterm", LiveTable)):
+        monkeypatch.setenv("TERM", term)
+        console = Console(file=io.StringIO(), force_terminal=True, width=60)
+        assert isinstance(Terminal(console).rounds(make(make_trial, 2)), view)
+
+
 def test_what_is_awaited_has_its_time_and_a_new_thing_begins_at_zero() -> None:
     now = [0.0]
     waiting = Waiting(Console(file=io.StringIO(), force_terminal=True, width=60), clock=lambda: now[0])
@@ -246,6 +254,21 @@ def test_curves_are_no_wider_than_asked_and_skip_what_is_not_finite() -> None:
     assert sparkline([0.0, float("nan"), 0.5, 1.0], 8) == "▁▅█"
     assert len(sparkline([float(i) for i in range(100)], 8)) == 8
     assert (sparkline([1.0], 8), sparkline([1.0, 1.0], 8)) == ("", "▁▁")
+
+
+def test_watching_a_pipe_prints_a_line_for_each_change(
+    make_trial: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_review import write_sweep
+
+    folder, running = write_sweep(tmp_path, make_trial, [0.5]), iter([True, True, False])
+    monkeypatch.setattr("runner.views.watching.is_locked", lambda _: next(running))
+    file = io.StringIO()
+    watch(folder, Console(file=file, width=100), sleep=lambda _: None, stamp=lambda: "09:00:00")
+    lines = [line for line in file.getvalue().splitlines() if line.startswith("09:00:00")]
+    assert len(lines) == 2
+    assert lines[0].startswith("09:00:00 trial 000 complete · ")
+    assert lines[1].endswith("1 trial: 1 complete")
 
 
 def test_one_is_singular() -> None:
