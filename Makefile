@@ -62,8 +62,11 @@ clean:  ## Remove caches and builds; .venv, sweeps/ and mlflow.db stay
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit("Python 3.11 or later is needed, $(PYTHON) is %d.%d; try make setup PYTHON=python3.12" % v if v < (3, 11) else 0)'
 	@if test -e .venv/.unfinished; then rm -rf .venv; fi; mkdir -p .venv && touch .venv/.unfinished
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode -r requirements.lock
-	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
+	@echo "$$(date +%T) setting up .venv, once: TensorFlow, Ray, MLflow, $$(grep -c == requirements.lock) packages in all"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@echo "$$(date +%T) downloading and compiling them: one to four minutes on two cores, longer if the network is slow"
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode -r requirements.lock
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
+	@echo "$$(date +%T) .venv is ready"
 	@mv .venv/.unfinished $@

@@ -57,6 +57,7 @@ docs/recipes
 docs/mlflow
 docs/api
 docs/coming-from
+docs/terminal
 docs/troubleshooting
 docs/glossary
 ```

@@ -50,7 +50,7 @@ class SweepProgress:
         return cls(
             phase=phase,
             trials=len(rows),
-            ended=sum(row.state not in ("queued", "running") for row in rows),
+            ended=sum(row.has_ended for row in rows),
             share=progress.share_done(),
             metric=progress.metric,
             best=leaders[0].score if leaders else None,

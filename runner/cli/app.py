@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -154,12 +155,11 @@ def wanted(arguments: Sequence[str], config_dir: Path | None, config_name: str) 
     return Wanted(experiment=file, overrides=overrides, config_dir=config_dir, config_name=config_name)
 
 
-def print_variable_notes(config: Config, console: Console) -> None:
-    """Prints which of MLflow's environment variables are used, and which are not."""
+def variable_notes(config: Config) -> Sequence[str]:
+    """Which of MLflow's environment variables are used, and which are not."""
     from runner.config.mlflow_variables import notes
 
-    for text in notes(config.tracking.uri, config.tracking.mlflow_experiment, os.environ):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return list(notes(config.tracking.uri, config.tracking.mlflow_experiment, os.environ))
 
 
 def make_console() -> Console:
@@ -167,4 +167,6 @@ def make_console() -> Console:
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 1000  # a pipe has no width to wrap at
+    if sys.stdout.isatty() and os.environ.get("TERM") in ("dumb", "unknown"):  # for which Rich assumes 80
+        width = shutil.get_terminal_size().columns
     return Console(width=width, highlight=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import make_console, print_variable_notes, takes_config, verb, wanted
+from runner.cli.app import make_console, takes_config, variable_notes, verb, wanted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +32,8 @@ def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as
     else:
         console = make_console()
         _show(made, console)
-        print_variable_notes(made.config, console)
+        for text in variable_notes(made.config):
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show(plan: Plan, console: Console) -> None:

@@ -83,6 +83,7 @@ class InboxControl:
             elif request.kind == "continue" and trial_id in self.paused:
                 continues.append(trial_id)
                 decisions.append(self._decision(request, trial_id))
+        self.progress.pause(pauses)
         self.paused = (self.paused | set(pauses)) - set(continues) - ends.keys()
         return Orders(
             ends=ends, pauses=tuple(pauses), continues=tuple(continues), added=tuple(added), decisions=tuple(decisions)
@@ -104,7 +105,7 @@ class InboxControl:
         return found
 
     def _is_open(self, trial_id: str) -> bool:
-        return trial_id in self.progress.rows and self.progress.rows[trial_id].state in ("queued", "running")
+        return trial_id in self.progress.rows and not self.progress.rows[trial_id].has_ended
 
     def _leave(self, request: Request) -> None:
         """A request about a trial that has ended; one to continue it waits for `resume`."""
@@ -139,6 +140,8 @@ def make_control(
         recorded[0] = with_limit(recorded[0], request)
         write_config(folder, recorded[0])
 
+    paused = set(paused)
+    progress.pause(paused)
     adder = Adder(members=members, progress=progress, proposer=proposer)
     return InboxControl(
         folder=folder,
@@ -148,7 +151,7 @@ def make_control(
         say=context.watcher.say,
         save=save,
         tag=partial(_tag, journal),
-        paused=set(paused),
+        paused=paused,
     )
 
 

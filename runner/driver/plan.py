@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from runner.autotune.auto import steps_per_epoch, with_turns
 from runner.driver.check import check_members
@@ -112,10 +113,13 @@ def make_plan(prepared: Prepared) -> Plan:
         first_of_data = {trial.data_key: trial for trial in reversed(prepared.trials)}
         found = fleet.check(list(first_of_data.values()))
     sizes = {key: _facts(trial, found[trial.id], checked) for key, trial in first_of_data.items()}
-    trials = tuple(_planned(t, sizes[t.data_key], checked[t.member].step_s) for t in prepared.trials)
     facts = {member: check.facts for member, check in checked.items()}
     disk = plan_disk(prepared, facts)
     cohorts, populations = dict(_cohorts(prepared)), _populations(prepared)
+    trials = tuple(
+        _planned(trial, sizes[trial.data_key], checked[trial.member].step_s, cohorts.get(trial.member, ()))
+        for trial in prepared.trials
+    )
     return Plan(
         prepared=prepared, metric=metric, goal=goal, trials=trials, facts=facts, disk=disk, cohorts=cohorts,
         populations=populations,
@@ -157,8 +161,11 @@ def _facts(trial: Trial, found: Checked | Failure, checked: Mapping[str, Checked
     return checked[trial.member].facts  # only this setting's model fails; its data is the member's
 
 
-def _planned(trial: Trial, facts: Facts, step_s: float) -> PlannedTrial:
+def _planned(trial: Trial, facts: Facts, step_s: float, cohorts: Sequence[PlannedCohort]) -> PlannedTrial:
     length = steps_per_epoch(trial, facts)
     train = with_turns(trial, facts, step_s)
-    rounds = math.ceil(train.epochs / train.epochs_per_round) * math.ceil(length / (train.steps_per_round or length))
+    layouts = {cohort.epochs for cohort in cohorts}
+    ends = layouts.pop() if len(layouts) == 1 else (train.epochs,)  # turns end where trials are compared
+    turns = sum(math.ceil((end - begin) / train.epochs_per_round) for begin, end in pairwise((0, *ends)))
+    rounds = turns * math.ceil(length / (train.steps_per_round or length))
     return PlannedTrial(trial=trial, steps_per_epoch=length, rounds=rounds, steps=length * trial.train.epochs)

@@ -12,21 +12,22 @@ from runner.driver.disk import lines as disk_lines
 from runner.driver.plan import Plan
 from runner.driver.prepare import Prepared, advice, sums
 from runner.texts.redaction import without_credentials
+from runner.views.numbers import count
 
 
 def headline(plan: Plan) -> str:
     """How many trials there are, and what ranks them; without the sweep's name."""
-    return f"{plan.prepared.most_trials} trials ranked by {plan.metric} ({plan.goal})"
+    return f"{count(plan.prepared.most_trials, 'trial')} ranked by {plan.metric} ({plan.goal})"
 
 
 def slot_lines(prepared: Prepared) -> Iterator[str]:
     """What each slot gets, with the sums."""
-    slot, count = prepared.slots[0].allocation, len(prepared.slots)
+    slot, slots = prepared.slots[0].allocation, len(prepared.slots)
     limits = sorted({slot.allocation.gpu_memory_mib or 0 for slot in prepared.slots})
     limit = f"{limits[0]} to {limits[-1]}" if len(limits) > 1 else str(limits[0])
     gpu = f"{slot.num_gpus:g} GPU under a limit of {limit} MiB" if slot.num_gpus else "no GPU"
     yield (
-        f"{count} slots on the {prepared.config.fleet.kind} fleet, each {slot.num_cpus:g} CPU, {slot.threads} "
+        f"{count(slots, 'slot')} on the {prepared.config.fleet.kind} fleet, each {slot.num_cpus:g} CPU, {slot.threads} "
         f"TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}"
     )
     for line in (*sums(prepared), *_needs(prepared), *advice(prepared)):
@@ -36,7 +37,7 @@ def slot_lines(prepared: Prepared) -> Iterator[str]:
 def member_lines(plan: Plan) -> Iterator[str]:
     """The data and the model of each member."""
     for name, facts in plan.facts.items():
-        rows = "a stream" if facts.rows is None else f"{facts.rows} rows"
+        rows = "a stream" if facts.rows is None else count(facts.rows, "row")
         how = facts.program + (f" ({facts.program_reason})" if facts.program_reason else "")
         yield f"{name}: {rows}, {facts.parameters} weights, program: {how}"
 
@@ -129,19 +130,19 @@ def plan_summary(plan: Plan, root: Path) -> dict[str, object]:
 
 def _cohort_lines(plan: Plan) -> Iterator[str]:
     population = plan.prepared.config.search.population
-    for member, (count, replaced) in plan.populations.items():
+    for member, (size, replaced) in plan.populations.items():
         assert population is not None
         yield (
-            f"{member}: a population of {count}: after every {population.interval} epochs the worst {replaced} go on "
+            f"{member}: a population of {size}: after every {population.interval} epochs the worst {replaced} go on "
             f"from the best {replaced}"
         )
     for member, cohorts in plan.cohorts.items():
-        for cohort, count in Counter(cohorts).items():
+        for cohort, times in Counter(cohorts).items():
             steps = ", ".join(
                 f"{settings} to epoch {epoch}" for settings, epoch in zip(cohort.settings, cohort.epochs, strict=True)
             )
-            times = f" ({count} such brackets)" if count > 1 else ""
-            yield f"{member}: {plan.prepared.config.search.stop} trains {steps}{times}"
+            such = f" ({times} such brackets)" if times > 1 else ""
+            yield f"{member}: {plan.prepared.config.search.stop} trains {steps}{such}"
 
 
 def _needs(prepared: Prepared) -> Iterator[str]:
@@ -154,5 +155,5 @@ def _needs(prepared: Prepared) -> Iterator[str]:
         found = "not measured" if need.memory_mib is None else f"{need.memory_mib:.0f} MiB"
         searched = [name for name in need.trial.searched if not isinstance(need.trial.settings.get(name), float)]
         settings = " ".join(f"{name}={need.trial.settings.get(name)}" for name in searched if name != "seed")
-        trials = f"{need.trials} trial{'s' * (need.trials > 1)}"
+        trials = count(need.trials, "trial")
         yield f"{where} of {' '.join(filter(None, (need.trial.member, settings)))} ({trials}): {found}"

@@ -66,7 +66,7 @@ class Preflight:
         Raises:
             ExperimentError: the mistake.
         """
-        if not self._gives_way and self._process is not None and _workers_start():
+        if not self._gives_way and self._process is not None and ray_runs():
             _give_way(self._process.pid)
             self._gives_way = True
         if self._found is not None:
@@ -97,7 +97,8 @@ class Preflight:
             return
 
 
-def _workers_start() -> bool:
+def ray_runs() -> bool:
+    """Whether Ray has started, so that workers start now."""
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
 

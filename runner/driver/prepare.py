@@ -25,6 +25,7 @@ from runner.records import Checked, Failure, Slot, Source, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
 from runner.search.proposer import WaveProposer, exhaustion, make_proposer
+from runner.views.numbers import count
 
 if TYPE_CHECKING:
     from runner.fleet.ray.pool import Pool
@@ -225,7 +226,7 @@ def with_slots(
 ) -> Prepared:
     """Plans the slots; measures the models first, by the workers of a pool, if the slots depend on it."""
     if prepared.to_probe:
-        watcher.say(f"measuring the memory of {len(prepared.needs)} models …", dim=True)
+        watcher.say(f"measuring the memory of {count(len(prepared.needs), 'model')} …", dim=True)
         prepared = probe(prepared, meanwhile, pool)
         for text in unmeasured(prepared):
             watcher.warn(text)
@@ -250,8 +251,8 @@ def _headline(prepared: Prepared) -> str:
     slot = prepared.slots[0].allocation
     gpu = f", {slot.num_gpus:g} GPU ({slot.gpu_memory_mib} MiB)" if slot.num_gpus else ""
     trials, slots, most = len(prepared.trials), len(prepared.slots), prepared.most_trials
-    count = f"{most} trials, proposed in waves" if most > trials else f"{trials} trial{'s' * (trials > 1)}"
-    return f"{prepared.config.name}: {count}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} each; starting workers …"
+    number = f"{count(most, 'trial')}, proposed in waves" if most > trials else count(trials, "trial")
+    return f"{prepared.config.name}: {number}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} each; starting workers …"
 
 
 def logged_fleet(

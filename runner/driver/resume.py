@@ -21,9 +21,10 @@ from runner.driver.prepare import Prepared, advice, logged_fleet, measured, requ
 from runner.driver.record import COLLECTED, recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
 from runner.driver.start import Start
-from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
+from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, may_end_early, outcome
 from runner.driver.warm_start import read_known
 from runner.errors import PlacementError
+from runner.host.output import LIBRARIES, Diverted
 from runner.journal import SqliteJournal, TrialLogs, TrialRecord, inbox, locked
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
@@ -61,9 +62,10 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         snapshots = SnapshotStore(folder, versions(), on_warning=lambda _: None)
         if not config.keep.snapshots:
             _drop_those_of_ended(snapshots, state)
-        progress = _progress(state)
+        progress = _progress(state, prepared)
         for text in _differences(state):
             watcher.warn(text)
+        watcher.say(f"sweep {folder.name}, in {folder}")
         for text in (_headline(state, prepared), *_repeated(state, snapshots)):
             watcher.say(text)
         for text in advice(prepared):
@@ -77,8 +79,12 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         unlocked.enter_context(notifying(config, folder, context))
         if state.going:
             with ExitStack() as workers:
+                if config.fleet.kind == "local":
+                    workers.enter_context(Diverted()).keep(folder / LIBRARIES)
                 start = Start(context.stop)
-                fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
+                with watcher.waiting() as show:
+                    show("starting workers, each of which imports TensorFlow")
+                    fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
                 start.is_over = True
                 if config.fleet.kind == "ray":
                     preload(uri)
@@ -201,9 +207,16 @@ def _schedule(prepared: Prepared, state: ResumeState, policy: SearchPolicy) -> S
     return make_schedule(prepared, parameters, policy, begun, state.paused)
 
 
-def _progress(state: ResumeState) -> Progress:
+def _progress(state: ResumeState, prepared: Prepared) -> Progress:
     sweep = state.sweep
-    progress = Progress(trials=state.trials, metric=sweep.metric, goal=sweep.goal, clock=time.monotonic)
+    progress = Progress(
+        trials=state.trials,
+        metric=sweep.metric,
+        goal=sweep.goal,
+        clock=time.monotonic,
+        slots=len(prepared.slots),
+        may_end_early=may_end_early(prepared.config, state.trials),
+    )
     for record in state.records:
         length = None if record.facts is None else record.facts.steps_per_epoch
         shown = state.states.get(record.id, "queued")

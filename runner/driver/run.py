@@ -30,8 +30,9 @@ from runner.driver.record import (
     write_config,
 )
 from runner.driver.start import Start
-from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, outcome
+from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, may_end_early, outcome
 from runner.driver.warm_start import lines, with_sweeps, write_known
+from runner.host.output import LIBRARIES, Diverted
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Fleet, Proposer
 from runner.records import Source
@@ -76,11 +77,15 @@ def run(
     preflight = preflight or Preflight()  # one that is not entered finds nothing
     _look(preflight, prepared)
     start = Start(context.stop, preflight.check)
-    prepared = with_slots(prepared, watcher, start.check, context.pool)
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
-        fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
-        checked = check(prepared, fleet, watcher, preflight)
+        diverted = workers.enter_context(Diverted()) if config.fleet.kind == "local" else None
+        with watcher.waiting() as show, start.shown_by(show):
+            prepared = with_slots(prepared, watcher, start.check, context.pool)
+            start.awaits_workers(prepared.config.fleet.kind, len(prepared.slots))
+            fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
+            start.awaits_check()
+            checked = check(prepared, fleet, watcher, preflight)
         prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:
             prepared.proposer.settle(prepared.trials, scoring, len(prepared.slots))
@@ -88,7 +93,10 @@ def run(
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         start.is_over = True
         folder = new_folder(root, config.name)
+        if diverted is not None:
+            diverted.keep(folder / LIBRARIES)
         context.began(folder)
+        watcher.say(f"sweep {folder.name}, in {folder}")
         config = with_code(config, folder, sources)
         record = sweep_record(config, folder.name, scoring.metric, scoring.goal, command, began_s)
 
@@ -99,9 +107,7 @@ def run(
             write_known(folder, prepared.known)
             write_config(folder, config)  # before the journal, which `resume` reads with it
             with recorded(folder, config, prepared.slots, logs, begin, context, reached=reached) as records:
-                progress = Progress(
-                    trials=prepared.trials, metric=scoring.metric, goal=scoring.goal, clock=time.monotonic
-                )
+                progress = _progress(config, checked)
                 with closing(workers):  # MLflow's rest needs none, and the lock is given back after their end
                     _train(config, checked, records, context, fleet, progress, proposer)
     return outcome(records, progress, config.tracking.required)
@@ -116,6 +122,20 @@ def _prepared(config: Config, context: Context, root: Path, sources: Mapping[str
     refuse_secrets(config, context.secrets)
     check_writable(root)
     return config, prepared
+
+
+def _progress(config: Config, checked: CheckedSweep) -> Progress:
+    prepared = checked.prepared
+    return Progress(
+        trials=prepared.trials,
+        metric=checked.metric,
+        goal=checked.goal,
+        clock=time.monotonic,
+        slots=len(prepared.slots),
+        most_trials=prepared.most_trials,
+        may_end_early=may_end_early(config, prepared.trials),
+        steps_per_epoch={member: facts.steps_per_epoch for member, facts in checked.facts.items()},
+    )
 
 
 def _train(

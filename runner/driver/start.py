@@ -1,10 +1,13 @@
-"""What may end a sweep while it waits for workers."""
+"""What a sweep awaits before it trains, and what may end it there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from runner.driver.preflight import ray_runs
 from runner.host.signals import StopRequest
+from runner.views.numbers import count
 
 
 class Start:
@@ -20,7 +23,26 @@ class Start:
 
     def __init__(self, stop: StopRequest, others: Callable[[], None] = lambda: None) -> None:
         self._stop, self._others = stop, others
+        self._show: Callable[[str], None] = lambda _: None
+        self._workers = 0
         self.is_over = False
+
+    @contextmanager
+    def shown_by(self, show: Callable[[str], None]) -> Iterator[None]:
+        """Inside, a person is shown what is awaited."""
+        self._show = show
+        yield
+        self._show, self._workers = lambda _: None, 0
+
+    def awaits_workers(self, kind: str, workers: int) -> None:
+        """Shows that workers start from here on."""
+        self._workers = workers
+        self._show("starting Ray" if kind == "ray" else "importing TensorFlow")
+
+    def awaits_check(self) -> None:
+        """Shows that the workers have started and try the experiment."""
+        self._workers = 0
+        self._show("checking the experiment: its data, its model, one step")
 
     def check(self) -> None:
         """Raises if the start shall end.
@@ -30,5 +52,7 @@ class Start:
             Exception: raised by `others`.
         """
         self._others()
+        if self._workers and ray_runs():
+            self._show(f"starting {count(self._workers, 'worker')}, each of which imports TensorFlow")
         if self._stop.requested and not self.is_over:
             raise KeyboardInterrupt

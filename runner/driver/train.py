@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -158,6 +158,15 @@ class Training:
         return self.context.stop.requested
 
 
+def may_end_early(config: Config, trials: Iterable[Trial]) -> bool:
+    """Whether a rule may end trials before their last epoch."""
+    search = config.search
+    limits = (search.stop, search.target, search.max_steps, search.max_hours)
+    return any(limit is not None for limit in limits) or any(
+        trial.train.early_stopping is not None or trial.train.max_seconds is not None for trial in trials
+    )
+
+
 def make_schedule(
     prepared: Prepared,
     parameters: int | None,
@@ -205,7 +214,7 @@ def is_reached(store: StoreCheck, required: bool, watcher: SweepWatcher) -> bool
 def outcome(records: Records, progress: Progress, required: bool) -> Outcome:
     """The outcome of a sweep, after MLflow has received what it could."""
     failed = sum(row.state == "failed" for row in progress.rows.values())
-    paused = sum(row.state in ("queued", "running") for row in progress.rows.values())
+    paused = sum(not row.has_ended for row in progress.rows.values())
     return Outcome(
         folder=records.folder, failed=failed, paused=paused, problem=records.projection.problem or "", is_error=required
     )

@@ -1,4 +1,4 @@
-"""Keeps the program running when its standard output or error has lost its reader: only that output is lost."""
+"""Standard output and error: their readers may go away, and libraries' own lines may go to a file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import errno
 import io
 import os
 import sys
-from typing import Any, TextIO
+import tempfile
+from pathlib import Path
+from typing import Any, Self, TextIO
 
+LIBRARIES = "libraries.log"  # in a sweep's folder
 _GONE = (errno.EPIPE, errno.EIO)  # a pipe whose reader has ended (`| head`), a terminal that was closed
 
 
@@ -31,6 +34,44 @@ def silence(descriptor: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
+
+
+class Diverted:
+    """While open, what C code writes to standard error goes to a file, and Python's `sys.stderr` stays as it is.
+
+    TensorFlow writes lines of its own there, and it has no setting that silences all of them.
+    """
+
+    def __enter__(self) -> Self:
+        sys.stderr.flush()
+        self._stream, self._file = sys.stderr, tempfile.TemporaryFile()
+        self._copy = os.dup(2)
+        if not _is_elsewhere(self._stream):
+            sys.stderr = _surviving(self._stream, self._copy)
+        os.dup2(self._file.fileno(), 2)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.stderr.flush()
+        os.dup2(self._copy, 2)
+        sys.stderr = self._stream
+        os.close(self._copy)
+        self._file.close()
+
+    def keep(self, file: Path) -> None:
+        """Writes to this file from here on, and copies to it what there was so far."""
+        with file.open("ab", buffering=0) as target:
+            self._file.seek(0)
+            target.write(self._file.read())
+            os.dup2(target.fileno(), 2)
+
+
+def _is_elsewhere(stream: TextIO) -> bool:
+    """Whether a stream does not write to the descriptor of standard error."""
+    try:
+        return stream.fileno() != 2
+    except (OSError, ValueError):  # it has no descriptor
+        return True
 
 
 class _Surviving(io.FileIO):

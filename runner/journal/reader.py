@@ -95,6 +95,14 @@ class JournalReader:
         """All trials, in the order in which they were proposed."""
         return self._trials(None)
 
+    def paused(self) -> frozenset[str]:
+        """Trials that a user has paused and that have not ended."""
+        query = (
+            "SELECT trial FROM decision WHERE number IN (SELECT max(number) FROM decision "
+            "WHERE kind IN ('pause', 'continue', 'stop', 'complete', 'fail') GROUP BY trial) AND kind = 'pause'"
+        )
+        return frozenset(row[0] for row in self._connection.execute(query))
+
     def trial(self, trial_id: str) -> TrialRecord:
         """One trial.
 

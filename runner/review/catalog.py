@@ -33,11 +33,13 @@ class Review:
 
     Args:
         trials: for each member, those with a score, best first, then the others in order.
+        paused: ids of trials that wait until a user lets them go on.
     """
 
     folder: Path
     sweep: SweepRecord
     trials: tuple[TrialRecord, ...]
+    paused: frozenset[str] = frozenset()
 
     @property
     def ranks(self) -> list[int | None]:
@@ -120,10 +122,10 @@ def open_review(folder: Path) -> Review:
         SweepNotFoundError: the folder has no journal.
     """
     with JournalReader(folder) as reader:
-        sweep, trials = reader.sweep(), reader.trials()
+        sweep, trials, paused = reader.sweep(), reader.trials(), reader.paused()
     members = list(dict.fromkeys(trial.member for trial in trials))
     by_member = sorted(ranked(trials, sweep), key=lambda trial: members.index(trial.member))
-    return Review(folder=folder, sweep=sweep, trials=tuple(by_member))
+    return Review(folder=folder, sweep=sweep, trials=tuple(by_member), paused=paused)
 
 
 def find_sweep(name: str, root: Path = SWEEPS) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.journal import JournalReader
+from runner.journal import JournalReader, TrialRecord
 from runner.review.catalog import Review
 
 
@@ -30,13 +30,18 @@ def trial_table(review: Review) -> Table:
     header = [*own, *names, *_distinct(settings, {*own, *names, *last}), *last]
     rows: list[list[object]] = []
     for rank, trial in zip(review.ranks, review.trials, strict=True):
-        identity = [rank, trial.id, trial.member, trial.status, trial.score(review.sweep.metric)]
+        identity = [rank, trial.id, trial.member, status_of(review, trial), trial.score(review.sweep.metric)]
         trained = [trial.epochs, trial.kept_epoch, round(trial.seconds, 3), trial.trial.seed]
         values = [trial.metrics.get(name) for name in names]
         used = trial.used_settings
         why = [trial.cause, trial.reason, trial.lineage]
         rows.append([*identity, *trained, *values, *(used.get(name) for name in settings), *why])
     return Table(header, rows)
+
+
+def status_of(review: Review, trial: TrialRecord) -> str:
+    """The trial's status; `paused` if it waits until a user lets it go on."""
+    return "paused" if trial.id in review.paused else trial.status
 
 
 def setting_table(review: Review) -> Table:

@@ -10,6 +10,8 @@ from pathlib import Path
 from runner.journal import BarrierRow, JournalReader, TurnRow
 
 _PHASES = ("seat_s", "swap_s", "compute_s", "evaluate_s")
+_LEAST_S = 0.5
+_EXACT_S = 9.5  # below it, with one decimal
 _MEMORY = ("memory_mib", "gpu_memory_mib")
 
 
@@ -25,6 +27,9 @@ class Overheads:
         wait_s: seconds of waiting for the barrier, summed over the slots.
         log_s: seconds of the journal's commits, while all slots wait.
         utilisation: share of the slots' training time that was spent in steps and validation.
+        compute_s: seconds of training steps, summed over the slots.
+        evaluate_s: seconds of validation, summed over the slots.
+        slots: how many there were.
     """
 
     startup_s: float
@@ -34,6 +39,26 @@ class Overheads:
     wait_s: float
     log_s: float
     utilisation: float
+    compute_s: float
+    evaluate_s: float
+    slots: int
+
+    def in_words(self) -> str:
+        """What the whole time was spent on, as an average over the slots, the largest part after training first.
+
+        Each part of half a second or more is named.
+        """
+        parts = {
+            "starting": self.startup_s,
+            "validation": self.evaluate_s / self.slots,
+            "building models": (self.seat_s + self.swap_s) / self.slots,
+            "waiting for the slowest": self.wait_s / self.slots,
+            "recording": self.log_s,
+        }
+        largest = sorted(parts.items(), key=lambda part: -part[1])
+        rest = ", ".join(f"{name} {_short(seconds)}" for name, seconds in largest if seconds >= _LEAST_S)
+        whole = f"Trained {_short(self.compute_s / self.slots)} of {_short(self.startup_s + self.training_s)}"
+        return f"{whole}; {rest}" if rest else whole
 
     def __str__(self) -> str:
         return (
@@ -41,6 +66,10 @@ class Overheads:
             f"building and tracing {self.seat_s:.1f} s · swapping {self.swap_s:.1f} s · waiting {self.wait_s:.1f} s · "
             f"journal {self.log_s:.1f} s"
         )
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < _EXACT_S else f"{seconds:.0f} s"
 
 
 def summarize(created_s: float, turns: Sequence[TurnRow], barriers: Sequence[BarrierRow]) -> Overheads | None:
@@ -58,6 +87,9 @@ def summarize(created_s: float, turns: Sequence[TurnRow], barriers: Sequence[Bar
         swap_s=sum(row.turn.swap_s for row in turns),
         wait_s=sum(waits(turns, barriers)),
         log_s=sum(barrier.commit_s for barrier in barriers),
+        compute_s=sum(row.turn.compute_s for row in turns),
+        evaluate_s=sum(row.turn.evaluate_s for row in turns),
+        slots=slots,
         utilisation=busy / (slots * (ended - began)) if ended > began else 0.0,
     )
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from runner.records import Clone, Failure, Goal, Report, Trial, Verdict
+from runner.views.pace import Pace
 
-State = Literal["queued", "running", "complete", "stopped", "failed"]
+State = Literal["queued", "running", "paused", "complete", "stopped", "failed"]
+OPEN = ("queued", "running", "paused")
 _ENDED: dict[str, State] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
-_RATE_WINDOW_S = 10.0
+_MOST_VALUES = 400  # of a trial's curve
 
 
 @dataclass(kw_only=True, slots=True)
@@ -24,6 +26,7 @@ class Row:
         score: the metric of the model that the trial would have if it ended now: with the last epoch's weights, or with
             the best epoch's if `early_stopping.restore_best` is set. None if there is no finite value.
         kept: whether a best epoch's weights are kept.
+        values: the sweep's metric by epoch, thinned out if there are many.
     """
 
     trial: Trial
@@ -38,6 +41,12 @@ class Row:
     kept: bool = False
     steps_per_s: float | None = None
     message: str = ""
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the trial trains no more."""
+        return self.state not in OPEN
 
     @property
     def restores_best(self) -> bool:
@@ -55,22 +64,36 @@ class Progress:
         metric: the sweep's metric.
         goal: whether a larger value of it is better.
         clock: monotonic seconds.
+        slots: how many trials train at the same time, at most; None if unknown.
+        most_trials: how many trials there will be, with those that are proposed later.
+        may_end_early: a rule may end trials before their last epoch, so that the time left is an upper bound.
+        steps_per_epoch: of each member's first trial, by member, as the check has found it.
     """
 
     trials: Sequence[Trial]
     metric: str
     goal: Goal
     clock: Callable[[], float]
+    slots: int | None = None
+    most_trials: int = 0
+    may_end_early: bool = False
+    steps_per_epoch: Mapping[str, int] = field(default_factory=dict)
     rows: dict[str, Row] = field(init=False)
 
     def __post_init__(self) -> None:
         self.rows = {trial.id: Row(trial=trial) for trial in self.trials}
-        self._window: deque[tuple[float, int]] = deque()  # since the first barrier, because models are built before it
+        for row in self.rows.values():
+            self._estimate(row)
+        self._pace = Pace(self.clock, self.slots)
+        self._left_s: float | None = None  # as of the last barrier
         self._steps_done = 0
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Takes in trials that have joined the sweep."""
-        self.rows |= {trial.id: Row(trial=trial) for trial in trials}
+        for trial in trials:
+            row = Row(trial=trial)
+            self._estimate(row)
+            self.rows[trial.id] = row
 
     def clone(self, trial: Trial, clone: Clone) -> None:
         """Takes note of a trial that goes on from another one's state, with its new values."""
@@ -79,7 +102,8 @@ class Progress:
 
     def begin(self, trial_ids: Sequence[str]) -> bool:
         """Marks trials that begin a turn as running; returns whether that changes any row."""
-        began = [row for row in map(self.rows.__getitem__, trial_ids) if row.state == "queued"]
+        self._pace.begin()
+        began = [row for row in map(self.rows.__getitem__, trial_ids) if row.state in ("queued", "paused")]
         for row in began:
             row.state = "running"
         return bool(began)
@@ -94,12 +118,11 @@ class Progress:
             elif report is not None:
                 self._take(row, report)
             self._take_score(row, verdict)
-            row.state = _ENDED.get(verdict.kind, "running")
+            row.state = _ENDED.get(verdict.kind, "paused" if row.state == "paused" else "running")
             row.message = row.message or verdict.reason
-        now = self.clock()
-        self._window.append((now, self._steps_done))
-        while len(self._window) > 2 and now - self._window[1][0] >= _RATE_WINDOW_S:
-            self._window.popleft()
+        self._pace.end(self._steps_done, len(reports))
+        self._steps_done = 0
+        self._left_s = self._pace.left_s(self._lengths())
 
     def take_over(
         self,
@@ -118,31 +141,55 @@ class Progress:
         row.state, row.steps_per_s, row.score, row.kept = state, None, score, kept
         self._steps_done = 0
 
+    def pause(self, trial_ids: Iterable[str]) -> None:
+        """Marks trials that have no turn until a user lets them go on."""
+        for trial_id in trial_ids:
+            if not self.rows[trial_id].has_ended:
+                self.rows[trial_id].state = "paused"
+
     def steps_per_s(self) -> float | None:
-        """Steps per second of all models together, over the last ten seconds."""
-        if len(self._window) < 2:
-            return None
-        (began, before), (ended, after) = self._window[0], self._window[-1]
-        return (after - before) / (ended - began) if ended > began and after > before else None
+        """Steps per second of all models together; recent rounds weigh more."""
+        return self._pace.steps_per_s
 
     def eta_s(self) -> float | None:
-        """Seconds to the end at the current speed; trials of unknown length count with the average of the others."""
-        rows = list(self.rows.values())  # another thread may ask
-        speed, known = self.steps_per_s(), [row for row in rows if row.total_steps]
-        if speed is None or not known:
-            return None
-        average = sum(row.total_steps or 0 for row in known) / len(known)
-        left = sum((row.total_steps or average) - row.step for row in rows if row.state in ("queued", "running"))
-        return left / speed
+        """Seconds to the end at the measured speed; None before the first barrier."""
+        return None if self._left_s is None else max(0.0, self._left_s - self._pace.since_s)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first round began."""
+        return self._pace.elapsed_s
+
+    @property
+    def expected(self) -> int:
+        """How many trials there are, with those that are proposed later."""
+        return max(len(self.rows), self.most_trials)
+
+    def counts(self) -> Counter[State]:
+        """The number of trials in each state."""
+        return Counter(row.state for row in list(self.rows.values()))
 
     def share_done(self) -> float:
         """The share of all steps that is done; trials that have ended count whole."""
         rows = list(self.rows.values())  # another thread may ask
-        shares = [
-            1.0 if row.state not in ("queued", "running") else row.step / row.total_steps if row.total_steps else 0.0
-            for row in rows
-        ]
-        return sum(shares) / len(shares) if shares else 0.0
+        done = sum(
+            1.0 if row.has_ended else min(1.0, row.step / row.total_steps) if row.total_steps else 0.0 for row in rows
+        )
+        return done / self.expected if rows else 0.0
+
+    def _lengths(self) -> Iterator[float]:
+        """Steps left of each trial that has not ended, also of those to come; unknown ones are as the average."""
+        known = [row.total_steps for row in self.rows.values() if row.total_steps]
+        average = sum(known) / len(known) if known else 0.0
+        for state in ("running", "queued"):
+            for row in self.rows.values():
+                if row.state == state:
+                    yield max(0.0, (row.total_steps or average) - row.step)
+        yield from [average] * (self.expected - len(self.rows))
+
+    def _estimate(self, row: Row) -> None:
+        length = self.steps_per_epoch.get(row.trial.member)
+        row.total_steps = None if length is None else length * row.trial.train.epochs
 
     def is_better(self, value: float, than: float | None) -> bool:
         """Whether a value of the sweep's metric is better than another."""
@@ -170,6 +217,9 @@ class Progress:
     def _take_epochs(self, row: Row, report: Report | Failure) -> None:
         for value in (epoch.metrics[self.metric] for epoch in report.epochs if self.metric in epoch.metrics):
             row.value = value
+            row.values.append(value)
+        if len(row.values) > _MOST_VALUES:
+            del row.values[1:-1:2]
         if report.epochs:
             row.epoch = report.epochs[-1].number
 

@@ -10,7 +10,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from runner.views.live import Lines, LiveTable, Waiting
+from runner.views.lines import Lines
+from runner.views.live import LiveTable, Waiting, can_redraw
 from runner.views.notebook import Notebook, in_notebook
 from runner.views.progress import Progress
 
@@ -38,12 +39,12 @@ class Terminal:
 
     def rounds(self, progress: Progress) -> AbstractContextManager[LiveTable | Lines]:
         """As `SweepWatcher.rounds`."""
-        return LiveTable(self._console, progress) if self._console.is_terminal else Lines(self._console, progress)
+        return LiveTable(self._console, progress) if can_redraw(self._console) else Lines(self._console, progress)
 
     @contextmanager
     def waiting(self) -> Iterator[Callable[[str], None]]:
         """As `SweepWatcher.waiting`."""
-        with Waiting(self._console) as waiting:
+        with Waiting(self._console, self.say) as waiting:
             yield waiting.show
 
 

@@ -25,18 +25,19 @@ def tracked(demo: tuple[Folder, Ended], record: Record) -> Tracked:
     return Tracked(demo[0], record.sweep.id)
 
 
-def test_the_demo_prints_a_line_a_turn_and_the_ranked_trials(demo: tuple[Folder, Ended], record: Record) -> None:
+def test_the_demo_prints_a_line_a_trial_and_the_ranked_trials(demo: tuple[Folder, Ended], record: Record) -> None:
     out = demo[1].out
-    print(f"first row {demo[1].first_s(' round 1 '):.1f} s, end {demo[1].rows_s[-1]:.1f} s after the start")
+    print(f"first row {demo[1].first_s(' complete after '):.1f} s, end {demo[1].rows_s[-1]:.1f} s after the start")
     assert "\x1b" not in out, "no colours, no redrawing: this is not a terminal"
-    assert sum(" round " in line for line in out.splitlines()) == len(record.turns)
+    assert sum(" complete after epoch 12/12 · " in line for line in out.splitlines()) == len(record.trials)
+    assert f"sweep {record.sweep.id}, in sweeps/{record.sweep.id}" in out.splitlines()
     assert demo[1].err == ""
     table = out[out.index(" rank ") :].splitlines()
     scores = [float(line.split()[3]) for line in table[1:9]]
     assert scores == sorted(scores, reverse=True)
     assert [line.split()[0] for line in table[1:9]] == [str(rank) for rank in range(1, 9)]
     assert scores[0] >= 0.95
-    assert table[9].startswith("start-up ")
+    assert table[9].startswith("Trained ")
     assert re.fullmatch(r"all figures:  sweeps/digits-[\w-]+/report.html", table[10])
     assert table[11] == "review in the browser:  python -m runner ui"
     assert (demo[0].path / table[10].split()[-1]).stat().st_size > 4_000_000

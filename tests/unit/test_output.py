@@ -69,3 +69,17 @@ def test_a_full_disk_is_still_an_error():
         ended = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False)
     assert ended.returncode != 0
     assert b"No space left" in ended.stderr
+
+
+def test_what_c_code_writes_goes_to_a_file_and_pythons_errors_do_not(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from runner.host.output import Diverted\n"
+        "with Diverted() as diverted:\n"
+        "    os.write(2, b'early\\n'); diverted.keep(Path('lib.log')); os.write(2, b'late\\n')\n"
+        "    print('shown', file=sys.stderr)\n"
+        "os.write(2, b'after\\n')\n"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stderr == "shown\nafter\n"
+    assert (tmp_path / "lib.log").read_text() == "early\nlate\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
 from runner.records import EarlyStopping, Epoch, Facts, Failure, Goal, Report, Turn, Verdict
+from runner.views.pace import Pace
 from runner.views.progress import Progress
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
@@ -126,22 +128,23 @@ def test_each_member_has_its_leader(make_trial: Any, clock: Clock) -> None:
 
 def test_the_pace_is_that_of_all_models_together_without_their_building(make_trial: Any, clock: Clock) -> None:
     progress = make(make_trial, clock)
+    progress.begin(["000", "001"])
     clock.now += 30.0  # building
     progress.update({t: report(t, 10) for t in ("000", "001")}, {"000": KEEP, "001": KEEP})
-    assert progress.steps_per_s() is None
-    assert progress.eta_s() is None
+    assert progress.eta_s() == 90.0
     clock.now += 2.0
     progress.update({t: report(t, 20) for t in ("000", "001")}, {"000": KEEP, "001": KEEP})
     assert progress.steps_per_s() == 10.0
     assert progress.eta_s() == 4.0
 
 
-def test_the_pace_forgets_what_is_long_ago(make_trial: Any, clock: Clock) -> None:
-    progress = make(make_trial, clock, count=1)
-    for step, seconds in ((10, 1000.0), (20, 1000.0), (30, 5.0), (40, 5.0)):
+def test_a_lasting_change_of_the_pace_shows(make_trial: Any, clock: Clock) -> None:
+    pace = Pace(clock, slots=1)
+    pace.begin()
+    for seconds in (*[10.0] * 20, *[1.0] * 100):
         clock.now += seconds
-        progress.update({"000": report("000", step)}, {"000": KEEP})
-    assert progress.steps_per_s() == 2.0
+        pace.end(10, 1)
+    assert pace.left_s([100.0]) == pytest.approx(10.0, rel=0.3)
 
 
 def test_the_time_left_counts_trials_that_wait_and_not_those_that_ended(make_trial: Any, clock: Clock) -> None:
@@ -150,4 +153,34 @@ def test_the_time_left_counts_trials_that_wait_and_not_those_that_ended(make_tri
     clock.now += 1.0
     progress.update({t: report(t, 20) for t in ("000", "001")}, {"000": KEEP, "001": Verdict(kind="stop")})
     assert progress.steps_per_s() == 20.0
-    assert progress.eta_s() == (20 + 40) / 20
+    assert progress.eta_s() == 40 / 10, "one of the two slots trains the third trial"
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize(("trials", "slots", "epochs"), [(8, 2, 12), (40, 4, 20), (9, 8, 30), (200, 16, 5), (5, 1, 40)])
+def test_the_time_left_is_within_30_percent_after_the_first_tenth(
+    make_trial: Any, clock: Clock, trials: int, slots: int, epochs: int, noise: float
+) -> None:
+    """Trials queue for slots, each takes a while to build, the first one longest, and rounds vary by half."""
+    random, queue = Random(0), [f"{index:03}" for index in range(trials)]
+    progress = Progress(
+        trials=[make_trial(id=trial_id, epochs=epochs) for trial_id in queue], metric="val_accuracy", goal="maximize",
+        clock=clock, slots=slots, steps_per_epoch={"test": 10},
+    )  # fmt: skip
+    live: dict[str, int] = {}
+    told: list[tuple[float, float]] = []
+    began_s = clock.now
+    while queue or live:
+        new = [queue.pop(0) for _ in range(min(slots - len(live), len(queue)))]
+        live |= dict.fromkeys(new, 0)
+        progress.begin(list(live))
+        clock.now += random.uniform(1 - noise, 1 + noise) + (0.7 if new else 0.0) + (3.0 if len(told) == 0 else 0.0)
+        live = {trial_id: epoch + 1 for trial_id, epoch in live.items()}
+        reports = {trial_id: report(trial_id, 10 * epoch) for trial_id, epoch in live.items()}
+        progress.update(reports, {t: COMPLETE if epoch == epochs else KEEP for t, epoch in live.items()})
+        live = {trial_id: epoch for trial_id, epoch in live.items() if epoch < epochs}
+        told.append((clock.now, progress.eta_s() or 0.0))
+    whole_s = clock.now - began_s
+    for now, left_s in told:
+        if now - began_s > whole_s / 10:
+            assert now - began_s + left_s == pytest.approx(whole_s, rel=0.3)

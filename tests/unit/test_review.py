@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from runner.cli import cli
-from runner.cli.train import _conclude
+from runner.cli.shown import shown
 from runner.driver.train import Outcome
 from runner.errors import SweepNotFoundError, TrackingError
 from runner.journal import UNSURE, SqliteJournal, SweepRecord
@@ -320,16 +320,18 @@ def test_a_setting_that_a_trial_does_not_use_is_not_said_of_it(
 
 @pytest.mark.parametrize("required", [True, False])
 def test_what_a_store_lacks_is_an_error_only_where_the_store_is_required(
-    make_trial: Any, tmp_path: Path, required: bool
+    make_trial: Any, tmp_path: Path, required: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    console, folder = Console(record=True, width=200), write_sweep(tmp_path, make_trial, [0.5])
+    folder = write_sweep(tmp_path, make_trial, [0.5])
     outcome = Outcome(folder=folder, failed=0, problem="lacks all", is_error=required)
+    with shown("text") as show:
+        pass
     if required:
         with pytest.raises(TrackingError, match="lacks all"):
-            _conclude(outcome, console, with_times=False)
+            show.end(outcome, with_times=False)
     else:
-        assert _conclude(outcome, console, with_times=False) == 0
-        assert "lacks all" in console.export_text()
+        assert show.end(outcome, with_times=False) == 0
+        assert "lacks all" in capsys.readouterr().out
 
 
 def test_the_best_is_of_the_setting_with_the_best_mean(tmp_path: Path) -> None:
