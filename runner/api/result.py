@@ -15,8 +15,8 @@ from runner.api.machine import sync
 from runner.api.requests import Asked
 from runner.api.trial import TrialResult
 from runner.errors import ConfigError
-from runner.journal import TrialRecord
-from runner.review.catalog import REPORT, Review, open_review
+from runner.journal import REPORT, TrialRecord
+from runner.review.catalog import Review, open_review
 from runner.review.selection import Selection
 from runner.review.summaries import sweep_summary, trial_summary
 from runner.review.tables import Table, history_table, setting_table, trial_table

@@ -4,6 +4,7 @@ MLflow, the console and `results` follow it; none of them knows anything that is
 """
 
 from runner.journal.durable_files import (
+    REPORT,
     STAGING,
     move_durably,
     open_staging,
@@ -40,6 +41,7 @@ from runner.journal.writer import SqliteJournal
 __all__ = [
     "BEST_EPOCH",
     "FILE",
+    "REPORT",
     "ROUND_PREFIX",
     "SCORE",
     "STAGING",

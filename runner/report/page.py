@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import NothingToShowError
-from runner.journal import SweepStatus, write_durably
+from runner.journal import REPORT, SweepStatus, write_durably
 from runner.report import costs, progress, settings
 from runner.report.data import SweepData, read_sweep, shown
 from runner.report.headline import facts, failures
 from runner.report.style import template
-from runner.review.catalog import REPORT
 from runner.review.tables import Table, trial_table
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from runner.journal import (
 )
 
 SWEEPS = Path("sweeps")
-REPORT = "report.html"  # in a sweep's folder: the page of all figures
 _NUMBERED = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$")  # what a sweep's id adds to its name
 _MOST_NAMED = 10  # trials or sweeps in a message
 

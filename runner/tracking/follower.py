@@ -279,5 +279,6 @@ class Follower:
         if best is not None:
             found = {"best.trial": best[0].id, "best.run_id": best[0].run_id or "", "best.value": f"{best[1]:.6g}"}
             self._sink.log(run_id, tags=found)
+        self._endings.send_report(run_id)
         self._sink.end_run(run_id, labels.RUN_STATUS[sweep.status], sweep.ended_ms)
         self._ledger.mark(SWEEP, status=sweep.status)

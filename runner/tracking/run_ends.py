@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import JournalError
-from runner.journal import SCORE, MetricRow, SweepRecord, TrialRecord, files_of, log_name, own_file
+from runner.journal import REPORT, SCORE, MetricRow, SweepRecord, TrialRecord, files_of, log_name, own_file
 from runner.tracking import labels
 from runner.tracking.errors import StoreRefusedError
 from runner.tracking.ledger import Due, Ledger
@@ -67,6 +67,19 @@ class Endings:
         texts = {"traceback.txt": trial.traceback} if trial.traceback else {}
         log = own_file(self._folder, log_name(trial.id))
         return texts | ({"output.log": log.read_text(encoding="utf-8", errors="replace")} if log.is_file() else {})
+
+    def send_report(self, run_id: str) -> None:
+        """Sends the page of all figures to the sweep's run, if there is one; replaces that of an earlier end.
+
+        Raises:
+            StoreRefusedError: it is a link.
+        """
+        try:
+            file = own_file(self._folder, REPORT)
+        except JournalError as err:
+            raise StoreRefusedError(str(err)) from err
+        if file.is_file():
+            self._sink.log_file(run_id, file, REPORT)
 
     def files(self, trial: TrialRecord) -> list[tuple[str, Path]]:
         """What the trial's callbacks have written: artifacts' paths, and the files.
