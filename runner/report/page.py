@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -14,6 +15,7 @@ from runner.journal import REPORT, SweepStatus, write_durably
 from runner.report import costs, progress, settings
 from runner.report.data import SweepData, read_sweep, shown
 from runner.report.headline import facts, failures
+from runner.report.study import importance
 from runner.report.style import template
 from runner.review.tables import Table, trial_table
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _MOST_ROWS = 1000
+_MOST_SIDE_BY_SIDE = 3  # parameters, in a figure of half the page's width
+_TAG = re.compile(r"<(?!/?(?:br|extra)>)")  # Plotly shows others too, as it does these, which our figures use
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +37,8 @@ class Section:
         says: how to read it, in a sentence.
         figure: as JSON; None if there is nothing to show.
         reason: why there is not.
+        is_wide: whether it needs the whole width.
+        height: at least, in CSS pixels; a figure beside a higher one grows.
     """
 
     name: str
@@ -40,6 +46,8 @@ class Section:
     says: str
     figure: str | None
     reason: str = ""
+    is_wide: bool = False
+    height: int = 0
 
 
 def write_report(folder: Path, status: SweepStatus | None = None) -> Path:
@@ -97,19 +105,21 @@ def render(**content: Any) -> str:
     )
 
 
-def section(name: str, title: str, says: str, make: Callable[[], Figure]) -> Section:
+def section(name: str, title: str, says: str, make: Callable[[], Figure], *, is_wide: bool = False) -> Section:
     """A figure's part of the page, or why there is none."""
     try:
         figure = make()
     except NothingToShowError as err:
         return Section(name=name, title=title, says=says, figure=None, reason=str(err))
     figure.layout.template = None  # the page has one for each theme
-    return Section(name=name, title=title, says=says, figure=embedded(figure.to_json()))
+    height, figure.layout.height = int(figure.layout.height), None
+    text = embedded(figure.to_json())
+    return Section(name=name, title=title, says=says, figure=text, is_wide=is_wide, height=height)
 
 
 def embedded(text: str) -> str:
-    """JSON that cannot end the script element that it stands in."""
-    return text.replace("<", "\\u003c")
+    """JSON that cannot end the script element that it stands in, and in whose texts a user's tags are only text."""
+    return _TAG.sub("‹", text.replace("\\u003c", "<")).replace("<", "\\u003c")
 
 
 def _sections(data: SweepData) -> Iterator[Section]:
@@ -138,17 +148,20 @@ def _of_member(data: SweepData, member: str, named: str) -> Iterator[Section]:
     compared = (
         "scores" if data.common_epoch is None else f"{data.metric} after epoch {data.common_epoch}, which all reached"
     )
-    mark = f"-{member}" if named else ""
+    mark, is_wide = f"-{member}" if named else "", len(data.varied(member)) > _MOST_SIDE_BY_SIDE
+    found = importance(data, member)
+    method = "" if found is None else f" ({found.method}, from {compared})"
     yield section(f"importance{mark}", f"What mattered{named}", "How much of the differences between trials each "
-                  f"parameter explains by itself and with others (fANOVA, from {compared}). A parameter of 0 % made no "
-                  "difference within the values tried.", lambda: settings.importances(data, member))  # fmt: skip
+                  f"parameter explains by itself and with others{method}. A parameter of 0 % made no difference within "
+                  "the values tried.", lambda: settings.importances(data, member))  # fmt: skip
+    yield section(f"contour{mark}", f"The two that mattered most{named}", f"Over both: {compared}. Between the trials "
+                  "it is interpolated.", lambda: settings.contours(data, member))  # fmt: skip
     yield section(f"parallel{mark}", f"All parameters{named}", "A line a trial, coloured by what compares trials: "
-                  f"{compared}. Drag along an axis to select.", lambda: settings.parallel(data, member))  # fmt: skip
+                  f"{compared}. Drag along an axis to select.", lambda: settings.parallel(data, member),
+                  is_wide=is_wide)  # fmt: skip
     yield section(f"slice{mark}", f"Each parameter{named}", f"Over each parameter by itself: {compared}. "
-                  "Darker trials came later.", lambda: settings.slices(data, member))  # fmt: skip
-    says = f"Over both: {compared}. Between the trials it is interpolated."
-    yield section(f"contour{mark}", f"The two that mattered most{named}", says,
-                  lambda: settings.contours(data, member))  # fmt: skip
+                  "The more colour, the later the trial.", lambda: settings.slices(data, member),
+                  is_wide=is_wide)  # fmt: skip
 
 
 def _leaderboard(data: SweepData) -> Table:

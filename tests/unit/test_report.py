@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from runner.api.result import Result
+from runner.config.space import Choice, Range
 from runner.errors import ConfigError, NothingToShowError
 from runner.journal import SqliteJournal, SweepRecord
 from runner.records import Allocation, Epoch, Export, Failure, Report, Trial, Turn, Verdict, Work
-from runner.report.data import SweepData, read_sweep
+from runner.report.axes import parallel_axis
+from runner.report.data import SweepData, read_sweep, short_texts
 from runner.report.headline import duration, facts, failures
-from runner.report.page import page_of
-from runner.report.progress import drawn_trials, quartiles
+from runner.report.page import embedded, page_of
+from runner.report.progress import drawn_trials, history, quartiles
 from runner.report.study import importance
 
 CONFIG = """
@@ -31,9 +33,18 @@ EVIL = "</script><script>alert(1)</script>"
 
 
 def write_many(
-    folder: Path, make_trial: Any, count: int = 12, epochs: int = 4, stopped: bool = False, kind: str = "relu"
+    folder: Path,
+    make_trial: Any,
+    count: int = 12,
+    epochs: int = 4,
+    stopped: bool = False,
+    kind: str = "relu",
+    settings: int = 0,
 ) -> Path:
-    """A sweep whose scores depend on `units` alone; every third trial fails or is stopped after an epoch."""
+    """A sweep whose scores depend on `units` alone; every third trial fails or is stopped after an epoch.
+
+    With `settings` there are as many, each with several seeds.
+    """
     folder.mkdir(parents=True)
     sweep = SweepRecord(
         id="many-1", name="many", created_ms=1_000_000, metric="val_accuracy", goal="maximize", config=CONFIG,
@@ -41,8 +52,9 @@ def write_many(
     )  # fmt: skip
     trials = [
         replace(
-            make_trial(id=f"{n:03}", epochs=epochs, seed=0, params={
-                "units": (8, 16, 32)[n % 3], "rate": 10 ** -(1 + n / count), "kind": kind if n % 2 else "tanh"}),
+            make_trial(id=f"{n:03}", epochs=epochs, seed=n // settings if settings else 0, params={
+                "units": (8, 16, 32)[n % 3], "rate": 0.01 if settings else 10 ** -(1 + n / count),
+                "kind": kind if n % 2 and not settings else "tanh"}),
             searched=("units", "rate", "kind"), model_params=("units", "rate", "kind"),
         )
         for n in range(count)
@@ -96,7 +108,7 @@ def test_the_headline_says_who_won_by_how_much_what_mattered_and_what_it_cost(da
     assert (winner.value, winner.detail) == ("trial 002", "units=32 rate=0.06813 kind=tanh")
     assert lead.detail.startswith("of the second, ")
     assert mattered.value == "units"
-    assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 4.0 s of 1 slot"
+    assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 4.0 s of training on 1 slot"
 
 
 def test_what_matters_is_found_among_what_varies(data: SweepData) -> None:
@@ -126,12 +138,60 @@ def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing_of_a_users(make_
     assert EVIL not in page
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
     own = page[: page.index("/**\n* plotly.js")] + page[page.index('<script id="themes"') :]
-    assert not re.search(r"""(src|href)\s*=|@import|url\(|https?://""", own)
+    assert not re.search(r"""(src|href)\s*=(?!"#)|@import|url\(|https?://""", own)
     assert len(page) - 5_000_000 < 200_000
     for name in ("history", "curves", "importance", "parallel", "slice", "contour", "timeline", "throughput", "times"):
         assert f'id="{name}"' in page, name
     assert "Spread of repeats: no setting was trained with several seeds or folds" in page
     assert "python -m runner sweep many.py" in page
+
+
+def test_plotly_shows_a_users_tags_as_text_and_long_values_shortened(make_trial: Any, tmp_path: Path) -> None:
+    text = json.dumps({"text": "<a href='http://b'>x</a><br>y", "hovertemplate": "z<extra></extra>"})
+    shown = json.loads(embedded(text))
+    assert shown == {"text": "‹a href='http://b'>x‹/a><br>y", "hovertemplate": "z<extra></extra>"}
+    assert short_texts(["a" * 30, "a" * 31, "b", 3]) == {
+        "a" * 30: "a" * 19 + "…", "a" * 31: "a" * 19 + "…2", "b": "b", 3: 3
+    }  # fmt: skip
+
+
+def test_axes_know_logarithms_categories_and_parameters_that_do_not_matter() -> None:
+    rates = parallel_axis("rate", [0.001, None, 0.1], Range(1e-4, 1e-1, log=True))
+    assert rates["values"] == [-3.0, -3.25, -1.0]
+    assert rates["ticktext"] == ["–", "0.001", "0.00316", "0.01", "0.0316", "0.1"]
+    kinds = parallel_axis("kind", ["b", None, "a"], Choice(("a", "b")))
+    assert (kinds["values"], kinds["ticktext"]) == ([2, 0, 1], ["–", "a", "b"])
+    assert parallel_axis("units", [64, 8, 8], None)["values"] == [1, 0, 0]
+    assert parallel_axis("same", [0.5, 0.5], Range(0.0, 1.0))["values"] == [0, 0]
+
+
+def test_with_repeats_the_lead_is_that_of_a_settings_mean_and_members_are_not_compared(
+    make_trial: Any, tmp_path: Path
+) -> None:
+    repeated = read_sweep(write_many(tmp_path / "many-1", make_trial, settings=3))
+    winner, lead = facts(repeated)[1:3]
+    mean = repeated.setting_of(repeated.best).mean
+    assert winner.detail.endswith(f"the setting with the best mean, {mean:.4g} of 4 repeats")
+    means = [one.mean for _, one in repeated.review.by_setting]  # those with failed repeats are last
+    assert lead.value == f"{means[0] - means[1]:.3g}"
+    assert len(Result(repeated.review.folder).figures.repeats().data) == 6
+
+    trials = [replace(one, member=f"m{one.position % 2}") for one in repeated.review.trials]
+    mixed = replace(repeated, review=replace(repeated.review, trials=tuple(trials)),
+                    dimensions=dict.fromkeys(("m0", "m1"), repeated.dimensions["test"]))  # fmt: skip
+    page = page_of(mixed)
+    assert 'id="importance-m0"' in page
+    assert "scores of members do not compare" in page
+    assert [trace.name for trace in history(mixed).data] == ["trials", "best so far, m0", "best so far, m1"]
+
+
+def test_of_many_trials_parameters_that_matter_for_some_only_are_judged_too(make_trial: Any, tmp_path: Path) -> None:
+    data = read_sweep(write_many(tmp_path / "many-1", make_trial, count=60))
+    trials = [replace(one, trial=replace(one.trial, inactive=("rate",) if one.position % 2 else ()))
+              for one in data.review.trials]  # fmt: skip
+    found = importance(replace(data, review=replace(data.review, trials=tuple(trials))), "test")
+    assert found is not None
+    assert (found.method, set(found.shares)) == ("PED-ANOVA", {"units", "rate", "kind"})
 
 
 def test_a_page_of_two_hundred_trials_is_small(make_trial: Any, tmp_path: Path) -> None:
