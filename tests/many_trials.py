@@ -33,7 +33,7 @@ def write_many(
     """
     folder.mkdir(parents=True)
     sweep = SweepRecord(
-        id="many-1", name="many", created_ms=1_000_000, metric="val_accuracy", goal="maximize", config=CONFIG,
+        id=folder.name, name="many", created_ms=1_000_000, metric="val_accuracy", goal="maximize", config=CONFIG,
         command="python -m runner sweep many.py", tracking_uri="", mlflow_experiment="many", versions={},
     )  # fmt: skip
     trials = [

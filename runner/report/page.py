@@ -22,6 +22,7 @@ from runner.review.tables import Table, trial_table
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+SORTABLE = ("Trials", "Best trials")  # tables with a row for each trial
 _MOST_ROWS = 1000
 _MOST_SIDE_BY_SIDE = 3  # parameters, in a figure of half the page's width
 _TAG = re.compile(r"<(?!/?(?:br|extra)>)")  # Plotly shows others too, as it does these, which our figures use
@@ -79,7 +80,7 @@ def page_of(data: SweepData) -> str:
         sweeps=[sweep],
         facts=facts(data),
         sections=list(_sections(data)),
-        tables=[("Trials", _leaderboard(data))],
+        tables=[(SORTABLE[0], _leaderboard(data))],
         failures=failures(data),
         commands=[sweep.command],
     )
@@ -97,6 +98,7 @@ def render(**content: Any) -> str:
     return str(
         page.render(
             **content,
+            sortable=SORTABLE,
             style=parts.joinpath("page.css").read_text(encoding="utf-8"),
             script=parts.joinpath("page.js").read_text(encoding="utf-8"),
             plotly=get_plotlyjs(),

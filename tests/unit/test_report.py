@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from many_trials import EVIL, write_many
 
+import runner
 from runner.api.result import Result
 from runner.config.space import Choice, Range
 from runner.errors import ConfigError, NothingToShowError
@@ -144,6 +145,15 @@ def test_a_sweep_with_hardly_any_trial_has_a_page(make_trial: Any, tmp_path: Pat
     assert "no parameter varies" in page
 
 
+def test_sweeps_are_compared_on_one_page(make_trial: Any, tmp_path: Path) -> None:
+    sweeps = [Result(write_many(tmp_path / f"many-{n}", make_trial, count=n, kind=EVIL)) for n in (4, 12)]
+    page = runner.compare(*sweeps).report(tmp_path / "both.html").read_text(encoding="utf-8")
+    assert EVIL not in page
+    assert re.findall(r'<section class="figure" id="([^"]+)"', page) == ["by-epochs", "by-time"]
+    assert '<td class="number" data-value="1">1</td><td>many-4</td><td>002</td>' in page
+    assert page.count("<h1>many-4 · many-12</h1>") == 1
+
+
 def test_every_figure_is_drawn_by_name_or_says_why_not(data: SweepData) -> None:
     figures = Result(data.review.folder).figures
     for name in ("curves", "history", "importance", "parallel", "slice", "contour", "timeline", "throughput", "memory",
@@ -210,6 +220,8 @@ def test_results_are_written_for_other_programs_and_never_over_a_file(halved: Sw
     assert best.distributions["rate"] == optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)
     assert {trial.state.name for trial in study.trials} == {"COMPLETE", "PRUNED", "FAIL"}
     assert len(best.intermediate_values) == 4
+    assert len(optuna.visualization.plot_intermediate_values(study).data) == 10
+    assert optuna.visualization.plot_parallel_coordinate(study, params=["units", "rate"]).data
     with pytest.raises(ConfigError, match="is there already; remove it, or name another folder"):
         result.write_results("csv", out)
 
