@@ -92,8 +92,10 @@ def _lead(data: SweepData) -> Fact:
 def _importance(data: SweepData) -> Fact:
     member = data.best.member if data.best is not None else data.members[0]
     found = importance(data, member)
+    if found is None and len(varied := data.varied(member)) == 1:
+        return Fact(label="mattered most", value=varied[0], detail="it alone varies")
     if found is None:
-        return Fact(label="mattered most", value="–", detail="it takes four trials and a parameter that varies")
+        return Fact(label="mattered most", value="–", detail="it takes four trials and two parameters that vary")
     (name, share), *others = found.shares.items()
     then = ", ".join(f"{other} {part:.0%}" for other, part in others[:2])
     after = f" after epoch {found.epoch}" if found.epoch is not None else ""
@@ -107,7 +109,7 @@ def _importance(data: SweepData) -> Fact:
 def _cost(data: SweepData) -> Fact:
     sweep, trials = data.review.sweep, data.review.trials
     slots = len({row.slot for row in data.turns})
-    ended_ms = sweep.ended_ms or max((one.ended_ms or 0 for one in trials), default=0) or sweep.created_ms
+    ended_ms = sweep.ended_ms or max((1000 * row.turn.ended_s for row in data.turns), default=sweep.created_ms)
     seconds = sum(one.seconds for one in trials)
     counts = Counter(one.status for one in trials)
     told = ", ".join(f"{count} {status}" for status, count in counts.most_common())

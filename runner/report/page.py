@@ -67,7 +67,9 @@ def write_report(folder: Path, status: SweepStatus | None = None) -> Path:
     data = read_sweep(folder)
     if status is not None:
         sweep = replace(data.review.sweep, status=status)
-        data = replace(data, review=replace(data.review, sweep=sweep))
+        trials = [replace(one, status="killed") if one.status in ("running", "queued") else one
+                  for one in data.review.trials]  # fmt: skip
+        data = replace(data, review=replace(data.review, sweep=sweep, trials=tuple(trials)))
     write_durably(file, page_of(data).encode())
     return file
 

@@ -88,7 +88,7 @@ def _curves(data: SweepData, figure: Any) -> Any:
 def _importance(data: SweepData, figure: Any) -> Any:
     found = importance(data, data.members[0])
     if found is None:
-        raise NothingToShowError(f"it takes {LEAST_TRIALS} trials with different scores, and a parameter that varies")
+        raise NothingToShowError(f"it takes {LEAST_TRIALS} trials with different scores, and two parameters that vary")
     axes = figure.add_subplot()
     names = list(found.shares)[::-1]
     bars = axes.barh(names, [100 * found.shares[name] for name in names], color=BEST)

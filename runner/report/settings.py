@@ -23,13 +23,13 @@ def importances(data: SweepData, member: str | None = None) -> Figure:
     """How much of the differences between trials each parameter explains.
 
     Raises:
-        NothingToShowError: fewer than four trials have a score, or nothing varies.
+        NothingToShowError: fewer than four trials have a score, or fewer than two parameters vary.
     """
     import plotly.graph_objects as go
 
     found = importance(data, member or data.members[0])
     if found is None:
-        raise NothingToShowError(f"it takes {LEAST_TRIALS} trials with different scores, and a parameter that varies")
+        raise NothingToShowError(f"it takes {LEAST_TRIALS} trials with different scores, and two parameters that vary")
     names = list(found.shares)[::-1]
     values = [found.shares[name] for name in names]
     figure = go.Figure()

@@ -47,7 +47,7 @@ def importance(data: SweepData, member: str) -> Importance | None:
     condition, are known to PED-ANOVA alone, which needs 40 trials to tell the best of them from the others.
 
     Returns:
-        None if fewer than four trials have a score, or nothing varies.
+        None if fewer than four trials have a score, or fewer than two parameters vary.
 
     Source: Hutter et al. 2014, "An Efficient Approach for Assessing Hyperparameter Importance"; Watanabe et al. 2023,
     "PED-ANOVA".
@@ -59,7 +59,7 @@ def importance(data: SweepData, member: str) -> Importance | None:
     always = [name for name in names if all(value_of(one, name) is not None for one in trials)]
     many = len(trials) > MOST_FOR_FANOVA or (always != names and len(trials) >= _LEAST_FOR_PED_ANOVA)
     names = names if many else always
-    if len(trials) < LEAST_TRIALS or not names or len({data.fair_score(one) for one in trials}) < 2:
+    if len(trials) < LEAST_TRIALS or len(names) < 2 or len({data.fair_score(one) for one in trials}) < 2:
         return None
     study = fair_study(data, member, names)
     evaluator: optuna.importance.BaseImportanceEvaluator

@@ -113,7 +113,7 @@ def test_with_repeats_the_lead_is_that_of_a_settings_mean_and_members_are_not_co
     mixed = replace(repeated, review=replace(repeated.review, trials=tuple(trials)),
                     dimensions=dict.fromkeys(("m0", "m1"), repeated.dimensions["test"]))  # fmt: skip
     page = page_of(mixed)
-    assert 'id="importance-m0"' in page
+    assert 'id="slice-m0"' in page
     assert "scores of members do not compare" in page
     assert [trace.name for trace in history(mixed).data] == ["trials", "best so far, m0", "best so far, m1"]
 
