@@ -20,6 +20,7 @@ from runner.journal.reader import JournalReader
 from runner.journal.tables import (
     BEST_EPOCH,
     FILE,
+    PARAM_PREFIX,
     ROUND_PREFIX,
     SCORE,
     UNSURE,
@@ -41,6 +42,7 @@ from runner.journal.writer import SqliteJournal
 __all__ = [
     "BEST_EPOCH",
     "FILE",
+    "PARAM_PREFIX",
     "REPORT",
     "ROUND_PREFIX",
     "SCORE",

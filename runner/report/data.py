@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.config.space import Dimension
 from runner.config.written_space import dimensions_of
-from runner.journal import BarrierRow, JournalReader, SettingRecord, TrialRecord, TurnRow, epoch_key
+from runner.journal import PARAM_PREFIX, BarrierRow, JournalReader, SettingRecord, TrialRecord, TurnRow, epoch_key
 from runner.records.decision import FREEZING
 from runner.review.catalog import Review, open_review
 from runner.review.timeline import Overheads, summarize
@@ -29,6 +29,7 @@ class SweepData:
     Args:
         review: the sweep and its trials, best first.
         curves: the metric by epoch, by trial.
+        schedules: by name the values of parameters that have changed while trials were trained, by epoch and trial.
         turns: every turn, by its start.
         barriers: every barrier, in order.
         dimensions: of the recorded search space, by member and name; a member without its own has those at the top.
@@ -36,6 +37,7 @@ class SweepData:
 
     review: Review
     curves: Mapping[str, Curve]
+    schedules: Mapping[str, Mapping[str, Curve]]
     turns: tuple[TurnRow, ...]
     barriers: tuple[BarrierRow, ...]
     dimensions: Mapping[str, Mapping[str, Dimension]]
@@ -129,19 +131,26 @@ def read_sweep(folder: Path) -> SweepData:
         JournalError: it cannot be read.
     """
     review = open_review(folder)
-    key, curves = epoch_key(review.sweep.metric), dict[str, list[tuple[int, float]]]()
     with JournalReader(folder) as reader:
-        for row in reader.metrics(key=key):
-            if math.isfinite(row.value):
-                curves.setdefault(row.trial, []).append((row.step, row.value))
+        curves = _curves(reader, epoch_key(review.sweep.metric))
+        schedules = {name: _curves(reader, PARAM_PREFIX + name) for name in review.searched}
         turns, barriers = reader.turns(), reader.barriers()
     return SweepData(
         review=review,
-        curves={trial.id: tuple(sorted(curves.get(trial.id, ()))) for trial in review.trials},
+        curves={trial.id: curves.get(trial.id, ()) for trial in review.trials},
+        schedules={name: found for name, found in schedules.items() if found},
         turns=turns,
         barriers=barriers,
         dimensions=dimensions_of(review.sweep.config, {trial.member for trial in review.trials}),
     )
+
+
+def _curves(reader: JournalReader, key: str) -> dict[str, Curve]:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in reader.metrics(key=key):
+        if math.isfinite(row.value):
+            found.setdefault(row.trial, []).append((row.step, row.value))
+    return {trial: tuple(sorted(points)) for trial, points in found.items()}
 
 
 def value_of(trial: TrialRecord, name: str) -> object:

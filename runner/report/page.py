@@ -135,6 +135,10 @@ def _sections(data: SweepData) -> Iterator[Section]:
                   lambda: progress.curves(data))  # fmt: skip
     for member in data.members:
         yield from _of_member(data, member, f" ({member})" if len(data.members) > 1 else "")
+    if data.schedules:  # of populations and clones only
+        yield section("schedules", "Schedules", "Values that have changed while trials were trained. Thick: the best "
+                      "trial; a step is where a trial went on from another one's state, or was given another value.",
+                      lambda: progress.schedules(data))  # fmt: skip
     yield section("repeats", "Spread of repeats", "Settings that were trained with several seeds or folds. A "
                   "difference between settings that is smaller than the spread of one means little.",
                   lambda: settings.repeats(data))  # fmt: skip

@@ -86,6 +86,46 @@ def curves(data: SweepData) -> Figure:
     return styled(figure, x="epoch", y=data.metric)
 
 
+def schedules(data: SweepData) -> Figure:
+    """The values of parameters that have changed while trials were trained, by epoch; a menu chooses the parameter.
+
+    Raises:
+        NothingToShowError: none has changed.
+    """
+    import plotly.graph_objects as go
+
+    if not data.schedules:
+        raise NothingToShowError("no parameter has changed while a trial was trained")
+    figure, owners, leaders = go.Figure(), list[str](), data.review.leaders
+    first, dimensions = next(iter(data.schedules)), data.dimensions[data.members[0]]
+    for name, found in data.schedules.items():
+        for trial in sorted(drawn_trials(data), key=lambda one: one in leaders):  # the best is drawn last
+            points = found.get(trial.id) or _constant(trial, name)
+            if not points:
+                continue
+            epochs, values = zip(*thinned(points), (trial.epochs, points[-1][1]), strict=True)
+            line = {"color": BEST, "width": 3} if trial in leaders else {"color": OTHERS, "width": 1}
+            figure.add_scatter(x=epochs, y=rounded(values), mode="lines", line=line, name=trial.id,
+                               visible=name == first, hovertemplate=f"{trial.id}<br>epoch %{{x}}: %{{y}}<extra></extra>")  # fmt: skip
+            owners.append(name)
+    kinds = {name: "log" if getattr(dimensions.get(name), "log", False) else "linear" for name in data.schedules}
+    buttons = [
+        {"label": name, "method": "update",
+         "args": [{"visible": [owner == name for owner in owners]}, {"yaxis.type": kind, "yaxis.title.text": name}]}
+        for name, kind in kinds.items()
+    ]  # fmt: skip
+    menu = {"buttons": buttons, "x": 1.0, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "pad": {"t": 0, "r": 0}}
+    figure.update_layout(showlegend=False, updatemenus=[menu] if len(buttons) > 1 else [])
+    figure.update_yaxes(type=kinds[first])
+    return styled(figure, x="epoch", y=first)
+
+
+def _constant(trial: TrialRecord, name: str) -> Curve:
+    """The schedule of a number that has not changed."""
+    value = value_of(trial, name)
+    return ((1, float(value)),) if isinstance(value, int | float) and trial.epochs else ()
+
+
 def drawn_trials(data: SweepData) -> list[TrialRecord]:
     """The trials whose curves are drawn, best first."""
     ordered = [*data.scored, *(one for one in data.review.trials if data.score(one) is None)]

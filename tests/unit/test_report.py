@@ -21,7 +21,7 @@ from runner.report.data import SweepData, read_sweep, short_texts
 from runner.report.headline import duration, facts, failures
 from runner.report.page import embedded, page_of
 from runner.report.plots import PLOTS
-from runner.report.progress import drawn_trials, history, quartiles
+from runner.report.progress import drawn_trials, history, quartiles, schedules
 from runner.report.study import importance
 
 
@@ -143,6 +143,23 @@ def test_a_sweep_with_hardly_any_trial_has_a_page(make_trial: Any, tmp_path: Pat
     page = page_of(data)
     assert "Not shown" in page
     assert "no parameter varies" in page
+
+
+def test_values_that_have_changed_while_trials_were_trained_are_schedules(data: SweepData) -> None:
+    with pytest.raises(NothingToShowError, match="no parameter has changed while a trial was trained"):
+        schedules(data)
+    found = {"units": {"001": ((1, 8.0), (2, 16.0))}, "rate": {"002": ((1, 0.1), (3, 0.01)), "001": ((1, 0.3),)}}
+    figure = schedules(replace(data, schedules=found))
+    units, rates = ([one for one in figure.data if bool(one.visible) == shown] for shown in (True, False))
+    assert len(units) == len(rates) == 10, "of trials that have failed there is none"
+    (changed,) = (one for one in units if one.name == "001")
+    assert (changed.x, changed.y) == ((1, 2, 4), (8.0, 16.0, 16.0))
+    assert (units[-1].name, units[-1].line.width, units[-1].y) == ("002", 3, (32.0, 32.0)), (
+        "the best has kept its value"
+    )
+    of_units, of_rate = figure.layout.updatemenus[0].buttons
+    assert of_units.args[0]["visible"] == [True] * 10 + [False] * 10
+    assert of_rate.args[1] == {"yaxis.type": "log", "yaxis.title.text": "rate"}
 
 
 def test_sweeps_are_compared_on_one_page(make_trial: Any, tmp_path: Path) -> None:
