@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 SORTABLE = ("Trials", "Best trials")  # tables with a row for each trial
 _MOST_ROWS = 1000
+_ROOM = 4  # times its size must be free on the disk
 _MOST_SIDE_BY_SIDE = 3  # parameters, in a figure of half the page's width
 _TAG = re.compile(r"<(?!/?(?:br|extra)>)")  # Plotly shows others too, as it does these, which our figures use
 
@@ -70,7 +73,10 @@ def write_report(folder: Path, status: SweepStatus | None = None) -> Path:
         trials = [replace(one, status="killed") if one.status in ("running", "queued") else one
                   for one in data.review.trials]  # fmt: skip
         data = replace(data, review=replace(data.review, sweep=sweep, trials=tuple(trials)))
-    write_durably(file, page_of(data).encode())
+    page = page_of(data).encode()
+    if shutil.disk_usage(folder).free < _ROOM * len(page):
+        raise OSError(errno.ENOSPC, "the journal may need the room that is left", str(file))
+    write_durably(file, page)
     return file
 
 

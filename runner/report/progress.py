@@ -105,8 +105,10 @@ def schedules(data: SweepData) -> Figure:
                 continue
             epochs, values = zip(*thinned(points), (trial.epochs, points[-1][1]), strict=True)
             line = {"color": BEST, "width": 3} if trial in leaders else {"color": OTHERS, "width": 1}
-            figure.add_scatter(x=epochs, y=rounded(values), mode="lines", line=line, name=trial.id,
-                               visible=name == first, hovertemplate=f"{trial.id}<br>epoch %{{x}}: %{{y}}<extra></extra>")  # fmt: skip
+            figure.add_scatter(
+                x=epochs, y=rounded(values), mode="lines", line=line, name=trial.id, visible=name == first,
+                hovertemplate=f"{trial.id}<br>epoch %{{x}}: %{{y}}<extra></extra>",
+            )  # fmt: skip
             owners.append(name)
     kinds = {name: "log" if getattr(dimensions.get(name), "log", False) else "linear" for name in data.schedules}
     buttons = [

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from runner.errors import ConfigError, NothingToShowError
 from runner.report.axes import parallel_axis
 from runner.report.data import SweepData, read_sweep, short_texts
 from runner.report.headline import duration, facts, failures
-from runner.report.page import embedded, page_of
+from runner.report.page import embedded, page_of, write_report
 from runner.report.plots import PLOTS
 from runner.report.progress import drawn_trials, history, quartiles, schedules
 from runner.report.study import importance
@@ -77,6 +78,15 @@ def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing_of_a_users(make_
         assert f'id="{name}"' in page, name
     assert "Spread of repeats: no setting was trained with several seeds or folds" in page
     assert "python -m runner sweep many.py" in page
+
+
+def test_a_page_takes_no_room_that_the_journal_may_need(data: SweepData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=6_000_000))
+    with pytest.raises(OSError, match="the journal may need the room that is left"):
+        write_report(data.review.folder)
+    assert not (data.review.folder / "report.html").exists()
+    monkeypatch.undo()
+    assert write_report(data.review.folder, "killed").read_text(encoding="utf-8").count("killed · maximize") == 1
 
 
 def test_plotly_shows_a_users_tags_as_text_and_long_values_shortened(make_trial: Any, tmp_path: Path) -> None:
