@@ -40,6 +40,10 @@ class Figures:
         """Each trial's score when it ended, and the best until then."""
         return themed(progress.history(self._data))
 
+    def schedules(self) -> Figure:
+        """Values that have changed while trials were trained: those of a population, and of clones."""
+        return themed(progress.schedules(self._data))
+
     def importance(self, member: str | None = None) -> Figure:
         """How much of the differences between trials each parameter explains (fANOVA).
 

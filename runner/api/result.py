@@ -312,7 +312,7 @@ class Result:
         """Draws a figure for a paper by matplotlib; returns the file.
 
         Args:
-            name: curves, history, importance, repeats, parallel, slice or contour.
+            name: curves, history, importance, repeats, parallel, slice, contour, timeline, throughput, memory or times.
             file: ending with .png, .svg or .pdf, which says the format; an existing one is replaced.
 
         Raises:

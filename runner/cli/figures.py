@@ -33,9 +33,12 @@ def report(sweeps: tuple[str, ...], opens: bool) -> None:
 @click.option("--svg", type=click.Path(path_type=Path), help="Draw to this file.")
 @click.option("--pdf", type=click.Path(path_type=Path), help="Draw to this file.")
 @click.argument("sweep")
-@click.argument("figure", metavar="curves|history|importance|repeats|parallel|slice|contour")
+@click.argument("figure")
 def plot(sweep: str, figure: str, png: Path | None, svg: Path | None, pdf: Path | None) -> None:
-    """Draws a figure of a sweep for a paper; without a file, to FIGURE.png. SWEEP is as for `results`."""
+    """Draws a figure of a sweep for a paper; without a file, to FIGURE.png. SWEEP is as for `results`.
+
+    FIGURE is curves, history, importance, repeats, parallel, slice, contour, timeline, throughput, memory or times.
+    """
     from runner.api.catalog import load
 
     result = load(sweep)

@@ -98,9 +98,11 @@ class Training:
                 )
             if status != "complete":
                 watcher.say(f"to go on with it:  python -m runner resume {name}")
-            self._write_report(status)  # before the end is recorded, with which MLflow gets it
-            self.records.journal.end(status)
-            self.records.projection.notify()
+            try:
+                self._write_report(status)  # before the end is recorded, with which MLflow gets it
+            finally:  # also if a person does not want to wait for it
+                self.records.journal.end(status)
+                self.records.projection.notify()
             watcher.say(f"sweep {name}: sending the rest to MLflow …", dim=True)
 
     def _write_report(self, status: SweepStatus) -> None:

@@ -3,8 +3,9 @@
 MLflow, the console and `results` follow it; none of them knows anything that is not in the journal.
 """
 
-from runner.journal.database import FILE, REPORT, connect, transaction, upgrade
+from runner.journal.database import FILE, connect, transaction, upgrade
 from runner.journal.durable_files import (
+    REPORT,
     STAGING,
     move_durably,
     open_staging,
@@ -19,6 +20,7 @@ from runner.journal.lock import is_locked, locked
 from runner.journal.reader import JournalReader
 from runner.journal.tables import (
     BEST_EPOCH,
+    PARAM_PREFIX,
     ROUND_PREFIX,
     SCORE,
     UNSURE,
@@ -38,6 +40,7 @@ from runner.journal.writer import SqliteJournal
 __all__ = [
     "BEST_EPOCH",
     "FILE",
+    "PARAM_PREFIX",
     "REPORT",
     "ROUND_PREFIX",
     "SCORE",

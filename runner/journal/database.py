@@ -10,7 +10,6 @@ from pathlib import Path
 from runner.journal.durable_files import own_file
 
 FILE = "journal.db"
-REPORT = "report.html"  # beside it: the page of all figures, which the driver writes before it records the end
 FORMAT = 2  # `PRAGMA user_version`; raised when older journals can no longer be read as they are
 
 SCHEMA = """

@@ -11,6 +11,9 @@ from runner.errors import JournalError
 STAGING = "staging"
 
 
+REPORT = "report.html"  # in a sweep's folder: the page of all figures
+
+
 def own_file(folder: Path, name: str) -> Path:
     """The path of a file in a sweep's folder, checked not to lead out of it: another user may have packed the folder.
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from runner.errors import NothingToShowError
 from runner.journal import TurnRow
-from runner.report.data import SweepData, shown
+from runner.report.data import SweepData, shown, time_unit
+from runner.report.progress import rounded
 from runner.report.style import BEST, OTHERS, PALETTE, styled
 
 if TYPE_CHECKING:
@@ -27,21 +28,23 @@ def timeline(data: SweepData) -> Figure:
     import plotly.graph_objects as go
 
     began_s = _begin(data)
-    figure = go.Figure()
-    spans = _spans(data)
+    figure, spans = go.Figure(), _spans(data)
+    unit, divisor = time_unit(max(end for *_, end in spans) - began_s)
     scores = {trial.id: shown(data.score(trial)) for trial in data.review.trials}
     order = {trial.id: place for place, trial in enumerate(data.review.trials)}
     figure.add_bar(
-        x=[end - start for _, _, start, end in spans],
-        base=[start - began_s for _, _, start, _ in spans],
+        x=rounded([(end - start) / divisor for _, _, start, end in spans]),
+        base=rounded([(start - began_s) / divisor for _, _, start, _ in spans]),
         y=[f"slot {slot}" for _, slot, _, _ in spans],
         orientation="h",
         marker={"color": [PALETTE[order[trial] % len(PALETTE)] for trial, *_ in spans], "line": {"width": 0}},
-        customdata=[[trial, scores[trial]] for trial, *_ in spans],
-        hovertemplate="trial %{customdata[0]} · score %{customdata[1]}<br>%{base:.1f} s, for %{x:.1f} s<extra></extra>",
-    )
+        text=[f"trial {trial} · score {scores[trial]}<br>{(start - began_s) / divisor:.1f} to "
+              f"{(end - began_s) / divisor:.1f} {unit}" for trial, _, start, end in spans],
+        textposition="none", hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
     figure.update_layout(bargap=0.3)
-    return styled(figure, x="seconds since the sweep began", height=140 + 28 * len({slot for _, slot, *_ in spans}))
+    figure.update_yaxes(autorange="reversed")
+    return styled(figure, x=f"{unit} since the sweep began", height=140 + 28 * len({slot for _, slot, *_ in spans}))
 
 
 def throughput(data: SweepData) -> Figure:
@@ -61,13 +64,13 @@ def throughput(data: SweepData) -> Figure:
         for place in range(first, last + 1):
             inside = min(end, began_s + (place + 1) * width) - max(start, began_s + place * width)
             rates[min(place, _BINS)] += count * max(inside, 0.0) / max(end - start, 1e-6) / width
-    figure = go.Figure()
+    figure, (unit, divisor) = go.Figure(), time_unit(end_s - began_s)
     figure.add_scatter(
-        x=[round(place * width, 2) for place in range(_BINS + 1)], y=[float(f"{rate:.4g}") for rate in rates],
+        x=rounded([place * width / divisor for place in range(_BINS + 1)]), y=[float(f"{rate:.4g}") for rate in rates],
         mode="lines", fill="tozeroy", line={"color": BEST, "shape": "hv"},
         hovertemplate="%{y:.0f} steps/s<extra></extra>",
     )  # fmt: skip
-    return styled(figure, x="seconds since the sweep began", y="steps/s", height=260)
+    return styled(figure, x=f"{unit} since the sweep began", y="steps/s", height=260)
 
 
 def memory(data: SweepData) -> Figure:
@@ -97,6 +100,7 @@ def memory(data: SweepData) -> Figure:
                            marker={"symbol": "line-ns-open", "size": 22, "color": OTHERS, "line": {"width": 3}},
                            hovertemplate="share %{x} MiB<extra></extra>")  # fmt: skip
     what = "MiB of TensorFlow's allocator" if on_gpu else "MiB of the process, TensorFlow's own included"
+    figure.update_yaxes(autorange="reversed")
     return styled(figure, x=what, height=140 + 28 * len(slots))
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from runner.config.space import Dimension
 from runner.config.written_space import dimensions_of
-from runner.journal import BarrierRow, JournalReader, TrialRecord, TurnRow, epoch_key
+from runner.journal import PARAM_PREFIX, BarrierRow, JournalReader, SettingRecord, TrialRecord, TurnRow, epoch_key
 from runner.records.decision import FREEZING
 from runner.review.catalog import Review, open_review
 from runner.review.timeline import Overheads, summarize
 
+LONGEST_LABEL = 20  # characters of a text on an axis
 Curve = tuple[tuple[int, float], ...]
 """Values of the metric by epoch, finite ones only."""
 
@@ -28,6 +29,7 @@ class SweepData:
     Args:
         review: the sweep and its trials, best first.
         curves: the metric by epoch, by trial.
+        schedules: by name the values of parameters that have changed while trials were trained, by epoch and trial.
         turns: every turn, by its start.
         barriers: every barrier, in order.
         dimensions: of the recorded search space, by member and name; a member without its own has those at the top.
@@ -35,6 +37,7 @@ class SweepData:
 
     review: Review
     curves: Mapping[str, Curve]
+    schedules: Mapping[str, Mapping[str, Curve]]
     turns: tuple[TurnRow, ...]
     barriers: tuple[BarrierRow, ...]
     dimensions: Mapping[str, Mapping[str, Dimension]]
@@ -108,10 +111,16 @@ class SweepData:
         """The best of the values up to each of them."""
         return list(accumulate(values, max if self.maximizes else min))
 
-    def median_score(self) -> float | None:
-        """The median of all scores."""
-        scores = [score for one in self.scored if (score := self.score(one)) is not None]
-        return statistics.median(scores) if scores else None
+    def setting_of(self, trial: TrialRecord) -> SettingRecord:
+        """The trial's setting with its repeats."""
+        return next(one for _, one in self.review.by_setting if trial in one.trials)
+
+    def values_of(self, member: str) -> list[float]:
+        """What ranks a member's settings, best first: with repeats their means, else their scores."""
+        settings = [one for _, one in self.review.by_setting if one.trials[0].member == member]
+        if not self.review.has_repeats or len(settings) < 2:
+            return [score for one in self.of_member(member) if (score := self.score(one)) is not None]
+        return [one.mean for one in settings if one.mean is not None]
 
 
 def read_sweep(folder: Path) -> SweepData:
@@ -122,19 +131,26 @@ def read_sweep(folder: Path) -> SweepData:
         JournalError: it cannot be read.
     """
     review = open_review(folder)
-    key, curves = epoch_key(review.sweep.metric), dict[str, list[tuple[int, float]]]()
     with JournalReader(folder) as reader:
-        for row in reader.metrics(key=key):
-            if math.isfinite(row.value):
-                curves.setdefault(row.trial, []).append((row.step, row.value))
+        curves = _curves(reader, epoch_key(review.sweep.metric))
+        schedules = {name: _curves(reader, PARAM_PREFIX + name) for name in review.searched}
         turns, barriers = reader.turns(), reader.barriers()
     return SweepData(
         review=review,
-        curves={trial.id: tuple(sorted(curves.get(trial.id, ()))) for trial in review.trials},
+        curves={trial.id: curves.get(trial.id, ()) for trial in review.trials},
+        schedules={name: found for name, found in schedules.items() if found},
         turns=turns,
         barriers=barriers,
         dimensions=dimensions_of(review.sweep.config, {trial.member for trial in review.trials}),
     )
+
+
+def _curves(reader: JournalReader, key: str) -> dict[str, Curve]:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in reader.metrics(key=key):
+        if math.isfinite(row.value):
+            found.setdefault(row.trial, []).append((row.step, row.value))
+    return {trial: tuple(sorted(points)) for trial, points in found.items()}
 
 
 def value_of(trial: TrialRecord, name: str) -> object:
@@ -142,9 +158,27 @@ def value_of(trial: TrialRecord, name: str) -> object:
     return None if name in trial.trial.inactive else trial.settings.get(name)
 
 
+def time_unit(seconds: float) -> tuple[str, float]:
+    """What to show times in, if the longest is this one: the unit's name, and its length in seconds."""
+    return ("hours", 3600.0) if seconds > 3 * 3600 else ("minutes", 60.0) if seconds > 180 else ("seconds", 1.0)
+
+
 def label_of(trial: TrialRecord, names: Sequence[str]) -> str:
     """A trial's settings in one line."""
     return " ".join(f"{name}={shown(value_of(trial, name))}" for name in names if value_of(trial, name) is not None)
+
+
+def short_texts(values: Sequence[Any]) -> dict[Any, Any]:
+    """The values, long texts shortened and still different."""
+    found: dict[Any, Any] = {}
+    for value in values:
+        text = value
+        if isinstance(value, str) and len(value) > LONGEST_LABEL:
+            start = f"{value[: LONGEST_LABEL - 1]}…"
+            same = sum(str(other).startswith(start) for other in found.values())
+            text = f"{start}{same + 1}" if same else start
+        found[value] = text
+    return found
 
 
 def shown(value: object, digits: int = 4) -> str:

@@ -69,18 +69,20 @@ def _score(data: SweepData) -> Fact:
 def _winner(data: SweepData) -> Fact:
     if data.best is None or data.score(data.best) is None:
         return Fact(label="won by", value="–", detail="no trial has a score yet")
-    more = f", first of {len(data.members)} members" if len(data.members) > 1 else ""
-    settings = label_of(data.best, data.varied()) or "all trials have the same settings"
-    return Fact(label="won by", value=f"trial {data.best.id}", detail=settings + more)
+    settings = label_of(data.best, data.varied(data.best.member)) or "all trials have the same settings"
+    details, setting = [settings], data.setting_of(data.best)
+    if len(data.members) > 1:
+        details.append(f"best of {data.best.member}; scores of members do not compare")
+    elif len(data.values_of(data.best.member)) < len(data.scored):  # there are repeats
+        details.append(f"the setting with the best mean, {shown(setting.mean)} of {len(setting.trials)} repeats")
+    return Fact(label="won by", value=f"trial {data.best.id}", detail="; ".join(details))
 
 
 def _lead(data: SweepData) -> Fact:
-    trials = data.of_member(data.best.member) if data.best is not None else ()
-    scores = sorted((data.score(one) or 0.0 for one in trials), reverse=data.maximizes)
-    if len(scores) < 2:
+    values = [] if data.best is None else data.values_of(data.best.member)
+    if len(values) < 2:
         return Fact(label="ahead by", value="–", detail="it takes two trials with a score")
-    median = data.median_score() or 0.0
-    lead, beyond = abs(scores[0] - scores[1]), abs(scores[0] - median)
+    lead, beyond = abs(values[0] - values[1]), abs(values[0] - statistics.median(values))
     spreads = [one.spread for _, one in data.review.by_setting if one.spread is not None]
     noise = f"; seeds of one setting spread by {shown(statistics.median(spreads), 2)}" if spreads else ""
     detail = f"of the second, {shown(beyond, 3)} of the median{noise}"
@@ -90,8 +92,10 @@ def _lead(data: SweepData) -> Fact:
 def _importance(data: SweepData) -> Fact:
     member = data.best.member if data.best is not None else data.members[0]
     found = importance(data, member)
+    if found is None and len(varied := data.varied(member)) == 1:
+        return Fact(label="mattered most", value=varied[0], detail="it alone varies")
     if found is None:
-        return Fact(label="mattered most", value="–", detail="it takes four trials and a parameter that varies")
+        return Fact(label="mattered most", value="–", detail="it takes four trials and two parameters that vary")
     (name, share), *others = found.shares.items()
     then = ", ".join(f"{other} {part:.0%}" for other, part in others[:2])
     after = f" after epoch {found.epoch}" if found.epoch is not None else ""
@@ -105,7 +109,7 @@ def _importance(data: SweepData) -> Fact:
 def _cost(data: SweepData) -> Fact:
     sweep, trials = data.review.sweep, data.review.trials
     slots = len({row.slot for row in data.turns})
-    ended_ms = sweep.ended_ms or max((one.ended_ms or 0 for one in trials), default=0) or sweep.created_ms
+    ended_ms = sweep.ended_ms or max((1000 * row.turn.ended_s for row in data.turns), default=sweep.created_ms)
     seconds = sum(one.seconds for one in trials)
     counts = Counter(one.status for one in trials)
     told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
@@ -113,7 +117,7 @@ def _cost(data: SweepData) -> Fact:
         label="cost",
         value=duration((ended_ms - sweep.created_ms) / 1000),
         detail=f"{len(trials)} trials ({told}), {sum(one.epochs for one in trials)} epochs, "
-        f"{duration(seconds)} of {slots} slot{'s' if slots != 1 else ''}",
+        f"{duration(seconds)} of training on {slots} slot{'s' if slots != 1 else ''}",
     )
 
 

@@ -1,9 +1,6 @@
 "use strict";
 const themes = JSON.parse(document.getElementById("themes").textContent);
 const root = document.documentElement;
-const wanted = window.matchMedia("(prefers-color-scheme: dark)");
-const setTheme = (name) => { root.dataset.theme = name; };
-setTheme(wanted.matches ? "dark" : "light");
 
 const hovers = window.matchMedia("(hover: hover)").matches; // else Plotly's buttons would always lie over the figure
 const options = { responsive: true, displaylogo: false, displayModeBar: hovers ? "hover" : false };
@@ -11,22 +8,31 @@ function draw(plot) {
   const figure = JSON.parse(plot.nextElementSibling.textContent);
   const layout = Object.assign({}, figure.layout, { template: themes[root.dataset.theme], autosize: true });
   delete layout.width;
+  figure.data.filter((trace) => trace.type === "parcoords").forEach((trace) => {
+    trace.line.colorscale = layout.template.layout.colorscale.sequential; // its lines know no theme
+  });
+  const legend = figure.data.some((trace) => trace.showlegend !== false && trace.name) && figure.data.length > 1;
+  layout.margin = Object.assign({ t: legend || layout.updatemenus ? 40 : 12 }, layout.margin);
   (layout.updatemenus || []).forEach((menu) => { menu.bgcolor = "rgba(128,134,148,0.15)"; menu.borderwidth = 0; });
   return Plotly.react(plot, figure.data, layout, options).then(() => { plot.dataset.drawn = "yes"; });
 }
 
-// The first figures at once, the others when they come near the screen.
+// The first figure at once, the others when they come near the screen, one after another.
+let last = Promise.resolve();
+const drawNext = (plot) => {
+  last = last.then(() => draw(plot)).then(() => new Promise((next) => { setTimeout(next); }));
+};
 const seen = new IntersectionObserver((entries) => {
   entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
     seen.unobserve(entry.target);
-    draw(entry.target);
+    drawNext(entry.target);
   });
 }, { rootMargin: "600px" });
 document.querySelectorAll(".plot").forEach((plot) => seen.observe(plot));
 
 document.getElementById("theme").addEventListener("click", () => {
-  setTheme(root.dataset.theme === "dark" ? "light" : "dark");
-  document.querySelectorAll(".plot[data-drawn]").forEach(draw);
+  root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+  document.querySelectorAll(".plot[data-drawn]").forEach(drawNext);
 });
 
 document.querySelectorAll("time[data-ms]").forEach((time) => {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -14,13 +17,18 @@ from runner.journal import REPORT, SweepStatus, write_durably
 from runner.report import costs, progress, settings
 from runner.report.data import SweepData, read_sweep, shown
 from runner.report.headline import facts, failures
+from runner.report.study import importance
 from runner.report.style import template
 from runner.review.tables import Table, trial_table
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+SORTABLE = ("Trials", "Best trials")  # tables with a row for each trial
 _MOST_ROWS = 1000
+_ROOM = 4  # times its size must be free on the disk
+_MOST_SIDE_BY_SIDE = 3  # parameters, in a figure of half the page's width
+_TAG = re.compile(r"<(?!/?(?:br|extra)>)")  # Plotly shows others too, as it does these, which our figures use
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +41,8 @@ class Section:
         says: how to read it, in a sentence.
         figure: as JSON; None if there is nothing to show.
         reason: why there is not.
+        is_wide: whether it needs the whole width.
+        height: at least, in CSS pixels; a figure beside a higher one grows.
     """
 
     name: str
@@ -40,6 +50,8 @@ class Section:
     says: str
     figure: str | None
     reason: str = ""
+    is_wide: bool = False
+    height: int = 0
 
 
 def write_report(folder: Path, status: SweepStatus | None = None) -> Path:
@@ -58,8 +70,13 @@ def write_report(folder: Path, status: SweepStatus | None = None) -> Path:
     data = read_sweep(folder)
     if status is not None:
         sweep = replace(data.review.sweep, status=status)
-        data = replace(data, review=replace(data.review, sweep=sweep))
-    write_durably(file, page_of(data).encode())
+        trials = [replace(one, status="killed") if one.status in ("running", "queued") else one
+                  for one in data.review.trials]  # fmt: skip
+        data = replace(data, review=replace(data.review, sweep=sweep, trials=tuple(trials)))
+    page = page_of(data).encode()
+    if shutil.disk_usage(folder).free < _ROOM * len(page):
+        raise OSError(errno.ENOSPC, "the journal may need the room that is left", str(file))
+    write_durably(file, page)
     return file
 
 
@@ -71,7 +88,7 @@ def page_of(data: SweepData) -> str:
         sweeps=[sweep],
         facts=facts(data),
         sections=list(_sections(data)),
-        tables=[("Trials", _leaderboard(data))],
+        tables=[(SORTABLE[0], _leaderboard(data))],
         failures=failures(data),
         commands=[sweep.command],
     )
@@ -89,6 +106,7 @@ def render(**content: Any) -> str:
     return str(
         page.render(
             **content,
+            sortable=SORTABLE,
             style=parts.joinpath("page.css").read_text(encoding="utf-8"),
             script=parts.joinpath("page.js").read_text(encoding="utf-8"),
             plotly=get_plotlyjs(),
@@ -97,19 +115,21 @@ def render(**content: Any) -> str:
     )
 
 
-def section(name: str, title: str, says: str, make: Callable[[], Figure]) -> Section:
+def section(name: str, title: str, says: str, make: Callable[[], Figure], *, is_wide: bool = False) -> Section:
     """A figure's part of the page, or why there is none."""
     try:
         figure = make()
     except NothingToShowError as err:
         return Section(name=name, title=title, says=says, figure=None, reason=str(err))
     figure.layout.template = None  # the page has one for each theme
-    return Section(name=name, title=title, says=says, figure=embedded(figure.to_json()))
+    height, figure.layout.height = int(figure.layout.height), None
+    text = embedded(figure.to_json())
+    return Section(name=name, title=title, says=says, figure=text, is_wide=is_wide, height=height)
 
 
 def embedded(text: str) -> str:
-    """JSON that cannot end the script element that it stands in."""
-    return text.replace("<", "\\u003c")
+    """JSON that cannot end the script element that it stands in, and in whose texts a user's tags are only text."""
+    return _TAG.sub("‹", text.replace("\\u003c", "<")).replace("<", "\\u003c")
 
 
 def _sections(data: SweepData) -> Iterator[Section]:
@@ -121,6 +141,10 @@ def _sections(data: SweepData) -> Iterator[Section]:
                   lambda: progress.curves(data))  # fmt: skip
     for member in data.members:
         yield from _of_member(data, member, f" ({member})" if len(data.members) > 1 else "")
+    if data.schedules:  # of populations and clones only
+        yield section("schedules", "Schedules", "Values that have changed while trials were trained. Thick: the best "
+                      "trial; a step is where a trial went on from another one's state, or was given another value.",
+                      lambda: progress.schedules(data))  # fmt: skip
     yield section("repeats", "Spread of repeats", "Settings that were trained with several seeds or folds. A "
                   "difference between settings that is smaller than the spread of one means little.",
                   lambda: settings.repeats(data))  # fmt: skip
@@ -138,17 +162,20 @@ def _of_member(data: SweepData, member: str, named: str) -> Iterator[Section]:
     compared = (
         "scores" if data.common_epoch is None else f"{data.metric} after epoch {data.common_epoch}, which all reached"
     )
-    mark = f"-{member}" if named else ""
+    mark, is_wide = f"-{member}" if named else "", len(data.varied(member)) > _MOST_SIDE_BY_SIDE
+    found = importance(data, member)
+    method = "" if found is None else f" ({found.method}, from {compared})"
     yield section(f"importance{mark}", f"What mattered{named}", "How much of the differences between trials each "
-                  f"parameter explains by itself and with others (fANOVA, from {compared}). A parameter of 0 % made no "
-                  "difference within the values tried.", lambda: settings.importances(data, member))  # fmt: skip
+                  f"parameter explains by itself and with others{method}. A parameter of 0 % made no difference within "
+                  "the values tried.", lambda: settings.importances(data, member))  # fmt: skip
+    yield section(f"contour{mark}", f"The two that mattered most{named}", f"Over both: {compared}. Between the trials "
+                  "it is interpolated.", lambda: settings.contours(data, member))  # fmt: skip
     yield section(f"parallel{mark}", f"All parameters{named}", "A line a trial, coloured by what compares trials: "
-                  f"{compared}. Drag along an axis to select.", lambda: settings.parallel(data, member))  # fmt: skip
+                  f"{compared}. Drag along an axis to select.", lambda: settings.parallel(data, member),
+                  is_wide=is_wide)  # fmt: skip
     yield section(f"slice{mark}", f"Each parameter{named}", f"Over each parameter by itself: {compared}. "
-                  "Darker trials came later.", lambda: settings.slices(data, member))  # fmt: skip
-    says = f"Over both: {compared}. Between the trials it is interpolated."
-    yield section(f"contour{mark}", f"The two that mattered most{named}", says,
-                  lambda: settings.contours(data, member))  # fmt: skip
+                  "The more colour, the later the trial.", lambda: settings.slices(data, member),
+                  is_wide=is_wide)  # fmt: skip
 
 
 def _leaderboard(data: SweepData) -> Table:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError, NothingToShowError
+from runner.report import costs
 from runner.report.data import SweepData, shown, value_of
 from runner.report.progress import drawn_trials, quartiles
 from runner.report.settings import most_important, varied_of
@@ -86,7 +88,7 @@ def _curves(data: SweepData, figure: Any) -> Any:
 def _importance(data: SweepData, figure: Any) -> Any:
     found = importance(data, data.members[0])
     if found is None:
-        raise NothingToShowError(f"it takes {LEAST_TRIALS} trials with different scores, and a parameter that varies")
+        raise NothingToShowError(f"it takes {LEAST_TRIALS} trials with different scores, and two parameters that vary")
     axes = figure.add_subplot()
     names = list(found.shares)[::-1]
     bars = axes.barh(names, [100 * found.shares[name] for name in names], color=BEST)
@@ -132,6 +134,26 @@ def _by_optuna(draw: str, data: SweepData, most: int | None = None) -> Any:
     return first.figure
 
 
+def _as_on_the_page(draw: Callable[[SweepData], Any], data: SweepData, figure: Any) -> Any:
+    """One of the figures of costs, whose traces are bars, marks and steps."""
+    drawn, axes = draw(data), figure.add_subplot()
+    for trace in drawn.data:
+        if trace.type == "bar":
+            colour, left = trace.marker.color, 0 if trace.base is None else trace.base
+            colour = colour if isinstance(colour, str) else list(colour)
+            axes.barh(trace.y, trace.x, left=left, color=colour, height=0.7, label=trace.name)
+            axes.yaxis.set_inverted(True)
+        elif trace.mode == "markers":
+            axes.plot(trace.x, trace.y, "|", color=_GREY, markersize=18, markeredgewidth=2, label=trace.name)
+        else:
+            axes.step(trace.x, trace.y, where="post", color=BEST)
+            axes.fill_between(trace.x, trace.y, step="post", color=BEST, alpha=0.15, linewidth=0)
+    if len(drawn.data) > 1:
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    axes.set(xlabel=drawn.layout.xaxis.title.text, ylabel=drawn.layout.yaxis.title.text)
+    return figure
+
+
 PLOTS: Mapping[str, Callable[[SweepData, Any], Any]] = {
     "curves": _curves,
     "history": _history,
@@ -140,4 +162,8 @@ PLOTS: Mapping[str, Callable[[SweepData, Any], Any]] = {
     "parallel": lambda data, _: _by_optuna("plot_parallel_coordinate", data),
     "slice": lambda data, _: _by_optuna("plot_slice", data),
     "contour": lambda data, _: _by_optuna("plot_contour", data, most=2),
+    "timeline": partial(_as_on_the_page, costs.timeline),
+    "throughput": partial(_as_on_the_page, costs.throughput),
+    "memory": partial(_as_on_the_page, costs.memory),
+    "times": partial(_as_on_the_page, costs.times),
 }

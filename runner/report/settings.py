@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner.errors import NothingToShowError
+from runner.report.axes import parallel_axis
 from runner.report.data import SweepData, shown, value_of
-from runner.report.study import LEAST_TRIALS, fair_study, importance
+from runner.report.progress import rounded
+from runner.report.study import LEAST_TRIALS, fair_study, importance, plain
 from runner.report.style import BEST, OTHERS, styled
 from runner.search.optuna_space import quiet
 
@@ -21,37 +23,45 @@ def importances(data: SweepData, member: str | None = None) -> Figure:
     """How much of the differences between trials each parameter explains.
 
     Raises:
-        NothingToShowError: fewer than four trials have a score, or nothing varies.
+        NothingToShowError: fewer than four trials have a score, or fewer than two parameters vary.
     """
     import plotly.graph_objects as go
 
     found = importance(data, member or data.members[0])
     if found is None:
-        raise NothingToShowError(f"it takes {LEAST_TRIALS} trials with different scores, and a parameter that varies")
+        raise NothingToShowError(f"it takes {LEAST_TRIALS} trials with different scores, and two parameters that vary")
     names = list(found.shares)[::-1]
     values = [found.shares[name] for name in names]
     figure = go.Figure()
     figure.add_bar(
         x=values, y=names, orientation="h", marker={"color": BEST}, text=[f"{value:.0%}" for value in values],
-        textposition="auto", hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{x:.1%}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.08])
+    figure.update_layout(bargap=0.5)
     return styled(figure, x="share of the differences in the score", height=120 + 32 * len(names))
 
 
 def parallel(data: SweepData, member: str | None = None) -> Figure:
-    """Each trial as a line through its values of all parameters, coloured by its score.
+    """Each trial as a line through its values of all parameters and its score, which colours it.
 
     Raises:
         NothingToShowError: nothing varies, or no trial has a score.
     """
-    import optuna
+    import plotly.graph_objects as go
 
     member, names = varied_of(data, member)
-    with quiet():
-        figure = optuna.visualization.plot_parallel_coordinate(
-            fair_study(data, member, names), params=names[:_MOST_PARAMETERS], target_name=data.metric
-        )
+    trials = [one for one in data.of_member(member) if data.fair_score(one) is not None]
+    scores = rounded([data.fair_score(one) or 0.0 for one in trials])
+    dimensions = data.dimensions[member]
+    axes = [
+        parallel_axis(name, [plain(value_of(one, name)) for one in trials], dimensions.get(name))
+        for name in most_important(data, member, names)
+    ]
+    line = {"color": scores, "showscale": True, "reversescale": not data.maximizes,
+            "colorbar": {"thickness": 12, "outlinewidth": 0}}  # fmt: skip
+    figure = go.Figure(go.Parcoords(dimensions=[*axes, {"label": data.metric, "values": scores}], line=line))
+    figure.update_layout(margin={"l": 72, "r": 24, "t": 56, "b": 24})
     return styled(figure, height=400)
 
 

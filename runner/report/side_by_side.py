@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.errors import NothingToShowError
-from runner.report.data import SweepData, shown
+from runner.report.data import SweepData, label_of, shown
 from runner.report.headline import Fact, duration
-from runner.report.page import render, section
+from runner.report.page import SORTABLE, render, section
 from runner.report.progress import rounded, thinned
 from runner.report.style import PALETTE, styled
 from runner.review.comparison import best_so_far
@@ -17,6 +17,7 @@ from runner.review.tables import Table
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+_MOST_ROWS = 100
 _TITLES = {
     "scores": "Scores and costs",
     "config": "What differs in the configs",
@@ -36,6 +37,9 @@ def page_of_several(sweeps: Sequence[SweepData], tables: Mapping[str, Table]) ->
     same_metric = len({(sweep.metric, sweep.goal) for sweep in records}) == 1
     by_epochs = "The best value of the metric after a number of epochs, those of all trials counted."
     by_time = "The best score of the trials that had ended until then."
+    shown_tables = [(_TITLES[name], table) for name, table in tables.items() if _TITLES[name] and table.rows]
+    if same_metric:
+        shown_tables.insert(0, (SORTABLE[1], _leaderboard(sweeps)))
     sections = [
         section("by-epochs", "Best so far, by epochs", by_epochs, lambda: _by_epochs(sweeps, same_metric)),
         section("by-time", "Best so far, by time", by_time, lambda: _by_time(sweeps, same_metric)),
@@ -45,7 +49,7 @@ def page_of_several(sweeps: Sequence[SweepData], tables: Mapping[str, Table]) ->
         sweeps=records,
         facts=[_fact(data) for data in sweeps[:5]],
         sections=sections,
-        tables=[(_TITLES[name], table) for name, table in tables.items() if _TITLES[name] and table.rows],
+        tables=shown_tables,
         failures=[],
         commands=[sweep.command for sweep in records],
     )
@@ -56,6 +60,18 @@ def _fact(data: SweepData) -> Fact:
     took = "" if sweep.ended_ms is None else f", {duration((sweep.ended_ms - sweep.created_ms) / 1000)}"
     detail = f"{sweep.metric}, {len(data.review.trials)} trials{took}"
     return Fact(label=sweep.id, value=shown(None if best is None else data.score(best)), detail=detail)
+
+
+def _leaderboard(sweeps: Sequence[SweepData]) -> Table:
+    """The best trials of all sweeps together."""
+    found = [(data, trial, score) for data in sweeps for trial in data.scored
+             if (score := data.score(trial)) is not None]  # fmt: skip
+    found.sort(key=lambda one: one[2], reverse=sweeps[0].maximizes)
+    rows: list[list[object]] = [
+        [place, data.review.sweep.id, trial.id, score, label_of(trial, data.varied()), trial.epochs, trial.seconds]
+        for place, (data, trial, score) in enumerate(found[:_MOST_ROWS], 1)
+    ]
+    return Table(["rank", "sweep", "trial", sweeps[0].metric, "settings", "epochs", "seconds"], rows)
 
 
 def _by_epochs(sweeps: Sequence[SweepData], same_metric: bool) -> Figure:

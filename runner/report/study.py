@@ -8,16 +8,17 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from runner.config.space import Choice, Dimension
+from runner.config.space import Choice, Dimension, Range
 from runner.journal import TrialRecord
 from runner.records.decision import COMPARING
-from runner.report.data import SweepData, value_of
+from runner.report.data import SweepData, short_texts, value_of
 from runner.search.optuna_space import distribution, quiet
 
 if TYPE_CHECKING:
     import optuna
 
 LEAST_TRIALS = 4  # fewer say nothing of what matters
+_LEAST_FOR_PED_ANOVA = 40
 MOST_FOR_FANOVA = 300  # trials beyond which its forests take long, and PED-ANOVA's estimate is as good
 
 
@@ -29,21 +30,24 @@ class Importance:
         shares: of the variance of the score, by parameter, largest first; they add up to 1.
         trials: how many it was learnt from.
         epoch: after which trials were compared, if rules stopped some of them; None for their scores.
+        method: what found them.
     """
 
     shares: dict[str, float]
     trials: int
     epoch: int | None
+    method: str
 
 
 @lru_cache(maxsize=8)  # a page asks for it several times
 def importance(data: SweepData, member: str) -> Importance | None:
     """How much of the differences between a member's trials each varied parameter explains.
 
-    The parameters are those that matter for every trial. fANOVA for up to 300 trials, PED-ANOVA for more.
+    fANOVA for up to 300 trials, PED-ANOVA for more. Parameters that do not matter for every trial, because of a
+    condition, are known to PED-ANOVA alone, which needs 40 trials to tell the best of them from the others.
 
     Returns:
-        None if fewer than four trials have a score, or nothing varies.
+        None if fewer than four trials have a score, or fewer than two parameters vary.
 
     Source: Hutter et al. 2014, "An Efficient Approach for Assessing Hyperparameter Importance"; Watanabe et al. 2023,
     "PED-ANOVA".
@@ -51,19 +55,25 @@ def importance(data: SweepData, member: str) -> Importance | None:
     import optuna
 
     trials = [one for one in data.of_member(member) if data.fair_score(one) is not None]
-    names = [name for name in data.varied(member) if all(value_of(one, name) is not None for one in trials)]
-    if len(trials) < LEAST_TRIALS or not names or len({data.fair_score(one) for one in trials}) < 2:
+    names = data.varied(member)
+    always = [name for name in names if all(value_of(one, name) is not None for one in trials)]
+    many = len(trials) > MOST_FOR_FANOVA or (always != names and len(trials) >= _LEAST_FOR_PED_ANOVA)
+    names = names if many else always
+    if len(trials) < LEAST_TRIALS or len(names) < 2 or len({data.fair_score(one) for one in trials}) < 2:
         return None
     study = fair_study(data, member, names)
     evaluator: optuna.importance.BaseImportanceEvaluator
     with quiet():
-        if len(trials) <= MOST_FOR_FANOVA:
-            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        else:
+        if many:
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        else:
+            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=names)
     return Importance(
-        shares={name: float(share) for name, share in shares.items()}, trials=len(trials), epoch=data.common_epoch
+        shares={name: float(share) for name, share in shares.items()},
+        trials=len(trials),
+        epoch=data.common_epoch,
+        method="PED-ANOVA" if many else "fANOVA",
     )
 
 
@@ -76,9 +86,25 @@ def fair_study(data: SweepData, member: str, names: Sequence[str]) -> optuna.Stu
         trials = [one for one in data.of_member(member) if data.fair_score(one) is not None]
         trials.sort(key=lambda one: one.position)
         distributions = {name: _fitting(data.dimensions[member].get(name), _values(trials, name)) for name in names}
-        for number, trial in enumerate(trials):
-            study.add_trial(_frozen(trial, number, distributions, value=data.fair_score(trial)))
+        study.add_trials(
+            [
+                _with_short_texts(_frozen(trial, number, distributions, value=data.fair_score(trial)))
+                for number, trial in enumerate(trials)
+            ]
+        )
     return study
+
+
+def _with_short_texts(trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
+    """The trial with categories that an axis has room for."""
+    from optuna.distributions import CategoricalDistribution
+
+    for name, old in trial.distributions.items():
+        if isinstance(old, CategoricalDistribution):
+            short = short_texts(old.choices)
+            trial.distributions[name] = CategoricalDistribution(list(short.values()))
+            trial.params[name] = short[trial.params[name]]
+    return trial
 
 
 def add_to_study(data: SweepData, member: str, study: optuna.Study) -> int:
@@ -147,10 +173,8 @@ def _fitting(dimension: Dimension | None, values: Sequence[object]) -> Any:
     """The distribution of a parameter: the written one, unless a trial of a user's own lies outside."""
     from optuna.distributions import CategoricalDistribution
 
-    if dimension is not None and not isinstance(dimension, Choice):
-        written = distribution(dimension)
-        if all(isinstance(value, int | float) and written._contains(value) for value in values):
-            return written
+    if isinstance(dimension, Range) and all(dimension.has(value) for value in values):
+        return distribution(dimension)
     known = [plain(value) for value in dimension.values] if isinstance(dimension, Choice) else []
     return CategoricalDistribution(list(dict.fromkeys([*known, *values])))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.errors import TrackingError
+from runner.errors import JournalError, TrackingError
 from runner.journal import REPORT, TrialRecord, own_file
 from runner.tracking import labels, notes
 from runner.tracking.errors import StoreRefusedError
@@ -63,9 +63,7 @@ class SweepRun:
         best = self._ledger.best(sweep)
         if shown != sweep.status:
             trials = self._ledger.journal.trials()
-            report = own_file(self._folder, REPORT)
-            if has_report := report.is_file():
-                self._sink.log_file(run_id, report, REPORT)
+            has_report = self._send_report(run_id)
             tags = {notes.KEY: notes.sweep_note(sweep, trials, has_report=has_report)}
             if best is not None:
                 trial, score = best
@@ -76,6 +74,20 @@ class SweepRun:
             self._ledger.mark(SWEEP, status=sweep.status, model=0)
         if sweep.register is not None and sweep.status == "complete" and best is not None:
             self._register(sweep.register, best[0])
+
+    def _send_report(self, run_id: str) -> bool:
+        """Sends the page of all figures, in place of that of an earlier end; whether there is one.
+
+        Raises:
+            StoreRefusedError: it is a link.
+        """
+        try:
+            file = own_file(self._folder, REPORT)
+        except JournalError as err:
+            raise StoreRefusedError(str(err)) from err
+        if file.is_file():
+            self._sink.log_file(run_id, file, REPORT)
+        return file.is_file()
 
     def _register(self, name: str, trial: TrialRecord) -> None:
         """Registers the best trial's model as the champion, once for an end of the sweep; a failure is a warning."""

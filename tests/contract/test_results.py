@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,32 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> runner.Result:
 @pytest.fixture(autouse=True)
 def _there(ended: runner.Result, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ended.folder.parents[1])
+
+
+def test_a_sweep_leaves_its_page_and_figures_and_mlflow_has_the_page_once(ended: runner.Result) -> None:
+    page = ended.report_file.read_text(encoding="utf-8")
+    assert f"trial {ended.best.id}</strong>" in page
+    assert re.search(r"<h1>digits-[^<]+</h1>\s+<p class=\"quiet\">complete · maximize val_accuracy", page)
+    assert 'id="history"' in page
+    (sent,) = Path("mlartifacts").rglob("report.html")
+    assert sent.samefile(ended.report_file), "without a copy"
+    spent = dict(zip(*(ended.figures.times().data[0][axis] for axis in "yx"), strict=True))
+    assert 0 < spent["training"] < ended.overheads.training_s
+
+
+def test_a_page_that_cannot_be_written_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("runner.driver.train.write_report", full)
+    settings = {**SETTINGS, "tracking": {"uri": f"sqlite:///{tmp_path}/m.db"}, "search": {"max_trials": 1}}
+    result = runner.sweep(EXPERIMENT, root=tmp_path / "sweeps", **settings)
+    assert result.status == "complete"
+    assert not result.report_file.exists()
+    assert "the report could not be written (OSError(28, 'No space left on device'))" in caplog.text
+    assert f"`python -m runner report {result.id}` tries again" in caplog.text
 
 
 def test_trials_are_added_and_cloned(ended: runner.Result) -> None:

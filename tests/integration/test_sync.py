@@ -22,10 +22,12 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from runner.errors import TrackingError
-from runner.journal import JournalReader, SqliteJournal, locked
+from runner.journal import REPORT, JournalReader, SqliteJournal, locked, put_durably
 from runner.records import Allocation, Export, Verdict
 from runner.tracking import Projection, sync
+from runner.tracking.errors import StoreUnavailableError
 from runner.tracking.ledger import Due, Ledger
+from runner.tracking.mlflow_sink import MlflowSink
 
 ROUNDS = 50
 OF_MODEL = 2  # values that MLflow has of an ended trial beside the journal's: score and best_epoch
@@ -132,6 +134,29 @@ def test_a_journal_is_sent_later_to_its_store_and_to_another_one_once_each(tmp_p
     assert warnings == []
     assert home.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "mlartifacts").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_report_arrives_once_though_the_answer_to_the_end_is_lost_and_again_with_the_next_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, end_run, lost = ended_sweep(tmp_path / "s", f"sqlite:///{tmp_path}/m.db", trials=1), MlflowSink.end_run, []
+
+    def end_and_lose_the_answer(sink: MlflowSink, *args: object) -> None:
+        end_run(sink, *args)
+        if len(lost) < 2:
+            lost.append(args)
+            raise StoreUnavailableError("lost")
+
+    monkeypatch.setattr(MlflowSink, "end_run", end_and_lose_the_answer)
+    for text in ("first", "second"):  # a sweep that goes on ends again
+        put_durably(folder / REPORT, text.encode())
+        sync(folder, None, print)
+        assert [file.read_text() for file in (tmp_path / "mlartifacts").rglob(REPORT)] == [text]
+        with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
+            journal.reopen({})
+            sync(folder, None, print)
+            journal.end("complete")
+    assert len(lost) == 2
 
 
 def test_a_store_that_stays_down_leaves_a_problem_that_names_the_command(tmp_path: Path, monkeypatch):

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from small_journal import OF_TRIALS, ROUNDS, ask, begin, counts, eventually, facts, report, small_sweep, sweep, trial
 
-from runner.journal import FILE, JournalReader, SqliteJournal, connect
+from runner.journal import FILE, REPORT, JournalReader, SqliteJournal, connect
 from runner.records import Allocation, Export, Failure, Verdict
 from runner.tracking import Projection, artifact_files, follower, sync
 from runner.tracking.errors import StoreUnavailableError
@@ -79,6 +79,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory, model_bytes: bytes) -> Path:
                 },
             )
             projection.notify()
+            (folder / REPORT).write_text("<html>", encoding="utf-8")
             journal.end("complete")
         assert projection.problem is None
     return folder
@@ -273,7 +274,7 @@ def test_the_sweeps_run_names_the_best_trial(runs: dict):
 
 
 def test_artifacts_hold_config_code_summary_and_traceback(runs: dict, client, swept: Path):
-    assert artifacts(client, runs["tiny-1"]) == {"config.yaml", "command.txt"}
+    assert artifacts(client, runs["tiny-1"]) == {"config.yaml", "command.txt", REPORT}
     common = {"trial.json", "source/tiny.py"}
     assert artifacts(client, runs["000"]) == {*common, "model_summary.txt", "model/model.keras"}
     unloadable = {*common, "model_summary.txt", "model/weights.npz", "model/rebuild.txt"}

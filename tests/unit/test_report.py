@@ -4,80 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from many_trials import EVIL, write_many
 
+import runner
 from runner.api.result import Result
+from runner.config.space import Choice, Range
 from runner.errors import ConfigError, NothingToShowError
-from runner.journal import SqliteJournal, SweepRecord
-from runner.records import Allocation, Epoch, Export, Failure, Report, Trial, Turn, Verdict, Work
-from runner.report.data import SweepData, read_sweep
+from runner.report.axes import parallel_axis
+from runner.report.data import SweepData, read_sweep, short_texts
 from runner.report.headline import duration, facts, failures
-from runner.report.page import page_of
-from runner.report.progress import drawn_trials, quartiles
+from runner.report.page import embedded, page_of, write_report
+from runner.report.plots import PLOTS
+from runner.report.progress import drawn_trials, history, quartiles, schedules
 from runner.report.study import importance
-
-CONFIG = """
-name: many
-search:
-  space: {units: [8, 16, 32], rate: "loguniform(1e-4, 1e-1)", kind: [relu, tanh]}
-"""
-EVIL = "</script><script>alert(1)</script>"
-
-
-def write_many(
-    folder: Path, make_trial: Any, count: int = 12, epochs: int = 4, stopped: bool = False, kind: str = "relu"
-) -> Path:
-    """A sweep whose scores depend on `units` alone; every third trial fails or is stopped after an epoch."""
-    folder.mkdir(parents=True)
-    sweep = SweepRecord(
-        id="many-1", name="many", created_ms=1_000_000, metric="val_accuracy", goal="maximize", config=CONFIG,
-        command="python -m runner sweep many.py", tracking_uri="", mlflow_experiment="many", versions={},
-    )  # fmt: skip
-    trials = [
-        replace(
-            make_trial(id=f"{n:03}", epochs=epochs, seed=0, params={
-                "units": (8, 16, 32)[n % 3], "rate": 10 ** -(1 + n / count), "kind": kind if n % 2 else "tanh"}),
-            searched=("units", "rate", "kind"), model_params=("units", "rate", "kind"),
-        )
-        for n in range(count)
-    ]  # fmt: skip
-    with SqliteJournal(folder, {0: Allocation(num_cpus=1, memory_mib=500)}) as journal:
-        journal.create(sweep, tuple(trials))
-        for n, trial in enumerate(trials):
-            journal.assign({0: (Work(trial=trial, round=0),)})
-            if n % 6 == 5:
-                message, trace = f"ValueError: {EVIL}", f"a\n{EVIL}"
-                failure = Failure(trial_id=trial.id, kind="build", message=message, traceback=trace)
-                journal.commit({trial.id: failure}, {trial.id: Verdict(kind="fail", reason=failure.message)}, {})
-                continue
-            commit_epochs(journal, trial, n, 1 if stopped and n % 3 == 0 else epochs)
-        journal.end("complete")
-    return folder
-
-
-def commit_epochs(journal: SqliteJournal, trial: Trial, n: int, epochs: int) -> None:
-    last = trial.train.epochs
-    for epoch in range(1, epochs + 1):
-        value = 1 - 1 / (trial.params["units"] * epoch) - n * 1e-4
-        turn = Turn(pid=7, started_s=1000.0 + n + epoch / 10, ended_s=1000.1 + n + epoch / 10, compute_s=0.08,
-                    memory_mib=300.0)  # fmt: skip
-        report = Report(
-            trial_id=trial.id, round=epoch - 1, step=10 * epoch, epoch=epoch, running={"loss": 0.5}, turn=turn,
-            epochs=(Epoch(number=epoch, metrics={"val_accuracy": value, "loss": math.inf}, ended_s=turn.ended_s),),
-        )  # fmt: skip
-        verdict = Verdict(kind="keep")
-        if epoch == epochs:
-            verdict = (
-                Verdict(kind="complete") if epochs == last else Verdict(kind="stop", by="halving", reason="halving: 9")
-            )
-        export = {trial.id: Export(trial_id=trial.id, model=b"m", weights=b"w")} if verdict.ends else {}
-        journal.commit({trial.id: report}, {trial.id: verdict}, export)
 
 
 @pytest.fixture
@@ -96,7 +42,7 @@ def test_the_headline_says_who_won_by_how_much_what_mattered_and_what_it_cost(da
     assert (winner.value, winner.detail) == ("trial 002", "units=32 rate=0.06813 kind=tanh")
     assert lead.detail.startswith("of the second, ")
     assert mattered.value == "units"
-    assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 4.0 s of 1 slot"
+    assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 4.0 s of training on 1 slot"
 
 
 def test_what_matters_is_found_among_what_varies(data: SweepData) -> None:
@@ -126,12 +72,69 @@ def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing_of_a_users(make_
     assert EVIL not in page
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
     own = page[: page.index("/**\n* plotly.js")] + page[page.index('<script id="themes"') :]
-    assert not re.search(r"""(src|href)\s*=|@import|url\(|https?://""", own)
+    assert not re.search(r"""(src|href)\s*=(?!"#)|@import|url\(|https?://""", own)
     assert len(page) - 5_000_000 < 200_000
     for name in ("history", "curves", "importance", "parallel", "slice", "contour", "timeline", "throughput", "times"):
         assert f'id="{name}"' in page, name
     assert "Spread of repeats: no setting was trained with several seeds or folds" in page
     assert "python -m runner sweep many.py" in page
+
+
+def test_a_page_takes_no_room_that_the_journal_may_need(data: SweepData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=6_000_000))
+    with pytest.raises(OSError, match="the journal may need the room that is left"):
+        write_report(data.review.folder)
+    assert not (data.review.folder / "report.html").exists()
+    monkeypatch.undo()
+    assert write_report(data.review.folder, "killed").read_text(encoding="utf-8").count("killed · maximize") == 1
+
+
+def test_plotly_shows_a_users_tags_as_text_and_long_values_shortened(make_trial: Any, tmp_path: Path) -> None:
+    text = json.dumps({"text": "<a href='http://b'>x</a><br>y", "hovertemplate": "z<extra></extra>"})
+    shown = json.loads(embedded(text))
+    assert shown == {"text": "‹a href='http://b'>x‹/a><br>y", "hovertemplate": "z<extra></extra>"}
+    assert short_texts(["a" * 30, "a" * 31, "b", 3]) == {
+        "a" * 30: "a" * 19 + "…", "a" * 31: "a" * 19 + "…2", "b": "b", 3: 3
+    }  # fmt: skip
+
+
+def test_axes_know_logarithms_categories_and_parameters_that_do_not_matter() -> None:
+    rates = parallel_axis("rate", [0.001, None, 0.1], Range(1e-4, 1e-1, log=True))
+    assert rates["values"] == [-3.0, -3.25, -1.0]
+    assert rates["ticktext"] == ["–", "0.001", "0.00316", "0.01", "0.0316", "0.1"]
+    kinds = parallel_axis("kind", ["b", None, "a"], Choice(("a", "b")))
+    assert (kinds["values"], kinds["ticktext"]) == ([2, 0, 1], ["–", "a", "b"])
+    assert parallel_axis("units", [64, 8, 8], None)["values"] == [1, 0, 0]
+    assert parallel_axis("same", [0.5, 0.5], Range(0.0, 1.0))["values"] == [0, 0]
+
+
+def test_with_repeats_the_lead_is_that_of_a_settings_mean_and_members_are_not_compared(
+    make_trial: Any, tmp_path: Path
+) -> None:
+    repeated = read_sweep(write_many(tmp_path / "many-1", make_trial, settings=3))
+    winner, lead = facts(repeated)[1:3]
+    mean = repeated.setting_of(repeated.best).mean
+    assert winner.detail.endswith(f"the setting with the best mean, {mean:.4g} of 4 repeats")
+    means = [one.mean for _, one in repeated.review.by_setting]  # those with failed repeats are last
+    assert lead.value == f"{means[0] - means[1]:.3g}"
+    assert len(Result(repeated.review.folder).figures.repeats().data) == 6
+
+    trials = [replace(one, member=f"m{one.position % 2}") for one in repeated.review.trials]
+    mixed = replace(repeated, review=replace(repeated.review, trials=tuple(trials)),
+                    dimensions=dict.fromkeys(("m0", "m1"), repeated.dimensions["test"]))  # fmt: skip
+    page = page_of(mixed)
+    assert 'id="slice-m0"' in page
+    assert "scores of members do not compare" in page
+    assert [trace.name for trace in history(mixed).data] == ["trials", "best so far, m0", "best so far, m1"]
+
+
+def test_of_many_trials_parameters_that_matter_for_some_only_are_judged_too(make_trial: Any, tmp_path: Path) -> None:
+    data = read_sweep(write_many(tmp_path / "many-1", make_trial, count=60))
+    trials = [replace(one, trial=replace(one.trial, inactive=("rate",) if one.position % 2 else ()))
+              for one in data.review.trials]  # fmt: skip
+    found = importance(replace(data, review=replace(data.review, trials=tuple(trials))), "test")
+    assert found is not None
+    assert (found.method, set(found.shares)) == ("PED-ANOVA", {"units", "rate", "kind"})
 
 
 def test_a_page_of_two_hundred_trials_is_small(make_trial: Any, tmp_path: Path) -> None:
@@ -150,6 +153,32 @@ def test_a_sweep_with_hardly_any_trial_has_a_page(make_trial: Any, tmp_path: Pat
     page = page_of(data)
     assert "Not shown" in page
     assert "no parameter varies" in page
+
+
+def test_values_that_have_changed_while_trials_were_trained_are_schedules(data: SweepData) -> None:
+    with pytest.raises(NothingToShowError, match="no parameter has changed while a trial was trained"):
+        schedules(data)
+    found = {"units": {"001": ((1, 8.0), (2, 16.0))}, "rate": {"002": ((1, 0.1), (3, 0.01)), "001": ((1, 0.3),)}}
+    figure = schedules(replace(data, schedules=found))
+    units, rates = ([one for one in figure.data if bool(one.visible) == shown] for shown in (True, False))
+    assert len(units) == len(rates) == 10, "of trials that have failed there is none"
+    (changed,) = (one for one in units if one.name == "001")
+    assert (changed.x, changed.y) == ((1, 2, 4), (8.0, 16.0, 16.0))
+    assert (units[-1].name, units[-1].line.width, units[-1].y) == ("002", 3, (32.0, 32.0)), (
+        "the best has kept its value"
+    )
+    of_units, of_rate = figure.layout.updatemenus[0].buttons
+    assert of_units.args[0]["visible"] == [True] * 10 + [False] * 10
+    assert of_rate.args[1] == {"yaxis.type": "log", "yaxis.title.text": "rate"}
+
+
+def test_sweeps_are_compared_on_one_page(make_trial: Any, tmp_path: Path) -> None:
+    sweeps = [Result(write_many(tmp_path / f"many-{n}", make_trial, count=n, kind=EVIL)) for n in (4, 12)]
+    page = runner.compare(*sweeps).report(tmp_path / "both.html").read_text(encoding="utf-8")
+    assert EVIL not in page
+    assert re.findall(r'<section class="figure" id="([^"]+)"', page) == ["by-epochs", "by-time"]
+    assert '<td class="number" data-value="1">1</td><td>many-4</td><td>002</td>' in page
+    assert page.count("<h1>many-4 · many-12</h1>") == 1
 
 
 def test_every_figure_is_drawn_by_name_or_says_why_not(data: SweepData) -> None:
@@ -183,7 +212,7 @@ def test_of_many_trials_the_best_and_some_others_are_drawn(make_trial: Any, tmp_
     assert 150 <= len(drawn) <= 200
 
 
-@pytest.mark.parametrize("name", ["curves", "history", "importance", "parallel", "slice", "contour"])
+@pytest.mark.parametrize("name", sorted({*PLOTS} - {"repeats"}))
 def test_figures_for_papers_need_no_browser(halved: SweepData, tmp_path: Path, name: str) -> None:
     file = Result(halved.review.folder).plot(name, tmp_path / "figure.svg")
     assert file.read_text(encoding="utf-8").count("<path") > 3
@@ -218,6 +247,8 @@ def test_results_are_written_for_other_programs_and_never_over_a_file(halved: Sw
     assert best.distributions["rate"] == optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)
     assert {trial.state.name for trial in study.trials} == {"COMPLETE", "PRUNED", "FAIL"}
     assert len(best.intermediate_values) == 4
+    assert len(optuna.visualization.plot_intermediate_values(study).data) == 10
+    assert optuna.visualization.plot_parallel_coordinate(study, params=["units", "rate"]).data
     with pytest.raises(ConfigError, match="is there already; remove it, or name another folder"):
         result.write_results("csv", out)
 

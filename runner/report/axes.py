@@ -1,0 +1,71 @@
+"""Axes of a figure of parallel coordinates, which knows numbers only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from runner.config.space import Choice, Dimension, Range
+from runner.report.data import short_texts, shown
+
+_TICKS = 5
+_MOST_CATEGORIES = 12  # numbers with more different values have a scale
+_MISSING = "–"  # the value of a parameter that does not matter for a trial
+
+
+def parallel_axis(name: str, values: Sequence[object], dimension: Dimension | None) -> dict[str, Any]:
+    """A parameter's axis: a scale for numbers of a range or for many of them, else a place for each value.
+
+    Trials for which the parameter does not matter lie below the others.
+
+    Args:
+        name: the parameter's.
+        values: of each trial: numbers, texts, truth values, or None if it does not matter there.
+        dimension: what was searched; None if that is not known.
+
+    Example:
+        >>> parallel_axis("units", [8, 64, 8], None)["values"]
+        [0, 1, 0]
+    """
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    known = [value for value in values if value is not None]
+    is_float = isinstance(dimension, Range) and not dimension.whole
+    is_scale = is_float or len(set(map(str, known))) > _MOST_CATEGORIES
+    if is_scale and len(numbers) == len(known) and min(numbers) < max(numbers):
+        is_log = isinstance(dimension, Range) and dimension.log and min(numbers) > 0
+        return {"label": name, **_scale(values, numbers, is_log=is_log)}
+    return {"label": name, **_places(values, dimension)}
+
+
+def _scale(values: Sequence[object], numbers: Sequence[float], *, is_log: bool) -> dict[str, Any]:
+    low, high = (math.log10(end) if is_log else end for end in (min(numbers), max(numbers)))
+    ticks = [low + (high - low) * place / (_TICKS - 1) for place in range(_TICKS)]
+    texts = [shown(10**tick if is_log else float(tick), 3) for tick in ticks]
+    below = low - (high - low) / 8
+    if None in values:
+        ticks, texts = [below, *ticks], [_MISSING, *texts]
+    found = [_position(value, below, is_log=is_log) for value in values]
+    return {"values": found, "tickvals": ticks, "ticktext": texts, "range": [ticks[0], high]}
+
+
+def _position(value: object, below: float, *, is_log: bool) -> float:
+    if not isinstance(value, int | float):
+        return below
+    return float(f"{math.log10(value) if is_log else value:.5g}")
+
+
+def _places(values: Sequence[object], dimension: Dimension | None) -> dict[str, Any]:
+    written = dimension.values if isinstance(dimension, Choice) else ()
+    texts = list(dict.fromkeys(str(value) for value in [*written, *_sorted(values)] if value is not None))
+    if None in values:
+        texts = [_MISSING, *texts]
+    order = {text: place for place, text in enumerate(texts)}
+    found = [order[_MISSING if value is None else str(value)] for value in values]
+    return {"values": found, "tickvals": list(range(len(texts))), "ticktext": list(short_texts(texts).values())}
+
+
+def _sorted(values: Sequence[object]) -> list[object]:
+    """Numbers by size, then the others in order."""
+    numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
+    return [*sorted(numbers), *(value for value in values if value not in numbers)]
