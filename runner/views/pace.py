@@ -73,7 +73,7 @@ class Pace:
         return steps / seconds if seconds else None
 
     def left_s(self, lengths: Iterable[float], new: int = 0) -> float | None:
-        """Seconds until trials with this many steps left have ended, each slot taking the next one; `new` are not built."""
+        """Seconds until trials with this many steps left have ended, one a slot; `new` are not built yet."""
         steps, _, slot_seconds = self._sums()
         if not steps:
             return None
