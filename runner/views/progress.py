@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -120,9 +120,9 @@ class Progress:
             self._take_score(row, verdict)
             row.state = _ENDED.get(verdict.kind, "paused" if row.state == "paused" else "running")
             row.message = row.message or verdict.reason
-        self._pace.end(self._steps_done, len(reports))
+        self._pace.end(self._steps_done, len(reports), _build_s(reports.values()))
         self._steps_done = 0
-        self._left_s = self._pace.left_s(self._lengths())
+        self._left_s = self._pace.left_s(self._lengths(), self.counts()["queued"] + self.expected - len(self.rows))
 
     def take_over(
         self,
@@ -230,3 +230,12 @@ class Progress:
         elif verdict.keep_best or not (row.restores_best and row.kept):
             row.kept = row.kept or verdict.keep_best
             row.score = row.value if row.value is not None and math.isfinite(row.value) else None
+
+
+def _build_s(reports: Iterable[Report | Failure]) -> float:
+    """Seconds in which a round's models were built, in the process that took longest."""
+    seconds: defaultdict[int, float] = defaultdict(float)
+    for report in reports:
+        if isinstance(report, Report):
+            seconds[report.turn.pid] += report.turn.seat_s
+    return max(seconds.values(), default=0.0)
