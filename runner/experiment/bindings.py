@@ -33,7 +33,7 @@ class Binding:
     loop: _Span
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def bindings(text: str) -> Mapping[str, tuple[Binding, ...]]:
     """What a text does to each name of its module."""
     found: dict[str, list[Binding]] = {}

@@ -6,6 +6,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import ModuleType
 
 from runner.experiment.texts import parsed
@@ -23,12 +24,17 @@ def written_import(name: str, value: object, texts: Sequence[str], package: str)
         package: of the module that the texts belong to, from which relative imports start.
     """
     for text in texts:
-        for node in ast.walk(parsed(text)):
+        for node in _imports(text):
             if isinstance(node, ast.ImportFrom) and (line := _from(node, name, value, package)):
                 return (line,)
             if isinstance(node, ast.Import) and (line := _import(node, name, value)):
                 return (line, *_submodules(name, texts)) if line == f"import {name}" else (line,)
     return ()
+
+
+@lru_cache(maxsize=2048)
+def _imports(text: str) -> Sequence[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(parsed(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def derived_import(name: str, value: object) -> str | None:
@@ -90,7 +96,7 @@ def _import(node: ast.Import, name: str, value: object) -> str:
 
 def _submodules(package: str, texts: Sequence[str]) -> Iterator[str]:
     """The statements `import package.module`, without which the package may lack the module."""
-    nodes = (node for text in texts for node in ast.walk(parsed(text)) if isinstance(node, ast.Import))
+    nodes = (node for text in texts for node in _imports(text) if isinstance(node, ast.Import))
     for alias in (alias for node in nodes for alias in node.names):
         if alias.asname is None and alias.name.startswith(f"{package}.") and alias.name in sys.modules:
             yield f"import {alias.name}"

@@ -38,7 +38,7 @@ def runs(namespace: Mapping[str, object]) -> dict[str, tuple[int, int]]:
     return {file: (int(found[1]) if found else -1, index) for index, (file, found) in enumerate(numbers.items())}
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def parsed(text: str) -> ast.Module:
     """The syntax of a text; of nothing if it is not valid Python."""
     try:
