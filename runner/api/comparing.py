@@ -73,12 +73,12 @@ class Comparison:
 
     @property
     def scores(self) -> pandas.DataFrame:
-        """What each sweep reached and what it cost: best and median score, trials by status, epochs, seconds."""
+        """What each sweep reached and what it cost, with scores, trials by status, epochs and seconds."""
         return _frame(score_table([sweep.review for sweep in self.sweeps]))
 
     @property
     def curves(self) -> pandas.DataFrame:
-        """The best score after a number of epochs, those of all trials of a sweep counted together.
+        """The best value of the metric seen after a number of epochs, those of all trials counted together.
 
         Raises:
             ConfigError: the sweeps have different metrics.

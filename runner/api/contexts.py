@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from runner.driver.context import Context, SweepWatcher
 from runner.errors import ConfigError, RunnerError
@@ -34,6 +34,7 @@ def context_for(progress: Progress) -> Iterator[Context]:
     Raises:
         RunnerError: this process trains a sweep already.
     """
+    check_progress(progress)
     with only_one(), _stoppable() as stop:
         yield Context(watcher=watcher_for(progress), stop=stop, environment=dict(os.environ))
 
@@ -62,11 +63,22 @@ def in_background(config: Config, progress: Progress, train: Callable[[Context],
             "argument: block=False with fleet.kind=local would train in this process, and change Keras' global state "
             "while the program goes on; leave fleet.kind at ray"
         )
+    check_progress(progress)
     with ExitStack() as stack:
         stack.enter_context(only_one())
         watcher = watcher_for(progress, in_background=True)
         context = Context(watcher=watcher, stop=StopRequest(), environment=dict(os.environ))
         return RunningSweep(context, train, stack.pop_all().close)
+
+
+def check_progress(progress: str) -> None:
+    """Refuses a word that says nothing of what to show.
+
+    Raises:
+        ConfigError: it is none of the four.
+    """
+    if progress not in get_args(ProgressKind):
+        raise ConfigError(f"progress: must be {', '.join(get_args(ProgressKind))}; got {progress!r}")
 
 
 @contextmanager

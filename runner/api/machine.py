@@ -27,7 +27,7 @@ def doctor(uri: str | None = None, *, root: str | os.PathLike[str] = SWEEPS) -> 
         root: the folder of all sweeps.
 
     Returns:
-        One finding for each part: its `status` is ok, warn or fail.
+        One finding for each part, whose `status` is ok, warn or fail.
 
     Raises:
         ConfigError: the store's address cannot be parsed.

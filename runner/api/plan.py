@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def goal(self) -> str:
-        """Whether higher or lower values of the metric are better: `maximize` or `minimize`."""
+        """`maximize` or `minimize`, as higher or lower values of the metric are better."""
         return self.computed.goal
 
     @property
@@ -74,7 +74,7 @@ class Plan:
 
     @property
     def trials(self) -> pandas.DataFrame:
-        """One row for each trial that is known before the first round, by trial id: settings, seed, epochs, steps."""
+        """One row for each trial that is known before the first round, by trial id, with settings, seed and steps."""
         import pandas
 
         header, rows = self.table()
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def slots(self) -> pandas.DataFrame:
-        """One row for each slot, by its number: CPUs, GPUs, memory limits (MiB)."""
+        """One row for each slot, by its number, with CPUs, GPUs and memory limits (MiB)."""
         import pandas
 
         slots = self.computed.prepared.slots

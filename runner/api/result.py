@@ -16,7 +16,7 @@ from runner.api.requests import Asked
 from runner.api.tags import tag
 from runner.api.trial import TrialResult
 from runner.errors import ConfigError
-from runner.journal import REPORT, TrialRecord
+from runner.journal import REPORT, TrialRecord, is_locked
 from runner.review.catalog import Review, open_review
 from runner.review.selection import Selection
 from runner.review.summaries import sweep_summary, trial_summary
@@ -58,8 +58,9 @@ class Result:
 
     @property
     def status(self) -> str:
-        """running, complete, failed or killed."""
-        return self.review.sweep.status
+        """running, complete, failed or killed, which `resume` goes on with; killed too if its process has vanished."""
+        status = self.review.sweep.status
+        return "killed" if status == "running" and not is_locked(self.folder) else status
 
     @property
     def metric(self) -> str:
@@ -108,7 +109,7 @@ class Result:
 
     @property
     def trials(self) -> pandas.DataFrame:
-        """One row for each trial, best first, by trial id: rank, status, score, costs, metrics, settings and reason.
+        """One row for each trial, best first, by trial id, with rank, status, score, costs, metrics and settings.
 
         `seconds` are those that it has held a slot; `best_epoch` is the epoch of its model; `ended_by` is the rule
         that stopped it, or where it failed, in one word.
@@ -153,7 +154,7 @@ class Result:
 
     @property
     def by_setting(self) -> pandas.DataFrame:
-        """One row for each setting, best first by the mean of its trials' scores: rank, trials, mean, spread, settings.
+        """One row for each setting, best first by the mean of its trials' scores, with trials, spread and settings.
 
         `spread` is the standard deviation of the scores; `ended` says how many of the `repeats` have ended well.
         """
@@ -164,7 +165,7 @@ class Result:
 
     @property
     def timeline(self) -> pandas.DataFrame:
-        """One row for each turn of each trial: slot, round, when it began, and how its seconds were spent.
+        """One row for each turn of each trial, with slot, round, when it began, and how its seconds were spent.
 
         `start_s` counts from the sweep's creation. `seconds` are those of building and tracing (`seat_s`), of
         exchanging variables (`swap_s`), of steps (`compute_s`) and validation (`evaluate_s`), and the rest. Then the
@@ -356,7 +357,9 @@ class Result:
 
     def __repr__(self) -> str:
         review = self.review
-        return f"<sweep {self.id}: {review.sweep.status}, {len(review.trials)} trials, by {review.sweep.metric}>"
+        failed = sum(trial.status == "failed" for trial in review.trials)
+        count = f"{len(review.trials)} trial{'s' * (len(review.trials) != 1)}" + f", {failed} failed" * bool(failed)
+        return f"<sweep {self.id}: {self.status}, {count}, by {review.sweep.metric}>"
 
     def _repr_html_(self) -> str:
         """The ranked trials as notebooks show them."""

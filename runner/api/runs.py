@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.errors import ConfigError, received
 from runner.review.catalog import SWEEPS
 
 __all__ = ["Outcome", "Wanted", "configured", "plan_sweep", "run_replay", "run_resume", "run_sweep"]
@@ -57,13 +58,23 @@ def wanted_of(
     config_name: str,
     root: str | os.PathLike[str],
 ) -> Wanted:
-    """What the arguments of `runner.sweep` and its like describe."""
-    given = dict(sections)
+    """What the arguments of `runner.sweep` and its like describe.
+
+    Raises:
+        ConfigError: an argument is of another kind.
+    """
+    if callable(experiment):
+        raise ConfigError("experiment: got a function; pass functions by name: load_data=..., build_model=...")
+    given = {name: python_value(value) for name, value in sections.items()}
     if params is not None:
-        given["params"] = dict(params)
+        given["params"] = python_value(params)
     if space is not None:
         search = given.get("search", {})
-        given["search"] = {**(search if isinstance(search, dict) else {}), "space": dict(space)}
+        if not isinstance(search, dict):
+            raise ConfigError(f"search: must be a mapping of its keys; got {received(search)}")
+        if search.get("space"):
+            raise ConfigError("space: is given twice, as space= and in search=; leave one out")
+        given["search"] = {**search, "space": python_value(space)}
     return Wanted(
         experiment=None if experiment is None else os.fspath(experiment),
         overrides=overrides,
@@ -73,6 +84,17 @@ def wanted_of(
         config_name=config_name,
         root=Path(root).absolute(),
     )
+
+
+def python_value(value: object) -> object:
+    """A value as the config knows it: NumPy's numbers and arrays, ranges, tuples and mappings become Python's own."""
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: python_value(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [python_value(one) for one in value]
+    return value
 
 
 def configured(wanted: Wanted) -> tuple[Config, dict[str, Source]]:

@@ -100,8 +100,8 @@ def sweep_wanted(wanted: Wanted, progress: Progress, *, block: bool, pool: Pool 
         try:
             train(replace(context, began=made.append))
         except KeyboardInterrupt:
-            if not made:
-                raise  # stopped before there was anything to return
+            if not made or context.stop.insisted:
+                raise  # stopped before there was anything to return, or by a second Ctrl-C
     return Result(made[0])
 
 
@@ -216,7 +216,8 @@ def resume_sweep(
         try:
             train(context)
         except KeyboardInterrupt:
-            return Result(folder)
+            if context.stop.insisted:
+                raise
     return Result(folder)
 
 
@@ -224,6 +225,9 @@ _COMMAND = "python: runner.sweep(...)"
 
 
 def _warn_of(outcome: Outcome, context: Context) -> None:
-    """Says what MLflow lacks."""
+    """Says which trials have failed, and what MLflow lacks."""
+    if outcome.failed:
+        trials = f"{outcome.failed} trial{'s' * (outcome.failed > 1)} of {outcome.folder.name}"
+        context.watcher.warn(f"warning: {trials} failed; result.trials[['status', 'reason']] says why")
     if outcome.problem:
         context.watcher.warn(outcome.problem)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from runner.errors import SweepNotFoundError
@@ -60,24 +63,39 @@ class TrialResult:
         return files_folder(self.folder, self.id)
 
     def model(self) -> keras.Model:
-        """The trained model, loaded by Keras in this process, which takes GPU memory as it needs it.
+        """The trained model in this process, which takes GPU memory as it needs it.
+
+        A model with classes or functions of its own is built again from the recorded source, which runs here, and gets
+        its trained weights; so it has no optimizer state.
 
         Raises:
-            SweepNotFoundError: the trial has no model, or one that needs its source; `python -m runner best --export`
-                writes it with a script that rebuilds it.
+            SweepNotFoundError: the trial has no model, because it failed or because `keep.models` has removed it.
         """
-        if self.record.model is None:
-            raise SweepNotFoundError(
-                f"trial {self.id}: has no file that Keras can load by itself; "
-                f"`python -m runner best {self.folder.name} --trial {self.id} --export DIR` writes what there is"
-            )
+        if self.record.weights is None:
+            raise SweepNotFoundError(f"trial {self.id}: has no model; it is {self.status}: {self.record.reason or '–'}")
         import keras
         import tensorflow as tf
 
         for gpu in tf.config.list_physical_devices("GPU"):
             with suppress(RuntimeError):  # TensorFlow runs already, with whatever it was given
                 tf.config.experimental.set_memory_growth(gpu, True)
+        if self.record.model is None:
+            return self._rebuilt()
         model: keras.Model = keras.models.load_model(own_file(self.folder, self.record.model))
+        return model
+
+    def _rebuilt(self) -> keras.Model:
+        """The model from its source and weights, by the script that an export has for this."""
+        from runner.api.exports import export
+        from runner.review.catalog import open_review
+
+        with TemporaryDirectory(prefix="lockstep-runner-") as folder:
+            export(open_review(self.folder), self.record, Path(folder, "model"))
+            before = list(sys.path)
+            try:
+                model: keras.Model = runpy.run_path(str(Path(folder, "model", "rebuild.py")))["model"]
+            finally:
+                sys.path[:] = before
         return model
 
     def __repr__(self) -> str:

@@ -60,9 +60,13 @@ def results(
     """Prints a sweep's trials, best first; SWEEP is an id, its beginning, or "latest"."""
     from runner.api.catalog import load
 
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json: choose one")
+    if by_setting is not None and (as_csv or as_json or history):
+        raise click.UsageError("--by-setting and --by-trial are for the table; --csv, --json and --history have trials")
     result, names = load(sweep), tuple(name.strip() for name in (columns or "").split(",") if name.strip())
     if as_json and not (sort or filters or names or history):
-        click.echo(json.dumps(result.summary, indent=2))
+        click.echo(json.dumps(_finite(result.summary), indent=2))
     elif as_json or as_csv or history:
         header, rows = result.table(*filters, sort=sort, columns=names, history=history)
         _print_plainly(header, rows, as_csv=as_csv, as_json=as_json)
@@ -88,6 +92,10 @@ def _print_plainly(
 
 def _finite(value: object) -> object:
     """JSON has no number that is not finite: its text stands for it, as in the summary of a sweep."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -80,7 +80,10 @@ def main(descriptor: int) -> None:
     """
     os.set_inheritable(descriptor, False)
     faulthandler.enable()  # a crash in C shows the line of Python
-    threading.Thread(target=_end_with_asker, daemon=True).start()
+    asker = os.dup(0)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)  # so that code which asks a question gets an EOFError, and never waits
+    threading.Thread(target=_end_with_asker, args=(asker,), daemon=True).start()
     connection = Connection(descriptor)
     config, folder, sources = connection.recv()
     context = Context(watcher=Silent(), environment=dict(os.environ))
@@ -90,8 +93,8 @@ def main(descriptor: int) -> None:
         connection.send(err)
 
 
-def _end_with_asker() -> None:
-    """Ends this process, and those that it started, when the other one has ended, which holds standard input."""
-    while os.read(0, 1):
+def _end_with_asker(asker: int) -> None:
+    """Ends this process, and those that it started, when the other one has ended, which holds the pipe's other end."""
+    while os.read(asker, 1):
         pass
     os.killpg(0, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import shlex
 import sys
 from importlib import resources
@@ -49,7 +50,7 @@ def _file(name: str) -> Path:
 
 def _check(name: str, file: Path) -> None:
     """Refuses a name that no command could use, or that hides a module which the experiment needs."""
-    if not file.stem.isidentifier():
+    if not file.stem.isidentifier() or keyword.iskeyword(file.stem):
         raise ConfigError(f"{name!r}: not a name for a Python file; allowed are letters, digits and _, as in my_model")
     if file.stem in sys.stdlib_module_names or file.stem in _LIBRARIES:
         raise ConfigError(f"{name!r}: {file.stem} is a module of Python or a library; give another name")

@@ -34,6 +34,11 @@ class StopRequest:
         """True once the request has been made."""
         return self._is_made
 
+    @property
+    def insisted(self) -> bool:
+        """Whether a second signal has asked to stop at once."""
+        return False
+
     def make(self) -> None:
         """Asks the program to stop at its next step."""
         self._is_made = True
@@ -70,6 +75,7 @@ class StopSignals(StopRequest):
         self._received: signal.Signals | None = None
         self._ending: signal.Signals | None = None
         self._received_s = 0.0
+        self._insisted = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -112,7 +118,13 @@ class StopSignals(StopRequest):
         if self._tell is None:
             raise Interrupted
 
+    @property
+    def insisted(self) -> bool:
+        """As `StopRequest.insisted`."""
+        return self._insisted
+
     def _insist(self, number: int) -> None:
+        self._insisted = True
         if not self._ends_program:
             raise Interrupted
         _end_at_once(128 + number)

@@ -110,5 +110,8 @@ def _in_order(rows: Sequence[list[object]], index: int, *, descending: bool) -> 
         value = row[index]
         return not _is_number(value), float(value) if _is_number(value) else 0.0, str(value)  # type: ignore[arg-type]
 
-    known = [row for row in rows if row[index] is not None]
-    return [*sorted(known, key=key, reverse=descending), *(row for row in rows if row[index] is None)]
+    known, unknown = list[list[object]](), list[list[object]]()
+    for row in rows:
+        value = row[index]
+        (unknown if value is None or value != value else known).append(row)  # NaN has no place in an order
+    return [*sorted(known, key=key, reverse=descending), *unknown]

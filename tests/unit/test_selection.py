@@ -61,6 +61,14 @@ def test_rows_without_a_value_are_last_in_either_order() -> None:
     assert ids() == ["000", "001", "002", "003"]
 
 
+def test_a_value_that_is_not_a_number_is_last_too() -> None:
+    nan = float("nan")
+    rows: list[list[object]] = [[value] for value in (0.5, nan, 0.1, None, 0.9, nan, 0.3)]
+    table = Table(["loss"], rows)
+    assert [row[0] for row in Selection(sort="loss").of(table).rows][:4] == [0.1, 0.3, 0.5, 0.9]
+    assert [row[0] for row in Selection(sort="-loss").of(table).rows][:4] == [0.9, 0.5, 0.3, 0.1]
+
+
 def test_columns_come_in_the_order_in_which_they_are_named() -> None:
     assert Selection(columns=("units", "trial"), filters=("units<64",)).of(TABLE) == (["units", "trial"], [[32, "002"]])
 
