@@ -34,7 +34,7 @@ SWEEP = (
     "train.epochs=9", "tracking.tags.team=vision", "tracking.register=digits", "tracking.system_metrics_every_s=1",
 )  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SIZE = {"width": 1360, "height": 800}
+SIZE, REPORT_SIZE = {"width": 1360, "height": 800}, {"width": 1280, "height": 800}
 COLOURS = 160  # of a picture: as many as its charts have, in a third of the bytes
 # MLflow opens its chat beside the first page.
 WITHOUT_CHAT = """
@@ -76,8 +76,8 @@ def main() -> None:
             take_all(browser, pages, options.out)
         (sweep,) = (work / "sweeps").iterdir()
         report = sweep / "report.html"
-        if report.is_file():
-            Camera(browser, options.out).take("report", report.as_uri())
+        for name, scheme in (("report", "light"), ("report-dark", "dark")):
+            Camera(browser, options.out, REPORT_SIZE, scheme).take(name, report.as_uri())
         browser.close()
 
 
@@ -121,8 +121,8 @@ def wait_for(address: str) -> None:
 class Camera:
     """Takes pictures of pages."""
 
-    def __init__(self, browser: Any, folder: Path) -> None:
-        context = browser.new_context(viewport=SIZE)
+    def __init__(self, browser: Any, folder: Path, size: dict[str, int] = SIZE, scheme: str = "light") -> None:
+        context = browser.new_context(viewport=size, color_scheme=scheme)
         context.add_init_script(WITHOUT_CHAT)
         self.page, self._folder = context.new_page(), folder
 
@@ -153,6 +153,7 @@ def take_all(browser: Any, pages: dict[str, str], folder: Path) -> None:
     own = pages["sweep"].partition("?")[0]
     camera.take("mlflow-progress", f"{own}/model-metrics?workflowType=machine_learning")
     camera.take("mlflow-system", f"{own}/system-metrics?workflowType=machine_learning")
+    camera.take("mlflow-report", f"{own}/artifacts/report.html?workflowType=machine_learning", settle_s=8)
     base = own.partition("/#/")[0]
     trial = f"{base}/{best.lstrip('/')}".partition("?")[0]
     camera.take("mlflow-trial", f"{trial}?workflowType=machine_learning")
