@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 import psutil
 from warm import WarmProcess
 
+from runner.errors import SweepNotFoundError
 from runner.journal import JournalReader, SweepRecord, TrialRecord, TurnRow
 from runner.tracking.ledger import HOME, Ledger
 
@@ -56,7 +58,7 @@ class Running:
 
     def __init__(self, arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str], warm: bool) -> None:
         self._errors = tempfile.NamedTemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  a pipe could fill up and block
-        self._began_s = time.monotonic()
+        self._began_s, self._sweeps = time.monotonic(), cwd / "sweeps"
         self._lines: list[tuple[float, str]] = []
         self._family: list[psutil.Process] = []
         reader, writer = Pipe(duplex=False)
@@ -81,6 +83,24 @@ class Running:
             assert self._reader.is_alive(), f"it ended without saying {text!r}: {self.finish(None)}"
             assert time.monotonic() < deadline, f"it did not say {text!r} within {timeout_s:.0f} s"
             time.sleep(0.01)
+
+    def wait_for_round(self, number: int, timeout_s: float = 200.0) -> None:
+        """Waits until the journal of the newest sweep has this round of a trial; they are counted from 1."""
+        deadline = time.monotonic() + timeout_s
+        while not self._has_round(number):
+            assert self._reader.is_alive(), f"it ended before round {number}: {self.finish(None)}"
+            assert time.monotonic() < deadline, f"it did not come to round {number} within {timeout_s:.0f} s"
+            time.sleep(0.05)
+
+    def _has_round(self, number: int) -> bool:
+        newest = max(self._sweeps.glob("[!.]*"), key=lambda path: path.stat().st_ctime, default=None)
+        if newest is None:
+            return False
+        try:
+            with JournalReader(newest) as reader:
+                return any(row.round + 1 >= number for row in reader.turns())
+        except (SweepNotFoundError, sqlite3.Error):  # it is being made
+            return False
 
     def finish(self, code: int | None = 0, timeout_s: float = 240.0) -> Ended:
         """Waits for the end and checks the exit code; None allows any."""

@@ -121,10 +121,13 @@ def test_warnings_of_a_sweep_that_is_not_shown_are_logged(
     Path("eager.py").write_text(EXPERIMENT.read_text() + eager)
     settings = {**SETTINGS, "search": {"max_trials": 1}, "train": {"epochs": 1, "steps_per_epoch": 2}}
     runner.sweep("eager.py", progress="none", **settings)
-    said = {record.levelname: record.getMessage() for record in caplog.records if record.name == "runner"}
-    assert "run_functions_eagerly" in said["WARNING"]
-    assert not said["WARNING"].startswith("warning: ")
-    assert said["INFO"].startswith("digits: 1 trial, 1 at a time")
+    records = [record for record in caplog.records if record.name == "runner"]
+    (warning,) = [record.getMessage() for record in records if record.levelname == "WARNING"]
+    assert "run_functions_eagerly" in warning
+    assert not warning.startswith("warning: ")
+    news = [record.getMessage() for record in records if record.levelname == "INFO"]
+    assert news[0].startswith("digits: 1 trial, 1 at a time")
+    assert any(line.startswith("sweep digits-") for line in news)
 
 
 def test_sweeps_are_found_and_go_on(result: runner.Result, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,12 @@ SETTINGS: dict[str, Any] = {
     "train": {"epochs": 2, "steps_per_epoch": 5, "compile": "graph"},
     "search": {"metric": "val_accuracy"},
     "fleet": {"kind": "local"},
-    "tracking": {"uri": "sqlite:///m.db", "tags": {"team": "vision"}, "register": "digits"},
+    "tracking": {
+        "uri": "sqlite:///m.db",
+        "tags": {"team": "vision"},
+        "register": "digits",
+        "system_metrics_every_s": 0.1,
+    },
     "name": "digits",
     "progress": "none",
 }

@@ -57,7 +57,7 @@ def run(trial: Trial, folder: Path) -> tuple[list[dict[str, float]], list[Any], 
         record = reader.trial(trial.id)
         history: dict[int, dict[str, float]] = {}
         for row in reader.metrics(trial.id):
-            if not row.key.startswith("round/"):
+            if not row.key.startswith(("round/", "optimizer/")):
                 history.setdefault(row.step, {})[row.key] = row.value
     assert record.weights is not None
     with np.load(folder / record.weights, allow_pickle=False) as file:

@@ -55,7 +55,7 @@ def test_a_killed_sweep_gives_undisturbed_numbers_and_models_that_load(
     for verb, *arguments in preparations(name):
         folder.run(verb, *(shortened(arguments) if verb == "sweep" else arguments))
     with folder.start("sweep", *shortened([f"experiment={name}"]), *OFTEN) as running:
-        running.read_until(" round ")
+        running.wait_for_round(1)
     folder.run("resume")
     trials = read_journal(folder.sweeps[-1]).trials
     metric = settings_of(name).get("search", {}).get("metric", "loss")

@@ -71,7 +71,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on_as_if_it_had_not_been(
     with sqlite3.connect(reference.store) as store, sqlite3.connect(folder.store) as copy:
         store.backup(copy)  # a store that is there takes runs early
     with folder.start(*SWEEP, f"recovery.snapshot_every_s={every_s}") as running:
-        running.read_until("000 round 14 ")
+        running.wait_for_round(14)
         running.process.kill()
         running.process.wait()
     (sweep,) = folder.sweeps

@@ -54,7 +54,7 @@ def has_runs(folder: Folder) -> bool:
 )
 def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, send: object, fleet: str) -> None:
     with folder.start("sweep", "train.epochs=2000", f"fleet.kind={fleet}") as running:
-        running.read_until("000 round 3 ")
+        running.wait_for_round(3)
         eventually(lambda: has_runs(folder), within_s=60.0)  # MLflow's store is new, and is being made
         family = running.descendants()
         if send is os.kill:
@@ -113,7 +113,7 @@ def test_a_signal_while_workers_start_leaves_nothing(folder: Folder, number: int
 def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder: Folder) -> None:
     arguments = ("train.epochs=20", "train.steps_per_epoch=20000", "train.batch_size=1", "params.units=32")
     with folder.start("sweep", *arguments, "params.dropout=0", "params.learning_rate=0.001,0.002") as running:
-        running.read_until("000 round 1 ")
+        running.wait_for_round(1)
         family = running.descendants()
         lines = ask_each(family, lambda process: (process, "".join(process.cmdline())))
         workers = [process for process, line in lines if "RayWorker" in line]
@@ -142,7 +142,7 @@ def test_a_killed_driver_leaves_no_process_and_its_files_are_removed(
     private = {"TMPDIR": tempfile.mkdtemp(dir="/tmp")}  # short: Ray's sockets are below it
     try:
         with folder.start("sweep", "train.epochs=2000", env=private) as running:
-            running.read_until("000 round 1 ")
+            running.wait_for_round(1)
             family = running.descendants()
             assert {"ray::DashboardAgent", "ray::RuntimeEnvAgent"} <= set(ask_each(family, psutil.Process.name))
             running.process.kill()

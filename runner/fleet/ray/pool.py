@@ -28,7 +28,7 @@ from runner.records import Allocation, Renewed, Slot
 
 # Variables that a worker does not read: the driver sets the first when it connects to a store, pytest the second.
 _OF_THE_DRIVER = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "PYTEST_CURRENT_TEST")
-_RENEW_S = 10.0  # a worker that has not answered by then is still busy with the sweep before
+_RENEW_S = 20.0  # a worker that has not answered by then is still busy with the sweep before
 
 
 @dataclass(frozen=True, slots=True)
