@@ -125,7 +125,7 @@ def progress_fields(progress: Progress) -> dict[str, object]:
         "states": dict(progress.counts()),
         "share": round(progress.share_done(), 4),
         "seconds_left": progress.eta_s(),
-        "is_upper_bound": progress.may_end_early,
+        "is_upper_bound": progress.is_upper_bound,
         "steps_per_s": progress.steps_per_s(),
     }
 

@@ -84,6 +84,11 @@ class Pace:
         return max(ends) * slot_seconds / steps + math.ceil(new / len(ends)) * build_s
 
     @property
+    def knows_only_the_first(self) -> bool:
+        """Whether only the first round has been measured, in which models are traced too."""
+        return self._barriers == 1
+
+    @property
     def since_s(self) -> float:
         """Seconds since the last barrier."""
         return 0.0 if self._last_s is None else self._clock() - self._last_s

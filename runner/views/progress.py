@@ -156,6 +156,11 @@ class Progress:
         return None if self._left_s is None else max(0.0, self._left_s - self._pace.since_s)
 
     @property
+    def is_upper_bound(self) -> bool:
+        """Whether less time may be left: rules may end trials early, or only the first, slow round is known."""
+        return self.may_end_early or self._pace.knows_only_the_first
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds since the first round began."""
         return self._pace.elapsed_s

@@ -242,4 +242,4 @@ def time_left(progress: Progress) -> str | None:
     seconds = progress.eta_s()
     if seconds is None or not any(progress.counts()[state] for state in ("running", "queued")):
         return None
-    return f"{'at most' if progress.may_end_early else 'about'} {roughly(max(1.0, seconds))} left"
+    return f"{'at most' if progress.is_upper_bound else 'about'} {roughly(max(1.0, seconds))} left"

@@ -165,7 +165,10 @@ def test_a_rule_that_may_end_trials_makes_the_time_left_an_upper_bound(make_tria
         progress.begin(["000"])
         now[0] = 70.0
         progress.update({"000": report("000")}, {"000": KEEP})
-        assert f" · {words} 3 min left · " in summary_line(progress)
+        assert " · at most 3 min left · " in summary_line(progress), "the first round builds and traces"
+        now[0] = 71.0
+        progress.update({"001": report("001")}, {"001": KEEP})
+        assert f" · {words} " in summary_line(progress)
 
 
 def test_a_pipe_gets_a_line_when_a_trial_ends_and_one_for_all_now_and_then(make_trial: Any) -> None:
