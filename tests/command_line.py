@@ -59,6 +59,7 @@ class Running:
     def __init__(self, arguments: tuple[str, ...], cwd: Path, env: Mapping[str, str], warm: bool) -> None:
         self._errors = tempfile.NamedTemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  a pipe could fill up and block
         self._began_s, self._sweeps = time.monotonic(), cwd / "sweeps"
+        self._earlier = set(self._sweeps.glob("*"))
         self._lines: list[tuple[float, str]] = []
         self._family: list[psutil.Process] = []
         reader, writer = Pipe(duplex=False)
@@ -85,7 +86,7 @@ class Running:
             time.sleep(0.01)
 
     def wait_for_round(self, number: int, timeout_s: float = 200.0) -> None:
-        """Waits until the journal of the newest sweep has this round of a trial; they are counted from 1."""
+        """Waits until the journal of the command's new sweep has this round of a trial; they are counted from 1."""
         deadline = time.monotonic() + timeout_s
         while not self._has_round(number):
             assert self._reader.is_alive(), f"it ended before round {number}: {self.finish(None)}"
@@ -93,11 +94,11 @@ class Running:
             time.sleep(0.05)
 
     def _has_round(self, number: int) -> bool:
-        newest = max(self._sweeps.glob("[!.]*"), key=lambda path: path.stat().st_ctime, default=None)
-        if newest is None:
+        new = [path for path in self._sweeps.glob("[!.]*") if path not in self._earlier]
+        if not new:
             return False
         try:
-            with JournalReader(newest) as reader:
+            with JournalReader(new[0]) as reader:
                 return any(row.round + 1 >= number for row in reader.turns())
         except (SweepNotFoundError, sqlite3.Error):  # it is being made
             return False
