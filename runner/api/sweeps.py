@@ -94,7 +94,12 @@ def sweep_wanted(wanted: Wanted, progress: Progress, *, block: bool, pool: Pool 
     if not block:
         config, sources = configured(wanted)  # as it is now; a mistake in it is the caller's to see at once
         run = partial(run_configured, config, sources, root=wanted.root, command=_COMMAND)
-        return in_background(config, progress, lambda context: _warn_of(run(replace(context, pool=pool)), context))
+
+        def train_behind(context: Context) -> None:
+            context = replace(context, pool=pool)
+            _warn_of(run(context), context)
+
+        return in_background(config, progress, train_behind)
     made: list[Path] = []
     with context_for(progress) as context:
         try:
@@ -225,7 +230,9 @@ _COMMAND = "python: runner.sweep(...)"
 
 
 def _warn_of(outcome: Outcome, context: Context) -> None:
-    """Says which trials have failed, and what MLflow lacks."""
+    """Says which trials have failed, and what MLflow lacks; the sweep is over."""
+    if context.pool is not None:
+        context.pool.settle()
     if outcome.failed:
         trials = f"{outcome.failed} trial{'s' * (outcome.failed > 1)} of {outcome.folder.name}"
         context.watcher.warn(f"warning: {trials} failed; result.trials[['status', 'reason']] says why")

@@ -167,6 +167,11 @@ class Pool:
             self._surroundings = Surroundings.current()
             self._spares.make([slot.allocation for slot in workers.slots.values()])
 
+    def settle(self) -> None:
+        """Notes what surrounds the workers now that a sweep is over: its libraries set variables until its end."""
+        if self._session is not None:
+            self._surroundings = Surroundings.current()
+
     def check(self) -> None:
         """As `RaySession.check`."""
         if self._session is not None:
