@@ -6,9 +6,10 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-from runner.journal import SqliteJournal, SweepRecord
+from runner.journal import FILE, SqliteJournal, SweepRecord
 from runner.records import (
     Allocation,
     DataSet,
@@ -75,6 +76,17 @@ def sweep(store: str) -> SweepRecord:
 
 def begin(journal: SqliteJournal, *numbers: int) -> None:
     journal.assign({0: tuple(Work(trial=trial(number), round=0) for number in numbers)})
+
+
+def make_old(folder: Path) -> None:
+    """A journal from before there were tags and metrics of the sweep."""
+    with closing(sqlite3.connect(folder / FILE)) as old, old:
+        for statement in (
+            "DROP TABLE tag", "DROP TABLE sweep_metric", "ALTER TABLE sweep DROP COLUMN register",
+            "ALTER TABLE sweep DROP COLUMN notified", "ALTER TABLE projection DROP COLUMN tag_seq",
+            "ALTER TABLE projection DROP COLUMN experiment",
+        ):  # fmt: skip
+            old.execute(statement)
 
 
 def eventually(question: Callable[[], bool], within_s: float) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import math
 import os
 import shutil
 import sys
@@ -160,6 +162,19 @@ def variable_notes(config: Config) -> Sequence[str]:
     from runner.config.mlflow_variables import notes
 
     return list(notes(config.tracking.uri, config.tracking.mlflow_experiment, os.environ))
+
+
+def echo_json(value: object) -> None:
+    """Prints a value as JSON; NaN and infinity, which JSON lacks, become texts, and so does what is no plain value."""
+    click.echo(json.dumps(_finite(value), indent=2, default=str))
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def make_console() -> Console:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import verb
+from runner.cli.app import echo_json, verb
 from runner.cli.tracking import takes_store
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def doctor(as_json: bool, uri: str | None) -> int:
 
     findings = examine(uri)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        echo_json([asdict(finding) for finding in findings])
         return exit_code(findings)
     width = max(len(finding.part) for finding in findings)
     for finding in findings:

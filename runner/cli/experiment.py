@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.app import make_console, takes_config, verb, wanted
+from runner.cli.app import echo_json, make_console, takes_config, verb, wanted
 
 
 @verb
@@ -42,15 +40,6 @@ def check(arguments: Sequence[str], config_dir: Path | None, config_name: str, a
 
     found = check_experiment(wanted(arguments, config_dir, config_name))
     if as_json:
-        click.echo(json.dumps(_plain(asdict(found)), indent=2, default=str))
+        echo_json(asdict(found))
     else:
         print_examined(found, make_console())
-
-
-def _plain(value: object) -> object:
-    """The value with NaN and infinity as texts, because JSON has none."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

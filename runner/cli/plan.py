@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import make_console, takes_config, variable_notes, verb, wanted
+from runner.cli.app import echo_json, make_console, takes_config, variable_notes, verb, wanted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +27,7 @@ def plan(arguments: Sequence[str], config_dir: Path | None, config_name: str, as
 
     made = plan_sweep(wanted(arguments, config_dir, config_name), probe=with_probe)
     if as_json:
-        click.echo(json.dumps(made.summary, indent=2, default=str))
+        echo_json(made.summary)
     else:
         console = make_console()
         _show(made, console)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.app import make_console, takes_sweep, verb
+from runner.cli.app import echo_json, make_console, takes_sweep, verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +25,7 @@ def list_(as_json: bool) -> None:
     from runner.views.results import print_sweeps
 
     if as_json:
-        click.echo(json.dumps(summaries(), indent=2))
+        echo_json(summaries())
     elif found := reviews():
         print_sweeps(found, make_console())
     else:
@@ -66,7 +64,7 @@ def results(
         raise click.UsageError("--by-setting and --by-trial are for the table; --csv, --json and --history have trials")
     result, names = load(sweep), tuple(name.strip() for name in (columns or "").split(",") if name.strip())
     if as_json and not (sort or filters or names or history):
-        click.echo(json.dumps(_finite(result.summary), indent=2))
+        echo_json(result.summary)
     elif as_json or as_csv or history:
         header, rows = result.table(*filters, sort=sort, columns=names, history=history)
         _print_plainly(header, rows, as_csv=as_csv, as_json=as_json)
@@ -81,22 +79,13 @@ def _print_plainly(
 ) -> None:  # fmt: skip
     """Prints a table as JSON, a list of objects; as CSV; or for a person."""
     if as_json:
-        click.echo(json.dumps([dict(zip(header, map(_finite, row), strict=True)) for row in rows], indent=2))
+        echo_json([dict(zip(header, row, strict=True)) for row in rows])
     elif as_csv:
         csv.writer(sys.stdout).writerows([header, *rows])
     else:
         from runner.views.results import print_table
 
         print_table(header, rows, make_console())
-
-
-def _finite(value: object) -> object:
-    """JSON has no number that is not finite: its text stands for it, as in the summary of a sweep."""
-    if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @verb
@@ -126,7 +115,7 @@ def best(sweep: str | None, target: Path | None, trial_id: str | None, name: str
     review = result.review
     trials = review.chosen(trial_id)
     if as_json:
-        click.echo(json.dumps(result.summaries(trial.id for trial in trials), indent=2))
+        echo_json(result.summaries(trial.id for trial in trials))
     else:
         for trial in trials:
             click.echo(trial_in_one_line(review, trial))
@@ -149,9 +138,9 @@ def compare(sweeps: tuple[str, ...], as_json: bool) -> None:
 
     tables = compared(*sweeps).tables()
     if as_json:
-        found = {name: [dict(zip(table.header, map(_finite, row), strict=True)) for row in table.rows]
-                 for name, table in tables.items()}  # fmt: skip
-        click.echo(json.dumps(found, indent=2))
+        echo_json(
+            {name: [dict(zip(table.header, row, strict=True)) for row in table.rows] for name, table in tables.items()}
+        )
         return
     from runner.views.comparison import print_comparison
 

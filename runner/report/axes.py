@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from runner.config.space import Choice, Dimension, Range
-from runner.report.data import short_texts, shown
+from runner.report.data import short_texts
+from runner.review.tables import readable
 
 _TICKS = 5
 _MOST_CATEGORIES = 12  # numbers with more different values have a scale
@@ -41,7 +42,7 @@ def parallel_axis(name: str, values: Sequence[object], dimension: Dimension | No
 def _scale(values: Sequence[object], numbers: Sequence[float], *, is_log: bool) -> dict[str, Any]:
     low, high = (math.log10(end) if is_log else end for end in (min(numbers), max(numbers)))
     ticks = [low + (high - low) * place / (_TICKS - 1) for place in range(_TICKS)]
-    texts = [shown(10**tick if is_log else float(tick), 3) for tick in ticks]
+    texts = [readable(10**tick if is_log else float(tick), 3) for tick in ticks]
     below = low - (high - low) / 8
     if None in values:
         ticks, texts = [below, *ticks], [_MISSING, *texts]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from runner.errors import NothingToShowError
 from runner.journal import TurnRow
-from runner.report.data import SweepData, shown, time_unit
+from runner.report.data import SweepData, time_unit
 from runner.report.progress import rounded
 from runner.report.style import BEST, OTHERS, PALETTE, styled
+from runner.review.tables import readable
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -30,7 +31,7 @@ def timeline(data: SweepData) -> Figure:
     began_s = _begin(data)
     figure, spans = go.Figure(), _spans(data)
     unit, divisor = time_unit(max(end for *_, end in spans) - began_s)
-    scores = {trial.id: shown(data.score(trial)) for trial in data.review.trials}
+    scores = {trial.id: readable(data.score(trial)) for trial in data.review.trials}
     order = {trial.id: place for place, trial in enumerate(data.review.trials)}
     figure.add_bar(
         x=rounded([(end - start) / divisor for _, _, start, end in spans]),

@@ -15,6 +15,7 @@ from runner.config.written_space import dimensions_of
 from runner.journal import PARAM_PREFIX, BarrierRow, JournalReader, SettingRecord, TrialRecord, TurnRow, epoch_key
 from runner.records.decision import FREEZING
 from runner.review.catalog import Review, open_review
+from runner.review.tables import readable
 from runner.review.timeline import Overheads, summarize
 
 LONGEST_LABEL = 20  # characters of a text on an axis
@@ -165,7 +166,7 @@ def time_unit(seconds: float) -> tuple[str, float]:
 
 def label_of(trial: TrialRecord, names: Sequence[str]) -> str:
     """A trial's settings in one line."""
-    return " ".join(f"{name}={shown(value_of(trial, name))}" for name in names if value_of(trial, name) is not None)
+    return " ".join(f"{name}={readable(value_of(trial, name))}" for name in names if value_of(trial, name) is not None)
 
 
 def short_texts(values: Sequence[Any]) -> dict[Any, Any]:
@@ -179,8 +180,3 @@ def short_texts(values: Sequence[Any]) -> dict[Any, Any]:
             text = f"{start}{same + 1}" if same else start
         found[value] = text
     return found
-
-
-def shown(value: object, digits: int = 4) -> str:
-    """A value as figures and tables show it: floats shortened, without a zero too much."""
-    return f"{value:.{digits}g}" if isinstance(value, float) else "–" if value is None else str(value)

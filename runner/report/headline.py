@@ -6,8 +6,9 @@ import statistics
 from collections import Counter
 from dataclasses import dataclass
 
-from runner.report.data import SweepData, label_of, shown
+from runner.report.data import SweepData, label_of
 from runner.report.study import importance
+from runner.review.tables import readable
 
 _LAST_LINES = 6  # of a traceback
 
@@ -63,7 +64,7 @@ def _score(data: SweepData) -> Fact:
     value = None if best is None else data.score(best)
     goal = "higher is better" if data.maximizes else "lower is better"
     epoch = f"of epoch {best.kept_epoch}, " if best is not None and best.kept_epoch else ""
-    return Fact(label=f"best {data.metric}", value=shown(value), detail=epoch + goal)
+    return Fact(label=f"best {data.metric}", value=readable(value), detail=epoch + goal)
 
 
 def _winner(data: SweepData) -> Fact:
@@ -74,7 +75,7 @@ def _winner(data: SweepData) -> Fact:
     if len(data.members) > 1:
         details.append(f"best of {data.best.member}; scores of members do not compare")
     elif len(data.values_of(data.best.member)) < len(data.scored):  # there are repeats
-        details.append(f"the setting with the best mean, {shown(setting.mean)} of {len(setting.trials)} repeats")
+        details.append(f"the setting with the best mean, {readable(setting.mean)} of {len(setting.trials)} repeats")
     return Fact(label="won by", value=f"trial {data.best.id}", detail="; ".join(details))
 
 
@@ -84,9 +85,9 @@ def _lead(data: SweepData) -> Fact:
         return Fact(label="ahead by", value="–", detail="it takes two trials with a score")
     lead, beyond = abs(values[0] - values[1]), abs(values[0] - statistics.median(values))
     spreads = [one.spread for _, one in data.review.by_setting if one.spread is not None]
-    noise = f"; seeds of one setting spread by {shown(statistics.median(spreads), 2)}" if spreads else ""
-    detail = f"of the second, {shown(beyond, 3)} of the median{noise}"
-    return Fact(label="ahead by", value=shown(lead, 3), detail=detail)
+    noise = f"; seeds of one setting spread by {readable(statistics.median(spreads), 2)}" if spreads else ""
+    detail = f"of the second, {readable(beyond, 3)} of the median{noise}"
+    return Fact(label="ahead by", value=readable(lead, 3), detail=detail)
 
 
 def _importance(data: SweepData) -> Fact:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import NothingToShowError
 from runner.journal import REPORT, SweepStatus, write_durably
 from runner.report import costs, progress, settings
-from runner.report.data import SweepData, read_sweep, shown
+from runner.report.data import SweepData, read_sweep
 from runner.report.headline import facts, failures
 from runner.report.study import importance
 from runner.report.style import template
-from runner.review.tables import Table, trial_table
+from runner.review.tables import Table, readable, trial_table
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -101,7 +101,7 @@ def render(**content: Any) -> str:
 
     parts = files("runner.report")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["shown"] = shown
+    environment.filters["readable"] = readable
     page = environment.from_string(parts.joinpath("page.html.j2").read_text(encoding="utf-8"))
     return str(
         page.render(

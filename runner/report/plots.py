@@ -9,11 +9,12 @@ from typing import Any
 
 from runner.errors import ConfigError, NothingToShowError
 from runner.report import costs
-from runner.report.data import SweepData, shown, value_of
+from runner.report.data import SweepData, value_of
 from runner.report.progress import drawn_trials, quartiles
 from runner.report.settings import most_important, varied_of
 from runner.report.study import LEAST_TRIALS, fair_study, importance
 from runner.report.style import BEST
+from runner.review.tables import readable
 from runner.search.optuna_space import quiet
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -106,7 +107,7 @@ def _repeats(data: SweepData, figure: Any) -> Any:
         scores = [score for trial in one.trials if (score := data.score(trial)) is not None]
         axes.plot(scores, [place] * len(scores), "o", color=_LIGHT, markersize=4)
         axes.plot([one.mean], [place], "D", color=BEST, markersize=5)
-    labels = [" ".join(shown(value_of(one.trials[0], name)) for name in names) for one in settings]
+    labels = [" ".join(readable(value_of(one.trials[0], name)) for name in names) for one in settings]
     axes.set_yticks(range(len(settings)), labels)
     axes.invert_yaxis()
     axes.set(xlabel=data.metric, ylabel=", ".join(names))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import NothingToShowError
 from runner.journal import TrialRecord
-from runner.report.data import Curve, SweepData, label_of, shown, time_unit, value_of
+from runner.report.data import Curve, SweepData, label_of, time_unit, value_of
 from runner.report.study import plain
 from runner.report.style import BAND, BEST, FAINT, OTHERS, PALETTE, colours, styled
+from runner.review.tables import readable
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -156,7 +157,7 @@ def thinned(curve: Curve) -> Curve:
 def _curve(data: SweepData, trial: TrialRecord, varied: Sequence[str], *, is_best: bool, faint: str) -> dict[str, Any]:
     points = thinned(data.curves[trial.id])
     ends = [""] * (len(points) - 1) + ["x" if trial.status in ("stopped", "failed") else ""]
-    score = shown(data.score(trial))
+    score = readable(data.score(trial))
     return {
         "x": [epoch for epoch, _ in points],
         "y": rounded([value for _, value in points]),

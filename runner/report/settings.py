@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from runner.errors import NothingToShowError
 from runner.report.axes import parallel_axis
-from runner.report.data import SweepData, shown, value_of
+from runner.report.data import SweepData, value_of
 from runner.report.progress import rounded
 from runner.report.study import LEAST_TRIALS, fair_study, importance, plain
 from runner.report.style import BEST, OTHERS, styled
+from runner.review.tables import readable
 from runner.search.optuna_space import quiet
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ def repeats(data: SweepData) -> Figure:
     for place, one in enumerate(settings, 1):
         scores = [score for trial in one.trials if (score := data.score(trial)) is not None]
         first = one.trials[0]
-        label = f"{place}. " + " ".join(shown(value_of(first, name)) for name in names)
-        told = " ".join(f"{name}={shown(value_of(first, name))}" for name in names)
+        label = f"{place}. " + " ".join(readable(value_of(first, name)) for name in names)
+        told = " ".join(f"{name}={readable(value_of(first, name))}" for name in names)
         hover = f"{told}<br>{data.metric} %{{x}}<extra></extra>"
         figure.add_scatter(x=scores, y=[label] * len(scores), mode="markers", showlegend=place == 1, name="repeats",
                            marker={"color": OTHERS, "size": 8}, hovertemplate=hover)  # fmt: skip

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.errors import NothingToShowError
-from runner.report.data import SweepData, label_of, shown
+from runner.report.data import SweepData, label_of
 from runner.report.headline import Fact, duration
 from runner.report.page import SORTABLE, render, section
 from runner.report.progress import rounded, thinned
 from runner.report.style import PALETTE, styled
 from runner.review.comparison import best_so_far
-from runner.review.tables import Table
+from runner.review.tables import Table, readable
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -59,7 +59,7 @@ def _fact(data: SweepData) -> Fact:
     sweep, best = data.review.sweep, data.best
     took = "" if sweep.ended_ms is None else f", {duration((sweep.ended_ms - sweep.created_ms) / 1000)}"
     detail = f"{sweep.metric}, {len(data.review.trials)} trials{took}"
-    return Fact(label=sweep.id, value=shown(None if best is None else data.score(best)), detail=detail)
+    return Fact(label=sweep.id, value=readable(None if best is None else data.score(best)), detail=detail)
 
 
 def _leaderboard(sweeps: Sequence[SweepData]) -> Table:

@@ -84,6 +84,15 @@ def history_table(folder: Path, trials: Collection[str]) -> Table:
     return Table(["trial", "epoch", *_distinct(names, {"trial", "epoch"}, "metrics")], rows)
 
 
+def readable(value: object, digits: int = 4) -> str:
+    """A value in a table: floats shortened, without a zero too much; a dash for None."""
+    if value is None:
+        return "–"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
 def _distinct(names: list[str], taken: Collection[str], kind: str = "params") -> list[str]:
     """Names of columns; one that another column has already is marked with what it is."""
     return [f"{kind}.{name}" if name in taken else name for name in names]

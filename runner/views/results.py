@@ -13,7 +13,7 @@ from rich.text import Text
 from runner.journal import TrialRecord
 from runner.review.catalog import Review
 from runner.review.selection import Selection
-from runner.review.tables import Table, setting_table, trial_table
+from runner.review.tables import Table, readable, setting_table, trial_table
 
 _PADDING = 2
 _FAILURES = 5  # messages of failed trials that are printed below the table
@@ -62,7 +62,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]], console
     for index, name in enumerate(header):
         view.add_column(Text(name), no_wrap=True, justify=_justified(row[index] for row in rows))
     for row in rows:
-        view.add_row(*(Text(cell(value)) for value in row))
+        view.add_row(*(Text(readable(value)) for value in row))
     console.print(view)
 
 
@@ -85,15 +85,6 @@ def trial_in_one_line(review: Review, trial: TrialRecord) -> str:
     settings = " ".join(f"{name}={trial.settings[name]}" for name in searched)
     shown = f"{review.sweep.metric} {score:.6g}" if score is not None else trial.status
     return f"{review.sweep.id} trial {trial.id}: {shown} {settings}".rstrip()
-
-
-def cell(value: object) -> str:
-    """A value as tables show it."""
-    if value is None:
-        return "–"
-    if isinstance(value, tuple):
-        return " ".join(map(str, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _usual_columns(review: Review, table: Table, by_setting: bool) -> list[str]:
@@ -141,7 +132,7 @@ def _text(name: str, value: object) -> str:
         return str(value[0]) if len(value) == 1 else f"{value[0]}–{value[-1]}"
     if name == "seconds" and isinstance(value, float):
         return f"{value:.1f}"
-    return cell("" if name in ("ended_by", "lineage") and not value else value)
+    return readable("" if name in ("ended_by", "lineage") and not value else value)
 
 
 def _too_wide(table: Table, review: Review, width: int) -> set[str]:

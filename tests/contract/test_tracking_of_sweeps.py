@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_journal import begin, facts, report, small_sweep, sweep, trial
+from small_journal import begin, facts, make_old, report, small_sweep, sweep, trial
 
 import runner
 from runner.journal import JournalReader, SqliteJournal, files_folder
@@ -183,20 +183,12 @@ def test_files_that_a_repeated_trial_no_longer_writes_are_removed_from_its_run(t
 
 
 def test_a_sweep_of_an_earlier_version_is_sent_and_goes_on(tmp_path: Path) -> None:
-    import sqlite3
-    from contextlib import closing
 
     store, folder = tmp_path / "m.db", tmp_path / "tiny-1"
     with small_sweep(folder, f"sqlite:///{store}") as journal:
         journal.commit({"000": report(0, 0, epoch=1, of=facts())}, {}, {})
         journal.end("killed")
-    with closing(sqlite3.connect(folder / "journal.db")) as old, old:
-        for statement in (
-            "DROP TABLE tag", "DROP TABLE sweep_metric", "ALTER TABLE sweep DROP COLUMN register",
-            "ALTER TABLE sweep DROP COLUMN notified", "ALTER TABLE projection DROP COLUMN tag_seq",
-            "ALTER TABLE projection DROP COLUMN experiment",
-        ):  # fmt: skip
-            old.execute(statement)
+    make_old(folder)
     sync(folder, None, pytest.fail)
     with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
         journal.reopen({"000": (trial(0), 1)})

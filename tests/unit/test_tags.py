@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from small_journal import facts, report, small_sweep
+from small_journal import facts, make_old, report, small_sweep
 
 from runner.api.result import Result
 from runner.config import load_config
 from runner.errors import ConfigError, SweepNotFoundError
-from runner.journal import FILE, JournalReader, SqliteJournal, inbox, locked
+from runner.journal import JournalReader, SqliteJournal, inbox, locked
 from runner.records import tag_problem
 from runner.tracking.ledger import HOME, Ledger
 
@@ -66,21 +64,10 @@ def test_a_running_sweep_is_asked_and_wrong_tags_are_refused(tmp_path: Path) -> 
         result.tag({"where": "ghp_" + "a1B2" * 9})
 
 
-def made_old(folder: Path) -> None:
-    """A journal as it was before there were tags and metrics of the sweep."""
-    with closing(sqlite3.connect(folder / FILE)) as old, old:
-        for statement in (
-            "DROP TABLE tag", "DROP TABLE sweep_metric", "ALTER TABLE sweep DROP COLUMN register",
-            "ALTER TABLE sweep DROP COLUMN notified", "ALTER TABLE projection DROP COLUMN tag_seq",
-            "ALTER TABLE projection DROP COLUMN experiment",
-        ):  # fmt: skip
-            old.execute(statement)
-
-
 def test_an_older_journal_is_read_as_it_is_and_upgraded_by_who_writes(tmp_path: Path) -> None:
     with small_sweep(tmp_path, "sqlite:///m.db") as journal:
         journal.commit({"000": report(0, 0, epoch=1, of=facts())}, {}, {})
-    made_old(tmp_path)
+    make_old(tmp_path)
     with JournalReader(tmp_path) as reader:
         assert (reader.tags("000"), reader.sweep_metrics(), reader.page()) == ({}, (), None)
         assert (reader.sweep().register, reader.trial("000").epochs) == (None, 1)
