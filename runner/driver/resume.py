@@ -13,7 +13,7 @@ from pathlib import Path
 from runner.autotune.memory import largest
 from runner.config import Config, load_config
 from runner.config.mlflow_variables import with_credentials
-from runner.driver.context import Context
+from runner.driver.context import Context, SweepWatcher
 from runner.driver.control import make_control, obey_before
 from runner.driver.machines import idle_processes, machines_of
 from runner.driver.notify import notifying
@@ -28,6 +28,7 @@ from runner.host.output import LIBRARIES, Diverted
 from runner.journal import SqliteJournal, TrialLogs, TrialRecord, inbox, locked
 from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
+from runner.loop.interfaces import Fleet
 from runner.loop.schedule import Schedule
 from runner.placement import Machine, Request, plan_on_nodes
 from runner.records import Allocation, Report, Slot, Trial, has_python_text, in_groups, proposals
@@ -63,13 +64,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         if not config.keep.snapshots:
             _drop_those_of_ended(snapshots, state)
         progress = _progress(state, prepared)
-        for text in _differences(state):
-            watcher.warn(text)
-        watcher.say(f"sweep {folder.name}, in {folder}")
-        for text in (_headline(state, prepared), *_repeated(state, snapshots)):
-            watcher.say(text)
-        for text in advice(prepared):
-            watcher.warn(text)
+        _say_what_is_left(folder, state, prepared, snapshots, watcher)
         # The sweep has begun: a problem of its store delays only MLflow.
         reached = is_reached(store, False, watcher)
         logs = TrialLogs(context.masked)
@@ -81,11 +76,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
             with ExitStack() as workers:
                 if config.fleet.kind == "local":
                     workers.enter_context(Diverted()).keep(folder / LIBRARIES)
-                start = Start(context.stop)
-                with watcher.waiting() as show:
-                    show("starting workers, each of which imports TensorFlow")
-                    fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
-                start.is_over = True
+                fleet = _started(prepared, logs, context, workers)
                 if config.fleet.kind == "ray":
                     preload(uri)
                 with open_records(begin=lambda journal: journal.reopen(state.going_on, state.decisions)) as records:
@@ -104,6 +95,29 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                 KeptModels(records.journal, folder, config.keep.models)  # removes models that a killed driver left
                 records.journal.end("killed" if state.paused else "complete")
     return outcome(records, progress, config.tracking.required)
+
+
+def _say_what_is_left(
+    folder: Path, state: ResumeState, prepared: Prepared, snapshots: SnapshotStore, watcher: SweepWatcher
+) -> None:
+    """Says what is trained, what of it is repeated, and what differs from when the sweep began."""
+    for text in _differences(state):
+        watcher.warn(text)
+    watcher.say(f"sweep {folder.name}, in {folder}")
+    for text in (_headline(state, prepared), *_repeated(state, snapshots)):
+        watcher.say(text)
+    for text in advice(prepared):
+        watcher.warn(text)
+
+
+def _started(prepared: Prepared, logs: TrialLogs, context: Context, workers: ExitStack) -> Fleet:
+    """The fleet, which `workers` ends; a request to stop ends its start."""
+    start = Start(context.stop)
+    with context.watcher.waiting() as show:
+        show("starting workers, each of which imports TensorFlow")
+        fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
+    start.is_over = True
+    return fleet
 
 
 def prepare_like(

@@ -80,12 +80,7 @@ def run(
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
         diverted = workers.enter_context(Diverted()) if config.fleet.kind == "local" else None
-        with watcher.waiting() as show, start.shown_by(show):
-            prepared = with_slots(prepared, watcher, start.check, context.pool)
-            start.awaits_workers(prepared.config.fleet.kind, len(prepared.slots))
-            fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
-            start.awaits_check()
-            checked = check(prepared, fleet, watcher, preflight)
+        fleet, checked = _started(prepared, preflight, start, context, logs, workers)
         prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:
             prepared.proposer.settle(prepared.trials, scoring, len(prepared.slots))
@@ -122,6 +117,19 @@ def _prepared(config: Config, context: Context, root: Path, sources: Mapping[str
     refuse_secrets(config, context.secrets)
     check_writable(root)
     return config, prepared
+
+
+def _started(
+    prepared: Prepared, preflight: Preflight, start: Start, context: Context, logs: TrialLogs, workers: ExitStack
+) -> tuple[Fleet, CheckedSweep]:
+    """The fleet, which `workers` ends, and the sweep that has passed its check there; shows what is awaited."""
+    watcher = context.watcher
+    with watcher.waiting() as show, start.shown_by(show):
+        prepared = with_slots(prepared, watcher, start.check, context.pool)
+        start.awaits_workers(prepared.config.fleet.kind, len(prepared.slots))
+        fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
+        start.awaits_check()
+        return fleet, check(prepared, fleet, watcher, preflight)
 
 
 def _progress(config: Config, checked: CheckedSweep) -> Progress:
