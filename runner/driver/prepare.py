@@ -164,7 +164,7 @@ def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Chec
 
 def request_of(config: Config) -> Request:
     """The request of the config for each slot."""
-    return Request(**config.resources.model_dump())
+    return Request(**config.resources.model_dump(exclude={"stack"}))
 
 
 def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:

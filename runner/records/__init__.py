@@ -42,6 +42,7 @@ from runner.records.report import (
     Renewed,
     Report,
     Snapshot,
+    StackTrial,
     Turn,
 )
 from runner.records.sample import Sample
@@ -112,6 +113,7 @@ __all__ = [
     "Snapshot",
     "Source",
     "Split",
+    "StackTrial",
     "Tensor",
     "TrainSettings",
     "Trial",

@@ -28,6 +28,8 @@ from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.model_files import end_training, export
 from runner.worker.printed import Output, Streams
 from runner.worker.seat import Seat
+from runner.worker.stacking.stacks import Stacks
+from runner.worker.stacking.together import Together
 from runner.worker.trial_files import TrialRecorder
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class Worker:
         self._experiments, self._engines = dict(self._earlier.experiments), self._earlier.engines
         self._imports = set(self._experiments)  # also those that failed
         self._residents: dict[str, Resident] = {}
+        self._stacks = Stacks()
         self._seats: dict[str, Seat] = {}
         self._stopping = False
 
@@ -97,12 +100,12 @@ class Worker:
         kept = {item.trial.data_key for item in work}
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
         self._earlier.keep(kept)
+        self._stacks.keep(kept)
         answers: dict[str, Report | Failure] = {}
-        for item, data in ((item, data) for item, data in zip(work, loaded, strict=True) if not item.idle):
-            answer = self._turn(item, data)
-            if answer is not None:
-                answers[item.trial.id] = answer
-            if isinstance(answer, Failure) and answer.lost_worker:
+        for turns in _together([(item, data) for item, data in zip(work, loaded, strict=True) if not item.idle]):
+            found = self._turns(turns)
+            answers |= found
+            if any(isinstance(answer, Failure) and answer.lost_worker for answer in found.values()):
                 break
         return answers
 
@@ -167,7 +170,7 @@ class Worker:
             return refused
         report = None
         for work in orders:
-            report = self._turn(replace(work, trial=trial), loaded)
+            report = self._turns([(replace(work, trial=trial), loaded)]).get(trial.id)
             if not isinstance(report, Report):
                 break
         return report
@@ -196,6 +199,34 @@ class Worker:
         with tempfile.TemporaryDirectory() as temporary:
             found = self._snapshot(seat, Path(temporary))
             return found if isinstance(found, Failure) else replace(found, state=_content(found.state))
+
+    def _turns(self, turns: Sequence[tuple[Work, Loaded]]) -> dict[str, Report | Failure]:
+        """One turn of a trial, or of several that may be one program."""
+        if turns[0][0].trial.train.stack > 1:
+            return self._stacked_turns(turns)
+        answer = self._turn(*turns[0])
+        return {} if answer is None else {turns[0][0].trial.id: answer}
+
+    def _stacked_turns(self, turns: Sequence[tuple[Work, Loaded]]) -> dict[str, Report | Failure]:
+        answers: dict[str, Report | Failure | None] = {}
+        orders: dict[Seat, Work] = {}
+        data = {work.trial.id: loaded for work, loaded in turns}
+        for work, loaded in turns:
+            if self._stopping and work.trial.id not in self._seats:
+                continue
+            seat = self._seat(work.trial, loaded, work.files)
+            if isinstance(seat, Failure):
+                answers[work.trial.id] = seat
+            else:
+                orders[seat] = work
+        together = Together(self._stacks, self._guarded, lambda: self._stopping)
+        answers |= together.turns(orders)
+        answers |= {seat.trial.id: self._turn(orders[seat], data[seat.trial.id]) for seat in together.alone}
+        for seat in orders:
+            answer = answers.get(seat.trial.id)
+            if isinstance(answer, Failure) and seat.trial.id in self._seats:
+                self._leave(seat.trial.id)
+        return {trial_id: answer for trial_id, answer in answers.items() if answer is not None}
 
     def _turn(self, work: Work, loaded: Loaded) -> Report | Failure | None:
         trial = work.trial
@@ -258,7 +289,9 @@ class Worker:
         memory.reset_peak()  # the first to touch a GPU, which may be full
         seat = self._new_seat(trial, loaded)
         try:
-            return replace(training.check(seat, until_s), memory_mib=memory.peak_mib())
+            checked = training.check(seat, until_s)
+            stacked = self._stacks.tried(seat) if trial.train.stack > 1 else None
+            return replace(checked, stacked=stacked, memory_mib=memory.peak_mib())
         finally:
             seat.leave()
 
@@ -304,6 +337,13 @@ class Worker:
         with Globals(0, experiment.settings).active():  # trials of any seed share the data
             data = experiment.load_data(trial)
             return None if are_all_streams(data) else array_data(data)
+
+
+def _together(turns: Sequence[tuple[Work, Loaded]]) -> list[list[tuple[Work, Loaded]]]:
+    """The turns in groups: one turn, or all of trials that may be one program."""
+    stacked = [turn for turn in turns if turn[0].trial.train.stack > 1]
+    alone = [[turn] for turn in turns if turn[0].trial.train.stack == 1]
+    return [*alone, stacked] if stacked else alone
 
 
 def _of_trial(trial: Trial, loading: Failure) -> Failure:

@@ -61,14 +61,14 @@ class Engine:
     def __init__(self, built: Built, xla: bool) -> None:
         self.model, self.xla = built.model, xla
         self._feed = built.feed
-        self._test_step = StepFunction(self.model, self.model.test_step, xla)
+        self.test_step = StepFunction(self.model, self.model.test_step, xla)
         self._evaluators: dict[str, Evaluator] = {}
         self.occupant: object | None = None
         """The seat whose values the variables have."""
         self._loads: bool | None = None
         known = {id(variable.value) for variable in variables(self.model)}
-        step = StepFunction(self.model, self.model.train_step, xla)
-        self.program = built.feed.training(step, built.why_stepwise)
+        self.train_step = StepFunction(self.model, self.model.train_step, xla)
+        self.program = built.feed.training(self.train_step, built.why_stepwise)
         self.is_shareable = all(id(variable) in known for variable in self.program.captured)
         """Whether the traced step uses only variables that `read` and `write` know."""
 
@@ -115,13 +115,18 @@ class Engine:
             tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tf.constant(value, variable.value.dtype))
 
     @property
+    def variables(self) -> Sequence[tf.Variable]:
+        """The variables of `read` and `write`, in their order."""
+        return [variable.value for variable in variables(self.model)]
+
+    @property
     def nbytes(self) -> int:
         """Size of the variables."""
         return sum(variable.value.dtype.size * math.prod(variable.shape) for variable in variables(self.model))
 
     def _evaluator(self, split: str) -> Evaluator:
         if split not in self._evaluators:
-            self._evaluators[split] = self._feed.evaluator(self._test_step, split)
+            self._evaluators[split] = self._feed.evaluator(self.test_step, split)
         return self._evaluators[split]
 
 
