@@ -69,8 +69,9 @@ class Engine:
         known = {id(variable.value) for variable in variables(self.model)}
         self.train_step = StepFunction(self.model, self.model.train_step, xla)
         self.program = built.feed.training(self.train_step, built.why_stepwise)
-        self.is_shareable = all(id(variable) in known for variable in self.program.captured)
-        """Whether the traced step uses only variables that `read` and `write` know."""
+        self._others = tuple(variable for variable in self.program.captured if id(variable) not in known)
+        self.is_shareable = not self._others
+        """Whether the traced step uses only variables that another trial's model has a list of."""
 
     def evaluate(self, split: str, prefix: str) -> dict[str, float]:
         """Metrics over a whole split; `prefix` is added to their names."""
@@ -107,22 +108,22 @@ class Engine:
 
     def read(self) -> State:
         """The occupant's values."""
-        return read(self.model)
+        return [_read(variable) for variable in self.variables]
 
     def write(self, state: State) -> None:
         """Assigns these values to the variables."""
-        for variable, value in zip(variables(self.model), state, strict=True):
-            tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tf.constant(value, variable.value.dtype))
+        for variable, value in zip(self.variables, state, strict=True):
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.constant(value, variable.dtype))
 
     @property
     def variables(self) -> Sequence[tf.Variable]:
         """The variables of `read` and `write`, in their order."""
-        return [variable.value for variable in variables(self.model)]
+        return [*(variable.value for variable in variables(self.model)), *self._others]
 
     @property
     def nbytes(self) -> int:
         """Size of the variables."""
-        return sum(variable.value.dtype.size * math.prod(variable.shape) for variable in variables(self.model))
+        return sum(variable.dtype.size * math.prod(variable.shape) for variable in self.variables)
 
     def _evaluator(self, split: str) -> Evaluator:
         if split not in self._evaluators:

@@ -21,6 +21,7 @@ Path: TypeAlias = tuple[str, ...]
 """The names of the operations that lead to one, through the functions that they call."""
 _LARGEST = 256  # elements of a constant that is an argument; a larger one, such as a table, must be equal
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_BRANCHES = frozenset({"If", "StatelessIf"})
 _IGNORED = frozenset({"_class", "config_proto", "executor_type", "shared_name", "container"})
 _NOTHING = frozenset({"NoOp", "Assert"})
 
@@ -102,6 +103,8 @@ class _Replay:
         for op in graph.get_operations():
             if op.type == "Placeholder" or op.type in _NOTHING:
                 continue
+            if any(tensor.ref() not in values for tensor in op.inputs):  # of a loop's accumulator
+                raise NotVectorizableError(f"{op.type} ({op.name})")
             inputs = [values[tensor.ref()] for tensor in op.inputs]
             for tensor, value in zip(op.outputs, self._outputs(op, inputs, path), strict=True):
                 values[tensor.ref()] = value
@@ -115,11 +118,27 @@ class _Replay:
             values = {tensor.ref(): value for tensor, value in zip(inner.inputs, inputs, strict=True)}
             self.run(inner, values, here)
             return [values[tensor.ref()] for tensor in inner.outputs]
+        if op.type in _BRANCHES:
+            return self._branch(op, inputs[0], inputs[1:], here)
         if inputs and isinstance(inputs[0], _Handle):
             return self._use(op, inputs[0].number, inputs[1:])
         if any(isinstance(one, _Handle) for one in inputs) or _functions(op):
             raise NotVectorizableError(f"{op.type} ({op.name})")
         return again(op, [tf.convert_to_tensor(one) for one in inputs], op.name.rsplit("/", 1)[-1])
+
+    def _branch(self, op: tf.Operation, condition: tf.Tensor, inputs: list[Any], path: Path) -> Sequence[Any]:
+        """Both branches, of whose values and effects those of one are taken: models may take different ones."""
+        ends = []
+        for name in ("then_branch", "else_branch"):
+            inner = function_of(op.graph, op.get_attr(name).name)
+            branch = _Replay(list(self.state), self._constants)
+            values = {tensor.ref(): value for tensor, value in zip(inner.inputs, inputs, strict=True)}
+            branch.run(inner, values, (*path, name))
+            ends.append(([values[tensor.ref()] for tensor in inner.outputs], branch.state))
+        (then, then_state), (other, other_state) = ends
+        chosen = tf.cast(condition, tf.bool)
+        self.state = [a if a is b else tf.where(chosen, a, b) for a, b in zip(then_state, other_state, strict=True)]
+        return [tf.where(chosen, a, b) for a, b in zip(then, other, strict=True)]
 
     def _use(self, op: tf.Operation, number: int, inputs: list[Any]) -> list[Any]:
         """An operation on a variable, as one on its value."""
@@ -150,6 +169,9 @@ def _constants(graph: tf.Graph, path: Path) -> Iterator[tuple[Path, np.ndarray]]
             yield here, tf.make_ndarray(op.get_attr("value"))
         elif op.type in _CALLS:
             yield from _constants(function_of(graph, op.get_attr("f").name), here)
+        elif op.type in _BRANCHES:
+            for name in ("then_branch", "else_branch"):
+                yield from _constants(function_of(graph, op.get_attr(name).name), (*here, name))
 
 
 def _is_argument(op: tf.Operation) -> bool:

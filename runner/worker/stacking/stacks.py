@@ -21,7 +21,7 @@ from runner.worker.seat import Seat
 from runner.worker.stacking.program import StackedProgram, stacked
 from runner.worker.stacking.stack import Stack, array_feed, as_arrays
 from runner.worker.stacking.traces import Traces
-from runner.worker.stacking.vectorizing import NotVectorizableError
+from runner.worker.stacking.vectorizing import NotVectorizableError, reason_of
 from runner.worker.turn_clock import TurnClock, step_time_s
 
 _STEPS = 10  # over which a stack is compared with the lone model
@@ -146,10 +146,10 @@ def _traced(seat: Seat) -> Traces | str:
     feed, engine = seat.feed, seat.engine
     if not isinstance(feed, ArrayFeed):
         return "its data are no arrays in memory"
-    if engine.program.kind != "round":
-        return f"its steps are called one by one: {engine.program.reason}"
     if seat.callbacks is not None:
         return "it has callbacks"
+    if engine.program.kind != "round":
+        return f"its steps are called one by one: {engine.program.reason}"
     validation = feed.rows_of("validation") if "validation" in feed.splits else None
     try:
         with seat.active():
@@ -159,7 +159,7 @@ def _traced(seat: Seat) -> Traces | str:
     except Exception as err:  # of the experiment's code, which raises again when the trial trains alone
         if is_out_of_memory(err):
             raise
-        return f"no stack can have it: {_first_line(err)}"
+        return f"no stack can have it: {reason_of(err)}"
 
 
 def _compared(seat: Seat, traces: Traces, program: StackedProgram) -> Tried:
@@ -174,7 +174,7 @@ def _compared(seat: Seat, traces: Traces, program: StackedProgram) -> Tried:
     except Exception as err:  # XLA and the vectorizer refuse operations by errors of many kinds
         if is_out_of_memory(err):
             raise
-        return Tried(program, TurnClock(), reason=f"no stack can have it: {_first_line(err)}")
+        return Tried(program, TurnClock(), reason=f"no stack can have it: {reason_of(err)}")
     most = _HALF_TOLERANCE if _is_half(seat.engine.model) else _TOLERANCE
     reason = ""
     if not difference <= most:
@@ -215,8 +215,3 @@ def _is_half(model: keras.Model) -> bool:
     """Whether a layer computes in half precision."""
     layers: list[Any] = [model, *model._flatten_layers()]
     return any(getattr(layer, "compute_dtype", "") in ("float16", "bfloat16") for layer in layers)
-
-
-def _first_line(err: BaseException) -> str:
-    lines = [line for line in str(err).splitlines() if line.strip()]
-    return (lines[0].strip() if lines else type(err).__name__)[:200]

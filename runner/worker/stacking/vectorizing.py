@@ -6,6 +6,7 @@ random draws by a key and for convolutions whose filters differ from model to mo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -42,7 +43,7 @@ def vectorized(function: Callable[[Any], Any], stacked: Any) -> Any:
     try:
         return tf.vectorized_map(function, stacked, fallback_to_while_loop=False)
     except (ValueError, NotImplementedError, TypeError, tf.errors.InvalidArgumentError) as err:
-        raise NotVectorizableError(_operation(err)) from err
+        raise NotVectorizableError(reason_of(err)) from err
 
 
 def again(op: tf.Operation, inputs: Sequence[tf.Tensor], name: str | None = None) -> Sequence[tf.Tensor]:
@@ -64,10 +65,14 @@ def function_of(graph: tf.Graph, name: str) -> tf.Graph:
     return inner
 
 
-def _operation(err: BaseException) -> str:
-    """The first line of what the vectorizer says, which names the operation."""
-    lines = [line for line in str(err).splitlines() if line.strip()]
-    return lines[0].strip()[:200] if lines else type(err).__name__
+def reason_of(err: BaseException) -> str:
+    """What an error of a trace says, in one line. TensorFlow puts the lines of the code before it."""
+    lacking = re.search(r"No pfor vectorization defined for (\w+)", str(err))
+    if lacking is not None:
+        return lacking[1]
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()] or [type(err).__name__]
+    line = lines[-1] if lines[0].startswith("in user code") else lines[0]
+    return line.removeprefix("NotVectorizableError: ")[:200]
 
 
 def _register() -> None:
