@@ -28,7 +28,6 @@ from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.model_files import end_training, export
 from runner.worker.printed import Output, Streams
 from runner.worker.seat import Seat
-from runner.worker.stacking.stacks import Stacks
 from runner.worker.stacking.together import Together
 from runner.worker.trial_files import TrialRecorder
 
@@ -56,7 +55,7 @@ class Worker:
         self._experiments, self._engines = dict(self._earlier.experiments), self._earlier.engines
         self._imports = set(self._experiments)  # also those that failed
         self._residents: dict[str, Resident] = {}
-        self._stacks = Stacks()
+        self._stacks = self._earlier.stacks
         self._seats: dict[str, Seat] = {}
         self._stopping = False
 
@@ -100,7 +99,6 @@ class Worker:
         kept = {item.trial.data_key for item in work}
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
         self._earlier.keep(kept)
-        self._stacks.keep(kept)
         answers: dict[str, Report | Failure] = {}
         for turns in _together([(item, data) for item, data in zip(work, loaded, strict=True) if not item.idle]):
             found = self._turns(turns)
@@ -113,7 +111,7 @@ class Worker:
         """Ends everything that belongs to the sweep; returns what a worker for another sweep takes over."""
         for trial_id in list(self._seats):
             self._leave(trial_id)
-        return CarryOver.of(self._experiments, self._engines, self._residents)
+        return CarryOver.of(self._experiments, self._engines, self._stacks, self._residents)
 
     @property
     def has_failed_imports(self) -> bool:

@@ -43,11 +43,30 @@ def build_model(rate=0.01, dropout=0.2, l2=0.0, units=8):
 """
 
 
-@pytest.fixture
-def trials(make_trial: Any, tmp_path: Path) -> Any:
-    """Makes trials of the experiment from their parameters, in stacks of four."""
-    path = tmp_path / "experiment.py"
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stacks") / "experiment.py"
     path.write_text(EXPERIMENT)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Any:
+    """Makes workers that have no trial but the programs of those before them, so that each is compiled once."""
+    from runner.worker.worker import Worker
+
+    workers: list[Worker] = []
+
+    def make() -> Worker:
+        workers.append(Worker(earlier=workers[-1].leave() if workers else None))
+        return workers[-1]
+
+    return make
+
+
+@pytest.fixture
+def trials(make_trial: Any, path: Path) -> Any:
+    """Makes trials of the experiment from their parameters, in stacks of four."""
 
     def make(*params: dict[str, Any], **settings: Any) -> list[Trial]:
         train = {"compile": "xla", "stack": 4, "epochs": 3, "batch_size": 16, **settings}
@@ -59,11 +78,9 @@ def trials(make_trial: Any, tmp_path: Path) -> Any:
     return make
 
 
-def train(trials: Sequence[Trial], worker: Any = None) -> dict[str, list[Report]]:
+def train(worker: Any, trials: Sequence[Trial]) -> dict[str, list[Report]]:
     """All trials to their ends, by one worker."""
-    from runner.worker.worker import Worker
-
-    worker, reports = worker or Worker(), {trial.id: list[Report]() for trial in trials}
+    reports = {trial.id: list[Report]() for trial in trials}
     live = list(trials)
     while live:
         work = [Work(trial=trial, round=len(reports[trial.id])) for trial in live]
@@ -97,37 +114,35 @@ def assert_close(one: Sequence[Report], other: Sequence[Report], tolerance: floa
             assert math.isclose(value, b[name], rel_tol=tolerance, abs_tol=1e-6), (name, a, b)
 
 
-def test_trials_of_other_rates_dropout_and_decay_train_together_as_each_does_alone(trials: Any) -> None:
+def test_trials_of_other_rates_dropout_and_decay_train_together_as_each_does_alone(trials: Any, fresh: Any) -> None:
     made = trials({"rate": 0.01}, {"rate": 0.03, "dropout": 0.5}, {"l2": 0.1}, validate_every=1)
-    together = train(made)
+    together = train(fresh(), made)
     assert {reports[0].facts.stack for reports in together.values() if reports[0].facts} == {4}
     assert "stack of 4" in together["000"][0].facts.inexact  # type: ignore[union-attr]
     for trial in made:
-        assert_close(train([alone(trial)])[trial.id], together[trial.id])
+        assert_close(train(fresh(), [alone(trial)])[trial.id], together[trial.id])
     assert len({str(metrics(reports)) for reports in together.values()}) == 3
 
 
-def test_a_trial_does_not_depend_on_the_values_of_others_in_its_stack(trials: Any) -> None:
+def test_a_trial_does_not_depend_on_the_values_of_others_in_its_stack(trials: Any, fresh: Any) -> None:
     mine, usual, diverging = trials({"rate": 0.01}, {"rate": 0.03}, {"rate": 1e30})
-    by_itself = numbers(train([mine])["000"])
-    assert numbers(train([mine, usual])["000"]) == by_itself
-    found = train([diverging, mine, usual])
+    by_itself = numbers(train(fresh(), [mine])["000"])
+    assert numbers(train(fresh(), [mine, usual])["000"]) == by_itself
+    found = train(fresh(), [diverging, mine, usual])
     assert numbers(found["000"]) == by_itself
     assert math.isnan(metrics(found["002"])[-1]["loss"])
 
 
-def test_a_trial_goes_on_from_its_snapshot_without_the_others_bit_for_bit(trials: Any) -> None:
-    from runner.worker.worker import Worker
-
+def test_a_trial_goes_on_from_its_snapshot_without_the_others_bit_for_bit(trials: Any, fresh: Any) -> None:
     made = trials({"rate": 0.01}, {"rate": 0.03}, epochs=4)
-    whole = train(made)
-    worker, first = Worker(), made[1]
+    whole = train(fresh(), made)
+    worker, first = fresh(), made[1]
     loaded = [worker.load(trial) for trial in made]
     for number in range(2):
         worker.advance([Work(trial=trial, round=number) for trial in made], loaded)
     snapshot = worker.snapshot([first])[first.id]
     assert isinstance(snapshot, Snapshot)
-    other = Worker()
+    other = fresh()
     orders = (Work(trial=first, round=2),)
     report = other.restore(Replay(trial=first, snapshot=snapshot, orders=orders), [other.load(first)])
     assert isinstance(report, Report)
@@ -136,11 +151,11 @@ def test_a_trial_goes_on_from_its_snapshot_without_the_others_bit_for_bit(trials
     assert numbers([report, last]) == numbers(whole[first.id][2:])
 
 
-def test_orders_about_weights_and_rate_and_a_trial_that_leaves_keep_the_others_as_they_are(trials: Any) -> None:
-    from runner.worker.worker import Worker
-
+def test_orders_about_weights_and_rate_and_a_trial_that_leaves_keep_the_others_as_they_are(
+    trials: Any, fresh: Any
+) -> None:
     first, second = trials({"rate": 0.01}, {"rate": 0.03})
-    worker = Worker()
+    worker = fresh()
     loaded = [worker.load(first)] * 2
     worker.advance([Work(trial=first, round=0), Work(trial=second, round=0)], loaded)
     lowered = Work(trial=first, round=1, keep_best=True, learning_rate=1e-3)
@@ -153,15 +168,13 @@ def test_orders_about_weights_and_rate_and_a_trial_that_leaves_keep_the_others_a
         assert all(np.isfinite(file[name]).all() for name in file.files)
     rest = worker.advance([Work(trial=second, round=2)], loaded[:1])[second.id]
     assert isinstance(rest, Report)
-    assert numbers([rest]) == numbers(train([second])[second.id][2:])
+    assert numbers([rest]) == numbers(train(fresh(), [second])[second.id][2:])
 
 
-def test_other_architectures_are_stacks_of_their_own_and_interrupted_turns_go_on(trials: Any) -> None:
-    from runner.worker.worker import Worker
-
+def test_other_architectures_are_stacks_of_their_own_and_interrupted_turns_go_on(trials: Any, fresh: Any) -> None:
     made = trials({"units": 8}, {"units": 12}, {"units": 8, "rate": 0.02})
-    whole = train(made)
-    worker = Worker()
+    whole = train(fresh(), made)
+    worker = fresh()
     work = [Work(trial=trial, round=0) for trial in made]
     loaded = [worker.load(trial) for trial in made]
     worker.advance(work, loaded)
@@ -175,19 +188,19 @@ def test_other_architectures_are_stacks_of_their_own_and_interrupted_turns_go_on
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", STACKED)
-def test_every_kind_of_model_trains_in_a_stack_as_alone(case: str, make_trial: Any) -> None:
+def test_every_kind_of_model_trains_in_a_stack_as_alone(case: str, make_trial: Any, fresh: Any) -> None:
     made = [make_trial(case, id=f"{i:03d}", seed=i, epochs=2, compile="xla", stack=3) for i in range(2)]
-    together = train(made)
+    together = train(fresh(), made)
     assert together["000"][0].facts.stack == 3  # type: ignore[union-attr]
     for trial in made:
-        assert_close(train([alone(trial)])[trial.id], together[trial.id])
+        assert_close(train(fresh(), [alone(trial)])[trial.id], together[trial.id])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_model_that_cannot_be_in_a_stack_trains_alone_and_says_why(case: str, make_trial: Any) -> None:
+def test_a_model_that_cannot_be_in_a_stack_trains_alone_and_says_why(case: str, make_trial: Any, fresh: Any) -> None:
     trial = make_trial(case, epochs=2, compile="xla", stack=3)
-    reports = train([trial])[trial.id]
+    reports = train(fresh(), [trial])[trial.id]
     assert reports[0].facts.stack == 1  # type: ignore[union-attr]
     assert REFUSED[case] in reports[0].facts.stack_reason  # type: ignore[union-attr]
-    assert numbers(reports) == numbers(train([alone(trial)])[trial.id])
+    assert numbers(reports) == numbers(train(fresh(), [alone(trial)])[trial.id])

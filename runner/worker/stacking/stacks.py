@@ -119,6 +119,10 @@ class Stacks:
         """Forgets the programs of other data, which they would keep in memory."""
         self._tried = {key: tried for key, tried in self._tried.items() if key[1] in data_keys}
 
+    def drop(self, data_key: str) -> None:
+        """Forgets the programs of these data, which are read again."""
+        self._tried = {key: tried for key, tried in self._tried.items() if key[1] != data_key}
+
     def _traces_of(self, seat: Seat) -> Traces | str:
         engine = seat.engine
         if engine not in self._traces:
