@@ -29,7 +29,7 @@ _TRAIN = {
 
 
 def measure(size: Size) -> dict[str, float]:
-    """For W1 (MLP) and W3 (CNN): how long turns take, one after another being 1, and the share of swaps in them.
+    """For W1 (MLP) and W3 (CNN): what turns cost, one after another being 1, and the share of swaps in them.
 
     Raises:
         NotMeasuredError: no states were swapped.
@@ -42,7 +42,7 @@ def measure(size: Size) -> dict[str, float]:
 
 
 def _compare(workload: str, models: int, repeats: int) -> dict[str, float]:
-    """Alternates both ways on one fleet; the fastest run of each counts, as other processes disturb the others."""
+    """Alternates both ways on one fleet; counts CPU seconds, the least of each, as other processes disturb the rest."""
     task = Task(workload=WORKLOADS[workload], models=models, epochs=_EPOCHS[workload])
     one_worker = ("fleet.kind=local", "resources.max_concurrent=1", "resources.num_gpus=0")
     prepared = prepare_task(task, [*one_worker, *_TRAIN[workload]])
@@ -61,12 +61,12 @@ def _compare(workload: str, models: int, repeats: int) -> dict[str, float]:
 
 
 def _train(prepared: Prepared, fleet: Fleet, live: int) -> tuple[float, Sequence[TurnRow]]:
-    """Seconds of a whole sweep with so many live trials, and its turns."""
+    """CPU seconds of a whole sweep with so many live trials, which is all in this process, and its turns."""
     with tempfile.TemporaryDirectory() as name:
         schedule = Schedule(prepared.trials, prepared.slots, live)
         with open_journal(prepared, Path(name)) as journal:
-            began = time.perf_counter()
+            began = time.process_time()
             lockstep.Loop(schedule, Recovery(fleet, journal), journal, NullWatcher()).run()
-            seconds = time.perf_counter() - began
+            seconds = time.process_time() - began
         with JournalReader(Path(name)) as reader:
             return seconds, reader.turns()
