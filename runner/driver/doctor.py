@@ -130,7 +130,9 @@ def judge_mps(machine: Machine) -> Finding:
     if machine.mps:
         return Finding(part="MPS", status="ok", found="its daemon runs: models compute at the same time")
     advice = f"{CONTROL} -d starts it: docs/gpu.md tells what it gains" if shutil.which(CONTROL) else ""
-    return Finding(part="MPS", status="warn", found="not running: models on one GPU take turns", advice=advice)
+    return Finding(
+        part="MPS", status="warn", found="not running: a GPU has one worker, and trials take turns in it", advice=advice
+    )
 
 
 def judge_ray(answer: Answer) -> Finding:

@@ -83,8 +83,8 @@ def run(
         fleet, checked = _started(prepared, preflight, start, context, logs, workers)
         prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:
-            prepared.proposer.settle(prepared.trials, scoring, len(prepared.slots))
-            config = with_wave(config, len(prepared.slots))
+            prepared.proposer.settle(prepared.trials, scoring, prepared.at_once)
+            config = with_wave(config, prepared.at_once)
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         start.is_over = True
         folder = new_folder(root, config.name)

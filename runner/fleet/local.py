@@ -33,10 +33,11 @@ class LocalFleet:
     def __enter__(self) -> Self:
         from runner.worker import startup
 
-        startup.configure(_combined(self._slots))
+        allocation = _combined(self._slots)
+        startup.configure(allocation)
         from runner.worker.worker import Worker
 
-        self._worker = Worker()
+        self._worker = Worker(waiting_mib=allocation.waiting_mib)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -107,5 +108,6 @@ def _combined(slots: Sequence[Slot]) -> Allocation:
     first = replace(slots[0].allocation, memory_mib=None)
     if first.gpu_memory_mib is None:
         return first
-    limits = [slot.allocation.gpu_memory_mib or 0 for slot in slots if slot.allocation.gpus == first.gpus]
-    return replace(first, gpu_memory_mib=sum(limits))
+    there = [slot.allocation for slot in slots if slot.allocation.gpus == first.gpus]
+    limit = sum(share.gpu_memory_mib or 0 for share in there)
+    return replace(first, gpu_memory_mib=limit, places=sum(share.places for share in there))

@@ -19,7 +19,7 @@ from runner.worker.callbacks import TrialCallbacks, Warn
 from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals, RandomState
-from runner.worker.programs.engine import Built, Engines, State, read
+from runner.worker.programs.engine import Built, Engines, State, in_host_memory, read
 from runner.worker.trial_files import TrialRecorder
 from runner.worker.turn_clock import TurnClock
 from runner.worker.validation import check_labels, check_text, facts_of
@@ -140,6 +140,16 @@ class Seat:
     def take_back(self, state: State) -> None:
         """Takes the trial's values back from whom it has handed them to."""
         self._state, self.lender = state, None
+
+    def free_device(self) -> None:
+        """Moves the variables' values to host memory, until the trial's next turn; not those that are handed over."""
+        if self.lender is not None:
+            return
+        if self.engine.occupant is self:
+            self._state, self.engine.occupant = self.engine.read(), None
+            self.engine.clear()
+        assert self._state is not None
+        self._state = in_host_memory(self._state)
 
     def leave(self) -> None:
         """Releases the engine. The trial's state is lost."""

@@ -7,7 +7,7 @@ import os
 import pytest
 
 import benchmarks.cases
-from benchmarks.parts import NotMeasuredError, barrier, control, logging, memory, rotation, startup
+from benchmarks.parts import NotMeasuredError, barrier, control, logging, memory, rotation, startup, turns
 from runner.records import Report, Turn
 
 PARTS = {
@@ -16,6 +16,7 @@ PARTS = {
     "barrier": (barrier, {"tax", "lockstep_s", "apart_s"}),
     "logging": (logging, {"tax", "sweep_rows_per_s", "idle_rows_per_s"}),
     "rotation": (rotation, {"swap_share_W1", "swap_share_W2"}),
+    "turns": (turns, {"ratio_W1", "swap_share_W1", "ratio_W3", "swap_share_W3"}),
     "memory": (memory, {"copies"}),
 }
 

@@ -90,6 +90,10 @@ def test_nothing_is_over_committed_and_all_is_placed_or_refused_with_what_does_f
         assert allocation.gpu_memory_mib > 0
         assert request.num_gpus == "auto" or allocation.num_gpus >= request.num_gpus - 1e-4
         assert request.gpu_memory_mib in ("auto", allocation.gpu_memory_mib)
+        if allocation.places > 1:
+            assert not machine.mps
+            assert need is not None
+            assert allocation.gpu_memory_mib // allocation.places >= need, "each trial has what was measured"
 
 
 @MANY

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from runner.records import Trial
@@ -29,8 +28,8 @@ from runner.worker.programs.fingerprint import Fingerprint, fingerprint
 from runner.worker.storage import is_out_of_space, temporary_files_in
 
 _KEPT_IDLE = 4
-State: TypeAlias = list[np.ndarray]
-"""The values of all variables of a trial, in the order of `Engine.variables`."""
+State: TypeAlias = list[tf.Tensor]
+"""The values of all variables of a trial, in the order of `variables`; on their device, or in host memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +110,14 @@ class Engine:
         return [_read(variable) for variable in self.variables]
 
     def write(self, state: State) -> None:
-        """Assigns these values to the variables."""
+        """Assigns these values to the variables. What is on their device is not copied."""
         for variable, value in zip(self.variables, state, strict=True):
-            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.constant(value, variable.dtype))
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
+
+    def clear(self) -> None:
+        """Frees the memory of the variables, which have no values until the next `write`."""
+        for variable in self.variables:
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.zeros((0,), variable.dtype))
 
     @property
     def variables(self) -> Sequence[tf.Variable]:
@@ -178,13 +182,22 @@ def variables(model: keras.Model) -> Sequence[keras.Variable]:
 
 
 def read(model: keras.Model) -> State:
-    """The values of a model's variables."""
+    """The values of a model's variables.
+
+    They are the variables' own memory, as are those of `Engine.write`: TensorFlow copies a value that is used elsewhere
+    before it changes it, so that an exchange of states moves no data.
+    """
     # Raw ops, as in `Engine.write`, because Keras' own way takes fifteen times as long, most of a small model's turn.
     return [_read(variable.value) for variable in variables(model)]
 
 
-def _read(variable: tf.Variable) -> np.ndarray:
-    return np.array(tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy())
+def in_host_memory(state: State) -> State:
+    """The same values in host memory."""
+    return [value.cpu() for value in state]
+
+
+def _read(variable: tf.Variable) -> tf.Tensor:
+    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
 
 
 def _can_be_loaded(file: Path) -> bool | None:

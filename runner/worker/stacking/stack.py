@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from runner.worker.data.feeds import ArrayFeed
-from runner.worker.programs.engine import State
 from runner.worker.seat import Seat
 from runner.worker.stacking.program import StackedProgram, Values, stacked
 from runner.worker.stacking.traces import Traces
@@ -35,7 +34,8 @@ class Stack:
         columns += columns[:1] * (program.size - len(columns))
         traces = [of_seat for _, of_seat in columns]
         self._reset = traces[0].reset
-        self._state: Values = _stacked_states([seat.lend(self) for seat in seats], program.size)
+        states = [seat.lend(self) for seat in seats]
+        self._state: Values = stacked([*states, *states[:1] * (program.size - len(states))])
         self._constants = stacked([[c for part in one.constants for c in part] for one in traces])
         self._orders: tuple[tuple[int, ...], tf.Tensor] | None = None
 
@@ -46,7 +46,7 @@ class Stack:
     def reset_metrics(self) -> None:
         """Resets the metrics of all models."""
         for place, value in self._reset.items():
-            self._state[place] = tf.repeat(tf.constant(value)[None], self._program.size, axis=0)
+            self._state[place] = tf.repeat(value[None], self._program.size, axis=0)
 
     def run(self, step: int, count: int) -> dict[str, Any]:
         """Runs steps of all models; returns the last one's logs, `[models, ...]` each, when they are done.
@@ -90,14 +90,14 @@ class Stack:
         """Gives a seat its values; its place goes on without it."""
         place = self._places[seat]
         del self.seats[seat]
-        seat.take_back([np.array(value[place]) for value in self._state])
+        seat.take_back([value[place] for value in self._state])
 
     def dissolve(self) -> None:
         """Gives all seats their values."""
-        arrays = [np.asarray(value) for value in self._state]
+        columns = [tf.unstack(value) for value in self._state]
         for seat in self.seats:
             place = self._places[seat]
-            seat.take_back([np.array(value[place]) for value in arrays])
+            seat.take_back([column[place] for column in columns])
         self.seats.clear()
 
     def _row_orders(self) -> tf.Tensor:
@@ -118,11 +118,6 @@ def array_feed(seat: Seat) -> ArrayFeed:
     """The feed of a seat that is in a stack."""
     assert isinstance(seat.feed, ArrayFeed)
     return seat.feed
-
-
-def _stacked_states(states: Sequence[State], size: int) -> Values:
-    padded = [*states, *[states[0]] * (size - len(states))]
-    return [tf.constant(np.stack(column)) for column in zip(*padded, strict=True)]
 
 
 def as_arrays(logs: dict[str, Any]) -> dict[str, Any]:

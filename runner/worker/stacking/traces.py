@@ -113,7 +113,7 @@ class Traces:
         return Part(lifted, tuple(self._places[id(variable)] for variable in lifted.variables))
 
 
-def _reset(engine: Engine) -> dict[int, np.ndarray]:
+def _reset(engine: Engine) -> dict[int, tf.Tensor]:
     """The values of the metrics' variables after a reset, by place. The engine's own values stay."""
     metrics = {id(variable.value) for variable in engine.model.metrics_variables}
     before = engine.read()
