@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runner.placement.cpu_slots import WORKER_MIB, room_mib
-from runner.placement.machine import Gpu, Machine
+from runner.placement.machine import MPS_CLIENTS, Gpu, Machine
 from runner.placement.packing import UNITS, units
 from runner.placement.shares import MARGIN_MIB
 from runner.records import Slot
 
 
 def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
-    """A sum for each GPU in use and one for the CPUs."""
+    """A sum for each GPU in use, one for the CPUs, and whether models compute at the same time."""
     lines = []
     for gpu, on_it in _by_gpu(slots, machine):
         terms = [
@@ -24,19 +24,28 @@ def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
         lines.append(f"GPU {gpu.id} ({gpu.name}): {models} + {MARGIN_MIB} margin = {total} of {gpu.free_mib} MiB free")
     each, cpus = slots[0].allocation.num_cpus, sum(slot.allocation.num_cpus for slot in slots)
     lines.append(f"CPUs: {len(slots)} × {each:g} = {cpus:g} of {machine.cpus}")
+    shared = {slot.allocation.mps: slot.allocation for slot in slots if slot.allocation.mps_thread_percentage}
+    for kind, allocation in shared.items():
+        whose = "a daemon of the sweep's own" if kind == "own" else "the daemon that serves already"
+        lines.append(f"MPS: {whose}, {allocation.mps_thread_percentage} % of a GPU's multiprocessors for each model")
     return tuple(lines)
 
 
 def taking_turns(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
     """Warns about each GPU on which several models cannot compute at the same time."""
-    if machine.mps:
-        return ()
     return tuple(
-        f"GPU {gpu.id}: its {len(on_it)} models take turns, since no MPS daemon runs. Small models then train slower "
-        "than one after another, and through MPS several times faster: docs/gpu.md says how to start it"
+        f"GPU {gpu.id}: its {len(on_it)} models take turns, since {_why_not(machine)}. Small models then train slower "
+        "than one after another, and through MPS several times faster (docs/gpu.md)"
         for gpu, on_it in _by_gpu(slots, machine)
-        if len(on_it) > 1
+        if len(on_it) > 1 and not any(slot.allocation.mps in ("own", "foreign") for slot in on_it)
     )
+
+
+def _why_not(machine: Machine) -> str:
+    """Why models do not compute through MPS."""
+    if machine.mps:
+        return f"MPS serves at most {MPS_CLIENTS} processes on a GPU"
+    return "resources.mps is off" if machine.mps.kind == "off" else f"MPS is unavailable: {machine.mps.reason}"
 
 
 def over_committed(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from runner.placement import (
     plan_slots,
     taking_turns,
 )
-from runner.records import Allocation, Slot
+from runner.records import Allocation, Mps, Slot
 
 TWO_CORES = Machine(cpus=2, memory_mib=24_000)
 
@@ -26,7 +26,10 @@ def gpu(index: int, free_mib: int = 24_256, name: str = "A") -> Gpu:
     return Gpu(id=str(index), uuid=f"GPU-{index}", name=name, memory_mib=24_500, free_mib=free_mib)
 
 
-def machine(*free_mib: int, cpus: int = 8, mps: bool = False) -> Machine:
+FOREIGN, OWN, NONE = Mps(kind="foreign"), Mps(kind="own"), Mps(kind="unavailable", reason="R")
+
+
+def machine(*free_mib: int, cpus: int = 8, mps: Mps = NONE) -> Machine:
     gpus = tuple(gpu(index, free) for index, free in enumerate(free_mib))
     return Machine(cpus=cpus, memory_mib=64_000, gpus=gpus, mps=mps, gpu_overhead_mib=500)
 
@@ -97,7 +100,8 @@ def test_models_that_take_turns_on_a_gpu_are_told_where_no_mps_runs() -> None:
         "GPU 0: its 2 models",
         "GPU 1: its 2 models",
     ]
-    assert not taking_turns(thirds, machine(24_256, 24_256, mps=True))
+    served = machine(24_256, 24_256, mps=OWN)
+    assert not taking_turns(plan_slots(Request(num_gpus=0.33), served, trials=4), served)
     assert not taking_turns(plan_slots(Request(num_gpus=1), TWO_GPUS, trials=4), TWO_GPUS)
 
 
@@ -156,10 +160,29 @@ def test_the_overhead_can_be_set() -> None:
     assert shares(slots)[0] == (0.5, ("0",), 11_000)
 
 
-def test_mps_gets_the_same_share() -> None:
-    slots = plan_slots(Request(num_gpus=0.33), machine(24_256, mps=True), trials=9)
-    assert slots[0].allocation.mps_thread_percentage == 33
-    assert plan_slots(Request(num_gpus=0.33), ONE_GPU, 9)[0].allocation.mps_thread_percentage is None
+@pytest.mark.parametrize(
+    ("request_", "mps", "expected"),
+    [
+        (Request(num_gpus=0.33), FOREIGN, ("foreign", 33)),
+        (Request(num_gpus=0.33), OWN, ("own", 33)),
+        (Request(num_gpus=0.33), NONE, ("unavailable", None)),
+        (Request(num_gpus=0.33), Mps(kind="off"), ("off", None)),
+        (Request(num_gpus=1), FOREIGN, ("foreign", 100)),
+        (Request(num_gpus=1), OWN, ("off", None)),
+        (Request(num_gpus=0.02, gpu_overhead_mib=0), OWN, ("off", None)),
+    ],
+)
+def test_mps_gets_the_same_share_and_no_daemon_is_started_for_one_model(
+    request_: Request, mps: Mps, expected: tuple[str, int | None]
+) -> None:
+    for trials in (1, 9):
+        allocation = plan_slots(request_, machine(24_256, mps=mps), trials)[0].allocation
+        assert (allocation.mps, allocation.mps_thread_percentage) == expected, "not by the number of trials"
+
+
+def test_the_sums_say_whose_daemon_it_is() -> None:
+    served = machine(24_256, mps=OWN)
+    assert "MPS: a daemon of the sweep's own, 33 %" in explain(plan_slots(Request(num_gpus=0.33), served, 9), served)[2]
 
 
 @pytest.mark.parametrize(
