@@ -154,8 +154,9 @@ def test_why_there_can_be_no_daemon_is_told(
     if program:
         (tmp_path / "nvidia-cuda-mps-control").write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / "nvidia-cuda-mps-control").chmod(0o755)
+    access = os.access
     monkeypatch.setattr(
-        host_mps.os, "access", lambda path, mode: path.exists() if mode != os.R_OK | os.W_OK else readable
+        host_mps.os, "access", lambda path, mode: readable if mode == os.R_OK | os.W_OK else access(path, mode)
     )
     found = mps_of({"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path), "PATH": str(tmp_path)}, gpus)
     assert found.kind == kind
