@@ -16,6 +16,7 @@ Kind = Literal["set", "search", "delete"]
 SEARCHED_TRAIN = ("train.epochs", "train.batch_size", "train.steps_per_epoch")
 SEARCHABLE = "params.*, train.batch_size, train.epochs, train.steps_per_epoch and seed"
 _SPACE = ("search", "space")
+_SWITCHES = (("resources", "mps"),)  # whose words need no quotes, though YAML reads them as true and false
 _KEY = re.compile(r"[\w-]+([./][\w-]+)*")
 
 
@@ -92,7 +93,8 @@ def _setting(text: str) -> Setting:
         inner = (*_SPACE, ".".join(inner[2:]))
     if "_target_" in inner:
         raise ValueError(NO_TARGET)
-    parsed = None if deletes else parse_value(value)
+    is_word = (*scope, *inner) in _SWITCHES and value in ("on", "off")
+    parsed = value if is_word else None if deletes else parse_value(value)
     searches = isinstance(parsed, Dimension)
     if isinstance(parsed, Choice) and not value.rstrip().endswith(")"):
         parsed = list(parsed.values)

@@ -12,16 +12,17 @@ from runner.autotune.cache import MeasurementsFile, TimingsFile
 from runner.autotune.memory import NEEDS_FILE, Need, Needs, is_complete, largest
 from runner.config import Config
 from runner.driver.context import Context, SweepWatcher
-from runner.driver.machines import import_ray, machines_of
+from runner.driver.machines import import_ray, machines_of, with_mps
 from runner.driver.record import versions
 from runner.driver.warm_start import Known, known_results
 from runner.errors import ConfigError
 from runner.host.inventory import driver_problem, this_machine
+from runner.host.mps import PIPES
 from runner.journal import TrialLogs
 from runner.loop.interfaces import Fleet
 from runner.loop.logged import LoggedFleet
 from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, without_mps
-from runner.records import Checked, Failure, Slot, Source, Trial
+from runner.records import Checked, Failure, Mps, Slot, Source, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
 from runner.search.proposer import WaveProposer, exhaustion, make_proposer
@@ -70,6 +71,12 @@ class Prepared:
         """The machine; the first of a cluster."""
         return next(iter(self.machines.values()))
 
+    @property
+    def mps(self) -> Mps | None:
+        """The state of MPS on this machine; None on a cluster."""
+        machine = self.machines.get("")
+        return None if machine is None else machine.mps
+
 
 def prepare(
     config: Config,
@@ -77,6 +84,7 @@ def prepare(
     known: Known | None = None,
     sources: Mapping[str, Source] | None = None,
     own: Collection[int] = (),
+    mps: Mps | None = None,
 ) -> Prepared:
     """Resolves members, trials and slots. Imports no TensorFlow, and Ray only to ask a cluster for its nodes.
 
@@ -86,6 +94,7 @@ def prepare(
         known: results of earlier sweeps; None to read those of `search.warm_start`.
         sources: the code of members, by name, if it is more than what the disk has; as for `resolve_members`.
         own: processes that wait for this sweep, whose memory counts as free.
+        mps: the state of MPS on this machine; None to look.
 
     Raises:
         ConfigError: experiment files, parameters or search do not fit together.
@@ -100,7 +109,7 @@ def prepare(
     if not trials:
         raise ConfigError("no setting fulfils search.constraints and search.when; nothing is left to train")
     wanted = len(trials) if proposer is None else max(len(trials), sum(member.max_trials or 0 for member in members))
-    machines, measurements = measured(machines_of(config, own), request)
+    machines, measurements = measured(machines_of(config, own, mps), request)
     needs, packs = measurements.of(trials), config.fleet.kind == "ray"  # a single process has nothing to pack
     open_ = packs and any(needs_a_probe(request, machine) for machine in machines.values())
     to_probe = open_ and not is_complete(needs)
@@ -125,6 +134,7 @@ def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None, pool
     """
     request = request_of(prepared.config)
     _, known = measured(prepared.machines, request)
+    machine = prepared.machines.get("")
     unknown = [need.trial for need in prepared.needs if need.memory_mib is None]
     if not unknown:
         return prepared
@@ -135,11 +145,12 @@ def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None, pool
     with open_fleet(prepared, slots, meanwhile, pool=pool) as fleet:
         for trial, found in _probed(unknown, fleet):
             known.keep(trial, found)
-        if slots[0].allocation.gpus and "" in prepared.machines:
-            known.keep_overhead(prepared.machines[""], this_machine(), slots[0])
+        if slots[0].allocation.gpus and machine is not None:
+            known.keep_overhead(machine, with_mps(this_machine(), machine.mps), slots[0])
     sources = {member.name: member.source for member in prepared.members}
     own = () if pool is None else pool.processes
-    return replace(prepare(prepared.config, known=prepared.known, sources=sources, own=own), to_probe=False)
+    again = prepare(prepared.config, known=prepared.known, sources=sources, own=own, mps=prepared.mps)
+    return replace(again, to_probe=False)
 
 
 def unmeasured(prepared: Prepared) -> Iterator[str]:
@@ -169,7 +180,7 @@ def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Chec
 
 def request_of(config: Config) -> Request:
     """The request of the config for each slot."""
-    return Request(**config.resources.model_dump(exclude={"stack"}))
+    return Request(**config.resources.model_dump(exclude={"stack", "mps"}))
 
 
 def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:
@@ -219,11 +230,18 @@ def open_fleet(
         cpus=cpus,
         deadlines=deadlines,
         nice=fleet.nice,
+        environment=_environment(prepared),
         codes={trial.source.identity for trial in prepared.trials},
         pool=pool,
         meanwhile=meanwhile,
         warn=warn,
     )
+
+
+def _environment(prepared: Prepared) -> dict[str, str]:
+    """What workers must find in their environment before CUDA starts: the pipes of the sweep's own MPS daemon."""
+    mps = prepared.mps
+    return {PIPES: mps.pipes} if mps is not None and mps.kind == "own" and mps.pipes else {}
 
 
 def with_slots(

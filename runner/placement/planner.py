@@ -9,10 +9,10 @@ from dataclasses import replace
 from runner.errors import PlacementError
 from runner.placement.cpu_slots import cpus_of_each, models_on_cpus, most_by_cpus
 from runner.placement.gpu_slots import Bank, banks_of, booked, share_in
-from runner.placement.machine import Machine, Request
+from runner.placement.machine import MPS_CLIENTS, Machine, Request
 from runner.placement.refusal import Change, DoesNotFitError, nearest, written
 from runner.placement.shares import limit_for
-from runner.records import Allocation, Slot
+from runner.records import Allocation, MpsKind, Slot
 
 
 def plan_slots(request: Request, machine: Machine, trials: int, need_mib: float | None = None) -> tuple[Slot, ...]:
@@ -133,6 +133,8 @@ def spread(room: Sequence[int], models: int) -> list[int]:
 
 
 def _allocation(machine: Machine, bank: Bank, models: int, share: float, num_cpus: float) -> Allocation:
+    percentage = max(1, min(100, math.floor(share * 100 + 1e-9)))
+    mps = _mps(machine, models, percentage)
     return Allocation(
         num_cpus=num_cpus,
         num_gpus=share,
@@ -140,8 +142,16 @@ def _allocation(machine: Machine, bank: Bank, models: int, share: float, num_cpu
         gpu_memory_mib=bank.limit(models),
         gpu_overhead_mib=bank.room.overhead_mib,
         threads=_threads(num_cpus),
-        mps_thread_percentage=max(1, min(100, math.floor(share * 100 + 1e-9))) if machine.mps else None,
+        mps=mps,
+        mps_thread_percentage=percentage if mps in ("own", "foreign") else None,
     )
+
+
+def _mps(machine: Machine, models: int, percentage: int) -> MpsKind:
+    """Whose daemon a model computes through: none is started for a model with a GPU of its own."""
+    if machine.mps.kind == "own" and (percentage == 100 or models > MPS_CLIENTS):
+        return "off"
+    return machine.mps.kind
 
 
 def _threads(num_cpus: float) -> int:

@@ -27,6 +27,7 @@ from runner.records.decision import (
 from runner.records.details import Details, Split
 from runner.records.examined import Examined, SettingCheck
 from runner.records.json_values import decode, encode
+from runner.records.mps import Mps, MpsKind
 from runner.records.orders import Orders
 from runner.records.python_text import decode_python, encode_python, has_python_text
 from runner.records.report import (
@@ -98,6 +99,8 @@ __all__ = [
     "Incident",
     "Metrics",
     "Mode",
+    "Mps",
+    "MpsKind",
     "Orders",
     "Params",
     "ProgramKind",

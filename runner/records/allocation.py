@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from runner.records.json_values import Plain
+from runner.records.mps import MpsKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +22,7 @@ class Allocation:
         threads: TensorFlow's intra-op and inter-op threads. They are part of a trial's identity, because they change
             results in the last bits.
         memory_mib: host memory that the process may take beyond that of an idle worker, MiB; None for no limit.
+        mps: whose daemon it computes through, or why through none; None without a GPU.
         mps_thread_percentage: percentage of the GPU's multiprocessors that MPS lets it use; None without MPS.
         places: how many trials live in the slot at once and take turns in its worker, which keeps their states.
         node: Ray's id of the node; empty for this machine.
@@ -33,6 +35,7 @@ class Allocation:
     gpu_overhead_mib: int = 0
     threads: int = 1
     memory_mib: int | None = None
+    mps: MpsKind | None = None
     mps_thread_percentage: int | None = None
     places: int = 1
     node: str = ""

@@ -31,7 +31,7 @@ from runner.fleet.ray.actor import RayWorker
 from runner.fleet.ray.fleet import RayFleet
 from runner.fleet.ray.session import RaySession
 from runner.placement import Gpu, Machine, place_as_ray
-from runner.records import Allocation, Checked, Failure
+from runner.records import Allocation, Checked, Failure, Mps
 from runner.testing import FakeFleet
 from runner.worker import startup
 
@@ -39,6 +39,7 @@ pytestmark = pytest.mark.ray
 ray = ray_workers.ray
 NAMES = ("3", "1")  # as CUDA_VISIBLE_DEVICES may have them
 LARGE, SMALL = 24_256, 12_256
+NONE = Mps(kind="unavailable")
 ROOT = Path(__file__).parents[2]
 
 
@@ -152,7 +153,7 @@ def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
     monkeypatch.setattr(ray_fleet, "RaySession", JoinedSession)
     monkeypatch.setattr(preparation, "NEEDS_FILE", tmp_path / "needs.json")
 
-    def plan(*free_mib: int, mps: bool = False, **resources: Any) -> preparation.Prepared:
+    def plan(*free_mib: int, mps: Mps = NONE, **resources: Any) -> preparation.Prepared:
         gpus = [
             Gpu(id=name, uuid=f"GPU-{name}", name="A", memory_mib=LARGE, free_mib=free)
             for name, free in zip(NAMES, free_mib, strict=False)
@@ -238,7 +239,7 @@ def test_as_many_on_each_gpu_as_its_memory_holds_and_a_worker_comes_back_to_its_
 
 
 def test_mps_is_told_the_same_share(open_fleet: Any) -> None:
-    fleet = open_fleet(LARGE, num_gpus=0.25, mps=True)
+    fleet = open_fleet(LARGE, num_gpus=0.25, mps=Mps(kind="foreign"))
     assert [device.environment["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] for device in fleet.devices.values()] == ["25"] * 4
 
 

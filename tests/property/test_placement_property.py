@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from runner.errors import PlacementError
 from runner.placement import Gpu, Machine, Request, gpus_used, in_waves, match, over_committed, place_as_ray, plan_slots
-from runner.records import Allocation, Slot
+from runner.records import Allocation, Mps, Slot
 
 MANY = settings(max_examples=min(15 * settings.default.max_examples, 2000))
 AUTO = st.just("auto")
@@ -30,7 +30,7 @@ def machines(draw: st.DrawFn) -> Machine:
         free_memory_mib=draw(st.integers(0, 64_000)),
         gpus=tuple(gpus),
         gpu_overhead_mib=draw(st.integers(0, 900)),
-        mps=draw(st.booleans()),
+        mps=Mps(kind=draw(st.sampled_from(["own", "foreign", "off", "unavailable"]))),
     )
 
 

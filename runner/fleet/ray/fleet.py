@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import ray
@@ -52,6 +53,7 @@ class RayFleet:
         cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
         deadlines: time limits of the workers' calls.
         nice: niceness of the workers of a cluster started here, relative to this process.
+        environment: variables of the workers of a cluster started here, beside those of this process.
         codes: identities of the sources of all trials.
         pool: gives Ray and workers, and takes them back; None for one that keeps nothing.
         meanwhile: called at every poll while the fleet waits for Ray or workers; an exception of it ends the wait.
@@ -66,6 +68,7 @@ class RayFleet:
         cpus: int,
         deadlines: Deadlines | None = None,
         nice: int = 0,
+        environment: Mapping[str, str] = MappingProxyType({}),
         codes: Collection[str] = (),
         pool: Pool | None = None,
         meanwhile: Callable[[], None] = lambda: None,
@@ -74,7 +77,9 @@ class RayFleet:
         self._address, self._meanwhile, self._warn = address, meanwhile, warn
         gpus = gpus_used(slots)
         resources = {"num_cpus": cpus, "num_gpus": len(gpus)} if address is None else {}
-        self._session = RaySession(gpus, address=address or "local", nice=nice, meanwhile=meanwhile, **resources)
+        self._session = RaySession(
+            gpus, address=address or "local", nice=nice, environment=environment, meanwhile=meanwhile, **resources
+        )
         self._codes, self._pool = codes, pool or Pool()
         self._workers = Workers(slots, self._pool, stopped=lambda: self._stop_time() is not None)
         self._loaded: dict[str, ray.ObjectRef] = {}
@@ -208,6 +213,10 @@ class RayFleet:
         """As `Fleet.replace`."""
         self._forget_unproven()
         self._workers.replace(shares)
+
+    def processes(self) -> Mapping[int, int]:
+        """As `Fleet.processes`."""
+        return {slot: device.pid for slot, device in self._workers.devices.items()}
 
     @property
     def devices(self) -> Mapping[int, Device]:
