@@ -64,12 +64,18 @@ def count(number_: int, noun: str) -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """A curve of at most `width` characters, from its own least to its own largest value; empty below two values."""
+    """A curve of at most `width` characters, from its own least to its own largest value; empty below two values.
+
+    Of twenty values or more the outermost five percent at both ends are drawn as the next ones, so that a bad first
+    epoch does not flatten all others.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < 2:
         return ""
+    in_order, cut = sorted(finite), len(finite) // 20
+    least, largest = in_order[cut], in_order[-1 - cut]
     if len(finite) > width:
         finite = [finite[round(place * (len(finite) - 1) / (width - 1))] for place in range(width)]
-    least, spread = min(finite), max(finite) - min(finite)
-    top = len(_BLOCKS) - 1
-    return "".join(_BLOCKS[round((value - least) / spread * top) if spread else 0] for value in finite)
+    spread, top = largest - least, len(_BLOCKS) - 1
+    places = [(min(max(value, least), largest) - least) / spread if spread else 0.0 for value in finite]
+    return "".join(_BLOCKS[round(place * top)] for place in places)

@@ -103,7 +103,10 @@ def _columns(
     What a trial is, how far and how good it is, and its learning rate always stay. Then come the other settings, from
     the left, with headings cut if need be; then the loss, the speed, the round, and the curve.
     """
-    first, score = _identity(rows), _metric(progress.metric, lambda row: row.score if row.has_ended else row.value)
+    first, score = (
+        _identity(rows),
+        _metric(progress.metric, rows, lambda row: row.score if row.has_ended else row.value),
+    )
     used = sum(one.width + _GAP for one in first) + score.width
     order = sorted(varying, key=lambda name: not _is_rate(name))
     texts = {name: _texts(rows, name) for name in varying}
@@ -142,18 +145,19 @@ def _identity(rows: Sequence[Row]) -> list[_Column]:
 def _optional(progress: Progress, rows: Sequence[Row], *, curves: bool) -> list[_Column]:
     found = []
     if any(row.restores_best for row in rows):  # a trial's score may differ from its last value
-        found.append(_metric("score", lambda row: row.score))
+        found.append(_metric("score", rows, lambda row: row.score))
     longest = max((len(row.values) for row in rows), default=0)
     if curves and longest > 1:
         found += [_curve(min(width, max(longest, len("curve")))) for width in _CURVES]
     if progress.metric != "loss":
-        found.append(_metric("loss", lambda row: row.loss))
-    found.append(_metric("steps/s", lambda row: row.steps_per_s))
+        found.append(_metric("loss", rows, lambda row: row.loss))
+    found.append(_metric("steps/s", rows, lambda row: row.steps_per_s))
     return found
 
 
-def _metric(heading: str, value: Callable[[Row], float | None]) -> _Column:
-    return _Column(heading, max(cell_len(heading), _NUMBER), lambda row: number(value(row)))
+def _metric(heading: str, rows: Sequence[Row], value: Callable[[Row], float | None]) -> _Column:
+    width = max(cell_len(heading), _NUMBER, *(cell_len(number(value(row))) for row in rows))
+    return _Column(heading, width, lambda row: number(value(row)))
 
 
 def _curve(width: int) -> _Column:
