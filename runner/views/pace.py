@@ -13,6 +13,7 @@ _START_S = 3.0  # while the first rounds run, MLflow's runs are made, which take
 _HALF_LIFE_S = 10.0  # of a round's weight, at least
 _HALF_LIFE = 0.15  # of the time since training began: noise averages out, and a lasting change shows
 _MOST_ROUNDS = 300
+_EVERY_S = 0.25  # between two looks at all rounds: short rounds should not wait for them
 _BUILDS = 3  # the last rounds with new models, by which those to come are estimated
 _OF_PROCESS, _OF_TRIAL, _LATER = range(3)  # the first turn of its process; of its trial; neither: the fairest is last
 
@@ -71,6 +72,7 @@ class Pace:
         self._last_s: float | None = None
         self._processes: set[int] = set()
         self._measured: _Measured | None = None
+        self._measured_s = 0.0
 
     def begin(self) -> None:
         """Notes that a round begins."""
@@ -85,7 +87,8 @@ class Pace:
             graded = [(part, self._grade(part)) for part in parts if part.steps > 0]
             self._rounds.append(_Round(self.elapsed_s, now - before_s, graded))
             self._processes |= {part.process for part in parts}
-            self._measured = self._measure()
+            if self._measured is None or now - self._measured_s >= _EVERY_S:
+                self._measured, self._measured_s = self._measure(), now
         self._last_s = now
 
     @property
@@ -155,9 +158,9 @@ class Pace:
 
     def _lanes(self) -> int:
         """How many trials train at the same time: all slots, unless several of them share a process."""
-        parts = [part for part, _ in self._rounds[-1].parts]
         lanes = max(len({part.process for part, _ in one.parts}) for one in self._rounds)
-        return lanes if self._slots is None or lanes < min(len(parts), self._slots) else self._slots
+        trials = max(len(one.parts) for one in self._rounds)
+        return lanes if self._slots is None or lanes < min(trials, self._slots) else self._slots
 
 
 def _is_usual(one: _Round) -> bool:
