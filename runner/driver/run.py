@@ -140,7 +140,7 @@ def _started(
         prepared = with_slots(prepared, watcher, start.check, context.pool)
         start.awaits_workers(prepared.config.fleet.kind, len(prepared.slots))
         fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
-        start.awaits_check()
+        start.awaits_check(lambda: fleet.is_loading)
         return fleet, check(prepared, fleet, watcher, preflight)
 
 

@@ -48,6 +48,11 @@ class LocalFleet:
         """As `Fleet.check`."""
         return {trial.id: self._open.check(trial, self._load(trial), answer_by_s(self._check_s)) for trial in trials}
 
+    @property
+    def is_loading(self) -> bool:
+        """As `Fleet.is_loading`; never, because every call ends before another begins."""
+        return False
+
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`."""
         return {trial.id: self._open.probe(trial, self._load(trial), answer_by_s(self._check_s)) for trial in trials}
