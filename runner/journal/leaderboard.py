@@ -63,6 +63,19 @@ def best_of(trials: Iterable[TrialRecord], sweep: SweepRecord) -> TrialRecord | 
     return None if first is None or first.mean is None else first.trials[0]
 
 
+def winner_of(trials: Iterable[TrialRecord], sweep: SweepRecord) -> TrialRecord | None:
+    """The best trial of a sweep that has ended well; of a mixed sweep the first member's, as members do not compare.
+
+    Returns:
+        None if none has ended well with a score.
+    """
+    members: dict[str, list[TrialRecord]] = {}
+    for trial in sorted(trials, key=lambda one: one.position):
+        members.setdefault(trial.member, []).append(trial)
+    found = (best_of((one for one in group if one.ended_well), sweep) for group in members.values())
+    return next((trial for trial in found if trial is not None), None)
+
+
 def _setting(trials: list[TrialRecord], sweep: SweepRecord) -> SettingRecord:
     scores = [score for trial in trials if (score := trial.score(sweep.metric)) is not None]
     return SettingRecord(

@@ -21,7 +21,7 @@ SELECT id, member, status, reason, best_epoch,
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The place of one trial; `score` is as `TrialRecord.score` reads it, `peak` the best value of its epochs so far."""
+    """The place of one trial; `score` is as `TrialRecord.score` reads it, `peak` its best value until now."""
 
     member: str
     epochs: int
@@ -84,9 +84,9 @@ class Standing:
         """Reads only the epochs since the last call: a barrier must not cost more after thousands of epochs."""
         best = "max" if self._maximizes else "min"
         query = f"SELECT {best}(value) FROM metric WHERE trial = ? AND key = ? AND step > ? AND abs(value) < 9e999"
-        after = 0 if known is None else known.epochs
+        after, peak = (0, None) if known is None else (known.epochs, known.peak)
         (value,) = db.execute(query, (trial_id, epoch_key(self._metric), after)).fetchone()
-        found = [one for one in (value, known and known.peak) if one is not None]
+        found: list[float] = [one for one in (value, peak) if one is not None]
         return (max if self._maximizes else min)(found, default=None)
 
     def _score(self, db: sqlite3.Connection, row: sqlite3.Row) -> float | None:

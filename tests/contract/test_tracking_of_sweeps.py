@@ -182,6 +182,21 @@ def test_files_that_a_repeated_trial_no_longer_writes_are_removed_from_its_run(t
     assert follower.FILES == "files"
 
 
+def test_a_resumed_trials_run_has_its_name_and_none_of_the_tags_of_its_end(tmp_path: Path) -> None:
+    store, folder = tmp_path / "m.db", tmp_path / "tiny-1"
+    with small_sweep(folder, f"sqlite:///{store}") as journal:
+        journal.commit({"000": report(0, 0, epoch=1, of=facts())}, {}, {})
+        journal.end("killed")
+        sync(folder, None, pytest.fail)
+        assert "stop.reason" in runs(store)["000"].data.tags
+        journal.reopen({"000": (trial(0), 1)})
+        sync(folder, None, pytest.fail)
+        run = runs(store)["000"]
+    assert (run.info.run_name, run.info.status) == ("000 units=4", "RUNNING")
+    assert "stop.reason" not in run.data.tags
+    assert runs(store)[""].info.run_name == "tiny-1"
+
+
 def test_a_sweep_of_an_earlier_version_is_sent_and_goes_on(tmp_path: Path) -> None:
 
     store, folder = tmp_path / "m.db", tmp_path / "tiny-1"

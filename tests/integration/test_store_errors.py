@@ -170,6 +170,15 @@ def test_an_error_of_any_class_within_a_call_is_one_to_try_again(error: Exceptio
         raise error
 
 
+@pytest.mark.parametrize("wrong", [None, {"x": [{(1, 2): 3}]}], ids=["in its own module", "in Python's library"])
+def test_a_mistake_of_this_program_is_not_tried_again(wrong: Any):
+    from runner.tracking.labels import _params
+
+    said = r"an error of this program, not of the store \((Attribute|Type)Error: "
+    with pytest.raises(StoreRefusedError, match=said), mapped():
+        _params(wrong)
+
+
 @pytest.mark.parametrize(("module", "package"), [("boto3", "boto3"), ("psycopg2", "psycopg2-binary")])
 def test_a_package_that_a_store_needs_is_named_with_what_installs_it(module: str, package: str):
     with pytest.raises(StoreRefusedError, match=f"No module named '{module}'.* -m pip install {package}$"), mapped():

@@ -45,6 +45,13 @@ def test_the_headline_says_who_won_by_how_much_what_mattered_and_what_it_cost(da
     assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 4.0 s of training on 1 slot"
 
 
+def test_a_running_trial_that_leads_is_not_behind_the_winner(data: SweepData) -> None:
+    before = facts(data)[2].value
+    leads = replace(data.review.trials[5], status="running", metrics={"val_accuracy": 2.0})
+    trials = (leads, *(one for one in data.review.trials if one.id != leads.id))
+    assert facts(replace(data, review=replace(data.review, trials=trials)))[2].value == before
+
+
 def test_what_matters_is_found_among_what_varies(data: SweepData) -> None:
     found = importance(data, "test")
     assert found is not None
@@ -113,11 +120,15 @@ def test_with_repeats_the_lead_is_that_of_a_settings_mean_and_members_are_not_co
 ) -> None:
     repeated = read_sweep(write_many(tmp_path / "many-1", make_trial, settings=3))
     winner, lead = facts(repeated)[1:3]
-    mean = repeated.setting_of(repeated.best).mean
+    mean = repeated.review.setting_of(repeated.best).mean
     assert winner.detail.endswith(f"the setting with the best mean, {mean:.4g} of 4 repeats")
     means = [one.mean for _, one in repeated.review.by_setting]  # those with failed repeats are last
     assert lead.value == f"{means[0] - means[1]:.3g}"
     assert len(Result(repeated.review.folder).figures.repeats().data) == 6
+
+    tied = [replace(one, metrics={"val_accuracy": 0.5}) for one in repeated.review.trials]
+    lead = facts(replace(repeated, review=replace(repeated.review, trials=tuple(tied))))[2]
+    assert (lead.value, lead.detail.partition(";")[0]) == ("a tie", "2 have the same best value")
 
     trials = [replace(one, member=f"m{one.position % 2}") for one in repeated.review.trials]
     mixed = replace(repeated, review=replace(repeated.review, trials=tuple(trials)),
