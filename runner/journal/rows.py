@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
 from runner.journal.tables import END_PREFIX, GPU_PEAK, PARAM_PREFIX, RATE, ROUND_PREFIX, SYSTEM_PREFIX, epoch_key
-from runner.records import Clone, Decision, Export, Failure, Report, Sample, Trial, cloned, to_json
+from runner.records import Clone, Decision, Export, Failure, Report, Sample, Trial, cloned, json_text, to_json
 from runner.texts.storable import storable
 
 
 def settings_of(trial: Trial) -> str:
     """The flat settings of a trial, as JSON."""
-    return json.dumps(trial.settings, default=str)
+    return json_text(trial.settings)
 
 
 def insert_trials(db: sqlite3.Connection, trials: Iterable[Trial]) -> None:

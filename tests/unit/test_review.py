@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from small_journal import sweep as small_record
 
 from runner.cli import cli
 from runner.cli.shown import shown
@@ -41,6 +42,7 @@ from runner.search.rules import RuleState, judge
 from runner.tracking.labels import ending_metrics, late_params
 from runner.tracking.ledger import HOME, Ledger
 from runner.tracking.notes import sweep_note
+from runner.tracking.run_names import run_name
 from runner.views.results import print_results, print_sweeps
 
 FACTS = Facts(
@@ -388,3 +390,16 @@ def test_a_sweeps_own_name_is_enough_if_another_begins_with_it(tmp_path: Path) -
     assert find_sweep("cl", tmp_path).name == "cl-20261128-010101-abcd"
     with pytest.raises(SweepNotFoundError, match="ambiguous"):
         find_sweep("c", tmp_path)
+
+
+def test_parameters_with_keys_that_json_lacks_are_recorded_and_shown(make_trial: Any, tmp_path: Path) -> None:
+    """A dict may have tuples as keys, which JSON lacks, or keys of several kinds, which have no order."""
+    shapes = {(1, 2): 3, "a": {1: 2.0, None: (4,)}}
+    made = replace(make_trial(id="000", params={"shapes": shapes}), searched=("shapes",), data_params=("shapes",))
+    with SqliteJournal(tmp_path, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(small_record("sqlite:///m.db"), (made,))
+    (read,) = open_review(tmp_path).trials
+    assert read.trial.params == {"shapes": shapes}
+    assert read.trial.setting == made.setting
+    assert read.settings["shapes"] == {"(1, 2)": 3, "a": {"1": 2.0, "null": [4]}}
+    assert run_name(read, "loss") == '000 shapes={"(1, 2)": 3, "a": …'
