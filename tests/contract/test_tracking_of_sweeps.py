@@ -96,6 +96,16 @@ def test_the_sweeps_run_says_what_won_and_how_to_repeat_it(ended: runner.Result)
     assert "params.`units`" in json.loads(view)["selectedColumns"]
 
 
+def test_a_page_that_is_written_again_replaces_the_one_in_mlflow(ended: runner.Result) -> None:
+    client, run = client_of(store_of(ended)), runs(store_of(ended))[""].info
+    copy = Path(client.download_artifacts(run.run_id, "report.html"))
+    copy.unlink()
+    copy.write_text("an earlier page")
+    page = ended.report().read_bytes()
+    assert Path(client.download_artifacts(run.run_id, "report.html")).read_bytes() == page
+    assert runs(store_of(ended))[""].info == run, "nothing else of the run is touched"
+
+
 def test_tags_of_the_user_are_on_the_runs_of_this_and_of_another_store(ended: runner.Result, tmp_path: Path) -> None:
     assert {run.data.tags["team"] for run in runs(store_of(ended)).values()} == {"vision"}
     told = ended.tag({"deployed": "yes"}, trial="001")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -227,6 +228,24 @@ def test_of_many_trials_the_best_and_some_others_are_drawn(make_trial: Any, tmp_
 def test_figures_for_papers_need_no_browser(halved: SweepData, tmp_path: Path, name: str) -> None:
     file = Result(halved.review.folder).plot(name, tmp_path / "figure.svg")
     assert file.read_text(encoding="utf-8").count("<path") > 3
+
+
+def test_a_figure_that_compares_settings_is_of_one_member(make_trial: Any, tmp_path: Path) -> None:
+    folder = write_many(tmp_path / "many-1", make_trial)
+    with sqlite3.connect(folder / "journal.db") as journal:  # every third trial is of another member
+        for number in range(0, 12, 3):
+            (record,) = journal.execute("SELECT record FROM trial WHERE position = ?", (number,)).fetchone()
+            values = ("third", json.dumps({**json.loads(record), "member": "third"}), number)
+            journal.execute("UPDATE trial SET member = ?, record = ? WHERE position = ?", values)
+    result, file = Result(folder), tmp_path / "slice.svg"
+    with pytest.raises(ConfigError, match="slice: shows one member of a mixed sweep; name one of third, test"):
+        result.plot("slice", file)
+    with pytest.raises(ConfigError, match="member 'x': the sweep has none of this name; its members are third, test"):
+        result.plot("slice", file, member="x")
+    with pytest.raises(ConfigError, match="member 'third': history shows all members"):
+        result.plot("history", file, member="third")
+    assert ">units<" in result.plot("slice", file, member="test").read_text()
+    assert ">units<" not in result.plot("slice", file, member="third").read_text(), "they all have 8"
 
 
 def test_a_wrong_figure_or_format_says_what_there_is(data: SweepData, tmp_path: Path) -> None:
