@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas
 import pytest
 from many_trials import EVIL, write_many
 
@@ -222,6 +223,12 @@ def test_of_many_trials_the_best_and_some_others_are_drawn(make_trial: Any, tmp_
     drawn = drawn_trials(data)
     assert drawn[:100] == list(data.review.trials[:100])
     assert 150 <= len(drawn) <= 200
+
+
+def test_whole_numbers_beyond_64_bits_are_texts_in_parquet(make_trial: Any, tmp_path: Path) -> None:
+    folder = write_many(tmp_path / "many-1", make_trial, kind=10**400)  # type: ignore[arg-type]
+    trials, _ = Result(folder).write_results("parquet", tmp_path / "out")
+    assert set(pandas.read_parquet(trials)["kind"]) == {"tanh", str(10**400)}
 
 
 @pytest.mark.parametrize("name", sorted({*PLOTS} - {"repeats"}))
