@@ -1,7 +1,7 @@
 """`python -m benchmarks.commits`: the journal's commit at a barrier, with and without the metrics of the sweep itself.
 
-Eight trials report an epoch of four metrics each at every barrier; the others of the sweep wait. Both journals are written
-in turns, so that the machine's other load is the same for both.
+Eight trials report an epoch of four metrics each at every barrier; the others of the sweep wait. Both journals are
+written in turns, so that the machine's other load is the same for both.
 """
 
 from __future__ import annotations
