@@ -28,11 +28,13 @@ class SettingRecord:
         trials: of the setting, best first; they differ in their seeds.
         mean: of their scores; None if none has one.
         spread: standard deviation of their scores; None for fewer than two.
+        scores: how many have one.
     """
 
     trials: tuple[TrialRecord, ...]
     mean: float | None
     spread: float | None
+    scores: int
 
 
 def ranked_settings(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[SettingRecord]:
@@ -82,6 +84,7 @@ def _setting(trials: list[TrialRecord], sweep: SweepRecord) -> SettingRecord:
         trials=tuple(trials),
         mean=statistics.fmean(scores) if scores else None,
         spread=statistics.stdev(scores) if len(scores) > 1 else None,
+        scores=len(scores),
     )
 
 

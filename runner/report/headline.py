@@ -75,7 +75,7 @@ def _winner(data: SweepData) -> Fact:
     if len(data.members) > 1:
         details.append(f"best of {data.best.member}; scores of members do not compare")
     elif len(setting.trials) > 1:
-        details.append(f"the setting with the best mean, {readable(setting.mean)} of {len(setting.trials)} repeats")
+        details.append(f"the setting with the best mean, {readable(setting.mean)} of {setting.scores} repeats")
     return Fact(label="won by", value=f"trial {data.best.id}", detail="; ".join(details))
 
 

@@ -68,7 +68,7 @@ def _outcome(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[str]:
         won = f"No trial has ended with a value of `{sweep.metric}` ({counts})."
     else:
         repeats = [one for one in ranked_settings(trials, sweep) if best in one.trials and len(one.trials) > 1]
-        why = "".join(f"; its setting has the best mean, {one.mean:.6g} of {len(one.trials)}" for one in repeats)
+        why = "".join(f"; its setting has the best mean, {one.mean:.6g} of {one.scores}" for one in repeats)
         won = (
             f"**Trial {best.id}** is best{f' of {best.member}' if is_mixed else ''}: `{sweep.metric}` "
             f"**{best.score(sweep.metric):.6g}**{why} "

@@ -82,7 +82,7 @@ def _best(review: Review, leader: TrialRecord) -> str:
     """What ranks a leader first: the mean of its setting if that has repeats, else its score."""
     setting = review.setting_of(leader)
     if len(setting.trials) > 1 and setting.mean is not None:
-        return f"{setting.mean:.4g} (mean of {len(setting.trials)}, trial {leader.id})"
+        return f"{setting.mean:.4g} (mean of {setting.scores}, trial {leader.id})"
     return f"{leader.score(review.sweep.metric):.4g} (trial {leader.id})"
 
 
