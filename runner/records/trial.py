@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from runner.records.json_values import Plain, decode, encode
+from runner.records.json_values import Plain, decode, encode, json_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -209,7 +209,7 @@ class Trial:
         """Equal for the repeats of one setting: trials of a member that differ in their seed and fold only."""
         own = ("seed",) if self.folds is None else ("seed", "fold")
         values = {name: value for name, value in self.settings.items() if name not in own}
-        return json.dumps([self.member, values], sort_keys=True, default=str)
+        return json_text([self.member, values], sort_keys=True)
 
     @property
     def digest(self) -> str:

@@ -73,9 +73,17 @@ def print_sweeps(reviews: Sequence[Review], console: Console) -> None:
         table.add_column(name, no_wrap=True)
     for review in reviews:
         sweep = review.sweep
-        best = ", ".join(f"{trial.score(sweep.metric):.4g} (trial {trial.id})" for trial in review.leaders) or "–"
+        best = ", ".join(_best(review, trial) for trial in review.leaders) or "–"
         table.add_row(sweep.id, sweep.status, str(len(review.trials)), sweep.metric, best)
     console.print(table)
+
+
+def _best(review: Review, leader: TrialRecord) -> str:
+    """What ranks a leader first: the mean of its setting if that has repeats, else its score."""
+    setting = review.setting_of(leader)
+    if len(setting.trials) > 1 and setting.mean is not None:
+        return f"{setting.mean:.4g} (mean of {setting.scores}, trial {leader.id})"
+    return f"{leader.score(review.sweep.metric):.4g} (trial {leader.id})"
 
 
 def trial_in_one_line(review: Review, trial: TrialRecord) -> str:
