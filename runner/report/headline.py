@@ -111,7 +111,7 @@ def _cost(data: SweepData) -> Fact:
     sweep, trials = data.review.sweep, data.review.trials
     slots = len({row.slot for row in data.turns})
     ended_ms = sweep.ended_ms or max((1000 * row.turn.ended_s for row in data.turns), default=sweep.created_ms)
-    seconds = sum(one.seconds for one in trials)
+    seconds = sum(row.turn.compute_s for row in data.turns)  # what `times` calls training too
     counts = Counter(one.status for one in trials)
     told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     return Fact(

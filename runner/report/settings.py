@@ -80,6 +80,8 @@ def slices(data: SweepData, member: str | None = None) -> Figure:
             fair_study(data, member, names), params=most_important(data, member, names), target_name=data.metric
         )
     figure.update_layout(width=None)
+    for axis in figure.select_xaxes({"type": "log"}):
+        axis.dtick = 1  # powers of ten: narrow axes have no room for the digits between them
     return styled(figure)
 
 

@@ -9,9 +9,17 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _SMALL, _LARGE = 1e-2, 1e6  # outside of these, powers of ten are shorter
 
 
-def number(value: float | None) -> str:
-    """A metric in four significant digits; a dash for None."""
-    return "–" if value is None else f"{value:.4g}"
+def number(value: float | None, width: int | None = None) -> str:
+    """A metric in four significant digits, in fewer if only those fit into `width`; a dash for None.
+
+    Example:
+        >>> number(1.04909e-05), number(1.04909e-05, width=7)
+        ('1.049e-05', '1e-05')
+    """
+    if value is None:
+        return "–"
+    texts = [f"{value:.{digits}g}" for digits in (4, 3, 2, 1)]
+    return next((text for text in texts if width is None or len(text) <= width), texts[-1])
 
 
 def setting(value: object) -> str:

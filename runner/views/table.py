@@ -151,7 +151,8 @@ def _optional(progress: Progress, rows: Sequence[Row], *, curves: bool) -> list[
 
 
 def _metric(heading: str, value: Callable[[Row], float | None]) -> _Column:
-    return _Column(heading, max(cell_len(heading), _NUMBER), lambda row: number(value(row)))
+    width = max(cell_len(heading), _NUMBER)
+    return _Column(heading, width, lambda row: number(value(row), width))
 
 
 def _curve(width: int) -> _Column:
@@ -219,8 +220,13 @@ def _cut(line: Text, width: int) -> Text:
     return line
 
 
-def summary_line(progress: Progress) -> str:
-    """How far the sweep is: `3 of 8 trials ended · about 2 min left · best val_accuracy 0.9717 (trial 006)`."""
+def summary_line(progress: Progress, width: int | None = None) -> str:
+    """How far the sweep is: `3 of 8 trials ended · about 2 min left · best val_accuracy 0.9717 (trial 006)`.
+
+    Args:
+        progress: of the sweep.
+        width: in cells; what comes last is left out if it does not fit. None for any width.
+    """
     counts = progress.counts()
     ended = sum(counts[state] for state in ("complete", "stopped", "failed"))
     parts = [f"{ended} of {count(progress.expected, 'trial')} ended"]
@@ -234,6 +240,8 @@ def summary_line(progress: Progress) -> str:
         parts.append(f"best {progress.metric} {number(leaders[0].score)} (trial {leaders[0].trial.id})")
     if (speed := progress.steps_per_s()) is not None and math.isfinite(speed):
         parts.append(f"{number(speed)} steps/s")
+    while width is not None and len(parts) > 1 and cell_len(" · ".join(parts)) > width:
+        parts.pop()
     return " · ".join(parts)
 
 

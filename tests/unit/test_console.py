@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from runner.records import EarlyStopping, Epoch, Failure, Report, Turn, Verdict
+from runner.views.examined import on_a_screen
 from runner.views.json_lines import JsonLines
 from runner.views.lines import Lines
 from runner.views.live import LiveTable, Waiting
@@ -101,6 +102,21 @@ def test_a_wide_terminal_has_more_columns(make_trial: Any) -> None:
     assert wide[0].split().count("curve") == 1
     assert set(narrow[0].split()) < set(wide[0].split())
     assert "▁▅█" in wide[1].split()
+
+
+def test_what_was_written_over_is_not_shown() -> None:
+    bar = "\x1b[1m 1/14\x1b[0m loss: 0.9\b\b\b\b\r\x1b[1m14/14\x1b[0m loss: 0.8\n"
+    assert on_a_screen(f"a\r\n{bar}b\n") == "a\n14/14 loss: 0.8\nb"
+
+
+def test_no_number_is_cut(make_trial: Any) -> None:
+    progress = make(make_trial, 1)
+    progress.update({"000": report("000", 1.04909e-05)}, {"000": KEEP})
+    assert "1.049e-05" in screen(progress, 160, 30)[1], "the name of this metric is wide"
+    assert [number(1.04909e-05, width) for width in (9, 8, 7)] == ["1.049e-05", "1.05e-05", "1e-05"]
+    whole = summary_line(progress)
+    short = summary_line(progress, len(whole) - 1)
+    assert whole.startswith(f"{short} · ")
 
 
 def test_a_trial_that_keeps_its_best_weights_shows_their_score(make_trial: Any) -> None:

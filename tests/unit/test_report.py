@@ -42,7 +42,7 @@ def test_the_headline_says_who_won_by_how_much_what_mattered_and_what_it_cost(da
     assert (winner.value, winner.detail) == ("trial 002", "units=32 rate=0.06813 kind=tanh")
     assert lead.detail.startswith("of the second, ")
     assert mattered.value == "units"
-    assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 4.0 s of training on 1 slot"
+    assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 3.2 s of training on 1 slot"
 
 
 def test_what_matters_is_found_among_what_varies(data: SweepData) -> None:
@@ -101,7 +101,11 @@ def test_plotly_shows_a_users_tags_as_text_and_long_values_shortened(make_trial:
 def test_axes_know_logarithms_categories_and_parameters_that_do_not_matter() -> None:
     rates = parallel_axis("rate", [0.001, None, 0.1], Range(1e-4, 1e-1, log=True))
     assert rates["values"] == [-3.0, -3.25, -1.0]
-    assert rates["ticktext"] == ["–", "0.001", "0.00316", "0.01", "0.0316", "0.1"]
+    assert rates["ticktext"] == ["–", "0.001", "0.01", "0.1"]
+    narrow = parallel_axis("rate", [0.0018, 0.06], Range(1e-4, 1e-1, log=True))
+    assert narrow["ticktext"] == ["0.002", "0.005", "0.01", "0.02", "0.05"]
+    whole = parallel_axis("units", [9, 63, 12], Range(8, 64, whole=True))
+    assert (whole["values"], whole["ticktext"]) == ([9, 63, 12], ["10", "20", "30", "40", "50", "60"])
     kinds = parallel_axis("kind", ["b", None, "a"], Choice(("a", "b")))
     assert (kinds["values"], kinds["ticktext"]) == ([2, 0, 1], ["–", "a", "b"])
     assert parallel_axis("units", [64, 8, 8], None)["values"] == [1, 0, 0]
@@ -183,6 +187,7 @@ def test_sweeps_are_compared_on_one_page(make_trial: Any, tmp_path: Path) -> Non
 
 def test_every_figure_is_drawn_by_name_or_says_why_not(data: SweepData) -> None:
     figures = Result(data.review.folder).figures
+    assert repr(figures).startswith(f"<figures of {data.review.sweep.id}: curves, history, ")
     for name in ("curves", "history", "importance", "parallel", "slice", "contour", "timeline", "throughput", "memory",
                  "times"):  # fmt: skip
         figure = getattr(figures, name)()

@@ -203,6 +203,12 @@ def test_a_trial_that_does_not_exist_is_told_with_those_that_do(make_trial: Any,
         review.chosen("7")
 
 
+def test_a_filter_that_nothing_fits_is_said(make_trial: Any, tmp_path: Path) -> None:
+    console = Console(record=True, width=200)
+    print_results(open_review(write_sweep(tmp_path, make_trial, [0.8])), console, filters=["status=failed"])
+    assert console.export_text().splitlines()[-1] == "nothing fits the filter"
+
+
 def test_a_sweep_without_a_value_has_no_best(make_trial: Any, tmp_path: Path) -> None:
     with pytest.raises(SweepNotFoundError, match="no trial has ended with a value of val_accuracy"):
         open_review(write_sweep(tmp_path, make_trial, [None])).chosen(None)

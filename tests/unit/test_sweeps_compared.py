@@ -49,6 +49,8 @@ def test_scores_costs_curves_and_shared_settings(sweeps: Path) -> None:
     text = console.export_text()
     assert "Their configs and their code are the same." in text
     assert "units=8" in text
+    assert repr(found) == "<sweeps side by side: a-1, a-2>"
+    assert "best trial" in found._repr_html_()
 
 
 def test_values_that_are_not_finite_are_never_the_best(make_trial: Any, tmp_path: Path) -> None:
