@@ -10,7 +10,8 @@ from runner.config.space import Choice, Dimension, Range
 from runner.report.data import short_texts
 from runner.review.tables import readable
 
-_LEAST_TICKS, _MOST_TICKS = 3, 7
+_LEAST_TICKS, _MOST_TICKS = 3, 7  # that are round
+_APART = 0.07  # of an axis, between a round tick and its end
 _MOST_CATEGORIES = 12  # numbers with more different values have a scale
 _MISSING = "–"  # the value of a parameter that does not matter for a trial
 
@@ -41,14 +42,15 @@ def parallel_axis(name: str, values: Sequence[object], dimension: Dimension | No
 
 def _scale(values: Sequence[object], numbers: Sequence[float], *, is_log: bool) -> dict[str, Any]:
     low, high = (math.log10(end) if is_log else end for end in (min(numbers), max(numbers)))
-    shown = _round_logs(low, high) if is_log else _round_numbers(low, high)
-    ticks = [math.log10(value) if is_log else value for value in shown]
-    texts = [readable(float(value), 3) for value in shown]
+    ticks = [math.log10(value) for value in _round_logs(low, high)] if is_log else _round_numbers(low, high)
+    apart = (high - low) * _APART
+    ticks = [low, *(tick for tick in ticks if low + apart < tick < high - apart), high]  # from end to end goes the axis
+    texts = [readable(10**tick if is_log else float(tick), 3) for tick in ticks]
     below = low - (high - low) / 8
     if None in values:
         ticks, texts = [below, *ticks], [_MISSING, *texts]
     found = [_position(value, below, is_log=is_log) for value in values]
-    return {"values": found, "tickvals": ticks, "ticktext": texts, "range": [below if None in values else low, high]}
+    return {"values": found, "tickvals": ticks, "ticktext": texts, "range": [ticks[0], high]}
 
 
 def _round_logs(low: float, high: float) -> list[float]:
