@@ -50,14 +50,19 @@ SOURCE = Source(path="experiments/a.py", root="/code", files=(("a.py", "x = 1\n"
 
 def write_sweep(
     root: Path, make_trial: Any, values: list[float | None], name: str = "a-1", goal: str = "maximize",
-    members: str = "", loadable: bool = True, created_ms: int = 1000,
+    members: str = "", loadable: bool = True, created_ms: int = 1000, units: tuple[float, ...] = (),
 ) -> Path:  # fmt: skip
     """A sweep whose trials end with these values of val_accuracy; None is a trial that fails."""
     folder = root / name
     folder.mkdir(parents=True)
     trials = tuple(
         replace(
-            make_trial(id=f"{i:03}", params={"units": 8 * i, "scale": 1.5}, data_params=("scale",), seed=i),
+            make_trial(
+                id=f"{i:03}",
+                params={"units": units[i] if units else 8 * i, "scale": 1.5},
+                data_params=("scale",),
+                seed=i,
+            ),
             **{"searched": ("units",), "source": SOURCE, "model_params": ("units",)},
             member=members[i] if members else "a",
         )

@@ -53,6 +53,17 @@ def test_scores_costs_curves_and_shared_settings(sweeps: Path) -> None:
     assert "best trial" in found._repr_html_()
 
 
+def test_a_setting_is_shown_in_few_digits_unless_two_would_look_alike(make_trial: Any, tmp_path: Path) -> None:
+    def shared(*units: float) -> list[object]:
+        root = tmp_path / str(len(units))
+        for name in ("a-1", "a-2"):
+            write_sweep(root, make_trial, [0.5] * len(units), name=name, units=units)
+        return list(runner.compare("a-1", "a-2", root=root).shared.index)
+
+    assert shared(0.031467304) == ["units=0.03147"]
+    assert shared(0.031467304, 0.031467305) == ["units=0.031467304", "units=0.031467305"]
+
+
 def test_values_that_are_not_finite_are_never_the_best(make_trial: Any, tmp_path: Path) -> None:
     folder = write_sweep(tmp_path, make_trial, [math.nan, 0.5, math.inf, 0.4], goal="minimize")
     first, *others = best_so_far(open_review(folder))
