@@ -195,6 +195,8 @@ def test_every_figure_is_drawn_by_name_or_says_why_not(data: SweepData) -> None:
                  "times"):  # fmt: skip
         figure = getattr(figures, name)()
         assert json.loads(figure.to_json())["data"], name
+    axes = json.loads(figures.slice().to_json())["layout"].values()
+    assert ["relu", "tanh"] in [sorted(axis["categoryarray"]) for axis in axes if "categoryarray" in str(axis)]
     with pytest.raises(NothingToShowError, match="no setting was trained with several seeds or folds"):
         figures.repeats()
     with pytest.raises(ConfigError, match="member 'x': the sweep has none of this name; its members are test"):
@@ -223,7 +225,9 @@ def test_of_many_trials_the_best_and_some_others_are_drawn(make_trial: Any, tmp_
 @pytest.mark.parametrize("name", sorted({*PLOTS} - {"repeats"}))
 def test_figures_for_papers_need_no_browser(halved: SweepData, tmp_path: Path, name: str) -> None:
     file = Result(halved.review.folder).plot(name, tmp_path / "figure.svg")
-    assert file.read_text(encoding="utf-8").count("<path") > 3
+    text = file.read_text(encoding="utf-8")
+    assert text.count("<path") > 3
+    assert name != "slice" or (">tanh<" in text and "'tanh'" not in text)
 
 
 def test_a_wrong_figure_or_format_says_what_there_is(data: SweepData, tmp_path: Path) -> None:
