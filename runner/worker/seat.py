@@ -130,7 +130,7 @@ class Seat:
             yield time.perf_counter() - began
 
     def lend(self, lender: Lender) -> State:
-        """Hands over the trial's values until it needs them itself; nobody has them in between but this one."""
+        """Hands over the trial's values until it needs them itself."""
         if self.engine.occupant is self:
             self.engine.occupant, self._state = None, self.engine.read()
         assert self._state is not None

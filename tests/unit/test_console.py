@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from runner.records import EarlyStopping, Epoch, Failure, Report, Turn, Verdict
+from runner.views.examined import on_a_screen
 from runner.views.json_lines import JsonLines
 from runner.views.lines import Lines
 from runner.views.live import LiveTable, Waiting
@@ -101,6 +102,11 @@ def test_a_wide_terminal_has_more_columns(make_trial: Any) -> None:
     assert wide[0].split().count("curve") == 1
     assert set(narrow[0].split()) < set(wide[0].split())
     assert "▁▅█" in wide[1].split()
+
+
+def test_what_was_written_over_is_not_shown() -> None:
+    bar = "\x1b[1m 1/14\x1b[0m loss: 0.9\b\b\b\b\r\x1b[1m14/14\x1b[0m loss: 0.8\n"
+    assert on_a_screen(f"a\r\n{bar}b\n") == "a\n14/14 loss: 0.8\nb"
 
 
 def test_a_trial_that_keeps_its_best_weights_shows_their_score(make_trial: Any) -> None:

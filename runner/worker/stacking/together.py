@@ -35,7 +35,7 @@ class Together:
         stopping: true to interrupt turns.
 
     Attributes:
-        alone: seats whose turns have begun and are still to be run, each by its own program.
+        alone: seats whose turns have begun and are still to be run, each with a program of itself.
     """
 
     def __init__(self, stacks: Stacks, guarded: Guarded, stopping: Callable[[], bool]) -> None:
