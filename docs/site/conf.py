@@ -66,6 +66,7 @@ docs/glossary
 :caption: Machines
 
 docs/gpu
+docs/stacks
 docs/cluster
 docs/performance
 docs/reliability

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from runner.autotune.auto import Check
+from runner.autotune.auto import AutoSettings, Check
 from runner.config import Config
 from runner.config.schema import Train
 from runner.driver.context import SweepWatcher
@@ -57,20 +57,31 @@ def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Pr
         if len(fitting.slots) < len(prepared.slots):
             watcher.say(f"the free memory holds {len(fitting.slots)} of these at a time")
         decided = auto.decide(fitting.trials, checked, len(fitting.slots))
-        wanted = prepared.config.resources.stack
-        if wanted != "off":
-            watcher.say("trying stacks of models …", dim=True)
-        stacked, refusals = auto.stacked(
-            decided, fitting.trials, checked, len(fitting.slots), prepared.most_trials, wanted
-        )
-        prepared = replace(fitting, trials=stacked)
-    for text in refusals:
-        watcher.warn(f"warning: {text}")
+        prepared = replace(fitting, trials=_in_stacks(auto, fitting, decided, checked, watcher))
     for text in (*unrecorded(checked), *unused_settings(prepared, checked)):
         watcher.warn(text)
     metric, goal = choose_metric(prepared, checked)
     facts = {member: found.facts for member, found in checked.items()}
     return CheckedSweep(prepared=prepared, metric=metric, goal=goal, facts=facts)
+
+
+def _in_stacks(
+    auto: AutoSettings,
+    prepared: Prepared,
+    decided: tuple[Trial, ...],
+    checked: Mapping[str, Checked],
+    watcher: SweepWatcher,
+) -> tuple[Trial, ...]:
+    """The trials of `auto.decide`, in stacks if the config wants that."""
+    wanted = prepared.config.resources.stack
+    if wanted == "off":
+        return decided
+    watcher.say("trying stacks of models …", dim=True)
+    slots, most = len(prepared.slots), prepared.most_trials
+    trials, refusals = auto.stacked(decided, prepared.trials, checked, slots, most, wanted)
+    for text in refusals:
+        watcher.warn(f"warning: {text}")
+    return trials
 
 
 @contextmanager

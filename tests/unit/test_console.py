@@ -338,3 +338,12 @@ def test_a_notebooks_table_is_redrawn_at_most_twice_a_second_and_shows_the_last_
     assert "&lt;last&gt;" in shown.bundles[-1]["text/html"]
     cell.clear()
     assert shown.bundles[-1] == {"text/plain": "", "text/html": ""}
+
+
+def test_no_number_is_cut(make_trial: Any) -> None:
+    progress = make(make_trial, 1)
+    progress.update({"000": report("000", 1.04909e-05)}, {"000": KEEP})
+    assert "1.049e-05" in screen(progress, 160, 30)[1], "the name of this metric is wide"
+    whole = summary_line(progress)
+    short = summary_line(progress, len(whole) - 1)
+    assert whole.startswith(f"{short} · ")

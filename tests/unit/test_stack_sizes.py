@@ -1,0 +1,59 @@
+"""Which trials train in stacks, and of which size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from runner.autotune.stacking import is_faster, is_worth_trying, refusals, sizes
+from runner.records import StackTrial, Trial
+
+
+def alike(trial: Trial) -> str:
+    return str(trial.params["units"])
+
+
+@pytest.fixture
+def trials(make_trial: Any) -> list[Trial]:
+    """Five of one architecture, three of another, one of a third."""
+    units = [8, 8, 8, 8, 8, 16, 16, 16, 32]
+    return [make_trial(id=f"{i:03d}", params={"units": one}) for i, one in enumerate(units)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "slots", "found"),
+    [
+        ("off", 1, {}),
+        ("auto", 1, {"8": 5, "16": 3}),
+        ("auto", 2, {"8": 3, "16": 2}),
+        (2, 1, {"8": 2, "16": 2}),
+        (64, 3, {"8": 2}),
+    ],
+)
+def test_a_stack_has_the_alike_trials_of_a_slot_and_at_most_what_is_wanted(
+    trials: list[Trial], wanted: Any, slots: int, found: dict[str, int]
+) -> None:
+    assert sizes(trials, slots, len(trials), wanted, alike) == found
+
+
+def test_trials_that_are_proposed_later_have_room_and_trials_with_callbacks_none(trials: list[Trial]) -> None:
+    assert sizes(trials[:2], 1, 10, 64, alike) == {"8": 10}
+    calling = [replace(trial, callback_params=()) for trial in trials]
+    assert sizes(calling, 1, len(trials), 64, alike) == {}
+
+
+def test_auto_takes_a_stack_that_saves_time_compiling_included() -> None:
+    tried = StackTrial(size=8, step_s=2e-3, alone_s=1e-3, compile_s=5.0)
+    assert is_faster(tried, 1e-3, 40_000), "40 s alone, 15 s together"
+    assert not is_faster(tried, 1e-3, 5_000), "5 s alone, 6 s together"
+    assert not is_faster(replace(tried, reason="While"), 1e-3, 40_000)
+    assert is_worth_trying(8, 1e-3, 15_000)
+    assert not is_worth_trying(8, 1e-3, 14_000)
+    assert not is_worth_trying(3, 1e-3, 15_000)
+
+
+def test_a_refusal_names_the_trial_and_the_operation() -> None:
+    tried = {"000": StackTrial(size=8, reason="no stack can have While"), "001": StackTrial(size=8)}
+    assert refusals(tried) == ["trial 000 trains alone, not in a stack: no stack can have While"]
