@@ -114,7 +114,7 @@ def _sweep(identity: Row, epochs: int, at_a_time: int | None, environment: Mappi
         command = [
             sys.executable, "-m", "runner", "sweep", str(ROOT / workload.path), f"seed={seeds}",
             f"train.epochs={epochs}", f"train.batch_size={workload.batch_size}", f"train.compile={identity['compile']}",
-            f"resources.max_concurrent={at_a_time or 'auto'}",
+            f"resources.max_concurrent={at_a_time or 'auto'}", f"resources.mps={'on' if environment else 'off'}",
             f"train.steps_per_round={workload.steps_per_epoch}",  # with `auto`, all epochs may be one turn: the first
         ]  # fmt: skip
         began = time.perf_counter()

@@ -123,6 +123,7 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         nvmlDeviceGetUUID=lambda handle: handle,
         nvmlDeviceGetName=lambda handle: "NVIDIA A10",
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=24_256 * MIB, free=24_256 * MIB, used=0),
+        nvmlDeviceGetMigMode=untold,
         nvmlDeviceGetUtilizationRates=untold,
         nvmlDeviceGetPowerUsage=untold,
     )
@@ -150,7 +151,7 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_in_effect_and_why_is_said_before_a_sweep() -> None:
     prepared = preparation.prepare(load_config(str(EXPERIMENT), SETTINGS, config_dir=None))
     (text,) = preparation.advice(prepared)
-    assert text.startswith("GPU 0: no MPS daemon runs, so that its 3 trials take turns in one worker.")
+    assert text.startswith("GPU 0: its 3 trials take turns in one worker, since MPS is unavailable: ")
     first, *sums = slot_lines(prepared)
     assert first.startswith("1 slot on the local fleet for 3 trials in turns, each 1 CPU")
     assert sums[1].startswith("  GPU 0: no MPS, so that it has one worker, in which 3 trials take turns; each has 7766")
