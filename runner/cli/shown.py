@@ -70,8 +70,10 @@ class _AsText:
         return make_console()  # not before the config is read, because it imports Rich
 
     def notes(self, lines: Iterable[str]) -> None:
+        from runner.views.live import print_line
+
         for line in lines:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            print_line(self._console, line)
 
     def context(self) -> Context:
         from runner.api.contexts import context_with

@@ -44,6 +44,12 @@ def can_redraw(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
+def print_line(console: Console, text: str, style: str | None = None) -> None:
+    """Prints a text: on a terminal wrapped between words, unless it has a path or an address, which stay whole."""
+    is_whole = "/" in text or not console.is_terminal
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=is_whole)
+
+
 class LiveTable:
     """A table that fits the terminal, with a bar; redrawn at each barrier, when trials begin, and every second.
 

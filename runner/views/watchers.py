@@ -11,7 +11,7 @@ from typing import Literal
 from rich.console import Console
 
 from runner.views.lines import Lines
-from runner.views.live import LiveTable, Waiting, can_redraw
+from runner.views.live import LiveTable, Waiting, can_redraw, print_line
 from runner.views.notebook import Notebook, in_notebook
 from runner.views.progress import Progress
 
@@ -30,10 +30,7 @@ class Terminal:
 
     def say(self, text: str, *, dim: bool = False) -> None:
         """As `SweepWatcher.say`."""
-        style = "dim" if dim else None
-        has_path = "/" in text  # it stays whole, to be copied; other lines are wrapped between words
-        wrap = has_path or not self._console.is_terminal
-        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=wrap)
+        print_line(self._console, text, "dim" if dim else None)
 
     def warn(self, text: str) -> None:
         """As `SweepWatcher.warn`."""

@@ -27,7 +27,8 @@ CASES = [
 # What a snapshot has of these is of the same kinds as of others.
 ALIKE = (
     *("subclassed", "two_inputs", "two_outputs", "class_weights", "bfloat16", "ignore_class", "unlabelled"),
-    *("eager_two_optimizers", "contrastive", "siamese"),
+    *("eager_two_optimizers", "contrastive", "siamese", "custom_train_step", "dict_inputs", "sample_weights"),
+    "transformer",
 )
 
 

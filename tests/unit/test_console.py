@@ -17,7 +17,7 @@ from runner.records import EarlyStopping, Epoch, Failure, Report, Turn, Verdict
 from runner.views.examined import on_a_screen
 from runner.views.json_lines import JsonLines
 from runner.views.lines import Lines
-from runner.views.live import LiveTable, Waiting
+from runner.views.live import LiveTable, Waiting, print_line
 from runner.views.notebook import _Cell
 from runner.views.numbers import count, duration, number, roughly, setting, sparkline
 from runner.views.progress import Progress
@@ -162,6 +162,17 @@ def test_a_small_metric_is_not_cut(make_trial: Any) -> None:
     progress = make(make_trial, 1)
     progress.update({"000": replace(report("000"), running={"loss": 6.884e-05})}, {"000": KEEP})
     assert "6.884e-05" in screen(progress, 120, 20)[1]
+
+
+def test_a_terminal_gets_whole_words_and_whole_paths() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=20, color_system=None)
+    for text in ("Trained 8 s; validation 4 s", "report:  sweeps/a/report.html"):
+        print_line(console, text)
+    print_line(Console(file=file, width=20), "in a pipe lines are never wrapped")
+    assert file.getvalue().splitlines() == [
+        *("Trained 8 s; ", "validation 4 s", "report:  sweeps/a/report.html", "in a pipe lines are never wrapped")
+    ]
 
 
 def test_the_summary_leaves_out_what_has_no_room(make_trial: Any) -> None:
