@@ -89,6 +89,10 @@ class FleetError(RunnerError):
     exit_code = 75
 
 
+class MpsError(FleetError):
+    """NVIDIA's MPS cannot be had."""
+
+
 class ShareTakenError(FleetError):
     """Other processes use the GPU memory that was planned for a worker."""
 

@@ -82,6 +82,11 @@ class FakeFleet:
             for trial in trials
         }
 
+    @property
+    def is_loading(self) -> bool:
+        """As `Fleet.is_loading`."""
+        return False
+
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`."""
         return self.check(trials)
@@ -170,6 +175,10 @@ class FakeFleet:
         self._lost -= shares.keys()
         self.replaced += shares
         self.resized |= {slot: allocation for slot, allocation in shares.items() if allocation is not None}
+
+    def processes(self) -> Mapping[int, int]:
+        """As `Fleet.processes`: there are none."""
+        return {}
 
     def stop(self) -> None:
         """As `Fleet.stop`; a turn takes no time here."""

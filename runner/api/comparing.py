@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ class Comparison:
             return found
         curves = {} if any(review.is_mixed for review in reviews) else {"curves": curve_table(reviews)}
         return {**found, **curves, "shared": shared_table(reviews)}
+
+    def __repr__(self) -> str:
+        return f"<sweeps side by side: {', '.join(sweep.id for sweep in self.sweeps)}>"
+
+    def _repr_html_(self) -> str:
+        """What differs and what was reached, as notebooks show them."""
+        return f"<p>{html.escape(repr(self))}</p>{self.config.to_html()}{self.scores.to_html()}"
 
     def report(self, file: str | os.PathLike[str] = "comparison.html") -> Path:
         """Writes one page with these tables and the sweeps' progress, which needs no network; returns the file.

@@ -23,7 +23,7 @@ def report(sweeps: tuple[str, ...], opens: bool) -> None:
     from runner.api.comparing import compare
 
     file = compare(*sweeps).report(_COMPARISON) if len(sweeps) > 1 else load(*sweeps).report()
-    click.echo(str(file))
+    click.echo(f"wrote {file}")
     if opens:
         click.launch(file.absolute().as_uri())
 

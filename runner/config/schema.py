@@ -43,6 +43,10 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _switch(value: object) -> object:
+    return ("off", "on")[value] if isinstance(value, bool) else value  # as YAML reads the words
+
+
 def _allowed(annotation: object, notes: Sequence[object]) -> str:
     words = [note for note in notes if isinstance(note, str)]
     kind, inner = get_origin(annotation), get_args(annotation)
@@ -198,6 +202,11 @@ class Resources(Section):
     gpu_overhead_mib: Auto | Annotated[Natural, "a whole number, 0 or above (MiB)"] = "auto"
     memory_mib: Auto | Mebibytes = "auto"
     max_concurrent: Auto | Count = "auto"
+    stack: Annotated[
+        Literal["auto", "off"] | Annotated[int, Field(ge=2, le=4096, strict=True)],
+        "auto, off, or a whole number from 2 to 4096",
+    ] = "off"
+    mps: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
 
 
 with warnings.catch_warnings():

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.host.inventory import driver_problem, driver_version, this_machine
-from runner.host.mps import CONTROL
 from runner.placement import Machine
 from runner.texts.redaction import redact, without_credentials
 
@@ -124,13 +123,16 @@ def judge_tensorflow(machine: Machine, answer: Answer) -> list[Finding]:
 
 
 def judge_mps(machine: Machine) -> Finding:
-    """MPS: whether models compute on the GPU at the same time."""
+    """MPS: whether models compute on a GPU at the same time."""
+    mps = machine.mps
     if not machine.gpus:
         return Finding(part="MPS", status="ok", found="no GPU")
-    if machine.mps:
-        return Finding(part="MPS", status="ok", found="its daemon runs: models compute at the same time")
-    advice = f"{CONTROL} -d starts it: docs/gpu.md tells what it gains" if shutil.which(CONTROL) else ""
-    return Finding(part="MPS", status="warn", found="not running: models on one GPU take turns", advice=advice)
+    if mps.kind == "own":
+        return Finding(part="MPS", status="ok", found="a sweep whose models share a GPU starts a daemon of its own")
+    if mps.kind == "foreign":
+        return Finding(part="MPS", status="ok", found=f"{mps.reason}: sweeps use it and leave it alone")
+    found = f"unavailable, so that a GPU has one worker, in which trials take turns: {mps.reason}"
+    return Finding(part="MPS", status="warn", found=found, advice="docs/gpu.md tells what MPS gains")
 
 
 def judge_ray(answer: Answer) -> Finding:

@@ -12,16 +12,17 @@ from runner.autotune.cache import MeasurementsFile, TimingsFile
 from runner.autotune.memory import NEEDS_FILE, Need, Needs, is_complete, largest
 from runner.config import Config
 from runner.driver.context import Context, SweepWatcher
-from runner.driver.machines import import_ray, machines_of
+from runner.driver.machines import import_ray, machines_of, with_mps
 from runner.driver.record import versions
 from runner.driver.warm_start import Known, known_results
 from runner.errors import ConfigError
 from runner.host.inventory import driver_problem, this_machine
+from runner.host.mps import PIPES
 from runner.journal import TrialLogs
 from runner.loop.interfaces import Fleet
 from runner.loop.logged import LoggedFleet
-from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
-from runner.records import Checked, Failure, Slot, Source, Trial
+from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, without_mps
+from runner.records import Checked, Failure, Mps, Slot, Source, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
 from runner.search.proposer import WaveProposer, exhaustion, make_proposer
@@ -61,9 +62,20 @@ class Prepared:
         return max(len(self.trials), sum(member.max_trials or 0 for member in self.members))
 
     @property
+    def at_once(self) -> int:
+        """How many trials live at once, as the slots have it."""
+        return sum(slot.allocation.places for slot in self.slots)
+
+    @property
     def machine(self) -> Machine:
         """The machine; the first of a cluster."""
         return next(iter(self.machines.values()))
+
+    @property
+    def mps(self) -> Mps | None:
+        """The state of MPS on this machine; None on a cluster."""
+        machine = self.machines.get("")
+        return None if machine is None else machine.mps
 
 
 def prepare(
@@ -72,6 +84,7 @@ def prepare(
     known: Known | None = None,
     sources: Mapping[str, Source] | None = None,
     own: Collection[int] = (),
+    mps: Mps | None = None,
 ) -> Prepared:
     """Resolves members, trials and slots. Imports no TensorFlow, and Ray only to ask a cluster for its nodes.
 
@@ -81,6 +94,7 @@ def prepare(
         known: results of earlier sweeps; None to read those of `search.warm_start`.
         sources: the code of members, by name, if it is more than what the disk has; as for `resolve_members`.
         own: processes that wait for this sweep, whose memory counts as free.
+        mps: the state of MPS on this machine; None to look.
 
     Raises:
         ConfigError: experiment files, parameters or search do not fit together.
@@ -95,7 +109,7 @@ def prepare(
     if not trials:
         raise ConfigError("no setting fulfils search.constraints and search.when; nothing is left to train")
     wanted = len(trials) if proposer is None else max(len(trials), sum(member.max_trials or 0 for member in members))
-    machines, measurements = measured(machines_of(config, own), request)
+    machines, measurements = measured(machines_of(config, own, mps), request)
     needs, packs = measurements.of(trials), config.fleet.kind == "ray"  # a single process has nothing to pack
     open_ = packs and any(needs_a_probe(request, machine) for machine in machines.values())
     to_probe = open_ and not is_complete(needs)
@@ -120,6 +134,7 @@ def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None, pool
     """
     request = request_of(prepared.config)
     _, known = measured(prepared.machines, request)
+    machine = prepared.machines.get("")
     unknown = [need.trial for need in prepared.needs if need.memory_mib is None]
     if not unknown:
         return prepared
@@ -130,11 +145,12 @@ def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None, pool
     with open_fleet(prepared, slots, meanwhile, pool=pool) as fleet:
         for trial, found in _probed(unknown, fleet):
             known.keep(trial, found)
-        if slots[0].allocation.gpus and "" in prepared.machines:
-            known.keep_overhead(prepared.machines[""], this_machine(), slots[0])
+        if slots[0].allocation.gpus and machine is not None:
+            known.keep_overhead(machine, with_mps(this_machine(), machine.mps), slots[0])
     sources = {member.name: member.source for member in prepared.members}
     own = () if pool is None else pool.processes
-    return replace(prepare(prepared.config, known=prepared.known, sources=sources, own=own), to_probe=False)
+    again = prepare(prepared.config, known=prepared.known, sources=sources, own=own, mps=prepared.mps)
+    return replace(again, to_probe=False)
 
 
 def unmeasured(prepared: Prepared) -> Iterator[str]:
@@ -164,7 +180,7 @@ def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Chec
 
 def request_of(config: Config) -> Request:
     """The request of the config for each slot."""
-    return Request(**config.resources.model_dump())
+    return Request(**config.resources.model_dump(exclude={"stack", "mps"}))
 
 
 def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:
@@ -214,11 +230,18 @@ def open_fleet(
         cpus=cpus,
         deadlines=deadlines,
         nice=fleet.nice,
+        environment=_environment(prepared),
         codes={trial.source.identity for trial in prepared.trials},
         pool=pool,
         meanwhile=meanwhile,
         warn=warn,
     )
+
+
+def _environment(prepared: Prepared) -> dict[str, str]:
+    """What workers must find in their environment before CUDA starts: the pipes of the sweep's own MPS daemon."""
+    mps = prepared.mps
+    return {PIPES: mps.pipes} if mps is not None and mps.kind == "own" and mps.pipes else {}
 
 
 def with_slots(
@@ -250,9 +273,13 @@ def _exhausted(prepared: Prepared) -> Iterator[str]:
 def _headline(prepared: Prepared) -> str:
     slot = prepared.slots[0].allocation
     gpu = f", {slot.num_gpus:g} GPU ({slot.gpu_memory_mib} MiB)" if slot.num_gpus else ""
-    trials, slots, most = len(prepared.trials), len(prepared.slots), prepared.most_trials
+    trials, most = len(prepared.trials), prepared.most_trials
     number = f"{count(most, 'trial')}, proposed in waves" if most > trials else count(trials, "trial")
-    return f"{prepared.config.name}: {number}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} each; starting workers …"
+    if prepared.at_once == len(prepared.slots):
+        where = f"{prepared.at_once} at a time on {slot.num_cpus:g} CPU{gpu} each"
+    else:
+        where = f"{prepared.at_once} in turns in {count(len(prepared.slots), 'worker')} of {slot.num_cpus:g} CPU{gpu}"
+    return f"{prepared.config.name}: {number}, {where}; starting workers …"
 
 
 def logged_fleet(
@@ -289,5 +316,5 @@ def advice(prepared: Prepared) -> tuple[str, ...]:
         lines.append(f"the NVIDIA driver does not answer ({problem}), so that models train on the CPU")
     for node, machine in prepared.machines.items():
         here = [slot for slot in prepared.slots if slot.allocation.node == node]
-        lines += [f"node {node[:8]}: {line}" if node else line for line in taking_turns(here, machine)]
+        lines += [f"node {node[:8]}: {line}" if node else line for line in without_mps(here, machine)]
     return tuple(lines)

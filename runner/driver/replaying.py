@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from runner.config import load_config
 from runner.driver.context import Context
 from runner.driver.lineage import path_to
+from runner.driver.mps import with_daemon
 from runner.driver.prepare import open_fleet
 from runner.driver.resume import prepare_like
 from runner.errors import ExperimentError, SweepNotFoundError
@@ -90,10 +92,11 @@ def replay(folder: Path, trial_id: str, context: Context) -> Replayed:
         raise SweepNotFoundError(f"trial {trial_id} has not trained")
     verdict = read_history(record.trial, reports, decisions).verdict
     restores = verdict is not None and verdict.restore_best
-    prepared = prepare_like(config, records, (record.trial,))
-    prepared = replace(prepared, slots=prepared.slots[:1])
-    fleet = open_fleet(prepared, prepared.slots, warn=context.watcher.warn)
-    with fleet, context.stop.deferred(fleet.stop), tempfile.TemporaryDirectory(prefix="lsr-replay-") as own:
+    warn = context.watcher.warn
+    with ExitStack() as ending, tempfile.TemporaryDirectory(prefix="lsr-replay-") as own:
+        prepared = with_daemon(lambda mps: prepare_like(config, records, (record.trial,), mps=mps), ending, warn)
+        fleet = ending.enter_context(open_fleet(prepared, prepared.slots[:1], warn=warn))
+        ending.enter_context(context.stop.deferred(fleet.stop))
         training = _Training(fleet, prepared.slots[0].index, trial_id)
         differences = [text for part in parts for text in training.repeat(part, context)]
         if context.stop.requested:

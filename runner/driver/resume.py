@@ -16,6 +16,7 @@ from runner.config.mlflow_variables import with_credentials
 from runner.driver.context import Context, SweepWatcher
 from runner.driver.control import make_control, obey_before
 from runner.driver.machines import idle_processes, machines_of
+from runner.driver.mps import with_daemon
 from runner.driver.notify import notifying
 from runner.driver.prepare import Prepared, advice, logged_fleet, measured, request_of
 from runner.driver.record import COLLECTED, recorded, versions
@@ -30,8 +31,8 @@ from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop.interfaces import Fleet
 from runner.loop.schedule import Schedule
-from runner.placement import Machine, Request, plan_on_nodes
-from runner.records import Allocation, Report, Slot, Trial, has_python_text, in_groups, proposals
+from runner.placement import Machine, Request, plan_on_nodes, with_places
+from runner.records import Allocation, Mps, Report, Slot, Trial, has_python_text, in_groups, proposals
 from runner.search.cohorts import Scoring
 from runner.search.members import Member, resolve_members
 from runner.search.policy import SearchPolicy
@@ -59,7 +60,9 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
         uri = with_credentials(config.tracking.uri, context.environment)
         store = StoreCheck(uri, context.environment)
         own = idle_processes(config, context.pool)
-        prepared = prepare_like(config, state.records, state.left, own)
+        prepared = with_daemon(
+            lambda mps: prepare_like(config, state.records, state.left, own, mps), unlocked, watcher.warn, context.pool
+        )
         snapshots = SnapshotStore(folder, versions(), on_warning=lambda _: None)
         if not config.keep.snapshots:
             _drop_those_of_ended(snapshots, state)
@@ -86,6 +89,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                     )
                     training = Training(
                         config=config, records=records, context=context, shares=make_shares(prepared),
+                        mps=prepared.mps,
                         pasts=state.pasts, policy=policy, proposer=proposer, control=control,
                     )  # fmt: skip
                     with closing(workers):  # as in `run`
@@ -121,7 +125,11 @@ def _started(prepared: Prepared, logs: TrialLogs, context: Context, workers: Exi
 
 
 def prepare_like(
-    config: Config, records: Sequence[TrialRecord], trials: tuple[Trial, ...], own: Collection[int] = ()
+    config: Config,
+    records: Sequence[TrialRecord],
+    trials: tuple[Trial, ...],
+    own: Collection[int] = (),
+    mps: Mps | None = None,
 ) -> Prepared:
     """Plans slots for these trials like those the sweep had, because threads change results; fewer if less is free now.
 
@@ -130,12 +138,13 @@ def prepare_like(
         records: of all of its trials.
         trials: that are trained.
         own: processes that wait for this sweep, whose memory counts as free.
+        mps: the state of MPS on this machine; None to look.
 
     Raises:
         PlacementError: this machine cannot give one of them.
     """
     request = request_of(config)
-    machines, known = measured(machines_of(config, own), request)
+    machines, known = measured(machines_of(config, own, mps), request)
     need_mib = largest(known.of(trials))
     # The smallest: a slot's share has grown where a trial ran out of memory.
     given = [record.allocation for record in records if record.allocation is not None]
@@ -171,7 +180,8 @@ def _slots_like(
     most = before if request.max_concurrent == "auto" else request.max_concurrent
     request = replace(request, num_cpus=had.num_cpus, num_gpus=share, max_concurrent="auto")
     room = len(plan_on_nodes(request, machines, most, need_mib))
-    return plan_on_nodes(replace(request, max_concurrent=min(most, room)), machines, trials, need_mib)
+    slots = plan_on_nodes(replace(request, max_concurrent=min(most, room)), machines, trials, need_mib)
+    return with_places(slots, had.places, need_mib) if had.places > 1 else slots
 
 
 def _search(
@@ -282,4 +292,4 @@ def _headline(state: ResumeState, prepared: Prepared) -> str:
     if not left:
         return f"{state.sweep.id}: nothing is left to train ({told})"
     trials = f"{left} trial{'s' * (left > 1)} to go on ({told})"
-    return f"{state.sweep.id}: {trials}, {len(prepared.slots)} at a time; starting workers …"
+    return f"{state.sweep.id}: {trials}, {prepared.at_once} at a time; starting workers …"

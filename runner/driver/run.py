@@ -15,6 +15,7 @@ from runner.driver.context import Context
 from runner.driver.control import make_control
 from runner.driver.disk import check_room, plan_disk
 from runner.driver.machines import idle_processes
+from runner.driver.mps import with_daemon
 from runner.driver.notify import notifying
 from runner.driver.preflight import Preflight
 from runner.driver.prepare import Prepared, has_passed_before, logged_fleet, prepare, with_slots
@@ -72,19 +73,19 @@ def run(
     """
     began_s, watcher = time.time(), context.watcher
     store = StoreCheck(config.tracking.uri, context.environment)
-    config, prepared = _prepared(config, context, root, sources)
-    reached = is_reached(store, config.tracking.required, watcher)
-    preflight = preflight or Preflight()  # one that is not entered finds nothing
-    _look(preflight, prepared)
-    start = Start(context.stop, preflight.check)
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
+        config, prepared = _prepared(config, context, root, sources, workers)
+        reached = is_reached(store, config.tracking.required, watcher)
+        preflight = preflight or Preflight()  # one that is not entered finds nothing
+        _look(preflight, prepared)
+        start = Start(context.stop, preflight.check)
         diverted = workers.enter_context(Diverted()) if config.fleet.kind == "local" else None
         fleet, checked = _started(prepared, preflight, start, context, logs, workers)
         prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:
-            prepared.proposer.settle(prepared.trials, scoring, len(prepared.slots))
-            config = with_wave(config, len(prepared.slots))
+            prepared.proposer.settle(prepared.trials, scoring, prepared.at_once)
+            config = with_wave(config, prepared.at_once)
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         start.is_over = True
         folder = new_folder(root, config.name)
@@ -108,14 +109,25 @@ def run(
     return outcome(records, progress, config.tracking.required)
 
 
-def _prepared(config: Config, context: Context, root: Path, sources: Mapping[str, Source]) -> tuple[Config, Prepared]:
-    """The config with every name resolved, and what it amounts to; nothing is started or written."""
+def _prepared(
+    config: Config, context: Context, root: Path, sources: Mapping[str, Source], workers: ExitStack
+) -> tuple[Config, Prepared]:
+    """The config with every name resolved, and what it amounts to; nothing is written.
+
+    Nothing is started either but the daemon through which workers share a GPU, which `workers` ends.
+    """
     config = with_sweeps(config, root)
-    prepared = prepare(config, root, sources=sources, own=idle_processes(config, context.pool))
-    for text in lines(prepared.known):
-        context.watcher.say(text)
+    own = idle_processes(config, context.pool)
     refuse_secrets(config, context.secrets)
     check_writable(root)
+    prepared = with_daemon(
+        lambda mps: prepare(config, root, sources=sources, own=own, mps=mps),
+        workers,
+        context.watcher.warn,
+        context.pool,
+    )
+    for text in lines(prepared.known):
+        context.watcher.say(text)
     return config, prepared
 
 
@@ -128,7 +140,7 @@ def _started(
         prepared = with_slots(prepared, watcher, start.check, context.pool)
         start.awaits_workers(prepared.config.fleet.kind, len(prepared.slots))
         fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
-        start.awaits_check()
+        start.awaits_check(lambda: fleet.is_loading)
         return fleet, check(prepared, fleet, watcher, preflight)
 
 
@@ -170,6 +182,7 @@ def _train(
         records=records,
         context=context,
         shares=make_shares(prepared),
+        mps=prepared.mps,
         policy=policy,
         proposer=proposer or prepared.proposer,
         control=make_control(records.folder, config, members, prepared.proposer, progress, context, records.journal),

@@ -10,6 +10,7 @@ from pathlib import Path
 from runner.config import Config
 from runner.driver.context import Context, SweepWatcher
 from runner.driver.lineage import lineage
+from runner.driver.mps_proof import proven
 from runner.driver.prepare import Prepared
 from runner.driver.record import Records, versions
 from runner.journal import SweepStatus, open_staging
@@ -23,7 +24,7 @@ from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
 from runner.loop.snapshotting import Snapshotting
-from runner.records import Clone, Failure, Report, Trial, Verdict, Work
+from runner.records import Clone, Failure, Mps, Report, Trial, Verdict, Work
 from runner.report.page import write_report
 from runner.tracking import Projection, StoreCheck
 from runner.views.progress import Progress
@@ -61,6 +62,7 @@ class Training:
         pasts: histories of trials that an earlier driver has trained.
         proposer: adds trials at barriers; None if all are known.
         control: reads what users ask; None without an inbox.
+        mps: the state of MPS on this machine; None on a cluster.
     """
 
     config: Config
@@ -71,6 +73,7 @@ class Training:
     pasts: Mapping[str, History] = field(default_factory=dict)
     proposer: Proposer | None = None
     control: Control | None = None
+    mps: Mps | None = None
 
     def run(self, schedule: Schedule, fleet: Fleet, progress: Progress) -> None:
         """Trains every trial of the schedule to its end, and closes the sweep in the journal.
@@ -118,7 +121,8 @@ class Training:
 
     def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:
         config, folder, warn = self.config, self.records.folder, self.context.watcher.warn
-        journal = KeptModels(self.records.journal, folder, config.keep.models)
+        kept = KeptModels(self.records.journal, folder, config.keep.models)
+        journal = proven(kept, self.mps, self.shares, fleet.processes, warn)
         staging = open_staging(folder)
         snapshotting = Snapshotting(
             fleet,
@@ -190,6 +194,8 @@ def make_schedule(
     if (config.schedule == "rotate" or config.search.compares) and parameters is not None:
         memory_mib = sum(machine.memory_mib for machine in prepared.machines.values())
         live = live_within(memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
+    if (stack := max(trial.train.stack for trial in prepared.trials)) > 1:  # whose trials train at once
+        live = max(live or 0, stack * len(prepared.slots))
     return Schedule(prepared.trials, prepared.slots, live, begun, policy, paused)
 
 

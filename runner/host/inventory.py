@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.host import cgroups
-from runner.host.mps import is_serving
+from runner.host.mps import mps_of
 from runner.placement import Gpu, Machine
 
 _MIB = 1024 * 1024
@@ -42,7 +42,7 @@ def this_machine() -> Machine:
         memory_mib=pages * page // _MIB,
         free_memory_mib=free_memory_mib(),
         gpus=gpus,
-        mps=bool(gpus) and is_serving(os.environ),
+        mps=mps_of(os.environ, gpus),
     )
 
 
@@ -156,4 +156,12 @@ def _gpu(pynvml: Any, name: str, handle: Any) -> Gpu:
         name=pynvml.nvmlDeviceGetName(handle),
         memory_mib=memory.total // _MIB,
         free_mib=memory.free // _MIB,
+        mig=name.startswith("MIG-") or _is_divided(pynvml, handle),
     )
+
+
+def _is_divided(pynvml: Any, handle: Any) -> bool:
+    """Whether MIG divides a GPU; most GPUs do not know of it."""
+    with suppress(pynvml.NVMLError):
+        return bool(pynvml.nvmlDeviceGetMigMode(handle)[0])
+    return False

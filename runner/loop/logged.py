@@ -48,9 +48,18 @@ class LoggedFleet:
         """As `Fleet.check`."""
         return self._without_asides(self._fleet.check(trials))
 
+    @property
+    def is_loading(self) -> bool:
+        """As `Fleet.is_loading`."""
+        return self._fleet.is_loading
+
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`."""
         return self._without_asides(self._fleet.probe(trials))
+
+    def processes(self) -> Mapping[int, int]:
+        """As `Fleet.processes`."""
+        return self._fleet.processes()
 
     def retire(self, slot: int) -> None:
         """As `Fleet.retire`."""

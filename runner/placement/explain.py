@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runner.placement.cpu_slots import WORKER_MIB, room_mib
-from runner.placement.machine import Gpu, Machine
+from runner.placement.machine import MPS_CLIENTS, Gpu, Machine
 from runner.placement.packing import UNITS, units
 from runner.placement.shares import MARGIN_MIB
 from runner.records import Slot
 
 
 def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
-    """A sum for each GPU in use and one for the CPUs."""
+    """A sum for each GPU in use, one for the CPUs, and whether models compute at the same time."""
     lines = []
     for gpu, on_it in _by_gpu(slots, machine):
         terms = [
@@ -22,21 +22,46 @@ def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
         models = f"{len(terms)} × {first}" if first else " + ".join(terms)
         total = _taken_mib(gpu, on_it)
         lines.append(f"GPU {gpu.id} ({gpu.name}): {models} + {MARGIN_MIB} margin = {total} of {gpu.free_mib} MiB free")
+        share, places = on_it[0].allocation, on_it[0].allocation.places
+        if places > 1:
+            lines.append(
+                f"GPU {gpu.id}: no MPS, so that it has one worker, in which {places} trials take turns; each has "
+                f"{(share.gpu_memory_mib or 0) // places} MiB of the limit, and its state stays on the GPU"
+            )
     each, cpus = slots[0].allocation.num_cpus, sum(slot.allocation.num_cpus for slot in slots)
     lines.append(f"CPUs: {len(slots)} × {each:g} = {cpus:g} of {machine.cpus}")
+    shared = {slot.allocation.mps: slot.allocation for slot in slots if slot.allocation.mps_thread_percentage}
+    for kind, allocation in shared.items():
+        whose = "a daemon of the sweep's own" if kind == "own" else "the daemon that serves already"
+        lines.append(f"MPS: {whose}, {allocation.mps_thread_percentage} % of a GPU's multiprocessors for each model")
     return tuple(lines)
 
 
-def taking_turns(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
-    """Warns about each GPU on which several models cannot compute at the same time."""
+def without_mps(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
+    """Warns about each GPU on which several models would train faster through MPS."""
+    lines = []
+    for gpu, on_it in _by_gpu(slots, machine):
+        if any(slot.allocation.mps in ("own", "foreign") for slot in on_it):
+            continue
+        if len(on_it) > 1:
+            lines.append(
+                f"GPU {gpu.id}: the card switches between its {len(on_it)} workers, since {_why_not(machine)}. Small "
+                "models then train slower than one after another; leave resources.num_gpus, gpu_memory_mib and "
+                "max_concurrent to auto, and it has one worker (docs/gpu.md)"
+            )
+        elif (places := on_it[0].allocation.places) > 1:
+            lines.append(
+                f"GPU {gpu.id}: its {places} trials take turns in one worker, since {_why_not(machine)}. Through MPS "
+                "small models train several times faster (docs/gpu.md)"
+            )
+    return tuple(lines)
+
+
+def _why_not(machine: Machine) -> str:
+    """Why models do not compute through MPS."""
     if machine.mps:
-        return ()
-    return tuple(
-        f"GPU {gpu.id}: its {len(on_it)} models take turns, since no MPS daemon runs. Small models then train slower "
-        "than one after another, and through MPS several times faster: docs/gpu.md says how to start it"
-        for gpu, on_it in _by_gpu(slots, machine)
-        if len(on_it) > 1
-    )
+        return f"MPS serves at most {MPS_CLIENTS} processes on a GPU"
+    return "resources.mps is off" if machine.mps.kind == "off" else f"MPS is unavailable: {machine.mps.reason}"
 
 
 def over_committed(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from runner.records import Mps
+
 Auto = Literal["auto"]
 
 GPU_OVERHEAD_MIB = 700
 """Assumed if nothing was measured. A context of CUDA 12 with TensorFlow's libraries is 610 MiB on an H200."""
+MPS_CLIENTS = 48
+"""Most processes on one GPU through MPS; newer cards take more."""
+NO_MPS = Mps(kind="unavailable", reason="there is no GPU")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +23,7 @@ class Gpu:
     Args:
         id: its name in CUDA_VISIBLE_DEVICES, which is also what Ray calls it: an index or a UUID.
         free_mib: free memory when it was read.
+        mig: it is a slice of a GPU, or divided into slices (Multi-Instance GPU).
     """
 
     id: str
@@ -25,6 +31,7 @@ class Gpu:
     name: str
     memory_mib: int
     free_mib: int
+    mig: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +42,7 @@ class Machine:
         free_memory_mib: free host memory; None for all of it.
         gpus: in the order of CUDA_VISIBLE_DEVICES, which is the order in which Ray counts them.
         gpu_overhead_mib: memory that a process takes on a GPU beyond TensorFlow's limit.
-        mps: NVIDIA's MPS daemon runs, so that processes compute on a GPU at the same time.
+        mps: whether processes compute on a GPU at the same time, through NVIDIA's MPS.
     """
 
     cpus: int
@@ -43,7 +50,7 @@ class Machine:
     free_memory_mib: int | None = None
     gpus: tuple[Gpu, ...] = ()
     gpu_overhead_mib: int = GPU_OVERHEAD_MIB
-    mps: bool = False
+    mps: Mps = NO_MPS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,7 @@ from runner.records.decision import (
 from runner.records.details import Details, Split
 from runner.records.examined import Examined, SettingCheck
 from runner.records.json_values import decode, encode, json_text
+from runner.records.mps import Mps, MpsKind
 from runner.records.orders import Orders
 from runner.records.python_text import decode_python, encode_python, has_python_text
 from runner.records.report import (
@@ -42,6 +43,7 @@ from runner.records.report import (
     Renewed,
     Report,
     Snapshot,
+    StackTrial,
     Turn,
 )
 from runner.records.sample import Sample
@@ -97,6 +99,8 @@ __all__ = [
     "Incident",
     "Metrics",
     "Mode",
+    "Mps",
+    "MpsKind",
     "Orders",
     "Params",
     "ProgramKind",
@@ -112,6 +116,7 @@ __all__ = [
     "Snapshot",
     "Source",
     "Split",
+    "StackTrial",
     "Tensor",
     "TrainSettings",
     "Trial",

@@ -90,8 +90,12 @@ def _lead(data: SweepData) -> Fact:
     lead, beyond = abs(values[0] - values[1]), abs(values[0] - statistics.median(values))
     spreads = [one.spread for _, one in data.review.by_setting if one.spread is not None]
     noise = f"; seeds of one setting spread by {readable(statistics.median(spreads), 2)}" if spreads else ""
-    detail = f"of the second, {readable(beyond, 3)} of the median{noise}"
-    return Fact(label="ahead by", value=readable(lead, 3), detail=detail)
+    same = values.count(values[0]) - 1
+    what = "setting" if len(values) < len(data.scored) else "trial"
+    others = f"{same} other {what} is" if same == 1 else f"{same} other {what}s are"
+    second = f"{others} as good" if same else "of the second"
+    detail = f"{second}; {readable(beyond, 3)} ahead of the median{noise}"
+    return Fact(label="ahead by", value="a tie" if same else readable(lead, 3), detail=detail)
 
 
 def _importance(data: SweepData) -> Fact:
@@ -115,7 +119,7 @@ def _cost(data: SweepData) -> Fact:
     sweep, trials = data.review.sweep, data.review.trials
     slots = len({row.slot for row in data.turns})
     ended_ms = sweep.ended_ms or max((1000 * row.turn.ended_s for row in data.turns), default=sweep.created_ms)
-    seconds = sum(one.seconds for one in trials)
+    seconds = sum(row.turn.compute_s for row in data.turns)  # what `times` calls training too
     counts = Counter(one.status for one in trials)
     told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     return Fact(

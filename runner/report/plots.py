@@ -13,7 +13,7 @@ from runner.report import costs
 from runner.report.data import SweepData, value_of
 from runner.report.progress import drawn_trials, quartiles
 from runner.report.settings import most_important, varied_of
-from runner.report.study import LEAST_TRIALS, fair_study, importance
+from runner.report.study import LEAST_TRIALS, fair_study, importance, without_quotes
 from runner.report.style import BEST
 from runner.review.tables import readable
 from runner.search.optuna_space import quiet
@@ -150,6 +150,10 @@ def _by_optuna(draw: str, data: SweepData, most: int | None = None) -> Any:
         one.set_title("")
         one.set_facecolor("white")
         one.tick_params(axis="x", labelrotation=30 if draw == "plot_contour" else 0)
+        ticks = one.get_xticks()
+        texts = one.xaxis.get_major_formatter().format_ticks(ticks)
+        if (plain_texts := [without_quotes(text) for text in texts]) != texts:
+            one.set_xticks(ticks, plain_texts)
     return first.figure
 
 

@@ -10,7 +10,7 @@ from itertools import accumulate
 from runner.errors import ConfigError
 from runner.journal import JournalReader, epoch_key
 from runner.review.catalog import Review
-from runner.review.tables import Table
+from runner.review.tables import Table, readable
 
 _PARTS = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the epochs that each of the sweeps has trained
 
@@ -59,11 +59,11 @@ def shared_table(reviews: Sequence[Review]) -> Table:
     searched = {name for review in reviews for name in review.searched}
     means = [_means(review, searched) for review in reviews]
     told = {"member", *searched}
-    rows: list[list[object]] = [
-        [" ".join(f"{name}={value}" for name, value in setting if name in told), *(one[setting] for one in means)]
-        for setting in means[0]
-        if all(setting in one for one in means)
-    ]
+    settings = [setting for setting in means[0] if all(setting in one for one in means)]
+    shown = [" ".join(f"{name}={_short(value)}" for name, value in one if name in told) for one in settings]
+    if len({*shown}) < len(shown):  # some differ only in digits that are left out
+        shown = [" ".join(f"{name}={value}" for name, value in one if name in told) for one in settings]
+    rows = [[text, *(one[setting] for one in means)] for text, setting in zip(shown, settings, strict=True)]
     return Table(["setting", *(review.sweep.id for review in reviews)], rows)
 
 
@@ -118,6 +118,14 @@ def _figures(review: Review) -> dict[str, object]:
 def _alone(values: Sequence[object]) -> object:
     """A single value by itself; several together."""
     return values[0] if len(values) == 1 else tuple(values) or None
+
+
+def _short(value: str) -> str:
+    """A setting's value in four significant digits, if it is a fraction."""
+    try:
+        return readable(float(value)) if "." in value else value
+    except ValueError:
+        return value
 
 
 def _means(review: Review, searched: Set[str]) -> dict[tuple[tuple[str, str], ...], float]:

@@ -83,7 +83,8 @@ def _outcome(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[str]:
         ]
         for rank, trial in enumerate(scored[:_SHOWN], start=1)
     ]  # fmt: skip
-    return [won, "\n".join(_row(cells) for cells in (header, ["---"] * len(header), *rows))]
+    rule = f"| {' | '.join(['---'] * len(header))} |"
+    return [won, "\n".join([_row(header), rule, *map(_row, rows)])]
 
 
 def _settings(trial: TrialRecord) -> str:
@@ -94,7 +95,8 @@ def _settings(trial: TrialRecord) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_cell(cell, _LONGEST_CELL) for cell in cells)} |"
+    """A row whose cells keep apart, because MLflow draws a table without space between them."""
+    return f"| {'&emsp; | '.join(_cell(cell, _LONGEST_CELL) for cell in cells)} |"
 
 
 def _cell(text: str, longest: int) -> str:

@@ -49,6 +49,8 @@ def print_results(
     left_out = set() if columns else _too_wide(shown, review, console.width)
     console.print(f"sweep {review.sweep.id}", markup=False, highlight=False, style="italic")
     console.print(_view(shown, left_out, review))
+    if filters and not shown.rows:
+        console.print("nothing fits the filter" + "s" * (len(filters) > 1), style="dim")
     if left_out:
         text = ", ".join(name for name in shown.header if name in left_out)
         console.print(f"results --csv has {text} too", style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -23,6 +23,7 @@ Warn: TypeAlias = Callable[[str], None]
 _VARIABLES = {
     "CUDA_DEVICE_ORDER": "resources.num_gpus",
     "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "resources.num_gpus",
+    "CUDA_MPS_PIPE_DIRECTORY": "resources.mps",
     "CUDA_VISIBLE_DEVICES": "resources.num_gpus",
     "TF_FORCE_GPU_ALLOW_GROWTH": "resources.gpu_memory_mib",
     "TF_GPU_ALLOCATOR": "resources.gpu_memory_mib",

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from runner.errors import FleetError
+from runner.host.mps import PIPES
 from runner.host.processes import start_of, without_collecting
 from runner.records import Allocation
 from runner.worker.lean import Deferral
@@ -83,6 +84,8 @@ def environment(allocation: Allocation) -> dict[str, str]:
         "TF_GPU_ALLOCATOR": "",
         "TF_FORCE_GPU_ALLOW_GROWTH": "false",
     }
+    if allocation.mps == "off":
+        found[PIPES] = os.devnull  # no folder: CUDA finds no daemon there
     if allocation.mps_thread_percentage is not None:
         found["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = str(allocation.mps_thread_percentage)
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.fleet.ray import auth
+from runner.host.private_folder import is_ours
 
 LEFT = "import os; from runner.fleet.ray import auth; made = auth._private_folder(); made.__enter__(); os._exit(0)"
 
@@ -71,4 +72,4 @@ def test_a_link_is_not_followed(parent: Path, tmp_path_factory: pytest.TempPathF
 
 
 def test_a_folder_that_another_sweep_has_just_removed_is_left_to_it(parent: Path) -> None:
-    assert not auth._is_ours(parent / "lsr-removed0")
+    assert not is_ours(parent / "lsr-removed0", ["r"])

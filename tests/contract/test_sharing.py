@@ -6,6 +6,7 @@ would find no GPU; `tests/gpu` has the real one.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from runner.fleet.ray.actor import RayWorker
 from runner.fleet.ray.fleet import RayFleet
 from runner.fleet.ray.session import RaySession
 from runner.placement import Gpu, Machine, place_as_ray
-from runner.records import Allocation, Checked, Failure
+from runner.records import Allocation, Checked, Failure, Mps
 from runner.testing import FakeFleet
 from runner.worker import startup
 
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.ray
 ray = ray_workers.ray
 NAMES = ("3", "1")  # as CUDA_VISIBLE_DEVICES may have them
 LARGE, SMALL = 24_256, 12_256
+NONE = Mps(kind="unavailable")
 ROOT = Path(__file__).parents[2]
 
 
@@ -151,7 +153,7 @@ def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
     monkeypatch.setattr(ray_fleet, "RaySession", JoinedSession)
     monkeypatch.setattr(preparation, "NEEDS_FILE", tmp_path / "needs.json")
 
-    def plan(*free_mib: int, mps: bool = False, **resources: Any) -> preparation.Prepared:
+    def plan(*free_mib: int, mps: Mps = NONE, **resources: Any) -> preparation.Prepared:
         gpus = [
             Gpu(id=name, uuid=f"GPU-{name}", name="A", memory_mib=LARGE, free_mib=free)
             for name, free in zip(NAMES, free_mib, strict=False)
@@ -237,7 +239,7 @@ def test_as_many_on_each_gpu_as_its_memory_holds_and_a_worker_comes_back_to_its_
 
 
 def test_mps_is_told_the_same_share(open_fleet: Any) -> None:
-    fleet = open_fleet(LARGE, num_gpus=0.25, mps=True)
+    fleet = open_fleet(LARGE, num_gpus=0.25, mps=Mps(kind="foreign"))
     assert [device.environment["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] for device in fleet.devices.values()] == ["25"] * 4
 
 
@@ -252,6 +254,11 @@ def test_auto_measures_the_models_and_packs_as_many_as_fit(planned: Any, monkeyp
     assert all(need is not None and 100 < need < 2_000 for need in needs), needs
     assert [slot.allocation.gpu_memory_mib for slot in measured.slots] == [12_000 // 5 - 1_000] * 5
     assert preparation.prepare(prepared.config).slots == measured.slots, "what is known is not measured again"
+    in_turns, through_mps = (planned(SMALL, gpu_overhead_mib=1_000, mps=mps) for mps in (False, True))
+    assert through_mps.to_probe, "a process takes other memory through MPS"
+    (slot,) = in_turns.slots
+    assert slot.allocation.gpu_memory_mib == 11_000
+    assert slot.allocation.places == min(8, 12_000 // (math.ceil(max(needs) * 1.15) + 1_000)), "of one worker"
 
 
 def test_a_ray_of_the_sweeps_own_is_told_of_the_gpus_it_uses_alone(planned: Any) -> None:

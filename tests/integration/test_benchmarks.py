@@ -8,7 +8,7 @@ import pytest
 
 import benchmarks.cases
 from benchmarks import commits
-from benchmarks.parts import NotMeasuredError, barrier, control, logging, memory, rotation, startup
+from benchmarks.parts import NotMeasuredError, barrier, control, logging, memory, rotation, startup, turns
 from runner.journal.standing import Standing
 from runner.records import Report, Turn
 
@@ -18,6 +18,7 @@ PARTS = {
     "barrier": (barrier, {"tax", "lockstep_s", "apart_s"}),
     "logging": (logging, {"tax", "sweep_rows_per_s", "idle_rows_per_s"}),
     "rotation": (rotation, {"swap_share_W1", "swap_share_W2"}),
+    "turns": (turns, {"ratio_W1", "swap_share_W1", "ratio_W3", "swap_share_W3"}),
     "memory": (memory, {"copies"}),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from runner.driver import doctor
 from runner.driver.doctor import Answer, Finding
 from runner.placement import Gpu, Machine
+from runner.records import Mps
 
 GPU = Gpu(id="0", uuid="GPU-a", name="NVIDIA A10", memory_mib=23_028, free_mib=22_500)
 WITH_GPU = Machine(cpus=8, memory_mib=64_000, gpus=(GPU,))
@@ -50,10 +52,12 @@ def test_a_driver_that_does_not_answer_fails() -> None:
 
 
 def test_mps_is_told_and_never_a_failure() -> None:
-    served = Machine(cpus=8, memory_mib=1, gpus=(GPU,), mps=True)
-    found = [doctor.judge_mps(machine) for machine in (served, WITH_GPU, WITHOUT)]
-    assert [finding.status for finding in found] == ["ok", "warn", "ok"]
-    assert [finding.found.split(":")[0] for finding in found] == ["its daemon runs", "not running", "no GPU"]
+    states = [Mps(kind="own"), Mps(kind="foreign", reason="R"), Mps(kind="unavailable", reason="MIG divides GPU 0")]
+    found = [doctor.judge_mps(replace(WITH_GPU, mps=state)) for state in states] + [doctor.judge_mps(WITHOUT)]
+    assert [finding.status for finding in found] == ["ok", "ok", "warn", "ok"]
+    assert "starts a daemon of its own" in found[0].found
+    assert found[1].found.startswith("R: ")
+    assert "MIG divides GPU 0" in found[2].found
 
 
 def test_what_does_not_answer_fails_with_its_last_words() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 
 from runner.host import cgroups
+from runner.host import mps as host_mps
 from runner.host.inventory import driver_problem, gpus_of, this_machine
-from runner.host.mps import is_serving
+from runner.host.mps import mps_of
+from runner.placement import Gpu
 
 UUIDS = ["GPU-aaaa1111", "GPU-bbbb2222", "GPU-bbbb3333"]
 SLICE = "MIG-cccc"
+GPU = Gpu(id="0", uuid="GPU-a", name="A", memory_mib=24_000, free_mib=9_000)
 
 
 class NVMLError(Exception):
@@ -41,6 +45,7 @@ def nvml(starts: bool = True) -> Any:
         nvmlDeviceGetHandleByUUID=by_uuid,
         nvmlDeviceGetUUID=lambda handle: handle,
         nvmlDeviceGetName=lambda handle: "NVIDIA A10",
+        nvmlDeviceGetMigMode=lambda handle: [0, 0],
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=24_000 * 2**20, free=9_000 * 2**20, used=0),
     )
 
@@ -123,4 +128,36 @@ def test_mps_serves_where_its_daemon_answers(tmp_path: Path, pipe: bool, script:
         control.write_text(f"#!/bin/sh\n{script}\n")
         control.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    assert is_serving({"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path), "PATH": path}) is serving
+    found = mps_of({"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path), "PATH": path}, [GPU])
+    assert (found.kind == "foreign", found.pipes == str(tmp_path)) == (serving, serving)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "program", "readable", "kind", "reason"),
+    [
+        ([GPU], True, True, "own", "no daemon serves yet"),
+        ([], True, True, "unavailable", "no GPU"),
+        ([replace(GPU, mig=True)], True, True, "unavailable", "MIG divides GPU 0"),
+        ([GPU], False, True, "unavailable", "is not on the PATH"),
+        ([GPU], True, False, "unavailable", "does not serve this user"),
+    ],
+)
+def test_why_there_can_be_no_daemon_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: list[Gpu],
+    program: bool,
+    readable: bool,
+    kind: str,
+    reason: str,
+) -> None:
+    if program:
+        (tmp_path / "nvidia-cuda-mps-control").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "nvidia-cuda-mps-control").chmod(0o755)
+    access = os.access
+    monkeypatch.setattr(
+        host_mps.os, "access", lambda path, mode: readable if mode == os.R_OK | os.W_OK else access(path, mode)
+    )
+    found = mps_of({"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path), "PATH": str(tmp_path)}, gpus)
+    assert found.kind == kind
+    assert reason in found.reason

@@ -54,14 +54,19 @@ SOURCE = Source(path="experiments/a.py", root="/code", files=(("a.py", "x = 1\n"
 
 def write_sweep(
     root: Path, make_trial: Any, values: list[float | None], name: str = "a-1", goal: str = "maximize",
-    members: str = "", loadable: bool = True, created_ms: int = 1000,
+    members: str = "", loadable: bool = True, created_ms: int = 1000, units: tuple[float, ...] = (),
 ) -> Path:  # fmt: skip
     """A sweep whose trials end with these values of val_accuracy; None is a trial that fails."""
     folder = root / name
     folder.mkdir(parents=True)
     trials = tuple(
         replace(
-            make_trial(id=f"{i:03}", params={"units": 8 * i, "scale": 1.5}, data_params=("scale",), seed=i),
+            make_trial(
+                id=f"{i:03}",
+                params={"units": units[i] if units else 8 * i, "scale": 1.5},
+                data_params=("scale",),
+                seed=i,
+            ),
             **{"searched": ("units",), "source": SOURCE, "model_params": ("units",)},
             member=members[i] if members else "a",
         )
@@ -205,6 +210,12 @@ def test_a_trial_that_does_not_exist_is_told_with_those_that_do(make_trial: Any,
     assert [trial.id for trial in review.chosen("000")] == ["000"]
     with pytest.raises(SweepNotFoundError, match=r"no trial '7'.*001, 000"):
         review.chosen("7")
+
+
+def test_a_filter_that_nothing_fits_is_said(make_trial: Any, tmp_path: Path) -> None:
+    console = Console(record=True, width=200)
+    print_results(open_review(write_sweep(tmp_path, make_trial, [0.8])), console, filters=["status=failed"])
+    assert console.export_text().splitlines()[-1] == "nothing fits the filter"
 
 
 def test_a_sweep_without_a_value_has_no_best(make_trial: Any, tmp_path: Path) -> None:

@@ -53,6 +53,19 @@ def test_scores_costs_curves_and_shared_settings(sweeps: Path) -> None:
     text = console.export_text()
     assert "Their configs and their code are the same." in text
     assert "units=8" in text
+    assert repr(found) == "<sweeps side by side: a-1, a-2>"
+    assert "best trial" in found._repr_html_()
+
+
+def test_a_setting_is_shown_in_few_digits_unless_two_would_look_alike(make_trial: Any, tmp_path: Path) -> None:
+    def shared(*units: float) -> list[object]:
+        root = tmp_path / str(len(units))
+        for name in ("a-1", "a-2"):
+            write_sweep(root, make_trial, [0.5] * len(units), name=name, units=units)
+        return list(runner.compare("a-1", "a-2", root=root).shared.index)
+
+    assert shared(0.031467304) == ["units=0.03147"]
+    assert shared(0.031467304, 0.031467305) == ["units=0.031467304", "units=0.031467305"]
 
 
 def test_values_that_are_not_finite_are_never_the_best(make_trial: Any, tmp_path: Path) -> None:

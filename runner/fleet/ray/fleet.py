@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import ray
@@ -15,7 +16,7 @@ from ray.exceptions import RayError
 from runner.fleet.deadlines import Deadlines, answer_by_s
 from runner.fleet.ray import patches
 from runner.fleet.ray.actor import STOP
-from runner.fleet.ray.calls import Call, Lost, gather
+from runner.fleet.ray.calls import Call, Lost, gather, is_pending
 from runner.fleet.ray.pool import Pool
 from runner.fleet.ray.postmortem import Death, KernelKills, explain
 from runner.fleet.ray.session import RaySession
@@ -52,6 +53,7 @@ class RayFleet:
         cpus: CPUs that a cluster started here may use. Its GPUs are those of the slots.
         deadlines: time limits of the workers' calls.
         nice: niceness of the workers of a cluster started here, relative to this process.
+        environment: variables of the workers of a cluster started here, beside those of this process.
         codes: identities of the sources of all trials.
         pool: gives Ray and workers, and takes them back; None for one that keeps nothing.
         meanwhile: called at every poll while the fleet waits for Ray or workers; an exception of it ends the wait.
@@ -66,6 +68,7 @@ class RayFleet:
         cpus: int,
         deadlines: Deadlines | None = None,
         nice: int = 0,
+        environment: Mapping[str, str] = MappingProxyType({}),
         codes: Collection[str] = (),
         pool: Pool | None = None,
         meanwhile: Callable[[], None] = lambda: None,
@@ -74,7 +77,9 @@ class RayFleet:
         self._address, self._meanwhile, self._warn = address, meanwhile, warn
         gpus = gpus_used(slots)
         resources = {"num_cpus": cpus, "num_gpus": len(gpus)} if address is None else {}
-        self._session = RaySession(gpus, address=address or "local", nice=nice, meanwhile=meanwhile, **resources)
+        self._session = RaySession(
+            gpus, address=address or "local", nice=nice, environment=environment, meanwhile=meanwhile, **resources
+        )
         self._codes, self._pool = codes, pool or Pool()
         self._workers = Workers(slots, self._pool, stopped=lambda: self._stop_time() is not None)
         self._loaded: dict[str, ray.ObjectRef] = {}
@@ -112,6 +117,11 @@ class RayFleet:
             limit_s = self._deadlines.first_s
             self._call(slot, "check", trial, answer_by_s(limit_s), load=[trial], limit_s=limit_s)
         return self._checked(trials, calls)
+
+    @property
+    def is_loading(self) -> bool:
+        """As `Fleet.is_loading`."""
+        return is_pending(self._loaded.values())
 
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`; spreads the trials over the workers."""
@@ -208,6 +218,10 @@ class RayFleet:
         """As `Fleet.replace`."""
         self._forget_unproven()
         self._workers.replace(shares)
+
+    def processes(self) -> Mapping[int, int]:
+        """As `Fleet.processes`."""
+        return {slot: device.pid for slot, device in self._workers.devices.items()}
 
     @property
     def devices(self) -> Mapping[int, Device]:

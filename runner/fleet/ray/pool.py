@@ -23,6 +23,7 @@ from runner.errors import FleetError
 from runner.fleet.ray.session import RaySession
 from runner.fleet.ray.spares import Spares
 from runner.fleet.ray.workers import Warm, Workers, end_worker
+from runner.host.mps_daemon import MpsDaemon
 from runner.host.processes import is_same
 from runner.records import Allocation, Renewed, Slot
 
@@ -64,6 +65,9 @@ class Pool:
 
     Args:
         keeps: keep both when a fleet gives its workers back.
+
+    Attributes:
+        mps: the MPS daemon of the sweeps, which ends after Ray.
     """
 
     def __init__(self, keeps: bool = False) -> None:
@@ -73,6 +77,7 @@ class Pool:
         self._idle: list[Idle] = []
         self._warm: list[Warm] = []
         self._spares = Spares()
+        self.mps = MpsDaemon()
 
     @property
     def is_warm(self) -> bool:
@@ -98,7 +103,7 @@ class Pool:
         self._spares.pause()
         alike = self._session is not None and self._session.is_like(wanted) and self._session.is_alive
         if not alike or self._surroundings != Surroundings.current():
-            self.close()
+            self.close_ray()
         if self._session is None:
             wanted.__enter__()
             self._session = wanted
@@ -178,6 +183,11 @@ class Pool:
             self._session.check()
 
     def close(self) -> None:
+        """Ends all workers, Ray and the MPS daemon."""
+        self.close_ray()
+        self.mps.end()
+
+    def close_ray(self) -> None:
         """Ends all workers and Ray."""
         session, self._session = self._session, None
         with contextlib.ExitStack() as endings:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from subprocess import Popen
+from types import MappingProxyType
 from typing import Self
 
 import ray
@@ -39,6 +40,7 @@ class RaySession:
         gpus: names of the GPUs that a Ray started here can use, in order; all if empty.
         address: of a running Ray cluster; "local" starts one on this machine.
         nice: niceness of the workers of a Ray started here, relative to this process.
+        environment: variables of the processes of a Ray started here, beside those of this process.
         meanwhile: called repeatedly while Ray starts; an exception that it raises ends Ray once it has started.
         options: further options of `ray.init`.
     """
@@ -49,11 +51,13 @@ class RaySession:
         *,
         address: str,
         nice: int = 0,
+        environment: Mapping[str, str] = MappingProxyType({}),
         meanwhile: Callable[[], None] = lambda: None,
         **options: object,
     ) -> None:
-        self._gpus, self._address, self._nice, self._options = gpus, address, nice, options
-        self._asked = (tuple(gpus), address, nice, options)
+        self._address, self._nice, self._options = address, nice, options
+        self._environment = dict(environment) | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
+        self._asked = (address, nice, self._environment, options)
         self._meanwhile = meanwhile
         self._control: Popen[bytes] | None = None
         self._started, self._closing = threading.Event(), threading.Event()
@@ -136,7 +140,7 @@ class RaySession:
                         starting.enter_context(lean())
                         starting.enter_context(without_drivers_folders())
                     starting.enter_context(quiet())
-                    starting.enter_context(_visible(self._gpus))
+                    starting.enter_context(_variables(self._environment))
                     starting.enter_context(network_address(_is_elsewhere(self._address)))
                     ray.init(address=self._address, **options)
                 self._control = control_process()
@@ -150,18 +154,21 @@ class RaySession:
 
 
 @contextmanager
-def _visible(gpus: Sequence[str]) -> Iterator[None]:
-    """Limits a Ray that starts inside of it, and its workers, to these GPUs, numbered from 0 in their order."""
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+def _variables(own: Mapping[str, str]) -> Iterator[None]:
+    """Gives a Ray that starts inside of it, and its workers, these variables.
+
+    CUDA_VISIBLE_DEVICES limits them to these GPUs, numbered from 0 in their order.
+    """
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
     try:
         yield
     finally:
-        if gpus:
-            os.environ.pop("CUDA_VISIBLE_DEVICES")
-        if gpus and before is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _is_elsewhere(address: str) -> bool:
