@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner.config.yaml_nodes import parse, plain
+from runner.config.yaml_nodes import MAX_FILE, parse, plain
 
 
 def differences(configs: Sequence[str]) -> dict[str, list[object]]:
@@ -24,7 +24,7 @@ def differences(configs: Sequence[str]) -> dict[str, list[object]]:
 
 
 def _values(text: str) -> object:
-    node, _ = parse(text)
+    node, _ = parse(text, MAX_FILE)
     return {} if node is None else plain(node)
 
 

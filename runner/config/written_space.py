@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from runner.config.space import Dimension, dimension_of
-from runner.config.yaml_nodes import parse, plain
+from runner.config.yaml_nodes import MAX_FILE, parse, plain
 
 
 def dimensions_of(config: str, members: Collection[str]) -> dict[str, dict[str, Dimension]]:
@@ -15,7 +15,7 @@ def dimensions_of(config: str, members: Collection[str]) -> dict[str, dict[str, 
         config: as a sweep records it, in YAML.
         members: their names.
     """
-    node, _ = parse(config)
+    node, _ = parse(config, MAX_FILE)
     values = plain(node) if node is not None else {}
     top, own = _space(values), _section(values, "members")
     return {member: {**top, **_space(_section(own, member))} for member in members}

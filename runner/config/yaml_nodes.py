@@ -10,9 +10,10 @@ import yaml
 from runner.experiment.annotations import as_python
 
 MAX_LENGTH = 65_536  # characters of an argument
-MAX_FILE = 2**20  # characters of a file: a recorded config has a line for every value of a long argument
+MAX_FILE = 2**24  # characters of a file: a recorded config has a line for every value of thousands of listed points
 MAX_BRACKETS = 100  # open at once; the YAML parser's time grows with their square
-MAX_NODES = 20_000  # after aliases are expanded: a few nested aliases can otherwise stand for billions of values
+# Beyond what is written out, once aliases are expanded: a few nested ones can otherwise stand for billions of values.
+MAX_NODES = 20_000
 NOT_YAML = "not valid YAML"
 NO_TARGET = "_target_ is not supported: nothing named in a config is imported but the experiment file"
 
@@ -59,8 +60,9 @@ def parse(text: str, longest: int = MAX_LENGTH) -> tuple[yaml.Node | None, list[
         root = yaml.compose(text, Loader=Loader)
         sizes: dict[int, int] = {}
         problems = list(_problems(root, sizes, set())) if root is not None else []
-        if root is not None and sizes[id(root)] > MAX_NODES:
-            problems.append((1, f"{sizes[id(root)]} values, aliases expanded; a config has at most {MAX_NODES}"))
+        if root is not None and sizes[id(root)] > max(MAX_NODES, len(text)):
+            most = max(MAX_NODES, len(text))
+            problems.append((1, f"{sizes[id(root)]} values, aliases expanded; a config has at most {most}"))
         if root is not None and not problems:
             plain(root)
     except RecursionError:

@@ -22,6 +22,7 @@ from runner.tracking.registration import register_champion
 from runner.tracking.run_artifacts import RunArtifacts
 
 _LABELS_PER_CALL = 100  # params, and as many tags; MLflow's own limit
+_TRIES_OF_INPUTS = 3  # several sweeps may begin at once
 _NONE: Mapping[str, str] = {}
 
 
@@ -154,10 +155,19 @@ class MlflowSink:
             self._store.client.set_experiment_tag(self._store.experiment_id, f"{VIEW}{name}", value)
 
     def log_inputs(self, run_id: str, inputs: Sequence[DatasetInput]) -> None:
-        """Notes the data that a run was trained on."""
-        if inputs:
-            with self._store.writing(run_id):
-                self._store.client.log_inputs(run_id, list(inputs))
+        """Notes the data that a run was trained on.
+
+        MLflow looks whether it knows the data, and then adds it. If another sweep of the same data does so in between,
+        it refuses the second one, which finds the data when it tries again.
+        """
+        for attempt in range(1, _TRIES_OF_INPUTS + 1) if inputs else ():
+            try:
+                with self._store.writing(run_id):
+                    self._store.client.log_inputs(run_id, list(inputs))
+                return
+            except StoreRefusedError:
+                if attempt == _TRIES_OF_INPUTS:
+                    raise
 
     def register(self, name: str, run_id: str, tags: Mapping[str, str], note: str) -> str:
         """Registers the logged model of a run as the champion; returns its version.

@@ -16,6 +16,7 @@ import runner
 from runner.journal import JournalReader, SqliteJournal, files_folder
 from runner.records import Allocation, Export, Verdict
 from runner.tracking import sync
+from runner.tracking.ledger import HOME, Ledger
 
 pytestmark = pytest.mark.usefixtures("tensorflow", "tables")
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
@@ -205,6 +206,26 @@ def test_a_resumed_trials_run_has_its_name_and_none_of_the_tags_of_its_end(tmp_p
     assert (run.info.run_name, run.info.status) == ("000 units=4", "RUNNING")
     assert "stop.reason" not in run.data.tags
     assert runs(store)[""].info.run_name == "tiny-1"
+
+
+def test_tags_that_a_run_has_refused_are_sent_at_the_next_try(tmp_path: Path) -> None:
+    from runner.tracking.follower import Follower
+    from runner.tracking.mlflow_sink import MlflowSink
+
+    store, folder, warnings = tmp_path / "m.db", tmp_path / "tiny-1", list[str]()
+    with small_sweep(folder, f"sqlite:///{store}") as journal, Ledger(folder, HOME) as ledger:
+        journal.commit({"000": report(0, 0, epoch=1, of=facts())}, {}, {})
+        follower = Follower(folder, ledger, MlflowSink(f"sqlite:///{store}", "tiny trials"), warnings.append)
+        follower.advance()
+        client, run_id = client_of(store), runs(store)["000"].info.run_id
+        client.delete_run(run_id)
+        journal.tag("000", {"deployed": "yes"})
+        follower.advance()
+        assert len(warnings) == 1
+        client.restore_run(run_id)
+        follower.retry_refused()
+        follower.advance()
+    assert runs(store)["000"].data.tags["deployed"] == "yes"
 
 
 def test_a_sweep_of_an_earlier_version_is_sent_and_goes_on(tmp_path: Path) -> None:

@@ -6,18 +6,22 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from mlflow.entities import Dataset, DatasetInput
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from small_journal import facts, report, small_sweep
 
 from runner.errors import JournalError, TrackingError
 from runner.records import Export, Verdict
 from runner.tracking import Projection, connection, sync
+from runner.tracking.client import StrictClient
 from runner.tracking.errors import StoreRefusedError, StoreUnavailableError
 from runner.tracking.foreign_errors import mapped
 from runner.tracking.ledger import HOME, Ledger
@@ -128,6 +132,27 @@ def test_a_servers_runs_end_without_a_word_on_the_terminal(tmp_path: Path, capsy
         sink.open()
         sink.end_run("r-0", "FINISHED", 1)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("refusals", [2, 3])
+def test_data_that_another_sweep_has_added_in_between_is_noted_at_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
+):
+    refused: list[str] = []
+
+    def refuses_first(_: object, run_id: str, *__: object) -> None:
+        refused.append(run_id)
+        if len(refused) <= refusals:
+            raise MlflowException("UNIQUE constraint failed: datasets.experiment_id", error_code=BAD_REQUEST)
+
+    monkeypatch.setattr(StrictClient, "log_inputs", refuses_first)
+    with serving("none", tmp_path) as store:
+        store.runs.append(store._run({"tags": []}))
+        sink = MlflowSink(f"http://127.0.0.1:{store.server_port}", "x")
+        sink.open()
+        with pytest.raises(StoreRefusedError) if refusals == 3 else nullcontext():
+            sink.log_inputs("r-0", [DatasetInput(Dataset("d", "1", "code", "{}"), [])])
+    assert len(refused) == 3
 
 
 @pytest.mark.parametrize("model", [b"", b"m"], ids=["weights", "keras"])

@@ -11,6 +11,9 @@ import pytest
 
 from runner.api.contexts import check_progress
 from runner.api.runs import configured, python_value, wanted_of
+from runner.config import config_to_yaml, recording_problems
+from runner.config.differences import differences
+from runner.config.written_space import dimensions_of
 from runner.errors import ConfigError
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
@@ -67,6 +70,22 @@ def test_what_resume_could_not_read_again_is_refused_before_anything_is_recorded
     wanted = wanted_of(EXPERIMENT, (), {}, {"units": value}, None, {}, None, "config", Path("sweeps"))
     with pytest.raises(ConfigError, match=message):
         configured(wanted)
+
+
+def test_the_recorded_config_of_thousands_of_points_is_read_again_whole(tmp_path: Path) -> None:
+    """As `resume`, `compare` and figures read it."""
+    rows = [f"{number},{number / 1e4}" for number in range(1, 4001)]
+    (tmp_path / "points.csv").write_text("\n".join(["units,dropout", *rows]))
+    wanted = wanted_of(
+        EXPERIMENT, (f"search.points={tmp_path}/points.csv",), {}, None, None, {}, None, "config", Path("sweeps")
+    )
+    config, _ = configured(wanted)
+    assert recording_problems(config) == []
+    text = config_to_yaml(config)
+    assert len(text) > 2**16
+    assert list(differences([text, text.replace("seed: 0", "seed: 1")])) == ["seed"]
+    searched = text.replace("  space: {}", "  space: {units: [1, 2]}")
+    assert list(dimensions_of(searched, ["digits_mlp"])["digits_mlp"]) == ["units"]
 
 
 def test_functions_are_passed_by_name() -> None:
