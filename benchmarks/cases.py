@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.programs import EXPERIMENT, overrides
 
-PARTS = ("control", "startup", "barrier", "logging", "rotation", "memory")
+PARTS = ("control", "startup", "barrier", "logging", "rotation", "turns", "memory")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Measures the throughput of models that share a GPU, with and without MPS, against training one after another.
+"""Measures the throughput of models that share a GPU, in turns, by time slicing and through MPS, against one by one.
 
     python -m benchmarks.gpu [--workloads W1 W3] [--models 1 2 4 8] [--epochs 3] [--compile graph] [--out DIR]
 
@@ -28,9 +28,11 @@ from runner.host.mps import CONTROL
 from runner.journal import JournalReader, TurnRow
 
 _TIMEOUT_S = 1800
+WAYS = ("one after another", "in turns", "together", "together, MPS")
+"""How several models train: the first also how one does."""
 Row = dict[str, Any]
 """One sweep: `workload`, `compile`, `models`, `how`, `wall_s` of the command, `steps_per_s` of all models together,
-`gpu_peak_mib` of the largest; or `error`."""
+`swap_share` of their time, `gpu_peak_mib` of the largest; or `error`."""
 
 
 def main() -> None:
@@ -54,7 +56,13 @@ def main() -> None:
     print(f"written to {file}")
 
 
-def measure(workloads: Sequence[str], models: Sequence[int], epochs: int, compiled: str = "graph") -> Iterator[Row]:
+def measure(
+    workloads: Sequence[str],
+    models: Sequence[int],
+    epochs: int,
+    compiled: str = "graph",
+    ways: Sequence[str] = WAYS,
+) -> Iterator[Row]:
     """Yields a row for each workload, number of models and way of training.
 
     The ways alternate, so that other load on the GPU affects all of them alike. A failed sweep is a row with its error.
@@ -62,12 +70,11 @@ def measure(workloads: Sequence[str], models: Sequence[int], epochs: int, compil
     for name in workloads:
         for count in models:
             identity = {"workload": name, "compile": compiled, "models": count}
-            yield _sweep({**identity, "how": "one after another"}, epochs, 1, {})
-            if count > 1:
-                yield _sweep({**identity, "how": "together"}, epochs, count, {})
-                with mps() as environment:
-                    if environment:
-                        yield _sweep({**identity, "how": "together, MPS"}, epochs, count, environment)
+            for how in ways[: None if count > 1 else 1]:
+                at_a_time = {WAYS[0]: 1, WAYS[1]: None}.get(how, count)
+                with mps(wanted=how == WAYS[-1]) as environment:
+                    if environment is not None:
+                        yield _sweep({**identity, "how": how}, epochs, at_a_time, environment)
 
 
 def write(rows: Sequence[Row], folder: Path) -> Path:
@@ -86,27 +93,28 @@ def write(rows: Sequence[Row], folder: Path) -> Path:
 
 
 @contextmanager
-def mps() -> Iterator[Mapping[str, str]]:
-    """Runs a private MPS daemon and yields its environment; empty if MPS is not installed or does not start."""
-    if shutil.which(CONTROL) is None:
-        yield {}
+def mps(wanted: bool) -> Iterator[Mapping[str, str] | None]:
+    """Runs a private MPS daemon if it is wanted, and yields its environment; None if MPS cannot be had."""
+    if not wanted or shutil.which(CONTROL) is None:
+        yield None if wanted else {}
         return
     with tempfile.TemporaryDirectory(prefix="mps-") as folder:
         own = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         started = subprocess.run([CONTROL, "-d"], env=os.environ | own, capture_output=True, text=True, check=False)
         try:
-            yield own if started.returncode == 0 else {}
+            yield own if started.returncode == 0 else None
         finally:
             subprocess.run([CONTROL], input="quit\n", env=os.environ | own, capture_output=True, text=True, check=False)
 
 
-def _sweep(identity: Row, epochs: int, at_a_time: int, environment: Mapping[str, str]) -> Row:
+def _sweep(identity: Row, epochs: int, at_a_time: int | None, environment: Mapping[str, str]) -> Row:
+    """Runs a sweep with so many workers; with None as the program itself decides: one, in which trials take turns."""
     workload, seeds = WORKLOADS[identity["workload"]], ",".join(map(str, range(identity["models"])))
     with tempfile.TemporaryDirectory(prefix="gpu-sweep-") as folder:
         command = [
             sys.executable, "-m", "runner", "sweep", str(ROOT / workload.path), f"seed={seeds}",
             f"train.epochs={epochs}", f"train.batch_size={workload.batch_size}", f"train.compile={identity['compile']}",
-            f"resources.max_concurrent={at_a_time}",
+            f"resources.max_concurrent={at_a_time or 'auto'}",
             f"train.steps_per_round={workload.steps_per_epoch}",  # with `auto`, all epochs may be one turn: the first
         ]  # fmt: skip
         began = time.perf_counter()
@@ -133,8 +141,13 @@ def _figures(turns: Sequence[TurnRow]) -> Row:
     first = {turn.trial: turn.step for turn in turns if turn.round == 0}
     last = {turn.trial: max(t.step for t in turns if t.trial == turn.trial) for turn in later}
     steps = sum(last[trial] - first[trial] for trial in last)
+    swaps_s = sum(turn.turn.swap_s for turn in later)
     seconds = sum(_covered([(turn.turn.started_s, turn.turn.ended_s) for turn in later]))
-    return {"steps_per_s": round(steps / seconds, 1), "gpu_peak_mib": max(turn.turn.gpu_memory_mib for turn in turns)}
+    return {
+        "steps_per_s": round(steps / seconds, 1),
+        "swap_share": round(swaps_s / seconds, 4),
+        "gpu_peak_mib": max(turn.turn.gpu_memory_mib for turn in turns),
+    }
 
 
 def _covered(spans: Sequence[tuple[float, float]]) -> Iterator[float]:

@@ -152,6 +152,10 @@ TARGETS = (
     Target(
         name="swapping, share of turns (W2)", limit=0.05, at_least=False, values=number("rotation", "swap_share_W2")
     ),
+    Target(name="turns / one after another (MLP)", limit=1.05, at_least=False, values=number("turns", "ratio_W1")),
+    Target(name="turns / one after another (CNN)", limit=1.05, at_least=False, values=number("turns", "ratio_W3")),
+    Target(name="swapping, share of turns (MLP)", limit=0.02, at_least=False, values=number("turns", "swap_share_W1")),
+    Target(name="swapping, share of turns (CNN)", limit=0.02, at_least=False, values=number("turns", "swap_share_W3")),
 )
 
 

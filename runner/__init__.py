@@ -23,7 +23,21 @@ if TYPE_CHECKING:
     from runner.api.session import Session
     from runner.api.spaces import integers, interval, log_integers, loguniform
     from runner.api.sweeps import plan, resume, sweep
-    from runner.errors import ConfigError, RunnerError
+    from runner.errors import (
+        ConfigError,
+        ExperimentError,
+        FleetError,
+        JournalError,
+        NothingToShowError,
+        PlacementError,
+        RunnerError,
+        StorageError,
+        SweepBusyError,
+        SweepNotFoundError,
+        TooManyFailuresError,
+        TrackingError,
+        TrialEndedError,
+    )
     from runner.recording import log_artifact, log_figure, log_metric, trial_folder
 
 __all__ = [
@@ -31,12 +45,23 @@ __all__ = [
     "ConfigError",
     "Data",
     "ExperimentCheck",
+    "ExperimentError",
+    "FleetError",
+    "JournalError",
+    "NothingToShowError",
+    "PlacementError",
     "Plan",
     "Result",
     "RunnerError",
     "RunningSweep",
     "Session",
+    "StorageError",
+    "SweepBusyError",
+    "SweepNotFoundError",
     "SweepProgress",
+    "TooManyFailuresError",
+    "TrackingError",
+    "TrialEndedError",
     "best_of",
     "check",
     "compare",
@@ -58,7 +83,7 @@ __all__ = [
 ]
 __version__ = "0.2.0"
 _HOMES = {
-    **dict.fromkeys(("ConfigError", "RunnerError"), "runner.errors"),
+    **{name: "runner.errors" for name in __all__ if name.endswith("Error")},
     **dict.fromkeys(("plan", "resume", "sweep"), "runner.api.sweeps"),
     **dict.fromkeys(("load", "sweeps"), "runner.api.catalog"),
     **dict.fromkeys(("integers", "interval", "log_integers", "loguniform"), "runner.api.spaces"),

@@ -82,6 +82,11 @@ class FakeFleet:
             for trial in trials
         }
 
+    @property
+    def is_loading(self) -> bool:
+        """As `Fleet.is_loading`."""
+        return False
+
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`."""
         return self.check(trials)

@@ -1,9 +1,10 @@
-"""Takes the pictures of `docs/images`: trains a small sweep, serves MLflow's pages of it, and photographs them.
+"""Takes the pictures of `docs/images`: of a sweep in a terminal, of its report, and of MLflow's pages of it.
 
     make screenshots                              # takes a minute
+    make screenshots ARGS="--only terminal"         # or: pages
     make screenshots ARGS="--chromium /path/to/chrome --out /tmp/pictures"
 
-Needs Playwright and a Chromium, which nothing else does:
+Needs tmux, Playwright and a Chromium, which nothing else does:
 
     .venv/bin/python -m pip install playwright
     .venv/bin/python -m playwright install chromium     # or a Chromium of the system
@@ -26,13 +27,16 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from terminal_picture import screen_of, svg_of
 
 ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "runner"]
 SWEEP = (
     "experiment=digits", "fleet.kind=local", "search.stop=halving", "search.sampler=random", "search.max_trials=40",
     "params.learning_rate=loguniform(1e-4,1e-1)", "params.units=16,32,64", "params.dropout=0,0.2,0.4",
     "train.epochs=9", "tracking.tags.team=vision", "tracking.register=digits", "tracking.system_metrics_every_s=1",
 )  # fmt: skip
+SHOWN = ("experiment=digits", "train.epochs=60")  # in the terminal
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SIZE, REPORT_SIZE = {"width": 1360, "height": 800}, {"width": 1280, "height": 800}
 COLOURS = 160  # of a picture: as many as its charts have, in a third of the bytes
@@ -58,6 +62,7 @@ def main() -> None:
         "--chromium", help="path of a Chromium; one is looked for on the PATH, then Playwright's is used"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="folder for the pictures")
+    parser.add_argument("--only", choices=("terminal", "pages"), help="take these alone")
     options = parser.parse_args()
     try:
         from playwright.sync_api import sync_playwright
@@ -66,19 +71,35 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="screenshots-") as name, sync_playwright() as playwright:
         browser = open_browser(playwright, options.chromium)
-        work = Path(name)
-        command = [sys.executable, "-m", "runner"]
-        print("training a sweep of 40 trials …", flush=True)
-        for name in ("conf", "experiments"):  # beside the sweep, so that no path of this machine is in a picture
-            (work / name).symlink_to(ROOT / name)
-        subprocess.run([*command, "sweep", *SWEEP], cwd=work, check=True)
-        with served(command, work) as pages:
-            take_all(browser, pages, options.out)
-        (sweep,) = (work / "sweeps").iterdir()
-        report = sweep / "report.html"
-        for name, scheme in (("report", "light"), ("report-dark", "dark")):
-            Camera(browser, options.out, REPORT_SIZE, scheme).take(name, report.as_uri())
+        for part in (options.only,) if options.only else ("terminal", "pages"):
+            work = Path(name) / part
+            work.mkdir()
+            for folder in ("conf", "experiments"):  # beside the sweep, so that no path of this machine is in a picture
+                (work / folder).symlink_to(ROOT / folder)
+            {"terminal": take_terminal, "pages": take_pages}[part](browser, work, options.out)
         browser.close()
+
+
+def take_terminal(browser: Any, work: Path, out: Path) -> None:
+    """A picture of a sweep that runs in a terminal."""
+    print("training a sweep of 8 trials in a terminal …", flush=True)
+    lines = screen_of([*COMMAND, "sweep", *SHOWN], work, percent=70)
+    camera = Camera(browser, out)
+    picture = svg_of(lines, f"python -m runner sweep {' '.join(SHOWN)}")
+    camera.page.set_content(f'<body style="background: #292929">{picture}')  # the terminal's own, for its corners
+    camera.take("terminal", settle_s=1.0, element="svg")
+
+
+def take_pages(browser: Any, work: Path, out: Path) -> None:
+    """Pictures of a sweep's report, and of MLflow's pages of it."""
+    print("training a sweep of 40 trials …", flush=True)
+    subprocess.run([*COMMAND, "sweep", *SWEEP], cwd=work, check=True)
+    with served(COMMAND, work) as pages:
+        take_all(browser, pages, out)
+    (sweep,) = (work / "sweeps").iterdir()
+    report = sweep / "report.html"
+    for name, scheme in (("report", "light"), ("report-dark", "dark")):
+        Camera(browser, out, REPORT_SIZE, scheme).take(name, report.as_uri())
 
 
 def open_browser(playwright: Any, given: str | None) -> Any:
@@ -126,12 +147,16 @@ class Camera:
         context.add_init_script(WITHOUT_CHAT)
         self.page, self._folder = context.new_page(), folder
 
-    def take(self, name: str, address: str | None = None, settle_s: float = 5.0) -> None:
-        """Writes a picture of a page, or of the present one, once it has settled: MLflow draws as data comes."""
+    def take(self, name: str, address: str | None = None, settle_s: float = 5.0, element: str = "") -> None:
+        """Writes a picture of a page, or of the present one, once it has settled: MLflow draws as data comes.
+
+        `element` is a selector: the picture is of that alone.
+        """
         if address is not None:
             self.page.goto(address)
         self.page.wait_for_timeout(settle_s * 1000)
-        image = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
+        shown = self.page.locator(element) if element else self.page
+        image = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
         file = self._folder / f"{name}.png"
         image.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
         print(f"{file}: {file.stat().st_size // 1024} KB", flush=True)

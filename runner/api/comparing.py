@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Comparison:
     def tables(self) -> dict[str, Table]:
         """`config`, `scores`, `curves` and `shared` as header and rows, for a program without pandas.
 
-        `curves` and `shared` are missing if the sweeps have different metrics.
+        `curves` and `shared` are missing if the sweeps have different metrics, `curves` if one is a mixed sweep too.
         """
         reviews = [sweep.review for sweep in self.sweeps]
         found = {"config": _config_table(reviews), "scores": score_table(reviews)}
@@ -48,7 +49,15 @@ class Comparison:
             check_same_metric(reviews)
         except ConfigError:
             return found
-        return {**found, "curves": curve_table(reviews), "shared": shared_table(reviews)}
+        curves = {} if any(review.is_mixed for review in reviews) else {"curves": curve_table(reviews)}
+        return {**found, **curves, "shared": shared_table(reviews)}
+
+    def __repr__(self) -> str:
+        return f"<sweeps side by side: {', '.join(sweep.id for sweep in self.sweeps)}>"
+
+    def _repr_html_(self) -> str:
+        """What differs and what was reached, as notebooks show them."""
+        return f"<p>{html.escape(repr(self))}</p>{self.config.to_html()}{self.scores.to_html()}"
 
     def report(self, file: str | os.PathLike[str] = "comparison.html") -> Path:
         """Writes one page with these tables and the sweeps' progress, which needs no network; returns the file.
@@ -81,13 +90,17 @@ class Comparison:
         """The best value of the metric seen after a number of epochs, those of all trials counted together.
 
         Raises:
-            ConfigError: the sweeps have different metrics.
+            ConfigError: the sweeps have different metrics, or one has several members.
         """
         return _frame(curve_table([sweep.review for sweep in self.sweeps]))
 
     @property
     def shared(self) -> pandas.DataFrame:
-        """The mean score of each setting that all of the sweeps have trained; raises as `curves`."""
+        """The mean score of each setting that all of the sweeps have trained.
+
+        Raises:
+            ConfigError: the sweeps have different metrics.
+        """
         return _frame(shared_table([sweep.review for sweep in self.sweeps]))
 
 
@@ -133,7 +146,7 @@ def best_of(name: str, *, root: str | os.PathLike[str] = SWEEPS) -> TrialResult:
 
 def _best_mean(review: Review) -> float | None:
     """The mean score of the setting that ranks first among those that have ended well."""
-    if len({trial.member for trial in review.trials}) > 1:
+    if review.is_mixed:
         raise ConfigError(f"{review.sweep.id} is a mixed sweep, whose members' scores do not compare; name the sweep")
     settings = [one for _, one in review.by_setting for best in review.best if best in one.trials]
     return settings[0].mean if settings else None

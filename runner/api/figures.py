@@ -84,6 +84,10 @@ class Figures:
         """What the slots' time was spent on."""
         return themed(costs.times(self._data))
 
+    def __repr__(self) -> str:
+        names = ", ".join(name for name in vars(type(self)) if not name.startswith("_") and name != "folder")
+        return f"<figures of {self.folder.name}: {names}>"
+
     @property
     def _data(self) -> SweepData:
         return read_sweep(self.folder)

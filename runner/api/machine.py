@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from runner.review.catalog import SWEEPS, find_sweep, list_sweeps, open_review
 from runner.texts.redaction import without_credentials
 
-__all__ = ["DEFAULT_PORT", "Finding", "doctor", "pages_of", "serve_ui", "store_to_use", "sync", "ui_address"]
+__all__ = [
+    "DEFAULT_PORT",
+    "Finding",
+    "doctor",
+    "pages_of",
+    "send_report",
+    "serve_ui",
+    "store_to_use",
+    "sync",
+    "ui_address",
+]
 
 DEFAULT_PORT = 5000
 
@@ -82,6 +92,31 @@ def sync(folder: Path, uri: str | None, warn: Callable[[str], None]) -> str:
             store = uri or with_credentials(journal.sweep().tracking_uri, os.environ)
         check_address(store)
         return send(folder, store, on_warning=warn)
+
+
+def send_report(folder: Path, warn: Callable[[str], None]) -> None:
+    """Replaces MLflow's copy of an ended sweep's page, if it has one; a failure is a warning.
+
+    Args:
+        folder: the sweep's.
+        warn: shows a warning.
+    """
+    from runner.config.mlflow_variables import with_credentials
+    from runner.errors import SweepBusyError, TrackingError
+    from runner.journal import JournalReader, locked
+    from runner.tracking.report_copy import send_report as send
+
+    with JournalReader(folder) as journal:
+        sweep = journal.sweep()
+    if sweep.run_id is None or sweep.status == "running":
+        return
+    try:
+        with locked(folder):
+            send(folder, sweep, sweep.run_id, with_credentials(sweep.tracking_uri, os.environ))
+    except SweepBusyError:  # it goes on, and sends its page at its end
+        return
+    except TrackingError as err:
+        warn(f"warning: MLflow keeps the earlier page of {sweep.id}: {err}")
 
 
 def pages_of(folder: Path, base: str) -> tuple[str, str] | None:

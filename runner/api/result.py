@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from runner.api import requests
 from runner.api.exports import Cleaned, Exported, clean, export
-from runner.api.machine import sync
+from runner.api.machine import send_report, sync
 from runner.api.requests import Asked
 from runner.api.tags import tag
 from runner.api.trial import TrialResult
@@ -303,27 +303,32 @@ class Result:
     def report(self) -> Path:
         """Writes the page of all figures, `report.html`, into the sweep's folder; returns the file.
 
-        It needs no network. A sweep writes it at its end by itself.
+        It needs no network. A sweep writes it at its end by itself. MLflow's copy of an ended sweep's page is replaced.
         """
         from runner.report.page import write_report
+        from runner.views.watchers import Log
 
-        return write_report(self.folder)
+        file = write_report(self.folder)
+        send_report(self.folder, Log().warn)
+        return file
 
-    def plot(self, name: str, file: str | os.PathLike[str]) -> Path:
+    def plot(self, name: str, file: str | os.PathLike[str], *, member: str | None = None) -> Path:
         """Draws a figure for a paper by matplotlib; returns the file.
 
         Args:
             name: curves, history, importance, repeats, parallel, slice, contour, timeline, throughput, memory or times.
             file: ending with .png, .svg or .pdf, which says the format; an existing one is replaced.
+            member: of a mixed sweep, whose trials importance, parallel, slice and contour compare.
 
         Raises:
-            ConfigError: there is no such figure or format, or the file cannot be written.
+            ConfigError: there is no such figure, format or member, a mixed sweep's member is not named, or the file
+                cannot be written.
             NothingToShowError: the sweep has nothing to show there.
         """
         from runner.report.data import read_sweep
         from runner.report.plots import write_plot
 
-        write_plot(read_sweep(self.folder), name, Path(file))
+        write_plot(read_sweep(self.folder), name, Path(file), member)
         return Path(file)
 
     def write_results(self, kind: str, folder: str | os.PathLike[str]) -> list[Path]:

@@ -104,7 +104,7 @@ def configured(wanted: Wanted) -> tuple[Config, dict[str, Source]]:
     Raises:
         ConfigError: lists everything that is wrong.
     """
-    from runner.config import load_config
+    from runner.config import load_config, recording_problems
     from runner.tracking.store_check import check_address
 
     source = None
@@ -120,6 +120,8 @@ def configured(wanted: Wanted) -> tuple[Config, dict[str, Source]]:
         environment=os.environ,
         given=wanted.given,
     )
+    if wanted.given and (problems := recording_problems(config)):
+        raise ConfigError(problems)
     check_address(config.tracking.uri)
     return config, {} if source is None else {config.name: source}
 

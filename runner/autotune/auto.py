@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from runner.autotune import stacking
 from runner.autotune.cache import TimingsFile, timings_key
 from runner.autotune.compilation import Compile, Timings, choose, is_worth_measuring
-from runner.records import Allocation, Checked, Facts, Failure, FailureKind, TrainSettings, Trial
+from runner.records import Allocation, Checked, Facts, Failure, FailureKind, StackTrial, TrainSettings, Trial
 
 CACHE = Path("~/.cache/lockstep-runner/timings.json")
 TURN_S = 1.0  # long enough to make control negligible, short enough to show progress
@@ -72,6 +73,66 @@ class AutoSettings:
             _decided(trial, checked[trial.member].facts, timings[trial.member], steps[_alike(trial)])
             for trial in trials
         )
+
+    def stacked(
+        self,
+        trials: Sequence[Trial],
+        undecided: Sequence[Trial],
+        checked: Mapping[str, Checked],
+        slots: int,
+        most: int,
+        wanted: stacking.Wanted,
+    ) -> tuple[tuple[Trial, ...], list[str]]:
+        """The trials that `decide` has returned, with the sizes of their stacks; and why some have none.
+
+        Args:
+            trials: as `decide` returned them.
+            undecided: as `decide` got them.
+            checked: as for `decide`.
+            slots: as for `decide`.
+            most: trials of the whole sweep.
+            wanted: `resources.stack`.
+        """
+        sizes = stacking.sizes(trials, slots, most, wanted, _alike)
+        firsts = {_alike(trial): trial for trial in reversed(trials) if _alike(trial) in sizes}
+        totals = _steps_in_a_slot(trials, checked, slots)
+        timings = {key: self._file.get(self._key(trial)) for key, trial in firsts.items()}
+        step_s = {
+            key: of.step_s("xla" if trial.train.compile == "xla" else "graph")
+            if (of := timings[key]) is not None
+            else checked[trial.member].step_s
+            for key, trial in firsts.items()
+        }
+        if wanted == "auto":
+            on_gpu = self._allocation.num_gpus > 0  # where no stack has been timed yet
+            firsts = {
+                key: trial
+                for key, trial in firsts.items()
+                if not on_gpu and stacking.is_worth_trying(sizes[key], step_s[key], totals[key])
+            }
+        tried = self._tried_stacks({key: _in_stack(trial, sizes[key]) for key, trial in firsts.items()})
+        used = {
+            key: one
+            for key, one in tried.items()
+            if not one.reason and (wanted != "auto" or stacking.is_faster(one, step_s[key], totals[key]))
+        }
+        found = tuple(
+            _in_used_stack(before, used[_alike(trial)], checked[trial.member].facts) if _alike(trial) in used else trial
+            for trial, before in zip(trials, undecided, strict=True)
+        )
+        refused = {firsts[key].id: one for key, one in tried.items()} if wanted != "auto" else {}
+        return found, stacking.refusals(refused)
+
+    def _tried_stacks(self, trials: Mapping[Hashable, Trial]) -> dict[Hashable, StackTrial]:
+        answers = self._check(list(trials.values())) if trials else {}
+        found = {}
+        for key, trial in trials.items():
+            answer = answers[trial.id]
+            if isinstance(answer, Failure):
+                found[key] = StackTrial(size=trial.train.stack, reason=answer.message)
+            elif answer.stacked is not None:
+                found[key] = answer.stacked
+        return found
 
     def _as_last_time(self, trial: Trial) -> Trial:
         known = self._file.get(self._key(trial)) if trial.train.compile == "auto" else None
@@ -156,22 +217,32 @@ def _decided(trial: Trial, facts: Facts, timings: Timings, steps: float) -> Tria
     return replace(compiled, train=with_turns(compiled, facts, timings.step_s(how)))
 
 
-def _steps_in_a_slot(trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int) -> dict[object, float]:
+def _steps_in_a_slot(trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int) -> dict[Hashable, float]:
     """Steps of one slot in each group of alike trials, for all of which a worker compiles once."""
-    totals: dict[object, list[int]] = defaultdict(list)
+    totals: dict[Hashable, list[int]] = defaultdict(list)
     for trial in trials:
         length = steps_per_epoch(trial, checked[trial.member].facts)
         totals[_alike(trial)].append(length * trial.train.epochs)
     return {key: sum(steps) / min(slots, len(steps)) for key, steps in totals.items()}
 
 
-def _alike(trial: Trial) -> object:
+def _alike(trial: Trial) -> Hashable:
     """A value that is equal for trials that probably share a compiled program: only seeds and rates, floats, differ."""
     if trial.has_callbacks:  # which may do anything with the model, so that each trial compiles its own
         return trial.id
     settings = trial.settings
     shape = [(name, settings[name]) for name in trial.searched if name != "seed" and name in settings]
     return trial.member, repr([(name, value) for name, value in shape if not isinstance(value, float)])
+
+
+def _in_used_stack(undecided: Trial, tried: StackTrial, facts: Facts) -> Trial:
+    """The trial in a stack, with turns that are as long for all of its models together as others are for one."""
+    trial = _in_stack(undecided, tried.size)
+    return replace(trial, train=with_turns(trial, facts, tried.step_s))
+
+
+def _in_stack(trial: Trial, size: int) -> Trial:
+    return replace(trial, train=replace(trial.train, compile="xla", stack=size))
 
 
 def _compiled(trial: Trial, how: Compile) -> Trial:

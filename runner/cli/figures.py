@@ -23,7 +23,7 @@ def report(sweeps: tuple[str, ...], opens: bool) -> None:
     from runner.api.comparing import compare
 
     file = compare(*sweeps).report(_COMPARISON) if len(sweeps) > 1 else load(*sweeps).report()
-    click.echo(str(file))
+    click.echo(f"wrote {file}")
     if opens:
         click.launch(file.absolute().as_uri())
 
@@ -32,9 +32,12 @@ def report(sweeps: tuple[str, ...], opens: bool) -> None:
 @click.option("--png", type=click.Path(path_type=Path), help="Draw to this file.")
 @click.option("--svg", type=click.Path(path_type=Path), help="Draw to this file.")
 @click.option("--pdf", type=click.Path(path_type=Path), help="Draw to this file.")
+@click.option("--member", metavar="NAME", help="Of a mixed sweep, for importance, parallel, slice and contour.")
 @click.argument("sweep")
 @click.argument("figure")
-def plot(sweep: str, figure: str, png: Path | None, svg: Path | None, pdf: Path | None) -> None:
+def plot(
+    sweep: str, figure: str, png: Path | None, svg: Path | None, pdf: Path | None, member: str | None
+) -> None:  # fmt: skip
     """Draws a figure of a sweep for a paper; without a file, to FIGURE.png. SWEEP is as for `results`.
 
     FIGURE is curves, history, importance, repeats, parallel, slice, contour, timeline, throughput, memory or times.
@@ -46,7 +49,7 @@ def plot(sweep: str, figure: str, png: Path | None, svg: Path | None, pdf: Path 
     for file, suffix in given or [(Path(f"{figure}.png"), ".png")]:
         if file.suffix != suffix:
             raise click.UsageError(f"--{suffix[1:]} {file}: must end with {suffix}")
-        click.echo(f"wrote {result.plot(figure, file)}")
+        click.echo(f"wrote {result.plot(figure, file, member=member)}")
 
 
 @verb

@@ -89,7 +89,8 @@ class _AsText:
         print_results(result.review, self._console)
         overheads = result.overheads if with_times else None
         if overheads is not None:
-            self.notes([overheads.in_words(), *([str(overheads)] if profile else [])])
+            for line in (overheads.in_words(), *([str(overheads)] if profile else [])):
+                self._console.print(line, markup=False, highlight=False)  # between words, unlike an address
         if profile:
             self.notes([f"timeline:  {result.write_timeline()}"])
         if result.report_file.exists():

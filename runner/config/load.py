@@ -18,7 +18,7 @@ from runner.config.overrides import Setting, apply_settings, parse_settings
 from runner.config.points_file import read_points_files
 from runner.config.references import resolve
 from runner.config.schema import Config, default_values
-from runner.config.yaml_nodes import Dumper
+from runner.config.yaml_nodes import MAX_FILE, Dumper, parse
 from runner.errors import ConfigError
 from runner.experiment.signature import parse_python, read_signature
 from runner.experiment.source import read_source
@@ -86,6 +86,19 @@ def config_to_yaml(config: Config) -> str:
     values = config.model_dump()
     values["members"] = {name: member.model_dump(exclude_unset=True) for name, member in config.members.items()}
     return yaml.dump(values, Dumper=Dumper, allow_unicode=True, sort_keys=False, default_flow_style=False)
+
+
+def recording_problems(config: Config) -> list[str]:
+    """What of the values that a program gave could not be read again from the recorded config, as `resume` does."""
+    try:
+        text = config_to_yaml(config)
+    except (yaml.YAMLError, ValueError) as err:  # an object, or a number with thousands of digits
+        return [f"argument: {' '.join(str(err).split())}; give numbers, texts, truth values, lists and mappings"]
+    lines = text.splitlines()
+    return [
+        f"argument: {what}; the sweep's config is recorded as YAML, where this would be the line {lines[line - 1]!r}"
+        for line, what in parse(text, MAX_FILE)[1]
+    ]
 
 
 def _keys(given: Mapping[str, object], prefix: Key = ()) -> Iterator[Key]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from runner.config import hints
 from runner.config.origins import Key, Values, is_value, split_scope
+from runner.config.schema import Config
 from runner.config.space import Choice, Dimension, parse_value
 from runner.config.yaml_nodes import NO_TARGET
 from runner.experiment.annotations import as_python
@@ -83,7 +86,8 @@ def _setting(text: str) -> Setting:
     deletes = written.startswith("~")
     name = written.lstrip("+~")
     if not separator and not deletes:
-        raise ValueError("not of the form key=value" + ("; an experiment file ends in .py" if text else ""))
+        hint = f"did you mean {text}.py?" if Path(f"{text}.py").is_file() else "an experiment file ends in .py"
+        raise ValueError("not of the form key=value" + (f"; {hint}" if text else ""))
     if name == "experiment" and value.strip("'\"").endswith(".py"):  # a path may hold any character
         return Setting(text=text, keys=(name,), value=value.strip("'\""), kind="set")
     if not _KEY.fullmatch(name):
@@ -93,6 +97,8 @@ def _setting(text: str) -> Setting:
         inner = (*_SPACE, ".".join(inner[2:]))
     if "_target_" in inner:
         raise ValueError(NO_TARGET)
+    if value.endswith(","):
+        raise ValueError("ends with a comma; write several values without blanks, as in params.units=16,32")
     is_word = (*scope, *inner) in _SWITCHES and value in ("on", "off")
     parsed = value if is_word else None if deletes else parse_value(value)
     searches = isinstance(parsed, Dimension)
@@ -120,7 +126,7 @@ def _put(values: Values, key: Key, value: object, *, searches: bool) -> Key:
     scope, inner = split_scope(key)
     fixed, *searched = _same_name(inner)
     if searches and (not searched or (scope and fixed == ("seed",))):
-        raise ValueError(f"cannot be searched; only {SEARCHABLE} can; a list as one value is written [a,b]")
+        raise ValueError(f"cannot be searched; only {SEARCHABLE} can; {_instead(inner)}")
     searches = searches or inner in searched
     if searches:  # the key keeps its spelling, and so its place in the order
         space = _find(values, (*scope, *_SPACE)) or {}
@@ -145,6 +151,16 @@ def _put(values: Values, key: Key, value: object, *, searches: bool) -> Key:
         node[part] = node = below
     node[key[-1]] = value
     return key
+
+
+def _instead(inner: Key) -> str:
+    """What to write instead of a search of a key that cannot be searched."""
+    name = ".".join(inner)
+    if "." in name or name in Config.model_fields:
+        return "a list as one value is written [a,b]"
+    if f"train.{name}" in SEARCHED_TRAIN:
+        return f"did you mean train.{name}?"
+    return hints.for_key(name) or f"did you mean params.{name}?"
 
 
 def _same_name(inner: Key) -> list[Key]:

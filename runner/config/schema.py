@@ -202,6 +202,10 @@ class Resources(Section):
     gpu_overhead_mib: Auto | Annotated[Natural, "a whole number, 0 or above (MiB)"] = "auto"
     memory_mib: Auto | Mebibytes = "auto"
     max_concurrent: Auto | Count = "auto"
+    stack: Annotated[
+        Literal["auto", "off"] | Annotated[int, Field(ge=2, le=4096, strict=True)],
+        "auto, off, or a whole number from 2 to 4096",
+    ] = "off"
     mps: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
 
 

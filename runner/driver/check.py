@@ -56,7 +56,16 @@ def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Pr
         fitting = within_memory(prepared, checked, fleet)
         if len(fitting.slots) < len(prepared.slots):
             watcher.say(f"the free memory holds {len(fitting.slots)} of these at a time")
-        prepared = replace(fitting, trials=auto.decide(fitting.trials, checked, len(fitting.slots)))
+        decided = auto.decide(fitting.trials, checked, len(fitting.slots))
+        wanted = prepared.config.resources.stack
+        if wanted != "off":
+            watcher.say("trying stacks of models …", dim=True)
+        stacked, refusals = auto.stacked(
+            decided, fitting.trials, checked, len(fitting.slots), prepared.most_trials, wanted
+        )
+        prepared = replace(fitting, trials=stacked)
+    for text in refusals:
+        watcher.warn(f"warning: {text}")
     for text in (*unrecorded(checked), *unused_settings(prepared, checked)):
         watcher.warn(text)
     metric, goal = choose_metric(prepared, checked)

@@ -70,7 +70,7 @@ def plan_disk(prepared: Prepared, facts: Mapping[str, Facts]) -> DiskPlan:
         prepared: the sweep.
         facts: of each member's first trial.
     """
-    keep, live = prepared.config.keep, len(prepared.slots)
+    keep, live = prepared.config.keep, prepared.at_once
     models: list[int] = []
     snapshots: list[int] = []
     for sizes in _sizes(prepared, facts).values():
@@ -169,7 +169,7 @@ def _advice(plan: DiskPlan, prepared: Prepared, free: int) -> str:
     rest = free - plan.snapshots * plan.snapshot_bytes
     members = len({trial.member for trial in prepared.trials})
     largest = max(plan.models, default=1)
-    fitting = rest // largest // members - len(prepared.slots)
+    fitting = rest // largest // members - prepared.at_once
     if prepared.config.keep.snapshots:
         return "set keep.snapshots=false, or free room there"
     if fitting > 0:

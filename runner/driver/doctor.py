@@ -131,7 +131,7 @@ def judge_mps(machine: Machine) -> Finding:
         return Finding(part="MPS", status="ok", found="a sweep whose models share a GPU starts a daemon of its own")
     if mps.kind == "foreign":
         return Finding(part="MPS", status="ok", found=f"{mps.reason}: sweeps use it and leave it alone")
-    found = f"unavailable, so that models on one GPU take turns: {mps.reason}"
+    found = f"unavailable, so that a GPU has one worker, in which trials take turns: {mps.reason}"
     return Finding(part="MPS", status="warn", found=found, advice="docs/gpu.md tells what MPS gains")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -160,4 +161,7 @@ def idle_processes(config: Config, pool: Pool | None) -> Collection[int]:
 def import_ray() -> None:
     """Imports Ray without interruption, because an interrupted import makes Ray's exit handlers fail."""
     logging.getLogger("ray.widgets").setLevel(logging.WARNING)  # it asks notebooks for widgets
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # so does tqdm, which Ray imports
+        import_module("tqdm.auto")
     uninterrupted(lambda: import_module("runner.fleet.ray.fleet"))

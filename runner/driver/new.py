@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 import shlex
 import sys
 from importlib import resources
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from runner.errors import ConfigError
 
+_COMMENTED = re.compile(r"^(python -m runner .*?) +# ", re.MULTILINE)
 _TEMPLATE, _ITS_NAME = "new_experiment.py.txt", "my_model.py"
 _FOLDER = "experiments"
 _LIBRARIES = frozenset({"keras", "mlflow", "numpy", "ray", "runner", "sklearn", "tensorflow"})
@@ -33,12 +35,19 @@ def new_experiment(name: str) -> Path:
     text = resources.files("runner.driver").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     try:
         with file.open("x", encoding="utf-8") as opened:
-            opened.write(text.replace(_ITS_NAME, shlex.quote(str(file))))
+            opened.write(_with_name(text, shlex.quote(str(file))))
     except FileExistsError:
         raise ConfigError(f"{file}: exists; give another name") from None
     except OSError as err:
         raise ConfigError(f"{file}: cannot be written: {err.strerror}") from err
     return file
+
+
+def _with_name(text: str, name: str) -> str:
+    """The template for a file of that name, with the comments of its commands under each other."""
+    text = text.replace(_ITS_NAME, name)
+    commands = [found[1] for found in _COMMENTED.finditer(text)]
+    return _COMMENTED.sub(lambda found: f"{found[1]:<{max(map(len, commands))}}   # ", text)
 
 
 def _file(name: str) -> Path:

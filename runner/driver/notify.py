@@ -15,7 +15,7 @@ from pathlib import Path
 from runner.config import Config
 from runner.driver.context import Context
 from runner.errors import JournalError, RunnerError, SweepBusyError, SweepNotFoundError
-from runner.journal import JournalReader, SqliteJournal, SweepRecord, best_of, locked
+from runner.journal import JournalReader, SqliteJournal, SweepRecord, locked, winner_of
 
 _LIMIT_S = 30.0  # a command that takes longer is killed
 _STATUS = {"complete": "complete", "killed": "stopped"}  # any other is "failed"
@@ -66,7 +66,7 @@ def outcome_of(folder: Path, problem: str = "") -> dict[str, object]:
     """
     with JournalReader(folder) as reader:
         sweep, trials = reader.sweep(), reader.trials()
-    best = best_of((trial for trial in trials if trial.ended_well), sweep)
+    best = winner_of(trials, sweep)
     return {
         "sweep": sweep.id,
         "status": _STATUS.get(sweep.status, "failed"),

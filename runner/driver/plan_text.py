@@ -26,9 +26,10 @@ def slot_lines(prepared: Prepared) -> Iterator[str]:
     limits = sorted({slot.allocation.gpu_memory_mib or 0 for slot in prepared.slots})
     limit = f"{limits[0]} to {limits[-1]}" if len(limits) > 1 else str(limits[0])
     gpu = f"{slot.num_gpus:g} GPU under a limit of {limit} MiB" if slot.num_gpus else "no GPU"
+    turns = f" for {prepared.at_once} trials in turns" if prepared.at_once > slots else ""
     yield (
-        f"{count(slots, 'slot')} on the {prepared.config.fleet.kind} fleet, each {slot.num_cpus:g} CPU, {slot.threads} "
-        f"TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}"
+        f"{count(slots, 'slot')} on the {prepared.config.fleet.kind} fleet{turns}, each {slot.num_cpus:g} CPU, "
+        f"{slot.threads} TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}"
     )
     for line in (*sums(prepared), *_needs(prepared), *advice(prepared)):
         yield f"  {line}"

@@ -21,7 +21,7 @@ from runner.host.mps import variables_of
 from runner.journal import TrialLogs
 from runner.loop.interfaces import Fleet
 from runner.loop.logged import LoggedFleet
-from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, taking_turns
+from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, without_mps
 from runner.records import Checked, Failure, Mps, Slot, Source, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
@@ -60,6 +60,11 @@ class Prepared:
         if self.proposer is None:
             return len(self.trials)
         return max(len(self.trials), sum(member.max_trials or 0 for member in self.members))
+
+    @property
+    def at_once(self) -> int:
+        """How many trials live at once, as the slots have it."""
+        return sum(slot.allocation.places for slot in self.slots)
 
     @property
     def machine(self) -> Machine:
@@ -175,7 +180,7 @@ def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Chec
 
 def request_of(config: Config) -> Request:
     """The request of the config for each slot."""
-    return Request(**config.resources.model_dump(exclude={"mps"}))
+    return Request(**config.resources.model_dump(exclude={"stack", "mps"}))
 
 
 def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:
@@ -262,9 +267,13 @@ def _exhausted(prepared: Prepared) -> Iterator[str]:
 def _headline(prepared: Prepared) -> str:
     slot = prepared.slots[0].allocation
     gpu = f", {slot.num_gpus:g} GPU ({slot.gpu_memory_mib} MiB)" if slot.num_gpus else ""
-    trials, slots, most = len(prepared.trials), len(prepared.slots), prepared.most_trials
+    trials, most = len(prepared.trials), prepared.most_trials
     number = f"{count(most, 'trial')}, proposed in waves" if most > trials else count(trials, "trial")
-    return f"{prepared.config.name}: {number}, {slots} at a time on {slot.num_cpus:g} CPU{gpu} each; starting workers …"
+    if prepared.at_once == len(prepared.slots):
+        where = f"{prepared.at_once} at a time on {slot.num_cpus:g} CPU{gpu} each"
+    else:
+        where = f"{prepared.at_once} in turns in {count(len(prepared.slots), 'worker')} of {slot.num_cpus:g} CPU{gpu}"
+    return f"{prepared.config.name}: {number}, {where}; starting workers …"
 
 
 def logged_fleet(
@@ -296,5 +305,5 @@ def advice(prepared: Prepared) -> tuple[str, ...]:
         lines.append(f"the NVIDIA driver does not answer ({problem}), so that models train on the CPU")
     for node, machine in prepared.machines.items():
         here = [slot for slot in prepared.slots if slot.allocation.node == node]
-        lines += [f"node {node[:8]}: {line}" if node else line for line in taking_turns(here, machine)]
+        lines += [f"node {node[:8]}: {line}" if node else line for line in without_mps(here, machine)]
     return tuple(lines)

@@ -31,7 +31,7 @@ from runner.journal.kept_models import KeptModels
 from runner.journal.snapshots import SnapshotStore
 from runner.loop.interfaces import Fleet
 from runner.loop.schedule import Schedule
-from runner.placement import Machine, Request, plan_on_nodes
+from runner.placement import Machine, Request, plan_on_nodes, with_places
 from runner.records import Allocation, Mps, Report, Slot, Trial, has_python_text, in_groups, proposals
 from runner.search.cohorts import Scoring
 from runner.search.members import Member, resolve_members
@@ -180,7 +180,8 @@ def _slots_like(
     most = before if request.max_concurrent == "auto" else request.max_concurrent
     request = replace(request, num_cpus=had.num_cpus, num_gpus=share, max_concurrent="auto")
     room = len(plan_on_nodes(request, machines, most, need_mib))
-    return plan_on_nodes(replace(request, max_concurrent=min(most, room)), machines, trials, need_mib)
+    slots = plan_on_nodes(replace(request, max_concurrent=min(most, room)), machines, trials, need_mib)
+    return with_places(slots, had.places, need_mib) if had.places > 1 else slots
 
 
 def _search(
@@ -291,4 +292,4 @@ def _headline(state: ResumeState, prepared: Prepared) -> str:
     if not left:
         return f"{state.sweep.id}: nothing is left to train ({told})"
     trials = f"{left} trial{'s' * (left > 1)} to go on ({told})"
-    return f"{state.sweep.id}: {trials}, {len(prepared.slots)} at a time; starting workers …"
+    return f"{state.sweep.id}: {trials}, {prepared.at_once} at a time; starting workers …"

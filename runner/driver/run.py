@@ -84,8 +84,8 @@ def run(
         fleet, checked = _started(prepared, preflight, start, context, logs, workers)
         prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
         if prepared.proposer is not None:
-            prepared.proposer.settle(prepared.trials, scoring, len(prepared.slots))
-            config = with_wave(config, len(prepared.slots))
+            prepared.proposer.settle(prepared.trials, scoring, prepared.at_once)
+            config = with_wave(config, prepared.at_once)
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         start.is_over = True
         folder = new_folder(root, config.name)
@@ -140,7 +140,7 @@ def _started(
         prepared = with_slots(prepared, watcher, start.check, context.pool)
         start.awaits_workers(prepared.config.fleet.kind, len(prepared.slots))
         fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
-        start.awaits_check()
+        start.awaits_check(lambda: fleet.is_loading)
         return fleet, check(prepared, fleet, watcher, preflight)
 
 

@@ -25,6 +25,7 @@ class Start:
         self._stop, self._others = stop, others
         self._show: Callable[[str], None] = lambda _: None
         self._workers = 0
+        self._is_loading: Callable[[], bool] | None = None
         self.is_over = False
 
     @contextmanager
@@ -32,17 +33,17 @@ class Start:
         """Inside, a person is shown what is awaited."""
         self._show = show
         yield
-        self._show, self._workers = lambda _: None, 0
+        self._show, self._workers, self._is_loading = lambda _: None, 0, None
 
     def awaits_workers(self, kind: str, workers: int) -> None:
         """Shows that workers start from here on."""
         self._workers = workers
         self._show("starting Ray" if kind == "ray" else "importing TensorFlow")
 
-    def awaits_check(self) -> None:
-        """Shows that the workers have started and try the experiment."""
-        self._workers = 0
-        self._show("checking the experiment: its data, its model, one step")
+    def awaits_check(self, is_loading: Callable[[], bool]) -> None:
+        """Shows that the workers have started and try the experiment, which begins with its data."""
+        self._workers, self._is_loading = 0, is_loading
+        self._show("loading the experiment's data and trying its model")
 
     def check(self) -> None:
         """Raises if the start shall end.
@@ -54,5 +55,7 @@ class Start:
         self._others()
         if self._workers and ray_runs():
             self._show(f"starting {count(self._workers, 'worker')}, each of which imports TensorFlow")
+        if self._is_loading is not None:
+            self._show("loading the data" if self._is_loading() else "checking the experiment: its model, one step")
         if self._stop.requested and not self.is_over:
             raise KeyboardInterrupt

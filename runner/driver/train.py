@@ -194,6 +194,8 @@ def make_schedule(
     if (config.schedule == "rotate" or config.search.compares) and parameters is not None:
         memory_mib = sum(machine.memory_mib for machine in prepared.machines.values())
         live = live_within(memory_mib * _STATES_SHARE, parameters, len(prepared.trials))
+    if (stack := max(trial.train.stack for trial in prepared.trials)) > 1:  # whose trials train at once
+        live = max(live or 0, stack * len(prepared.slots))
     return Schedule(prepared.trials, prepared.slots, live, begun, policy, paused)
 
 

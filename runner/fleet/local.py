@@ -33,10 +33,11 @@ class LocalFleet:
     def __enter__(self) -> Self:
         from runner.worker import startup
 
-        startup.configure(_combined(self._slots))
+        allocation = _combined(self._slots)
+        startup.configure(allocation)
         from runner.worker.worker import Worker
 
-        self._worker = Worker()
+        self._worker = Worker(waiting_mib=allocation.waiting_mib)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -46,6 +47,11 @@ class LocalFleet:
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.check`."""
         return {trial.id: self._open.check(trial, self._load(trial), answer_by_s(self._check_s)) for trial in trials}
+
+    @property
+    def is_loading(self) -> bool:
+        """As `Fleet.is_loading`; never, because every call ends before another begins."""
+        return False
 
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`."""
@@ -107,5 +113,6 @@ def _combined(slots: Sequence[Slot]) -> Allocation:
     first = replace(slots[0].allocation, memory_mib=None)
     if first.gpu_memory_mib is None:
         return first
-    limits = [slot.allocation.gpu_memory_mib or 0 for slot in slots if slot.allocation.gpus == first.gpus]
-    return replace(first, gpu_memory_mib=sum(limits))
+    there = [slot.allocation for slot in slots if slot.allocation.gpus == first.gpus]
+    limit = sum(share.gpu_memory_mib or 0 for share in there)
+    return replace(first, gpu_memory_mib=limit, places=sum(share.places for share in there))

@@ -15,7 +15,7 @@ from runner.journal.durable_files import (
     sync_folder,
     write_durably,
 )
-from runner.journal.leaderboard import SettingRecord, best_of, beyond, ranked, ranked_settings
+from runner.journal.leaderboard import SettingRecord, best_of, beyond, ranked, ranked_settings, winner_of
 from runner.journal.lock import is_locked, locked
 from runner.journal.reader import JournalReader
 from runner.journal.tables import (
@@ -76,5 +76,6 @@ __all__ = [
     "sync_folder",
     "transaction",
     "upgrade",
+    "winner_of",
     "write_durably",
 ]

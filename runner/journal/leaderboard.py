@@ -28,11 +28,13 @@ class SettingRecord:
         trials: of the setting, best first; they differ in their seeds.
         mean: of their scores; None if none has one.
         spread: standard deviation of their scores; None for fewer than two.
+        scores: how many have one.
     """
 
     trials: tuple[TrialRecord, ...]
     mean: float | None
     spread: float | None
+    scores: int
 
 
 def ranked_settings(trials: Iterable[TrialRecord], sweep: SweepRecord) -> list[SettingRecord]:
@@ -63,12 +65,26 @@ def best_of(trials: Iterable[TrialRecord], sweep: SweepRecord) -> TrialRecord | 
     return None if first is None or first.mean is None else first.trials[0]
 
 
+def winner_of(trials: Iterable[TrialRecord], sweep: SweepRecord) -> TrialRecord | None:
+    """The best trial of a sweep that has ended well; of a mixed sweep the first member's, as members do not compare.
+
+    Returns:
+        None if none has ended well with a score.
+    """
+    members: dict[str, list[TrialRecord]] = {}
+    for trial in sorted(trials, key=lambda one: one.position):
+        members.setdefault(trial.member, []).append(trial)
+    found = (best_of((one for one in group if one.ended_well), sweep) for group in members.values())
+    return next((trial for trial in found if trial is not None), None)
+
+
 def _setting(trials: list[TrialRecord], sweep: SweepRecord) -> SettingRecord:
     scores = [score for trial in trials if (score := trial.score(sweep.metric)) is not None]
     return SettingRecord(
         trials=tuple(trials),
         mean=statistics.fmean(scores) if scores else None,
         spread=statistics.stdev(scores) if len(scores) > 1 else None,
+        scores=len(scores),
     )
 
 

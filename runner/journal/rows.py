@@ -9,17 +9,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
 from runner.journal.tables import END_PREFIX, GPU_PEAK, PARAM_PREFIX, RATE, ROUND_PREFIX, SYSTEM_PREFIX, epoch_key
-from runner.records import Clone, Decision, Export, Failure, Report, Sample, Trial, cloned, to_json
+from runner.records import Clone, Decision, Export, Failure, Report, Sample, Trial, cloned, json_text, to_json
 from runner.texts.storable import storable
 
 
 def settings_of(trial: Trial) -> str:
     """The flat settings of a trial, as JSON."""
-    return json.dumps(trial.settings, default=str)
+    return json_text(trial.settings)
 
 
 def insert_trials(db: sqlite3.Connection, trials: Iterable[Trial]) -> None:
     """Adds queued trials behind those that the sweep has."""
+    if not (trials := tuple(trials)):
+        return  # counting the others would read them all at each barrier
     (position,) = db.execute("SELECT coalesce(max(position) + 1, 0) FROM trial").fetchone()
     for number, trial in enumerate(trials, position):
         db.execute(
@@ -64,8 +66,7 @@ def apply_clones(db: sqlite3.Connection, decisions: Iterable[Decision], timestam
 
 def steps_taken(db: sqlite3.Connection, trial_id: str) -> int:
     """Optimizer steps of the trial's turns so far."""
-    (step,) = db.execute("SELECT coalesce(max(step), 0) FROM turn WHERE trial = ?", (trial_id,)).fetchone()
-    return int(step)
+    return _of_last_turn(db, trial_id, "step")
 
 
 def marks(row: Mapping[str, object]) -> str:
@@ -124,6 +125,8 @@ def insert_standing(db: sqlite3.Connection, metrics: Mapping[str, float], timest
 
 def insert_samples(db: sqlite3.Connection, samples: Iterable[Sample]) -> None:
     """Adds samples of the machine's use, numbered on."""
+    if not (samples := tuple(samples)):
+        return
     query = f"SELECT coalesce(max(step) + 1, 0) FROM sweep_metric WHERE key LIKE '{SYSTEM_PREFIX}%'"
     (number,) = db.execute(query).fetchone()
     for step, sample in enumerate(samples, number):
@@ -147,8 +150,14 @@ def _insert_sweep_metrics(db: sqlite3.Connection, metrics: Mapping[str, float], 
 
 
 def _last_epoch(db: sqlite3.Connection, trial_id: str) -> int:
-    (epoch,) = db.execute("SELECT coalesce(max(epoch), 0) FROM turn WHERE trial = ?", (trial_id,)).fetchone()
-    return int(epoch)
+    return _of_last_turn(db, trial_id, "epoch")
+
+
+def _of_last_turn(db: sqlite3.Connection, trial_id: str, column: str) -> int:
+    """Reads one row: the largest value, which the last turn has, would be looked for in all turns."""
+    query = f"SELECT {column} FROM turn WHERE trial = ? ORDER BY round DESC LIMIT 1"
+    row = db.execute(query, (trial_id,)).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _insert_metrics(

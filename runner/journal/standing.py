@@ -15,15 +15,16 @@ _STATES = ("queued", "running", "complete", "stopped", "diverged", "failed")
 _EVERY_S = 1.0
 _TRIAL = """
 SELECT id, member, status, reason, best_epoch,
-    (SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs FROM trial
+    coalesce((SELECT epoch FROM turn WHERE turn.trial = trial.id ORDER BY round DESC LIMIT 1), 0) AS epochs FROM trial
 """
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The place of one trial; `score` is as `TrialRecord.score` reads it, `peak` the best value so far."""
+    """The place of one trial; `score` is as `TrialRecord.score` reads it, `peak` its best value until now."""
 
     member: str
+    epochs: int
     state: str
     score: float | None
     peak: float | None
@@ -60,9 +61,8 @@ class Standing:
         else:
             rows = [db.execute(f"{_TRIAL} WHERE id = ?", (trial_id,)).fetchone() for trial_id in set(changed)]
         for row in rows:
-            self._places[row["id"]] = _Place(
-                row["member"], _state(row), self._score(db, row), self._peak(db, row["id"])
-            )  # fmt: skip
+            peak = self._peak(db, row["id"], self._places.get(row["id"]))
+            self._places[row["id"]] = _Place(row["member"], row["epochs"], _state(row), self._score(db, row), peak)
         counts = Counter(place.state for place in self._places.values())
         return {f"{TRIALS_PREFIX}{state}": float(counts[state]) for state in _STATES} | self._best()
 
@@ -80,11 +80,14 @@ class Standing:
             found |= {f"{BEST_PREFIX}so_far{of_member}": best(peaks)} if peaks else {}
         return found
 
-    def _peak(self, db: sqlite3.Connection, trial_id: str) -> float | None:
+    def _peak(self, db: sqlite3.Connection, trial_id: str, known: _Place | None) -> float | None:
+        """Reads only the epochs since the last call: a barrier must not cost more after thousands of epochs."""
         best = "max" if self._maximizes else "min"
-        query = f"SELECT {best}(value) FROM metric WHERE trial = ? AND key = ? AND abs(value) < 9e999"
-        (value,) = db.execute(query, (trial_id, epoch_key(self._metric))).fetchone()
-        return None if value is None else float(value)
+        query = f"SELECT {best}(value) FROM metric WHERE trial = ? AND key = ? AND step > ? AND abs(value) < 9e999"
+        after, peak = (0, None) if known is None else (known.epochs, known.peak)
+        (value,) = db.execute(query, (trial_id, epoch_key(self._metric), after)).fetchone()
+        found: list[float] = [one for one in (value, peak) if one is not None]
+        return (max if self._maximizes else min)(found, default=None)
 
     def _score(self, db: sqlite3.Connection, row: sqlite3.Row) -> float | None:
         diverged = _state(row) == "diverged"

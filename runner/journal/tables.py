@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from runner.records import DIVERGED, Allocation, Clone, Facts, Goal, Trial, Turn, uncloned
+from runner.records import DIVERGED, Allocation, Clone, Facts, Goal, Trial, Turn, json_text, uncloned
 
 GPU_PEAK = "memory/gpu_peak_mib"  # a metric by optimizer step, recorded each time that it rises
 ROUND_PREFIX = "round/"  # metrics of the current epoch so far; their step is the optimizer step
@@ -106,7 +106,7 @@ class TrialRecord:
         """The same as the trial began, before it took over values of others."""
         first = self.first
         is_changed = any(clone.values for clone in self.clones)
-        settings = json.loads(json.dumps(first.settings, default=str)) if is_changed else self.settings
+        settings = json.loads(json_text(first.settings)) if is_changed else self.settings
         return self._used(settings, first)
 
     @property

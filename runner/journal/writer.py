@@ -202,7 +202,9 @@ class SqliteJournal:
             for trial_id, verdict in verdicts.items():
                 self._apply_verdict(db, trial_id, verdict, reports.get(trial_id), exports.get(trial_id))
             # The time of a commit is known only after it, so that the next barrier or the end records it.
-            db.execute("UPDATE barrier SET committed_s = ? WHERE committed_s IS NULL", (self._committed_s,))
+            last = "(SELECT max(number) FROM barrier)"
+            query = f"UPDATE barrier SET committed_s = coalesce(committed_s, ?) WHERE number = {last}"
+            db.execute(query, (self._committed_s,))
             db.execute("INSERT INTO barrier (began_s, reported_s) VALUES (?, ?)", (self._began_s, reported_s))
             changed = {*reports, *verdicts, *exports, *(trial.id for trial in added), *slots}
             insert_standing(db, self._standing.metrics(db, changed, reported_s), self._now_ms())

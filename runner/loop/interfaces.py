@@ -37,6 +37,10 @@ class Fleet(Protocol):
     def check(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """Builds a temporary model of each trial, checks its data and tries one step; keeps no state."""
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether data is being loaded at this moment, as far as `check` would wait for it."""
+
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `check`, but each trial alone on a worker, so that `Checked.memory_mib` is the trial's own."""
 

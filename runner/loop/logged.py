@@ -48,6 +48,11 @@ class LoggedFleet:
         """As `Fleet.check`."""
         return self._without_asides(self._fleet.check(trials))
 
+    @property
+    def is_loading(self) -> bool:
+        """As `Fleet.is_loading`."""
+        return self._fleet.is_loading
+
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`."""
         return self._without_asides(self._fleet.probe(trials))

@@ -66,8 +66,11 @@ class Replacements:
         if self._shares is None:
             return "tried again"
         limit = self._shares.of(slot).memory_limit_mib
-        if slot in growth.allocations:
+        grown = growth.allocations.get(slot)
+        if grown is not None and grown.memory_limit_mib != self._before[slot].memory_limit_mib:
             return f"tried again under a larger limit of {limit} MiB"
+        if grown is not None:
+            return f"tried again under the same limit of {limit} MiB, without the states of trials that wait"
         if limit is None:
             return "tried again in a new process"
         return f"tried again in a new process under the same limit of {limit} MiB: no more memory is free"

@@ -23,7 +23,7 @@ class Schedule:
     Args:
         trials: in the order in which they begin.
         slots: for the trials.
-        live: maximum number of live trials; None for one per slot.
+        live: how many trials live at once, at least; None for one in each place of the slots' shares.
         begun: next turns of trials that an earlier driver has trained.
         policy: compares trials; None if none waits for another.
         paused: trials that have no turn until they go on.
@@ -43,9 +43,12 @@ class Schedule:
         self._queue = deque(work for work in works if work.trial.id not in paused)
         self._paused = {work.trial.id: work for work in works if work.trial.id in paused}
         self._policy = policy
-        places = max(1, math.ceil((live or len(slots)) / len(slots)))
+        least = math.ceil((live or len(slots)) / len(slots))
+        places = {slot.index: max(least, slot.allocation.places) for slot in slots}
         # Place by place over all slots, so that the first trials spread over the slots.
-        self._live: dict[Place, Work | None] = {(place, slot.index): None for place in range(places) for slot in slots}
+        self._live: dict[Place, Work | None] = {
+            (place, slot): None for place in range(max(places.values())) for slot in places if place < places[slot]
+        }
         self._away: dict[str, Work] = {}
 
     def add(self, trials: Iterable[Trial]) -> None:

@@ -22,6 +22,12 @@ def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
         models = f"{len(terms)} × {first}" if first else " + ".join(terms)
         total = _taken_mib(gpu, on_it)
         lines.append(f"GPU {gpu.id} ({gpu.name}): {models} + {MARGIN_MIB} margin = {total} of {gpu.free_mib} MiB free")
+        share, places = on_it[0].allocation, on_it[0].allocation.places
+        if places > 1:
+            lines.append(
+                f"GPU {gpu.id}: no MPS, so that it has one worker, in which {places} trials take turns; each has "
+                f"{(share.gpu_memory_mib or 0) // places} MiB of the limit, and its state stays on the GPU"
+            )
     each, cpus = slots[0].allocation.num_cpus, sum(slot.allocation.num_cpus for slot in slots)
     lines.append(f"CPUs: {len(slots)} × {each:g} = {cpus:g} of {machine.cpus}")
     shared = {slot.allocation.mps: slot.allocation for slot in slots if slot.allocation.mps_thread_percentage}
@@ -31,14 +37,24 @@ def explain(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def taking_turns(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
-    """Warns about each GPU on which several models cannot compute at the same time."""
-    return tuple(
-        f"GPU {gpu.id}: its {len(on_it)} models take turns, since {_why_not(machine)}. Small models then train slower "
-        "than one after another, and through MPS several times faster (docs/gpu.md)"
-        for gpu, on_it in _by_gpu(slots, machine)
-        if len(on_it) > 1 and not any(slot.allocation.mps in ("own", "foreign") for slot in on_it)
-    )
+def without_mps(slots: Sequence[Slot], machine: Machine) -> tuple[str, ...]:
+    """Warns about each GPU on which several models would train faster through MPS."""
+    lines = []
+    for gpu, on_it in _by_gpu(slots, machine):
+        if any(slot.allocation.mps in ("own", "foreign") for slot in on_it):
+            continue
+        if len(on_it) > 1:
+            lines.append(
+                f"GPU {gpu.id}: the card switches between its {len(on_it)} workers, since {_why_not(machine)}. Small "
+                "models then train slower than one after another; leave resources.num_gpus, gpu_memory_mib and "
+                "max_concurrent to auto, and it has one worker (docs/gpu.md)"
+            )
+        elif (places := on_it[0].allocation.places) > 1:
+            lines.append(
+                f"GPU {gpu.id}: its {places} trials take turns in one worker, since {_why_not(machine)}. Through MPS "
+                "small models train several times faster (docs/gpu.md)"
+            )
+    return tuple(lines)
 
 
 def _why_not(machine: Machine) -> str:

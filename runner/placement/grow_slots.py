@@ -29,7 +29,7 @@ def enlarge(slots: Sequence[Slot], short: Collection[int], busy: Collection[int]
     """Divides what is free on a GPU or on the host equally among its slots that are short of memory.
 
     Only the memory limit grows, and on a GPU the share that is booked with Ray. Threads never grow, because they change
-    results.
+    results. Trials that wait in a slot that is short of memory give up theirs on the GPU.
 
     Args:
         slots: all slots of the machine, as they are now.
@@ -52,6 +52,11 @@ def enlarge(slots: Sequence[Slot], short: Collection[int], busy: Collection[int]
             more_units = sum(units(slot.allocation.num_gpus) for slot in idle) // len(wanting)
             allocations |= {slot.index: _larger(slot.allocation, more_mib, more_units) for slot in wanting}
             retired += [slot.index for slot in idle]
+        allocations |= {
+            slot.index: replace(allocations.get(slot.index, slot.allocation), places=1)
+            for slot in wanting
+            if slot.allocation.places > 1
+        }
     return Growth(allocations=allocations, retired=tuple(retired))
 
 

@@ -11,6 +11,7 @@ from runner.placement.cpu_slots import cpus_of_each, models_on_cpus, most_by_cpu
 from runner.placement.gpu_slots import Bank, banks_of, booked, share_in
 from runner.placement.machine import MPS_CLIENTS, Machine, Request
 from runner.placement.refusal import Change, DoesNotFitError, nearest, written
+from runner.placement.shares import limit_for
 from runner.records import Allocation, MpsKind, Slot
 
 
@@ -18,7 +19,8 @@ def plan_slots(request: Request, machine: Machine, trials: int, need_mib: float 
     """Slots for as many models as fit, at most one for each trial, spread over the GPUs.
 
     Threads, memory limit and MPS share depend on the request and the machine alone, never on the number of trials, so
-    that a trial gives the same numbers alone and in a sweep.
+    that a trial gives the same numbers alone and in a sweep. If `takes_turns`, a GPU that several models would share
+    has one slot with a place for each of them.
 
     Args:
         request: for each slot.
@@ -50,21 +52,49 @@ def needs_a_probe(request: Request, machine: Machine) -> bool:
     return bool(machine.gpus) and request.num_gpus == "auto" and request.gpu_memory_mib == "auto"
 
 
+def takes_turns(request: Request, machine: Machine) -> bool:
+    """Whether models that share a GPU do so in one worker, in turns.
+
+    Without MPS several processes on a GPU are slower than one, because the card switches between them. Who gives a
+    share, a limit or a number of models gets a worker for each model all the same.
+    """
+    return needs_a_probe(request, machine) and request.max_concurrent == "auto" and not machine.mps
+
+
+def with_places(slots: Sequence[Slot], places: int, need_mib: float | None) -> tuple[Slot, ...]:
+    """These slots of a GPU each, with as many places as they had, or as their limits hold now.
+
+    Args:
+        slots: for the trials of a sweep that goes on.
+        places: of each slot before.
+        need_mib: measured peak of the largest model; None if unknown.
+    """
+    each_mib = 1 if need_mib is None else limit_for(need_mib)
+
+    def fitting(share: Allocation) -> int:
+        return max(1, min(places, (share.gpu_memory_mib or 0) // each_mib))
+
+    return tuple(replace(slot, allocation=replace(slot.allocation, places=fitting(slot.allocation))) for slot in slots)
+
+
 def _plan(request: Request, machine: Machine, trials: int, need_mib: float | None) -> tuple[Slot, ...]:
     if request.num_gpus == 0 or (request.num_gpus == "auto" and not machine.gpus):
         return _on_cpus(request, machine, trials, need_mib)
     banks = banks_of(request, machine, need_mib)
     wanted = _concurrency(request, machine, sum(bank.models for bank in banks))
+    planned = places = spread([bank.models for bank in banks], wanted)
+    if takes_turns(request, machine):
+        planned = [min(1, models) for models in places]
+        wanted = sum(planned)
     num_cpus = cpus_of_each(request, wanted, machine.cpus)
-    planned = spread([bank.models for bank in banks], wanted)
     used = spread(planned, max(1, min(wanted, trials)))
     alone = sum(count > 0 for count in used) == 1
     slots: list[Slot] = []
-    for bank, models, count in zip(banks, planned, used, strict=True):
+    for bank, models, live, count in zip(banks, planned, places, used, strict=True):
         if count:
             share = share_in(request, models)
             allocation = _allocation(machine, bank, models, share, num_cpus)
-            allocation = replace(allocation, num_gpus=booked(share, count, alone))
+            allocation = replace(allocation, num_gpus=booked(share, count, alone), places=live // models)
             slots += [Slot(index=len(slots) + place, allocation=allocation) for place in range(count)]
     return tuple(slots)
 

@@ -26,7 +26,7 @@ from runner.records.decision import (
 )
 from runner.records.details import Details, Split
 from runner.records.examined import Examined, SettingCheck
-from runner.records.json_values import decode, encode
+from runner.records.json_values import decode, encode, json_text
 from runner.records.mps import Mps, MpsKind
 from runner.records.orders import Orders
 from runner.records.python_text import decode_python, encode_python, has_python_text
@@ -43,6 +43,7 @@ from runner.records.report import (
     Renewed,
     Report,
     Snapshot,
+    StackTrial,
     Turn,
 )
 from runner.records.sample import Sample
@@ -115,6 +116,7 @@ __all__ = [
     "Snapshot",
     "Source",
     "Split",
+    "StackTrial",
     "Tensor",
     "TrainSettings",
     "Trial",
@@ -132,6 +134,7 @@ __all__ = [
     "encode_python",
     "has_python_text",
     "in_groups",
+    "json_text",
     "proposals",
     "tag_problem",
     "to_json",

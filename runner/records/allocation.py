@@ -24,6 +24,7 @@ class Allocation:
         memory_mib: host memory that the process may take beyond that of an idle worker, MiB; None for no limit.
         mps: whose daemon it computes through, or why through none; None without a GPU.
         mps_thread_percentage: percentage of the GPU's multiprocessors that MPS lets it use; None without MPS.
+        places: how many trials live in the slot at once and take turns in its worker, which keeps their states.
         node: Ray's id of the node; empty for this machine.
     """
 
@@ -36,12 +37,18 @@ class Allocation:
     memory_mib: int | None = None
     mps: MpsKind | None = None
     mps_thread_percentage: int | None = None
+    places: int = 1
     node: str = ""
 
     @property
     def memory_limit_mib(self) -> int | None:
         """The memory limit that applies to a model: of the GPU if it has one, else of the host."""
         return self.gpu_memory_mib if self.gpus else self.memory_mib
+
+    @property
+    def waiting_mib(self) -> int | None:
+        """The part of the GPU's limit that the states of waiting trials may take, MiB; None without a limit."""
+        return None if self.gpu_memory_mib is None else self.gpu_memory_mib * (self.places - 1) // self.places
 
     @classmethod
     def of(cls, plain: Plain) -> Self:

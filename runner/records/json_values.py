@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,30 @@ def decode(value: Any) -> Any:
         ((key, held),) = value.items()
         return _unmarked(key.removeprefix(_MARK), held)
     return {key: decode(item) for key, item in value.items()}
+
+
+def json_text(value: object, *, sort_keys: bool = False) -> str:
+    """The value as JSON that people and other programs read: what JSON lacks, keys included, as Python writes it.
+
+    Example:
+        >>> json_text({"shape": {(1, 2): {3}}})
+        '{"shape": {"(1, 2)": "{3}"}}'
+    """
+    return json.dumps(_with_text_keys(value), sort_keys=sort_keys, default=str)
+
+
+def _with_text_keys(value: object) -> object:
+    match value:
+        case Mapping():
+            return {key if isinstance(key, str) else _key(key): _with_text_keys(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_with_text_keys(item) for item in value]
+    return value
+
+
+def _key(key: object) -> str:
+    """As JSON writes a key that is a number, a truth value or None; another one as Python does."""
+    return json.dumps(key) if isinstance(key, int | float | None) else str(key)
 
 
 def _marked(kind: str, held: object) -> dict[str, object]:

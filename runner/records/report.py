@@ -40,6 +40,10 @@ class Facts:
             `train.compile` decides it.
         outside: files that the experiment's code has imported and that are neither in its folder nor installed.
         data: the splits that it is trained and validated on.
+        stack: models of the program in which it trains; 1 for one of its own.
+        stack_reason: why it has one of its own although a stack was wanted; empty if it was not.
+        stack_difference: the largest relative difference of a loss in the stack from that of the lone model, over ten
+            steps.
     """
 
     steps_per_epoch: int
@@ -58,6 +62,9 @@ class Facts:
     compile: Literal["", "eager", "xla"] = ""
     outside: tuple[str, ...] = ()
     data: tuple[DataSet, ...] = ()
+    stack: int = 1
+    stack_reason: str = ""
+    stack_difference: float = 0.0
 
     @classmethod
     def of(cls, plain: Plain) -> Self:
@@ -84,6 +91,27 @@ class Aside:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StackTrial:
+    """A stack of copies of one model, tried beside the model alone under XLA.
+
+    Args:
+        size: number of models.
+        reason: why it cannot be; empty if it can.
+        difference: as `Facts.stack_difference`.
+        step_s: measured seconds of one step of all models.
+        alone_s: of one step of one model.
+        compile_s: seconds to trace and compile the stack and to run it once.
+    """
+
+    size: int
+    reason: str = ""
+    difference: float = 0.0
+    step_s: float = 0.0
+    alone_s: float = 0.0
+    compile_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
     """The check of a trial: its model was built, trained for one step and discarded.
 
@@ -93,6 +121,7 @@ class Checked:
         trace_s: seconds to trace and compile the step and to run it once.
         memory_mib: peak of the GPU's allocator during the check, MiB; without a GPU, of the process's resident memory.
         details: for a person; a worker always gives them.
+        stacked: the trial of a stack; None if none was wanted.
     """
 
     trial_id: str
@@ -102,6 +131,7 @@ class Checked:
     trace_s: float
     memory_mib: float = 0.0
     details: Details | None = None
+    stacked: StackTrial | None = None
     aside: Aside = Aside()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
-from runner.records.json_values import Plain, decode, encode
+from runner.records.json_values import Plain, decode, encode, json_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -62,6 +62,8 @@ class TrainSettings:
         validate_every: validate at the end of every n-th epoch.
         compile: how its steps are compiled, which changes results in the last bits. The driver resolves "auto" before
             the first step; a worker treats it as "graph".
+        stack: most models of one program, this one among them (`resources.stack`), on which the last bits of its
+            results depend; 1 for a program of its own. With more, `compile` is "xla".
         deterministic: TensorFlow's op determinism, which holds for a whole process.
         max_seconds: the trial stops after the turn in which its training and validation have taken this long; None for
             no limit. The only setting whose effect depends on a clock.
@@ -75,6 +77,7 @@ class TrainSettings:
     shuffle: bool = True
     validate_every: int = 1
     compile: Literal["auto", "graph", "xla"] = "graph"
+    stack: int = 1
     deterministic: bool = False
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None
@@ -206,7 +209,7 @@ class Trial:
         """Equal for the repeats of one setting: trials of a member that differ in their seed and fold only."""
         own = ("seed",) if self.folds is None else ("seed", "fold")
         values = {name: value for name, value in self.settings.items() if name not in own}
-        return json.dumps([self.member, values], sort_keys=True, default=str)
+        return json_text([self.member, values], sort_keys=True)
 
     @property
     def digest(self) -> str:

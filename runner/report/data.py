@@ -12,7 +12,7 @@ from typing import Any
 
 from runner.config.space import Dimension
 from runner.config.written_space import dimensions_of
-from runner.journal import PARAM_PREFIX, BarrierRow, JournalReader, SettingRecord, TrialRecord, TurnRow, epoch_key
+from runner.journal import PARAM_PREFIX, BarrierRow, JournalReader, TrialRecord, TurnRow, epoch_key
 from runner.records.decision import FREEZING
 from runner.review.catalog import Review, open_review
 from runner.review.tables import readable
@@ -112,16 +112,18 @@ class SweepData:
         """The best of the values up to each of them."""
         return list(accumulate(values, max if self.maximizes else min))
 
-    def setting_of(self, trial: TrialRecord) -> SettingRecord:
-        """The trial's setting with its repeats."""
-        return next(one for _, one in self.review.by_setting if trial in one.trials)
-
     def values_of(self, member: str) -> list[float]:
-        """What ranks a member's settings, best first: with repeats their means, else their scores."""
+        """What ranks a member's settings, best first: with repeats their means, else their scores.
+
+        Once any trial has ended well, of those that have; and of settings all of whose repeats have a score, if any.
+        """
         settings = [one for _, one in self.review.by_setting if one.trials[0].member == member]
-        if not self.review.has_repeats or len(settings) < 2:
-            return [score for one in self.of_member(member) if (score := self.score(one)) is not None]
-        return [one.mean for one in settings if one.mean is not None]
+        if self.review.has_repeats and len(settings) > 1:
+            whole = [one for one in settings if all(self.score(trial) is not None for trial in one.trials)]
+            return [one.mean for one in whole or settings if one.mean is not None]
+        trials = self.of_member(member)
+        ended = [one for one in trials if one.ended_well]
+        return [score for one in ended or trials if (score := self.score(one)) is not None]
 
 
 def read_sweep(folder: Path) -> SweepData:

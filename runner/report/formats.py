@@ -13,6 +13,8 @@ from runner.review.catalog import open_review
 from runner.review.tables import Table, history_table, trial_table
 from runner.search.optuna_space import quiet
 
+_MOST = 2**63 - 1  # of whole numbers
+
 
 def write_results(sweep: Path, kind: str, folder: Path) -> list[Path]:
     """Writes a sweep's results into a folder, which is made if it is not there; returns the files.
@@ -62,8 +64,10 @@ def _write_parquet(sweep: Path, files: Sequence[Path]) -> None:
 
 
 def _of_one_type(values: Sequence[object]) -> list[object]:
-    """A column as Parquet has it: numbers, truth values or texts; mixed values become texts."""
+    """A column as Parquet has it: numbers, truth values or texts; mixed values and larger numbers become texts."""
     known = [value for value in values if value is not None]
+    if any(isinstance(value, int) and abs(value) > _MOST for value in known):
+        return [None if value is None else str(value) for value in values]
     for kinds in ((bool,), (int,), (int, float), (str,)):
         if all(isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)) for value in known):
             return list(values)

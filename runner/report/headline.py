@@ -71,11 +71,11 @@ def _winner(data: SweepData) -> Fact:
     if data.best is None or data.score(data.best) is None:
         return Fact(label="won by", value="–", detail="no trial has a score yet")
     settings = label_of(data.best, data.varied(data.best.member)) or "all trials have the same settings"
-    details, setting = [settings], data.setting_of(data.best)
+    details, setting = [settings], data.review.setting_of(data.best)
     if len(data.members) > 1:
         details.append(f"best of {data.best.member}; scores of members do not compare")
-    elif len(data.values_of(data.best.member)) < len(data.scored):  # there are repeats
-        details.append(f"the setting with the best mean, {readable(setting.mean)} of {len(setting.trials)} repeats")
+    elif len(setting.trials) > 1:
+        details.append(f"the setting with the best mean, {readable(setting.mean)} of {setting.scores} repeats")
     return Fact(label="won by", value=f"trial {data.best.id}", detail="; ".join(details))
 
 
@@ -83,11 +83,19 @@ def _lead(data: SweepData) -> Fact:
     values = [] if data.best is None else data.values_of(data.best.member)
     if len(values) < 2:
         return Fact(label="ahead by", value="–", detail="it takes two trials with a score")
+    ties = values.count(values[0])
+    if ties > 1:
+        detail = f"{ties} have the same best value; the one that was proposed first is named"
+        return Fact(label="ahead by", value="a tie", detail=detail)
     lead, beyond = abs(values[0] - values[1]), abs(values[0] - statistics.median(values))
     spreads = [one.spread for _, one in data.review.by_setting if one.spread is not None]
     noise = f"; seeds of one setting spread by {readable(statistics.median(spreads), 2)}" if spreads else ""
-    detail = f"of the second, {readable(beyond, 3)} of the median{noise}"
-    return Fact(label="ahead by", value=readable(lead, 3), detail=detail)
+    same = values.count(values[0]) - 1
+    what = "setting" if len(values) < len(data.scored) else "trial"
+    others = f"{same} other {what} is" if same == 1 else f"{same} other {what}s are"
+    second = f"{others} as good" if same else "of the second"
+    detail = f"{second}; {readable(beyond, 3)} ahead of the median{noise}"
+    return Fact(label="ahead by", value="a tie" if same else readable(lead, 3), detail=detail)
 
 
 def _importance(data: SweepData) -> Fact:
@@ -111,7 +119,7 @@ def _cost(data: SweepData) -> Fact:
     sweep, trials = data.review.sweep, data.review.trials
     slots = len({row.slot for row in data.turns})
     ended_ms = sweep.ended_ms or max((1000 * row.turn.ended_s for row in data.turns), default=sweep.created_ms)
-    seconds = sum(one.seconds for one in trials)
+    seconds = sum(row.turn.compute_s for row in data.turns)  # what `times` calls training too
     counts = Counter(one.status for one in trials)
     told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     return Fact(

@@ -41,7 +41,8 @@ document.querySelectorAll("time[data-ms]").forEach((time) => {
 
 const valueOf = (row, place) => {
   const cell = row.cells[place];
-  return cell.dataset.value === undefined ? cell.textContent : Number(cell.dataset.value);
+  const number = Number(cell.dataset.value); // of True, False, nan and inf none that compares
+  return Number.isNaN(number) ? cell.textContent : number;
 };
 document.querySelectorAll("table.sortable").forEach((table) => {
   const body = table.tBodies[0];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from runner.report import costs
 from runner.report.data import SweepData, value_of
 from runner.report.progress import drawn_trials, quartiles
 from runner.report.settings import most_important, varied_of
-from runner.report.study import LEAST_TRIALS, fair_study, importance
+from runner.report.study import LEAST_TRIALS, fair_study, importance, without_quotes
 from runner.report.style import BEST
 from runner.review.tables import readable
 from runner.search.optuna_space import quiet
@@ -22,22 +23,28 @@ _GREY, _LIGHT = "#808694", "#c9ccd3"
 _SIZE = (4.8, 3.2)  # inches, a column of a paper
 
 
-def write_plot(data: SweepData, name: str, file: Path) -> None:
+def write_plot(data: SweepData, name: str, file: Path, member: str | None = None) -> None:
     """Draws a figure into a file; its suffix says the format.
 
     Args:
         data: of the sweep.
         name: one of `PLOTS`.
         file: ending with .png, .svg or .pdf; an existing one is replaced.
+        member: of a mixed sweep, whose trials a figure of `OF_A_MEMBER` compares.
 
     Raises:
-        ConfigError: there is no such figure or format, or the file cannot be written.
+        ConfigError: there is no such figure, format or member, a mixed sweep's member is not named, or the file cannot
+            be written.
         NothingToShowError: the sweep has nothing to show there.
     """
     if name not in PLOTS:
         raise ConfigError(f"figure {name!r}: there is none of this name; there are {', '.join(PLOTS)}")
     if file.suffix.lower() not in FORMATS:
         raise ConfigError(f"{file}: must end with {', '.join(FORMATS)}, which says the format")
+    if name in OF_A_MEMBER:
+        data = _of_member(data, name, member)
+    elif member is not None:
+        raise ConfigError(f"member {member!r}: {name} shows all members; leave it out")
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -47,6 +54,17 @@ def write_plot(data: SweepData, name: str, file: Path) -> None:
             figure.savefig(file, dpi=200, bbox_inches="tight")
         except OSError as err:
             raise ConfigError(f"{file}: cannot be written: {err.strerror or err}") from err
+
+
+def _of_member(data: SweepData, name: str, member: str | None) -> SweepData:
+    """The sweep as if it had this member alone, because scores of members do not compare."""
+    known = ", ".join(data.members)
+    if member is None and len(data.members) > 1:
+        raise ConfigError(f"{name}: shows one member of a mixed sweep; name one of {known} (--member, or member=)")
+    if member is not None and member not in data.members:
+        raise ConfigError(f"member {member!r}: the sweep has none of this name; its members are {known}")
+    trials = tuple(one for one in data.review.trials if member in (None, one.member))
+    return replace(data, review=replace(data.review, trials=trials))
 
 
 def _history(data: SweepData, figure: Any) -> Any:
@@ -132,6 +150,10 @@ def _by_optuna(draw: str, data: SweepData, most: int | None = None) -> Any:
         one.set_title("")
         one.set_facecolor("white")
         one.tick_params(axis="x", labelrotation=30 if draw == "plot_contour" else 0)
+        ticks = one.get_xticks()
+        texts = one.xaxis.get_major_formatter().format_ticks(ticks)
+        if (plain_texts := [without_quotes(text) for text in texts]) != texts:
+            one.set_xticks(ticks, plain_texts)
     return first.figure
 
 
@@ -155,6 +177,7 @@ def _as_on_the_page(draw: Callable[[SweepData], Any], data: SweepData, figure: A
     return figure
 
 
+OF_A_MEMBER = ("importance", "parallel", "slice", "contour")
 PLOTS: Mapping[str, Callable[[SweepData, Any], Any]] = {
     "curves": _curves,
     "history": _history,

@@ -8,7 +8,7 @@ from runner.errors import NothingToShowError
 from runner.report.axes import parallel_axis
 from runner.report.data import SweepData, value_of
 from runner.report.progress import rounded
-from runner.report.study import LEAST_TRIALS, fair_study, importance, plain
+from runner.report.study import LEAST_TRIALS, fair_study, importance, plain, without_quotes
 from runner.report.style import BEST, OTHERS, styled
 from runner.review.tables import readable
 from runner.search.optuna_space import quiet
@@ -80,6 +80,12 @@ def slices(data: SweepData, member: str | None = None) -> Figure:
             fair_study(data, member, names), params=most_important(data, member, names), target_name=data.metric
         )
     figure.update_layout(width=None)
+    for axis in figure.select_xaxes({"type": "log"}):
+        axis.dtick = 1  # powers of ten: narrow axes have no room for the digits between them
+    for axis in figure.select_xaxes({"type": "category"}):
+        axis.categoryarray = [without_quotes(value) for value in axis.categoryarray]
+    for trace in figure.data:
+        trace.x = [without_quotes(value) for value in trace.x]
     return styled(figure)
 
 

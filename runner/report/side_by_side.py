@@ -34,15 +34,17 @@ def page_of_several(sweeps: Sequence[SweepData], tables: Mapping[str, Table]) ->
         tables: of their comparison, by name.
     """
     records = [data.review.sweep for data in sweeps]
-    same_metric = len({(sweep.metric, sweep.goal) for sweep in records}) == 1
+    reason = "" if len({(sweep.metric, sweep.goal) for sweep in records}) == 1 else "the sweeps have different metrics"
+    if any(data.review.is_mixed for data in sweeps):
+        reason = "a sweep has several members, whose scores do not compare"
     by_epochs = "The best value of the metric after a number of epochs, those of all trials counted."
     by_time = "The best score of the trials that had ended until then."
     shown_tables = [(_TITLES[name], table) for name, table in tables.items() if _TITLES[name] and table.rows]
-    if same_metric:
+    if not reason:
         shown_tables.insert(0, (SORTABLE[1], _leaderboard(sweeps)))
     sections = [
-        section("by-epochs", "Best so far, by epochs", by_epochs, lambda: _by_epochs(sweeps, same_metric)),
-        section("by-time", "Best so far, by time", by_time, lambda: _by_time(sweeps, same_metric)),
+        section("by-epochs", "Best so far, by epochs", by_epochs, lambda: _by_epochs(sweeps, reason)),
+        section("by-time", "Best so far, by time", by_time, lambda: _by_time(sweeps, reason)),
     ]
     return render(
         title=" · ".join(sweep.id for sweep in records),
@@ -67,23 +69,24 @@ def _leaderboard(sweeps: Sequence[SweepData]) -> Table:
     found = [(data, trial, score) for data in sweeps for trial in data.scored
              if (score := data.score(trial)) is not None]  # fmt: skip
     found.sort(key=lambda one: one[2], reverse=sweeps[0].maximizes)
-    rows: list[list[object]] = [
-        [place, data.review.sweep.id, trial.id, score, label_of(trial, data.varied()), trial.epochs, trial.seconds]
-        for place, (data, trial, score) in enumerate(found[:_MOST_ROWS], 1)
-    ]
+    varied = {data.review.sweep.id: data.varied() for data in sweeps}  # reads all trials
+    rows: list[list[object]] = []
+    for place, (data, trial, score) in enumerate(found[:_MOST_ROWS], 1):
+        sweep = data.review.sweep.id
+        rows.append([place, sweep, trial.id, score, label_of(trial, varied[sweep]), trial.epochs, trial.seconds])
     return Table(["rank", "sweep", "trial", sweeps[0].metric, "settings", "epochs", "seconds"], rows)
 
 
-def _by_epochs(sweeps: Sequence[SweepData], same_metric: bool) -> Figure:
-    figure = _begun(same_metric)
+def _by_epochs(sweeps: Sequence[SweepData], reason: str) -> Figure:
+    figure = _begun(reason)
     for place, data in enumerate(sweeps):
         points = thinned(tuple(enumerate(best_so_far(data.review), 1)))
         _add(figure, place, data, [epoch for epoch, _ in points], [value for _, value in points])
     return styled(figure, x="epochs of all trials", y=sweeps[0].metric)
 
 
-def _by_time(sweeps: Sequence[SweepData], same_metric: bool) -> Figure:
-    figure = _begun(same_metric)
+def _by_time(sweeps: Sequence[SweepData], reason: str) -> Figure:
+    figure = _begun(reason)
     for place, data in enumerate(sweeps):
         ended = sorted((one.ended_ms, data.score(one)) for one in data.scored if one.ended_ms is not None)
         best = data.best_so_far(score or 0.0 for _, score in ended)
@@ -92,11 +95,11 @@ def _by_time(sweeps: Sequence[SweepData], same_metric: bool) -> Figure:
     return styled(figure, x="seconds since the sweep began", y=sweeps[0].metric)
 
 
-def _begun(same_metric: bool) -> Figure:
+def _begun(reason: str) -> Figure:
     import plotly.graph_objects as go
 
-    if not same_metric:
-        raise NothingToShowError("the sweeps have different metrics")
+    if reason:
+        raise NothingToShowError(reason)
     return go.Figure()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,6 +106,12 @@ def _with_short_texts(trial: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTri
             trial.distributions[name] = CategoricalDistribution(list(short.values()))
             trial.params[name] = short[trial.params[name]]
     return trial
+
+
+def without_quotes(value: Any) -> Any:
+    """A text as an axis shows it: Optuna's `plot_slice` writes texts with quotes, as Python does."""
+    is_quoted = isinstance(value, str) and value[:1] in ("'", '"') and value[-1:] == value[:1]
+    return ast.literal_eval(value) if is_quoted and len(value) > 1 else value
 
 
 def add_to_study(data: SweepData, member: str, study: optuna.Study) -> int:

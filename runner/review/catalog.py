@@ -61,6 +61,15 @@ class Review:
         return found
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether it has several members, whose scores do not compare."""
+        return len({trial.member for trial in self.trials}) > 1
+
+    def setting_of(self, trial: TrialRecord) -> SettingRecord:
+        """The trial's setting with its repeats."""
+        return next(one for _, one in self.by_setting if trial in one.trials)
+
+    @property
     def has_repeats(self) -> bool:
         """Whether a setting was trained with several seeds."""
         return any(len({trial.trial.seed for trial in setting.trials}) > 1 for _, setting in self.by_setting)

@@ -45,6 +45,11 @@ class Selection:
             for text in self.filters
             if not _CONDITION.fullmatch(text)
         ]
+        problems += [
+            f"filter {text!r}: {found['sign'] + found['value'][:1]} is none of < <= > >= = != ~"
+            for text in self.filters
+            if (found := _CONDITION.fullmatch(text)) and found["value"].startswith(("<", ">", "=", "!", "~"))
+        ]
         if problems:
             raise ConfigError(problems)
 
@@ -85,7 +90,9 @@ def _holds(condition: str, header: Sequence[str], row: Sequence[object]) -> bool
         is_equal = value == wanted or (value is not None and str(value) == text)
         return is_equal != (sign == "!=")
     if not _is_number(wanted):
-        raise ConfigError(f"filter {condition!r}: {sign} compares numbers, and {text!r} is none; use = or ~")
+        several = any(mark in text for mark in ("<", ">", "=", " and ", ","))
+        hint = "give each condition a --filter of its own" if several else "use = or ~"
+        raise ConfigError(f"filter {condition!r}: {sign} compares numbers, and {text!r} is none; {hint}")
     return _is_number(value) and _ORDERS[sign](value, wanted)  # type: ignore[arg-type]
 
 

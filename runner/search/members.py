@@ -99,6 +99,11 @@ def resolve_members(config: Config, sources: Mapping[str, Source] | None = None)
         )
         members.append(_member(config, draft, names))
     problems += _mixed_determinism(config, members)
+    if config.tracking.register is not None and len(members) > 1:
+        problems.append(
+            f"{config.origins.place('tracking', 'register')}: a sweep of several members has no one best model, as "
+            "their scores do not compare; leave it out, or train each member in a sweep of its own"
+        )
     if problems:
         # Every member finds the problems at the top again.
         raise ConfigError(tuple(dict.fromkeys(problems)))

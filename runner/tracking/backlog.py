@@ -44,11 +44,15 @@ class BacklogReporter:
             self._first = now_s, metrics, runs
         began_s, metrics_then, runs_then = self._first
         took_s = now_s - began_s
-        line = f"left to send to MLflow: the end of {_counted(runs, 'run')}, {_counted(metrics, 'metric value')}"
+        counts = [f"the end of {_counted(runs, 'run')}"] if runs else []
+        counts += [_counted(metrics, "metric value")] if metrics else []
+        line = f"left to send to MLflow: {', '.join(counts or ['the run of the sweep'])}"
         if took_s <= 0:
             return line
         rates = [(runs_then - runs) / took_s, (metrics_then - metrics) / took_s]
-        line += f" · {max(0.0, rates[0]):.1f} runs/s, {max(0.0, rates[1]):.0f} values/s"
+        speeds = [f"{rates[0]:.1f} runs/s"] if runs and rates[0] > 0 else []
+        speeds += [f"{rates[1]:.0f} values/s"] if metrics and rates[1] > 0 else []
+        line += f" · {', '.join(speeds)}" if speeds else ""
         left_s = [count / rate for count, rate in zip((runs, metrics), rates, strict=True) if count and rate > 0]
         return line + (f" · about {max(left_s):.0f} s left" if left_s else "")
 

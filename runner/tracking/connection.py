@@ -9,7 +9,11 @@ import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+from mlflow.environment_variables import (
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+)
 
 from runner.errors import TrackingError
 from runner.texts.redaction import without_credentials
@@ -53,6 +57,9 @@ class StoreConnection:
         if self._opened is not None:
             return
         MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(0)  # workers have their own environment by now
+        # At each end of a run of a server MLflow would print its address, with a request more, into the sweep's table.
+        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
+        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
         with mapped(), ExitStack() as opening:
             file = sqlite_file(self._uri)
             if file is not None:

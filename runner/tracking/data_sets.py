@@ -15,7 +15,7 @@ from mlflow.types.schema import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from runner.journal import TrialRecord
-from runner.records import DataSet, Tensor
+from runner.records import DataSet, Tensor, json_text
 from runner.tracking.client import clipped
 
 _CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
@@ -32,7 +32,7 @@ def inputs_of(trial: TrialRecord) -> list[DatasetInput]:
 def _input(trial: TrialRecord, one: DataSet) -> DatasetInput:
     source = trial.trial.source
     params = {name: trial.trial.params[name] for name in trial.trial.data_params}
-    code = {"mlflow.source.name": source.path, "function": "load_data", "arguments": json.dumps(params, default=str)}
+    code = {"mlflow.source.name": source.path, "function": "load_data", "arguments": json_text(params)}
     dataset = Dataset(
         name=clipped(f"{source.module.removesuffix('.py')}.{one.split}", _NAME),
         digest=one.digest,

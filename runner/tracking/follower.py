@@ -83,6 +83,7 @@ class Follower:
     def retry_refused(self) -> None:
         """Makes the next pass send again what MLflow has refused."""
         self._refused.clear()
+        self._tags_sent = -1
         self._sweep_run.retry_refused()
 
     def _due(self) -> Iterator[Due]:

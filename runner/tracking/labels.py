@@ -115,6 +115,9 @@ def facts_tags(facts: Facts) -> dict[str, str]:
         "program.reason": facts.program_reason,
         "exact": "false" if facts.inexact else "true",
         "exact.reason": facts.inexact,
+        "stacked": str(facts.stack) if facts.stack > 1 else "",
+        "stacked.difference": f"{facts.stack_difference:.1e}" if facts.stack > 1 else "",
+        "stacked.reason": facts.stack_reason,
         "model.parameters": str(facts.parameters),
         "code.outside": ", ".join(facts.outside),
     }

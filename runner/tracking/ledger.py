@@ -19,10 +19,10 @@ from runner.journal import (
     MetricRow,
     SweepRecord,
     TrialRecord,
-    best_of,
     connect,
     transaction,
     upgrade,
+    winner_of,
 )
 
 HOME = ""  # the store of the sweep's config, which unlike others may move with the sweep's folder
@@ -240,8 +240,8 @@ class Ledger:
         return int(self._db.execute(query, (trial_id, epoch)).fetchone()["ended_ms"])
 
     def best(self, sweep: SweepRecord) -> tuple[TrialRecord, float] | None:
-        """The best trial that has ended well, with its score, as `best_of`; on a tie the one proposed first."""
-        best = best_of((trial for trial in self.journal.trials() if trial.ended_well), sweep)
+        """The best trial, as `winner_of`, with its score; on a tie the one proposed first."""
+        best = winner_of(self.journal.trials(), sweep)
         value = None if best is None else best.score(sweep.metric)
         return None if best is None or value is None else (best, value)
 

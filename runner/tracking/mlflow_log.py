@@ -19,12 +19,14 @@ LOG = "logs/mlflow.log"
 def logging_to(folder: Path) -> Iterator[None]:
     """Writes MLflow's own messages, such as tracebacks of a locked store, to the sweep's folder, not the terminal.
 
+    So too tracebacks of errors of this program in calls to MLflow.
+
     Raises:
         JournalError: the file is a link.
     """
     file = own_file(folder, LOG)
     file.parent.mkdir(parents=True, exist_ok=True)
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine")]
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy.engine", "runner.tracking")]
     before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in loggers]
     handler = _OwnFile(file, delay=True, encoding="utf-8")
     handler.setFormatter(_RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -201,8 +201,8 @@ class MlflowSink:
         """Shows a run of a resumed sweep as running again, by this name; removes tags that say how it had ended."""
         with self._store.writing(run_id):
             client = self._store.client
-            for name in client.get_run(run_id).data.tags.keys() & set(stale):
-                client.delete_tag(run_id, name)
+            for key in client.get_run(run_id).data.tags.keys() & set(stale):
+                client.delete_tag(run_id, key)
             client.update_run(run_id, status="RUNNING", name=name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from runner.journal import REPORT, SweepRecord, TrialRecord, ranked
+from runner.journal import REPORT, SweepRecord, TrialRecord, ranked, ranked_settings, winner_of
 from runner.tracking.run_names import short_value
 
 KEY = "mlflow.note.content"  # the tag that MLflow shows as a run's description
@@ -58,16 +58,22 @@ def _outcome(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[str]:
     """What won, and the best trials as a table."""
     if not trials:
         return []
-    best = [trial for trial in ranked(trials, sweep) if trial.score(sweep.metric) is not None]
+    scored = [trial for trial in ranked(trials, sweep) if trial.score(sweep.metric) is not None]
     counts = ", ".join(f"{count} {status}" for status, count in Counter(trial.status for trial in trials).most_common())
     is_mixed = len({trial.member for trial in trials}) > 1
-    if not best:
+    if not scored:
         return [f"No trial has a value of `{sweep.metric}` ({counts})."]
-    first = best[0]
-    won = (
-        f"**Trial {first.id}** is best: `{sweep.metric}` **{first.score(sweep.metric):.6g}** "
-        f"({counts}{'; members do not compare, as their data differ' if is_mixed else ''})."
-    )
+    best = winner_of(trials, sweep)
+    if best is None:
+        won = f"No trial has ended with a value of `{sweep.metric}` ({counts})."
+    else:
+        repeats = [one for one in ranked_settings(trials, sweep) if best in one.trials and len(one.trials) > 1]
+        why = "".join(f"; its setting has the best mean, {one.mean:.6g} of {one.scores}" for one in repeats)
+        won = (
+            f"**Trial {best.id}** is best{f' of {best.member}' if is_mixed else ''}: `{sweep.metric}` "
+            f"**{best.score(sweep.metric):.6g}**{why} "
+            f"({counts}{'; members do not compare, as their data differ' if is_mixed else ''})."
+        )
     names = list(dict.fromkeys(name for trial in trials for name in trial.trial.searched))[:_MOST_COLUMNS]
     header = ["rank", "trial", *(["member"] if is_mixed else []), "status", sweep.metric, *names]
     rows = [
@@ -75,9 +81,10 @@ def _outcome(sweep: SweepRecord, trials: Sequence[TrialRecord]) -> list[str]:
             str(rank), trial.id, *([trial.member] if is_mixed else []), trial.status,
             f"{trial.score(sweep.metric):.6g}", *(short_value(trial.settings.get(name)) for name in names),
         ]
-        for rank, trial in enumerate(best[:_SHOWN], start=1)
+        for rank, trial in enumerate(scored[:_SHOWN], start=1)
     ]  # fmt: skip
-    return [won, "\n".join(_row(cells) for cells in (header, ["---"] * len(header), *rows))]
+    rule = f"| {' | '.join(['---'] * len(header))} |"
+    return [won, "\n".join([_row(header), rule, *map(_row, rows)])]
 
 
 def _settings(trial: TrialRecord) -> str:
@@ -88,7 +95,8 @@ def _settings(trial: TrialRecord) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_cell(cell, _LONGEST_CELL) for cell in cells)} |"
+    """A row whose cells keep apart, because MLflow draws a table without space between them."""
+    return f"| {'&emsp; | '.join(_cell(cell, _LONGEST_CELL) for cell in cells)} |"
 
 
 def _cell(text: str, longest: int) -> str:

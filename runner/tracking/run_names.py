@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from decimal import Decimal
 
 from runner.journal import TrialRecord
+from runner.records import json_text
 
 # Words that are as well known in their short form; a name that two settings would share stays long.
 _SHORT = {
@@ -43,7 +43,7 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 def short_value(value: object) -> str:
     """A setting's value with three digits: `3e-3`, `0.25`, `relu`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        text = value if isinstance(value, str) else json_text(value)
         return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
     if isinstance(value, int):
         return str(value)

@@ -40,7 +40,9 @@ def server_environment(store: str, inherited: Mapping[str, str]) -> dict[str, st
     no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # seven more processes
     # `python -m`, and uvicorn without a folder, would import a json.py in the current folder instead of Python's.
     own_folder = {"PYTHONSAFEPATH": "1", "UVICORN_APP_DIR": sysconfig.get_path("stdlib")}
-    return {**kept, **no_jobs, **own_folder, "MLFLOW_BACKEND_STORE_URI": store}
+    # Of MLflow's own code, which a user cannot change.
+    quiet = ",".join(filter(None, (inherited.get("PYTHONWARNINGS"), "ignore:starlette.middleware.wsgi is deprecated")))
+    return {**kept, **no_jobs, **own_folder, "PYTHONWARNINGS": quiet, "MLFLOW_BACKEND_STORE_URI": store}
 
 
 def open_when_ready(address: str, port: int) -> None:

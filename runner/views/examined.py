@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
 
@@ -10,11 +11,18 @@ from rich.table import Table
 
 from runner.records import Examined, SettingCheck, Split
 
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PROGRAMS = {
     "round": "compiled loop over arrays in memory",
     "stream": "compiled loop over a tf.data pipeline",
     "plain": "one call for each step",
 }
+
+
+def on_a_screen(text: str) -> str:
+    """What a terminal would have left of a text: without its codes and what was written over, as by a bar of Keras'."""
+    lines = _TERMINAL_CODES.sub("", text).rstrip("\n").replace("\r\n", "\n").split("\n")
+    return "\n".join(re.split(r"[\r\b]+", line.rstrip("\r\b"))[-1] for line in lines)
 
 
 def as_text(check: Examined, width: int = 120) -> str:
@@ -69,7 +77,7 @@ def _rows(setting: SettingCheck) -> Iterator[tuple[str, str]]:
     yield "repeatable", "bit for bit, on this machine" if not setting.inexact else f"perhaps not: {setting.inexact}"
     yield "export", _export(setting)
     if setting.output:
-        yield "printed", setting.output.rstrip("\n")
+        yield "printed", on_a_screen(setting.output)
 
 
 def _split(split: Split) -> str:

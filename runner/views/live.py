@@ -100,7 +100,7 @@ class _View:
         width, blocks = options.max_width, not options.ascii_only and not options.legacy_windows
         yield from table_lines(self._progress, width, max(3, console.size.height - _OTHER_LINES), curves=blocks)
         yield _bar(self._progress, width)
-        yield Text(summary_line(self._progress), style="dim", no_wrap=True, overflow="ellipsis")
+        yield Text(summary_line(self._progress, width), style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def _bar(progress: Progress, width: int) -> Table:

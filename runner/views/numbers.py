@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _SMALL, _LARGE = 1e-2, 1e6  # outside of these, powers of ten are shorter
@@ -18,10 +18,20 @@ def setting(value: object) -> str:
     """A setting's value: `64`, `0.25`, `3e-03`, `1.4e-03`."""
     if not isinstance(value, float):
         return str(value)
-    if value == 0 or not math.isfinite(value) or _SMALL <= abs(value) < _LARGE:
+    if value == 0 or not math.isfinite(value) or _is_plain(value):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.4g}"
     digits, _, power = f"{value:.1e}".partition("e")
     return f"{digits.removesuffix('.0')}e{power}"
+
+
+def settings(values: Iterable[object]) -> list[str]:
+    """The values of one setting, for a column: all as `1.3e-02` if half of them are powers of ten, to compare them."""
+    found = list(values)
+    floats = [value for value in found if isinstance(value, float) and value and math.isfinite(value)]
+    if 2 * sum(map(_is_plain, floats)) > len(floats) or not floats:
+        return [setting(value) for value in found]
+    digits = 0 if all(f"{value:.1e}"[-5] == "0" for value in floats) else 1
+    return [f"{value:.{digits}e}" if value in floats else setting(value) for value in found]
 
 
 def duration(seconds: float | None) -> str:
@@ -31,6 +41,10 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _is_plain(value: float) -> bool:
+    return _SMALL <= abs(value) < _LARGE
 
 
 def roughly(seconds: float) -> str:
@@ -50,12 +64,18 @@ def count(number_: int, noun: str) -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """A curve of at most `width` characters, from its own least to its own largest value; empty below two values."""
+    """A curve of at most `width` characters, from its own least to its own largest value; empty below two values.
+
+    Of twenty values or more the outermost five percent at both ends are drawn as the next ones, so that a bad first
+    epoch does not flatten all others.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < 2:
         return ""
+    in_order, cut = sorted(finite), len(finite) // 20
+    least, largest = in_order[cut], in_order[-1 - cut]
     if len(finite) > width:
         finite = [finite[round(place * (len(finite) - 1) / (width - 1))] for place in range(width)]
-    least, spread = min(finite), max(finite) - min(finite)
-    top = len(_BLOCKS) - 1
-    return "".join(_BLOCKS[round((value - least) / spread * top) if spread else 0] for value in finite)
+    spread, top = largest - least, len(_BLOCKS) - 1
+    places = [(min(max(value, least), largest) - least) / spread if spread else 0.0 for value in finite]
+    return "".join(_BLOCKS[round(place * top)] for place in places)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from runner.records import Clone, Failure, Goal, Report, Trial, Verdict
-from runner.views.pace import Pace
+from runner.views.pace import Pace, Part
 
 State = Literal["queued", "running", "paused", "complete", "stopped", "failed"]
 OPEN = ("queued", "running", "paused")
@@ -86,7 +86,7 @@ class Progress:
             self._estimate(row)
         self._pace = Pace(self.clock, self.slots)
         self._left_s: float | None = None  # as of the last barrier
-        self._steps_done = 0
+        self._parts: list[Part] = []  # of the round that ends
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Takes in trials that have joined the sweep."""
@@ -120,8 +120,8 @@ class Progress:
             self._take_score(row, verdict)
             row.state = _ENDED.get(verdict.kind, "paused" if row.state == "paused" else "running")
             row.message = row.message or verdict.reason
-        self._pace.end(self._steps_done, len(reports), _build_s(reports.values()))
-        self._steps_done = 0
+        self._pace.end(self._parts)
+        self._parts.clear()
         self._left_s = self._pace.left_s(self._lengths(), self.counts()["queued"] + self.expected - len(self.rows))
 
     def take_over(
@@ -139,7 +139,7 @@ class Progress:
         for report in reports:
             self._take(row, report)
         row.state, row.steps_per_s, row.score, row.kept = state, None, score, kept
-        self._steps_done = 0
+        self._parts.clear()
 
     def pause(self, trial_ids: Iterable[str]) -> None:
         """Marks trials that have no turn until a user lets them go on."""
@@ -157,8 +157,8 @@ class Progress:
 
     @property
     def is_upper_bound(self) -> bool:
-        """Whether less time may be left: rules may end trials early, or only the first, slow round is known."""
-        return self.may_end_early or self._pace.knows_only_the_first
+        """Whether less time may be left: rules may end trials early, or only first, slow turns are known."""
+        return self.may_end_early or self._pace.is_rough
 
     @property
     def elapsed_s(self) -> float:
@@ -182,15 +182,15 @@ class Progress:
         )
         return done / self.expected if rows else 0.0
 
-    def _lengths(self) -> Iterator[float]:
-        """Steps left of each trial that has not ended, also of those to come; unknown ones are as the average."""
+    def _lengths(self) -> Iterator[tuple[str, float]]:
+        """Member and steps left of each trial that has not ended, also of those to come; unknown ones are average."""
         known = [row.total_steps for row in self.rows.values() if row.total_steps]
         average = sum(known) / len(known) if known else 0.0
         for state in ("running", "queued"):
             for row in self.rows.values():
                 if row.state == state:
-                    yield max(0.0, (row.total_steps or average) - row.step)
-        yield from [average] * (self.expected - len(self.rows))
+                    yield row.trial.member, max(0.0, (row.total_steps or average) - row.step)
+        yield from [("", average)] * (self.expected - len(self.rows))
 
     def _estimate(self, row: Row) -> None:
         length = self.steps_per_epoch.get(row.trial.member)
@@ -210,9 +210,10 @@ class Progress:
         return tuple(found.values())
 
     def _take(self, row: Row, report: Report) -> None:
-        self._steps_done += report.step - row.step
-        duration = report.turn.compute_s
-        row.steps_per_s = (report.step - row.step) / duration if duration > 0 else None
+        turn, steps = report.turn, report.step - row.step
+        busy_s, is_first = turn.compute_s + turn.evaluate_s + turn.swap_s, turn.seat_s > 0 or report.facts is not None
+        self._parts.append(Part(row.trial.member, turn.pid, steps, busy_s, turn.seat_s, is_first))
+        row.steps_per_s = steps / turn.compute_s if turn.compute_s > 0 else None
         row.round, row.step, row.epoch = report.round, report.step, report.epoch
         row.loss = report.running.get("loss")
         if report.facts is not None:
@@ -235,12 +236,3 @@ class Progress:
         elif verdict.keep_best or not (row.restores_best and row.kept):
             row.kept = row.kept or verdict.keep_best
             row.score = row.value if row.value is not None and math.isfinite(row.value) else None
-
-
-def _build_s(reports: Iterable[Report | Failure]) -> float:
-    """Seconds in which a round's models were built, in the process that took longest."""
-    seconds: defaultdict[int, float] = defaultdict(float)
-    for report in reports:
-        if isinstance(report, Report):
-            seconds[report.turn.pid] += report.turn.seat_s
-    return max(seconds.values(), default=0.0)

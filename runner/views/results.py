@@ -49,6 +49,8 @@ def print_results(
     left_out = set() if columns else _too_wide(shown, review, console.width)
     console.print(f"sweep {review.sweep.id}", markup=False, highlight=False, style="italic")
     console.print(_view(shown, left_out, review))
+    if filters and not shown.rows:
+        console.print("nothing fits the filter" + "s" * (len(filters) > 1), style="dim")
     if left_out:
         text = ", ".join(name for name in shown.header if name in left_out)
         console.print(f"results --csv has {text} too", style="dim", markup=False, highlight=False, soft_wrap=True)
@@ -73,9 +75,17 @@ def print_sweeps(reviews: Sequence[Review], console: Console) -> None:
         table.add_column(name, no_wrap=True)
     for review in reviews:
         sweep = review.sweep
-        best = ", ".join(f"{trial.score(sweep.metric):.4g} (trial {trial.id})" for trial in review.leaders) or "–"
+        best = ", ".join(_best(review, trial) for trial in review.leaders) or "–"
         table.add_row(sweep.id, sweep.status, str(len(review.trials)), sweep.metric, best)
     console.print(table)
+
+
+def _best(review: Review, leader: TrialRecord) -> str:
+    """What ranks a leader first: the mean of its setting if that has repeats, else its score."""
+    setting = review.setting_of(leader)
+    if len(setting.trials) > 1 and setting.mean is not None:
+        return f"{setting.mean:.4g} (mean of {setting.scores}, trial {leader.id})"
+    return f"{leader.score(review.sweep.metric):.4g} (trial {leader.id})"
 
 
 def trial_in_one_line(review: Review, trial: TrialRecord) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from runner.views.numbers import count, number, roughly, setting, sparkline
+from runner.views.numbers import count, number, roughly, setting, settings, sparkline
 from runner.views.progress import Progress, Row
 
 STYLES = {"queued": "dim", "running": "cyan", "paused": "magenta", "complete": "green", "stopped": "yellow",
@@ -21,6 +21,7 @@ _GAP = 2
 _NUMBER = 7  # characters of most metrics in four significant digits
 _CURVES = (16, 8)  # characters of the score's curve, as there is room
 _HEADING = 5  # characters to which the heading of a setting may be cut
+_BETWEEN = " · "
 _UNLISTED = 6  # of the lines, one is for a failed trial and a third for running ones, however bad
 
 
@@ -57,7 +58,7 @@ def table_lines(progress: Progress, width: int, height: int, *, curves: bool = T
 def split_settings(rows: Sequence[Row]) -> tuple[list[str], dict[str, object]]:
     """The searched settings that differ between trials, and those that are the same in all, with their value."""
     names = list(dict.fromkeys(name for row in rows for name in row.trial.searched))
-    texts = {name: {_value(row, name) for row in rows} for name in names}
+    texts = {name: set(_texts(rows, name).values()) for name in names}
     if len(rows) == 1:
         return names, {}
     varying = [name for name in names if len(texts[name]) > 1]
@@ -102,12 +103,16 @@ def _columns(
     What a trial is, how far and how good it is, and its learning rate always stay. Then come the other settings, from
     the left, with headings cut if need be; then the loss, the speed, the round, and the curve.
     """
-    first, score = _identity(rows), _metric(progress.metric, lambda row: row.score if row.has_ended else row.value)
+    first, score = (
+        _identity(rows),
+        _metric(progress.metric, rows, lambda row: row.score if row.has_ended else row.value),
+    )
     used = sum(one.width + _GAP for one in first) + score.width
     order = sorted(varying, key=lambda name: not _is_rate(name))
+    texts = {name: _texts(rows, name) for name in varying}
     widths: dict[str, int] = {}
     for name in order:
-        wide = max((cell_len(_value(row, name)) for row in rows), default=1)
+        wide = max(map(cell_len, texts[name].values()), default=1)
         least = max(wide, min(cell_len(name), _HEADING))
         if used + least + _GAP <= width or _is_rate(name):
             widths[name] = least
@@ -117,7 +122,7 @@ def _columns(
         if more > 0:
             widths[name] += more
             used += more
-    settings = [_setting(name, widths[name]) for name in varying if name in widths]
+    settings = [_setting(name, widths[name], texts[name]) for name in varying if name in widths]
     others: list[_Column] = []
     for column in _optional(progress, rows, curves=curves):
         is_new = all(column.heading != one.heading for one in others)  # the wider of two curves
@@ -140,32 +145,36 @@ def _identity(rows: Sequence[Row]) -> list[_Column]:
 def _optional(progress: Progress, rows: Sequence[Row], *, curves: bool) -> list[_Column]:
     found = []
     if any(row.restores_best for row in rows):  # a trial's score may differ from its last value
-        found.append(_metric("score", lambda row: row.score))
+        found.append(_metric("score", rows, lambda row: row.score))
     longest = max((len(row.values) for row in rows), default=0)
     if curves and longest > 1:
         found += [_curve(min(width, max(longest, len("curve")))) for width in _CURVES]
     if progress.metric != "loss":
-        found.append(_metric("loss", lambda row: row.loss))
-    found.append(_metric("steps/s", lambda row: row.steps_per_s))
+        found.append(_metric("loss", rows, lambda row: row.loss))
+    found.append(_metric("steps/s", rows, lambda row: row.steps_per_s))
     return found
 
 
-def _metric(heading: str, value: Callable[[Row], float | None]) -> _Column:
-    return _Column(heading, max(cell_len(heading), _NUMBER), lambda row: number(value(row)))
+def _metric(heading: str, rows: Sequence[Row], value: Callable[[Row], float | None]) -> _Column:
+    width = max(cell_len(heading), _NUMBER, *(cell_len(number(value(row))) for row in rows))
+    return _Column(heading, width, lambda row: number(value(row)))
 
 
 def _curve(width: int) -> _Column:
     return _Column("curve", width, lambda row: sparkline(row.values, width), right=False)
 
 
-def _setting(name: str, width: int) -> _Column:
-    return _Column(name, width, lambda row: _value(row, name))
+def _setting(name: str, width: int, texts: Mapping[str, str]) -> _Column:
+    return _Column(name, width, lambda row: texts[row.trial.id])
 
 
-def _value(row: Row, name: str) -> str:
-    if name in row.trial.inactive or name not in row.trial.searched:
-        return "–"
-    return setting(row.trial.settings.get(name))
+def _texts(rows: Sequence[Row], name: str) -> dict[str, str]:
+    """A setting's value in each trial, by trial; a dash where it has none."""
+    having = [row.trial for row in rows if name in row.trial.searched and name not in row.trial.inactive]
+    texts = dict(
+        zip((trial.id for trial in having), settings(trial.settings.get(name) for trial in having), strict=True)
+    )
+    return {row.trial.id: texts.get(row.trial.id, "–") for row in rows}
 
 
 def _is_rate(name: str) -> bool:
@@ -185,6 +194,8 @@ def _hidden(rows: Sequence[Row], shown: Sequence[Row]) -> str:
     ids = {row.trial.id for row in shown}
     left = [row.state for row in rows if row.trial.id not in ids]
     states = [f"{left.count(state)} {state}" for state in STYLES if state in left]
+    if len(states) == 1:
+        return f"… {states[0]} {'trial' if len(left) == 1 else 'trials'} not shown"
     return f"… {count(len(left), 'trial')} not shown: {', '.join(states)}"
 
 
@@ -219,8 +230,13 @@ def _cut(line: Text, width: int) -> Text:
     return line
 
 
-def summary_line(progress: Progress) -> str:
-    """How far the sweep is: `3 of 8 trials ended · about 2 min left · best val_accuracy 0.9717 (trial 006)`."""
+def summary_line(progress: Progress, width: int | None = None) -> str:
+    """How far the sweep is: `3 of 8 trials ended · about 2 min left · best val_accuracy 0.9717 (trial 006)`.
+
+    Args:
+        progress: of the sweep.
+        width: of the terminal, in cells: what has no room is left out, from the end. None for all of it.
+    """
     counts = progress.counts()
     ended = sum(counts[state] for state in ("complete", "stopped", "failed"))
     parts = [f"{ended} of {count(progress.expected, 'trial')} ended"]
@@ -234,7 +250,10 @@ def summary_line(progress: Progress) -> str:
         parts.append(f"best {progress.metric} {number(leaders[0].score)} (trial {leaders[0].trial.id})")
     if (speed := progress.steps_per_s()) is not None and math.isfinite(speed):
         parts.append(f"{number(speed)} steps/s")
-    return " · ".join(parts)
+    line = _BETWEEN.join(parts)
+    while width is not None and len(parts) > 1 and cell_len(line) > width:
+        line = _BETWEEN.join(parts := parts[:-1])
+    return line
 
 
 def time_left(progress: Progress) -> str | None:

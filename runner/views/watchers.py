@@ -31,7 +31,9 @@ class Terminal:
     def say(self, text: str, *, dim: bool = False) -> None:
         """As `SweepWatcher.say`."""
         style = "dim" if dim else None
-        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        has_path = "/" in text  # it stays whole, to be copied; other lines are wrapped between words
+        wrap = has_path or not self._console.is_terminal
+        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=wrap)
 
     def warn(self, text: str) -> None:
         """As `SweepWatcher.warn`."""

@@ -18,6 +18,7 @@ from runner.worker.data.feeds import SPLITS, Resident
 from runner.worker.experiment import Experiment
 from runner.worker.programs.engine import Engines
 from runner.worker.shared_parts import SharedParts
+from runner.worker.stacking.stacks import Stacks
 
 _MOST_BYTES = 256 * 1024 * 1024  # what is larger takes memory from the next sweep, and gains less from a saved trace
 
@@ -29,23 +30,32 @@ class CarryOver:
     Args:
         experiments: by the identity of their source.
         engines: traced for trials of these.
+        stacks: programs of several of their models.
         residents: data that the engines were traced with and no trial of this sweep has asked for, by its key.
     """
 
     experiments: dict[str, Experiment] = field(default_factory=dict)
     engines: Engines = field(default_factory=Engines)
+    stacks: Stacks = field(default_factory=Stacks)
     residents: dict[str, Resident] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, experiments: dict[str, Experiment], engines: Engines, residents: Mapping[str, Resident]) -> CarryOver:
+    def of(
+        cls,
+        experiments: dict[str, Experiment],
+        engines: Engines,
+        stacks: Stacks,
+        residents: Mapping[str, Resident],
+    ) -> CarryOver:
         """What is taken over from a sweep whose trials have left their seats; nothing large."""
         for experiment in experiments.values():
             experiment.shared_parts = SharedParts()
         engines.release(residents)
+        stacks.keep(residents)
         size = engines.nbytes + sum(_nbytes(resident.data) for resident in residents.values())
         if size > _MOST_BYTES:
             return cls(experiments)
-        return cls(experiments, engines, dict(residents))
+        return cls(experiments, engines, stacks, dict(residents))
 
     def resident(self, key: str, loaded: ArrayData) -> Resident:
         """The data of this key: those of the earlier sweep if they are equal, else the loaded ones.
@@ -57,12 +67,14 @@ class CarryOver:
         if before is not None and _is_equal(before.data, loaded):
             return before
         self.engines.drop(key)
+        self.stacks.drop(key)
         return Resident(loaded)
 
     def keep(self, data_keys: Collection[str]) -> None:
         """Drops data with other keys, and their idle programs."""
         self.residents = {key: resident for key, resident in self.residents.items() if key in data_keys}
         self.engines.release(data_keys)
+        self.stacks.keep(data_keys)
 
 
 def _splits(data: ArrayData) -> Iterator[ArraySplit | None]:

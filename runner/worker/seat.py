@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from runner.worker.callbacks import TrialCallbacks, Warn
 from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
 from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals, RandomState
-from runner.worker.programs.engine import Built, Engines, State, read
+from runner.worker.programs.engine import Built, Engines, State, in_host_memory, read
 from runner.worker.trial_files import TrialRecorder
 from runner.worker.turn_clock import TurnClock
 from runner.worker.validation import check_labels, check_text, facts_of
@@ -43,6 +44,16 @@ class Progress:
     is_cut: bool = False
     epochs: list[Epoch] = field(default_factory=list)
     best: list[np.ndarray] | None = None
+
+
+class Lender(Protocol):
+    """Has the values of several seats."""
+
+    def release(self, seat: Seat) -> None:
+        """Gives one seat its values back."""
+
+    def dissolve(self) -> None:
+        """Gives all of them back."""
 
 
 class Seat:
@@ -102,6 +113,7 @@ class Seat:
             self.examine(built.model)
         if self.engine.model is built.model:
             self.engine.occupant, self._state = self, None
+        self.lender: Lender | None = None
         self.seat_s = time.perf_counter() - began
 
     @property
@@ -117,8 +129,32 @@ class Seat:
             self._take_engine()
             yield time.perf_counter() - began
 
+    def lend(self, lender: Lender) -> State:
+        """Hands over the trial's values until it needs them itself."""
+        if self.engine.occupant is self:
+            self.engine.occupant, self._state = None, self.engine.read()
+        assert self._state is not None
+        state, self._state, self.lender = self._state, None, lender
+        return state
+
+    def take_back(self, state: State) -> None:
+        """Takes the trial's values back from whom it has handed them to."""
+        self._state, self.lender = state, None
+
+    def free_device(self) -> None:
+        """Moves the variables' values to host memory, until the trial's next turn; not those that are handed over."""
+        if self.lender is not None:
+            return
+        if self.engine.occupant is self:
+            self._state, self.engine.occupant = self.engine.read(), None
+            self.engine.clear()
+        assert self._state is not None
+        self._state = in_host_memory(self._state)
+
     def leave(self) -> None:
         """Releases the engine. The trial's state is lost."""
+        if self.lender is not None:
+            self.lender.release(self)
         self._state = None
         if self.engine.occupant is self:
             self.engine.occupant = None
@@ -242,6 +278,8 @@ class Seat:
         self.engine.begin_again(self.feed)
 
     def _take_engine(self) -> None:
+        if self.lender is not None:
+            self.lender.dissolve()
         occupant = self.engine.occupant
         if occupant is self:
             return

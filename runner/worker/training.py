@@ -68,7 +68,7 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
     memory.reset_gpu_peak()
     with seat.active() as swap_s:
         if progress.turn_end is None:
-            _begin_turn(seat, work)
+            begin_turn(seat, work)
         if work.until is not None:
             progress.turn_end = work.until
         clock.begin(is_limited=work.until is None)
@@ -79,20 +79,36 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
             return None
         ends = seat.callbacks is not None and has_diverged(running)  # without an export, with which training would end
         logged = seat.callbacks.end() if seat.callbacks is not None and ends else {}
-    epochs, progress.epochs = tuple(progress.epochs), []
-    progress.round = work.round + 1
-    is_first = work.round == 0 or work.clone is not None  # of its model
     turn = Turn(
         pid=os.getpid(),
         started_s=started,
         ended_s=time.time(),
         compute_s=clock.compute_s,
         evaluate_s=clock.evaluate_s,
-        seat_s=seat.seat_s if is_first else 0.0,
         swap_s=swap_s,
         memory_mib=peak_memory_mib(),
         gpu_memory_mib=memory.gpu_peak_mib(),
     )
+    report = report_of(seat, work, turn, running)
+    if seat.callbacks is None:
+        return report
+    files = seat.recorder.files() if seat.recorder is not None and ends else None
+    return replace(report, stops=seat.callbacks.stops, logged=logged, files=files)
+
+
+def report_of(seat: Seat, work: Work, turn: Turn, running: Mapping[str, float]) -> Report:
+    """The report of a turn that has ended, of a trial without callbacks.
+
+    Args:
+        seat: of the trial.
+        work: the order.
+        turn: without the time to make the seat.
+        running: the metrics of the present epoch so far.
+    """
+    progress = seat.progress
+    epochs, progress.epochs = tuple(progress.epochs), []
+    progress.round = work.round + 1
+    is_first = work.round == 0 or work.clone is not None  # of its model
     return Report(
         trial_id=seat.trial.id,
         round=work.round,
@@ -100,11 +116,8 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
         epoch=seat.epoch,
         running=running,
         epochs=epochs,
-        turn=turn,
+        turn=replace(turn, seat_s=seat.seat_s if is_first else 0.0),
         facts=seat.facts if is_first else None,
-        stops=seat.callbacks is not None and seat.callbacks.stops,
-        logged=logged,
-        files=seat.recorder.files() if seat.recorder is not None and ends else None,
     )
 
 
@@ -113,7 +126,8 @@ def has_diverged(metrics: Mapping[str, float]) -> bool:
     return not math.isfinite(metrics.get("loss", 0.0))
 
 
-def _begin_turn(seat: Seat, work: Work) -> None:
+def begin_turn(seat: Seat, work: Work) -> None:
+    """Obeys an order's wishes about weights and learning rate, and sets where the turn ends. The seat is active."""
     if work.keep_best:
         seat.keep_best()
     if work.learning_rate is not None:

@@ -28,6 +28,8 @@ from runner.worker.mlflow_calls import MlflowCalls
 from runner.worker.model_files import end_training, export
 from runner.worker.printed import Output, Streams
 from runner.worker.seat import Seat
+from runner.worker.seats import Seats
+from runner.worker.stacking.together import Together
 from runner.worker.trial_files import TrialRecorder
 
 T = TypeVar("T")
@@ -40,12 +42,18 @@ class Worker:
 
     Args:
         memory_mib: host memory that the process may take beyond that of a bare worker, MiB; None for no limit.
+        waiting_mib: GPU memory that the states of waiting trials may take, MiB; None for no limit.
         output: captures what the experiments print; None captures Python's streams.
         earlier: what it takes over from a worker of this process that has served another sweep.
     """
 
     def __init__(
-        self, memory_mib: int | None = None, output: Output | None = None, earlier: CarryOver | None = None
+        self,
+        memory_mib: int | None = None,
+        *,
+        waiting_mib: int | None = None,
+        output: Output | None = None,
+        earlier: CarryOver | None = None,
     ) -> None:
         self._memory_mib, self._earlier = memory_mib, earlier or CarryOver()
         self._output = output or Output(Streams())
@@ -54,7 +62,8 @@ class Worker:
         self._experiments, self._engines = dict(self._earlier.experiments), self._earlier.engines
         self._imports = set(self._experiments)  # also those that failed
         self._residents: dict[str, Resident] = {}
-        self._seats: dict[str, Seat] = {}
+        self._stacks = self._earlier.stacks
+        self._seats = Seats(waiting_mib)
         self._stopping = False
 
     def load(self, trial: Trial) -> Loaded:
@@ -91,26 +100,22 @@ class Worker:
         out of memory, because the process may be unusable.
         """
         # A trial in its first round has no seat yet: one that has its id was another's.
-        staying = {item.trial.id for item in work if item.round > 0}
-        for trial_id in self._seats.keys() - staying:
-            self._seats.pop(trial_id).leave()
+        self._seats.keep({item.trial.id for item in work if item.round > 0})
         kept = {item.trial.data_key for item in work}
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
         self._earlier.keep(kept)
         answers: dict[str, Report | Failure] = {}
-        for item, data in ((item, data) for item, data in zip(work, loaded, strict=True) if not item.idle):
-            answer = self._turn(item, data)
-            if answer is not None:
-                answers[item.trial.id] = answer
-            if isinstance(answer, Failure) and answer.lost_worker:
+        for turns in _together([(item, data) for item, data in zip(work, loaded, strict=True) if not item.idle]):
+            found = self._turns(turns)
+            answers |= found
+            if any(isinstance(answer, Failure) and answer.lost_worker for answer in found.values()):
                 break
         return answers
 
     def leave(self) -> CarryOver:
         """Ends everything that belongs to the sweep; returns what a worker for another sweep takes over."""
-        for trial_id in list(self._seats):
-            self._leave(trial_id)
-        return CarryOver.of(self._experiments, self._engines, self._residents)
+        self._seats.keep(())
+        return CarryOver.of(self._experiments, self._engines, self._stacks, self._residents)
 
     @property
     def has_failed_imports(self) -> bool:
@@ -123,8 +128,7 @@ class Worker:
 
     def snapshot(self, trials: Sequence[Trial], folder: Path | None = None) -> dict[str, Snapshot | Failure]:
         """Snapshots of those trials that have a seat here, as files of the folder or by value."""
-        seated = [self._seats[trial.id] for trial in trials if trial.id in self._seats]
-        return {seat.trial.id: self._snapshot(seat, folder) for seat in seated}
+        return {trial.id: self._snapshot(trial, folder) for trial in trials if trial.id in self._seats}
 
     def restore(self, replay: Replay, loaded: Sequence[Loaded]) -> Report | Failure | None:
         """Gives the trial a new seat, restores its snapshot and repeats the turns since then.
@@ -140,9 +144,9 @@ class Worker:
         for segment, data in zip(replay.ancestors, loaded, strict=False):
             ancestor = replace(segment.trial, id=trial.id)  # the other trial may have a seat here
             report = self._repeat(ancestor, segment.orders, state, data)
-            found = self._snapshot(self._seats[trial.id], None) if isinstance(report, Report) else report
+            found = self._snapshot(trial, None) if isinstance(report, Report) else report
             if not isinstance(found, Snapshot):
-                self._leave(trial.id)  # which has the state of another trial
+                self._seats.leave(trial.id)  # which has the state of another trial
                 return (
                     replace(found, kind="train") if isinstance(found, Failure) and found.kind == "snapshot" else found
                 )
@@ -153,7 +157,7 @@ class Worker:
         self, trial: Trial, orders: Sequence[Work], state: Snapshot | None, loaded: Loaded
     ) -> Report | Failure | None:
         """Gives the trial a new seat in this state, or at its beginning, and repeats these turns."""
-        self._leave(trial.id)
+        self._seats.leave(trial.id)
         seat = self._seat(trial, loaded, orders[0].files if orders else None)
         if isinstance(seat, Failure):
             return seat
@@ -163,11 +167,11 @@ class Worker:
         elif state is not None:
             refused = self._guarded("snapshot", trial, lambda: seat.restore(state.state))
         if refused is not None:
-            self._leave(trial.id)
+            self._seats.leave(trial.id)
             return refused
         report = None
         for work in orders:
-            report = self._turn(replace(work, trial=trial), loaded)
+            report = self._turns([(replace(work, trial=trial), loaded)]).get(trial.id)
             if not isinstance(report, Report):
                 break
         return report
@@ -176,7 +180,7 @@ class Worker:
         """The model of a trial that has a seat, as files of the folder or by value; `best` asks for best weights."""
         if folder is not None:
             seat = self._seats[trial.id]
-            ended = self._guarded("train", trial, partial(end_training, seat))
+            ended = self._guarded("train", trial, lambda: end_training(self._seats.alone(trial.id)))
             if isinstance(ended, Failure):
                 found: Export | Failure = ended
             else:
@@ -190,12 +194,40 @@ class Worker:
                 return found
             return replace(found, model=_content(found.model), weights=_content(found.weights))
 
-    def _snapshot(self, seat: Seat, folder: Path | None) -> Snapshot | Failure:
+    def _snapshot(self, trial: Trial, folder: Path | None) -> Snapshot | Failure:
         if folder is not None:
-            return self._guarded("snapshot", seat.trial, lambda: seat.snapshot(folder))
+            return self._guarded("snapshot", trial, lambda: self._seats.alone(trial.id).snapshot(folder))
         with tempfile.TemporaryDirectory() as temporary:
-            found = self._snapshot(seat, Path(temporary))
+            found = self._snapshot(trial, Path(temporary))
             return found if isinstance(found, Failure) else replace(found, state=_content(found.state))
+
+    def _turns(self, turns: Sequence[tuple[Work, Loaded]]) -> dict[str, Report | Failure]:
+        """One turn of a trial, or of several that may be one program."""
+        if turns[0][0].trial.train.stack > 1:
+            return self._stacked_turns(turns)
+        answer = self._turn(*turns[0])
+        return {} if answer is None else {turns[0][0].trial.id: answer}
+
+    def _stacked_turns(self, turns: Sequence[tuple[Work, Loaded]]) -> dict[str, Report | Failure]:
+        answers: dict[str, Report | Failure | None] = {}
+        orders: dict[Seat, Work] = {}
+        data = {work.trial.id: loaded for work, loaded in turns}
+        for work, loaded in turns:
+            if self._stopping and work.trial.id not in self._seats:
+                continue
+            seat = self._seat(work.trial, loaded, work.files)
+            if isinstance(seat, Failure):
+                answers[work.trial.id] = seat
+            else:
+                orders[seat] = work
+        together = Together(self._stacks, self._guarded, lambda: self._stopping)
+        answers |= together.turns(orders)
+        answers |= {seat.trial.id: self._turn(orders[seat], data[seat.trial.id]) for seat in together.alone}
+        for seat in orders:
+            answer = answers.get(seat.trial.id)
+            if isinstance(answer, Failure):
+                self._seats.leave(seat.trial.id)
+        return {trial_id: answer for trial_id, answer in answers.items() if answer is not None}
 
     def _turn(self, work: Work, loaded: Loaded) -> Report | Failure | None:
         trial = work.trial
@@ -204,17 +236,15 @@ class Worker:
         seat = self._seat(trial, loaded, work.files)
         if isinstance(seat, Failure):
             return seat
-        report = self._guarded("train", trial, lambda: training.advance(seat, work, lambda: self._stopping))
+        report = self._guarded("train", trial, lambda: self._advance(work))
         if isinstance(report, Failure):
             files = None if seat.recorder is None else seat.recorder.files()
-            self._leave(trial.id)
+            self._seats.leave(trial.id)
             return replace(report, epochs=tuple(seat.progress.epochs), facts=seat.facts, files=files)
         return report
 
-    def _leave(self, trial_id: str) -> None:
-        """Gives up a trial's seat, if it has one."""
-        if trial_id in self._seats:
-            self._seats.pop(trial_id).leave()
+    def _advance(self, work: Work) -> Report | None:
+        return training.advance(self._seats.alone(work.trial.id), work, lambda: self._stopping)
 
     def _seat(self, trial: Trial, loaded: Loaded, files: Path | None) -> Seat | Failure:
         """The trial's seat; a new one if it has none."""
@@ -224,7 +254,7 @@ class Worker:
             seat = self._guarded("build", trial, lambda: self._new_seat(trial, loaded, files))
             if isinstance(seat, Failure):
                 return seat
-            self._seats[trial.id] = seat
+            self._seats.add(seat)
         return self._seats[trial.id]
 
     def _guarded(self, kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
@@ -258,7 +288,9 @@ class Worker:
         memory.reset_peak()  # the first to touch a GPU, which may be full
         seat = self._new_seat(trial, loaded)
         try:
-            return replace(training.check(seat, until_s), memory_mib=memory.peak_mib())
+            checked = training.check(seat, until_s)
+            stacked = self._stacks.tried(seat) if trial.train.stack > 1 else None
+            return replace(checked, stacked=stacked, memory_mib=memory.peak_mib())
         finally:
             seat.leave()
 
@@ -279,6 +311,7 @@ class Worker:
             recorder.close()
 
     def _new_seat(self, trial: Trial, loaded: ArrayData | None, files: Path | None = None) -> Seat:
+        self._seats.make_room(trial.id)
         set_determinism(trial.train.deterministic)
         resident = self._resident(trial.data_key, loaded)
         return Seat(trial, self._experiment(trial), resident, self._engines, files, self._warn)
@@ -304,6 +337,13 @@ class Worker:
         with Globals(0, experiment.settings).active():  # trials of any seed share the data
             data = experiment.load_data(trial)
             return None if are_all_streams(data) else array_data(data)
+
+
+def _together(turns: Sequence[tuple[Work, Loaded]]) -> list[list[tuple[Work, Loaded]]]:
+    """The turns in groups: one turn, or all of trials that may be one program."""
+    stacked = [turn for turn in turns if turn[0].trial.train.stack > 1]
+    alone = [[turn] for turn in turns if turn[0].trial.train.stack == 1]
+    return [*alone, stacked] if stacked else alone
 
 
 def _of_trial(trial: Trial, loading: Failure) -> Failure:

@@ -24,6 +24,11 @@ CASES = [
     *("unlabelled", "two_optimizers", "eager_two_optimizers", "diffusion", "contrastive", "siamese", "transformer"),
     "ragged_and_sparse",
 ]
+# What a snapshot has of these is of the same kinds as of others.
+ALIKE = (
+    *("subclassed", "two_inputs", "two_outputs", "class_weights", "bfloat16", "ignore_class", "unlabelled"),
+    *("eager_two_optimizers", "contrastive", "siamese"),
+)
 
 
 def orders(trial: Trial, rounds: int, **with_round_1: Any) -> tuple[Work, ...]:
@@ -82,7 +87,9 @@ def wholes() -> dict[str, Whole]:
     return {}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in ALIKE else case for case in CASES]
+)
 @pytest.mark.parametrize(
     "step", [pytest.param(5, id="its middle"), pytest.param(3, id="an epoch's end", marks=pytest.mark.slow)]
 )

@@ -96,6 +96,16 @@ def test_the_sweeps_run_says_what_won_and_how_to_repeat_it(ended: runner.Result)
     assert "params.`units`" in json.loads(view)["selectedColumns"]
 
 
+def test_a_page_that_is_written_again_replaces_the_one_in_mlflow(ended: runner.Result) -> None:
+    client, run = client_of(store_of(ended)), runs(store_of(ended))[""].info
+    copy = Path(client.download_artifacts(run.run_id, "report.html"))
+    copy.unlink()
+    copy.write_text("an earlier page")
+    page = ended.report().read_bytes()
+    assert Path(client.download_artifacts(run.run_id, "report.html")).read_bytes() == page
+    assert runs(store_of(ended))[""].info == run, "nothing else of the run is touched"
+
+
 def test_tags_of_the_user_are_on_the_runs_of_this_and_of_another_store(ended: runner.Result, tmp_path: Path) -> None:
     assert {run.data.tags["team"] for run in runs(store_of(ended)).values()} == {"vision"}
     told = ended.tag({"deployed": "yes"}, trial="001")
@@ -180,6 +190,21 @@ def test_files_that_a_repeated_trial_no_longer_writes_are_removed_from_its_run(t
         journal.reopen({"000": (repeated, 1)})
         assert end(1, "a.txt") == ["files/a.txt"]
     assert follower.FILES == "files"
+
+
+def test_a_resumed_trials_run_has_its_name_and_none_of_the_tags_of_its_end(tmp_path: Path) -> None:
+    store, folder = tmp_path / "m.db", tmp_path / "tiny-1"
+    with small_sweep(folder, f"sqlite:///{store}") as journal:
+        journal.commit({"000": report(0, 0, epoch=1, of=facts())}, {}, {})
+        journal.end("killed")
+        sync(folder, None, pytest.fail)
+        assert "stop.reason" in runs(store)["000"].data.tags
+        journal.reopen({"000": (trial(0), 1)})
+        sync(folder, None, pytest.fail)
+        run = runs(store)["000"]
+    assert (run.info.run_name, run.info.status) == ("000 units=4", "RUNNING")
+    assert "stop.reason" not in run.data.tags
+    assert runs(store)[""].info.run_name == "tiny-1"
 
 
 def test_a_sweep_of_an_earlier_version_is_sent_and_goes_on(tmp_path: Path) -> None:

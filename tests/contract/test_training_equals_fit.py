@@ -91,13 +91,21 @@ def fit(case: str, seed: int, **settings: Any) -> tuple[list[dict[str, float]], 
 REORDERED = ("two_optimizers",)
 
 
+@pytest.fixture(scope="module")
+def trained() -> dict[str, list[Report]]:
+    """By case the reports of the trial that is compared with `fit`, for other tests of it."""
+    return {}
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case not in REORDERED])
-def test_epoch_metrics_and_final_weights_are_those_of_fit(case: str, make_trial: Any) -> None:
+def test_epoch_metrics_and_final_weights_are_those_of_fit(
+    case: str, make_trial: Any, trained: dict[str, list[Report]]
+) -> None:
     settings = SETTINGS.get(case, {})
-    reports, export = train(make_trial(case, epochs=EPOCHS, shuffle=False, seed=3, **settings))
+    trained[case], export = train(make_trial(case, epochs=EPOCHS, shuffle=False, seed=3, **settings))
     expected, expected_weights = fit(case, seed=3, **settings)
 
-    assert epochs(reports) == expected
+    assert epochs(trained[case]) == expected
     assert len(weights(export)) == len(expected_weights)
     for ours, theirs in zip(weights(export), expected_weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -238,8 +246,11 @@ def test_a_turn_of_several_epochs_ends_with_the_one_whose_loss_is_not_finite(mak
         ("run_eagerly", "plain", "the model is compiled with run_eagerly=True"),
     ],
 )
-def test_the_report_says_how_the_steps_ran(case: str, program: str, reason: str, make_trial: Any) -> None:
-    facts = train(make_trial(case, epochs=1))[0][0].facts
+def test_the_report_says_how_the_steps_ran(
+    case: str, program: str, reason: str, make_trial: Any, trained: dict[str, list[Report]]
+) -> None:
+    reports = trained.get(case) or train(make_trial(case, epochs=1))[0]
+    facts = reports[0].facts
     assert facts is not None
     assert (facts.program, facts.program_reason) == (program, reason)
     assert bool(facts.inexact) == (case == "run_eagerly")

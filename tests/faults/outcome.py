@@ -32,6 +32,8 @@ class Outcome:
         runs: of each trial the status and the tags of its runs in MLflow, without what may differ.
         weights: of each ended trial a hash of its final weights.
         damaged: databases that sqlite finds damaged.
+        own: of the sweep's own metrics, which differ from run to run, those that MLflow lacks, has twice, or with
+            another value than the journal.
     """
 
     journal: dict[Row, bytes]
@@ -40,6 +42,7 @@ class Outcome:
     runs: dict[str, list[tuple[str, tuple[tuple[str, str], ...]]]]
     weights: dict[str, str]
     damaged: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     @property
     def trials(self) -> set[str]:
@@ -87,18 +90,23 @@ def read_outcome(sweep: Path, store: Path) -> Outcome:
     """What is there now; nothing may be writing any more."""
     with JournalReader(sweep) as reader:
         rows, trials, turns, record = reader.metrics(), reader.trials(), reader.turns(), reader.sweep()
+        own = {("", row.key, row.step): [_bits(row.value)] for row in reader.sweep_metrics()}
     turns_of = {t.id: tuple(sorted((x.round, x.step, x.epoch) for x in turns if x.trial == t.id)) for t in trials}
     ends: dict[str, tuple[object, ...]] = {t.id: (t.status, t.reason, t.best_epoch, turns_of[t.id]) for t in trials}
     files = {trial.id: sweep / (trial.weights or "-") for trial in trials}
     mlflow, runs = _read_store(store, record.id)
+    sent = {row: values for row, values in mlflow.items() if not row[0]}
     return Outcome(
         journal={(row.trial, row.key, row.step): _bits(row.value) for row in rows},
-        mlflow=mlflow,
+        # How a sweep stands at a barrier differs with the barriers, so that of its own rows only doubled ones matter.
+        mlflow={row: values for row, values in mlflow.items() if row[0] or len(values) > 1},
         ends={**ends, "": (record.status,)},
         runs=runs,
         weights={t: hashlib.sha256(file.read_bytes()).hexdigest() for t, file in files.items() if file.is_file()},
         damaged=tuple(str(file) for file in (sweep / "journal.db", store) if not _is_whole(file)),
-    )
+        own=tuple(f"{key} at {step}" for _, key, step in sorted(own.keys() | sent.keys(), key=str)
+                  if own.get(("", key, step)) != sent.get(("", key, step))),
+    )  # fmt: skip
 
 
 def compare(wanted: Outcome, got: Outcome, victims: Collection[str]) -> Finding:
@@ -114,6 +122,7 @@ def compare(wanted: Outcome, got: Outcome, victims: Collection[str]) -> Finding:
 
 def _differences(wanted: Outcome, got: Outcome) -> Iterator[str]:
     yield from (f"{file} is damaged" for file in got.damaged)
+    yield from (f"{row} of the sweep differs between the journal and MLflow" for row in got.own)
     for name in ("journal", "mlflow", "ends", "runs", "weights"):
         before, after = getattr(wanted, name), getattr(got, name)
         for key in sorted(before.keys() | after.keys(), key=str):
@@ -139,8 +148,6 @@ def _read_store(
             if run in ours:
                 row = (ours[run].get("trial.id", ""), key, step)
                 rows.setdefault(row, []).append(_bits(math.nan if is_nan else value))
-        # How a sweep stands at a barrier differs with the barriers, so that of its own rows only doubled ones matter.
-        rows = {row: values for row, values in rows.items() if row[0] or len(values) > 1}
         params = Counter(run for (run,) in db.execute("SELECT run_uuid FROM params"))
         models = Counter(run for (run,) in db.execute("SELECT source_run_id FROM logged_models"))
         runs: dict[str, list[tuple[str, tuple[tuple[str, str], ...]]]] = {}

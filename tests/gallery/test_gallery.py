@@ -20,7 +20,8 @@ from runner.review.catalog import open_review
 from runner.review.export import export_model
 
 # The cases that are asked for are trained before the first test; all of them take two minutes on two free cores.
-pytestmark = pytest.mark.timeout(900)
+# `contract/test_training_equals_fit.py` compares thirty models with `fit` in every run.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 GALLERY = Path(__file__).parent
 IMAGES = ("residual_cnn", "augmented_cnn", "segmentation", "image_pipeline", "autoencoder", "vector_metric")
@@ -32,8 +33,6 @@ STYLES = (
     *("python_batches", "generated", "quantiles"),
 )
 CASES = (*IMAGES, *SEQUENCES, *TABLES, *GENERATIVE, *STYLES)
-# Tried in every run, each unlike the others: a pipeline, texts, columns of a table, two optimizers, no graph, Python.
-DIVERSE = ("image_pipeline", "text_vectorization", "dict_of_series", "adversaries", "eager_branches", "generated")
 # Those of which it cannot be promised that a repetition gives the same, and what the reason speaks of.
 INEXACT = {"eager_branches": "not examined", "python_batches": "Python", "generated": "Python"}
 SETTINGS = (
@@ -60,12 +59,7 @@ class Gallery:
     loaded: dict[str, Any]
 
 
-each_case = pytest.mark.parametrize(
-    "case", [case if case in DIVERSE else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
-)
-
-
-WITH_RAY = pytest.param("ray", marks=[pytest.mark.ray, pytest.mark.slow])  # `test_fleets.py` compares the fleets
+each_case = pytest.mark.parametrize("case", CASES)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +73,7 @@ def asked_for(request: pytest.FixtureRequest) -> set[object]:
 
 @pytest.fixture(scope="module")
 def cases(asked_for: set[object]) -> tuple[str, ...]:
-    return tuple(case for case in CASES if case in asked_for) or DIVERSE
+    return tuple(case for case in CASES if case in asked_for) or CASES[:1]
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +125,7 @@ def test_every_model_has_its_row(gallery: Gallery) -> None:
     assert _read(gallery.folder / "cases.json") == sorted(CASES)
 
 
-@pytest.mark.parametrize("kind", ["local", WITH_RAY])
+@pytest.mark.parametrize("kind", ["local", pytest.param("ray", marks=pytest.mark.ray)])
 @each_case
 def test_a_sweep_gives_the_epochs_and_weights_of_fit(
     case: str, kind: str, gallery: Gallery, records: dict[str, Record]

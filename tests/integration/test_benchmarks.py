@@ -7,7 +7,9 @@ import os
 import pytest
 
 import benchmarks.cases
-from benchmarks.parts import NotMeasuredError, barrier, control, logging, memory, rotation, startup
+from benchmarks import commits
+from benchmarks.parts import NotMeasuredError, barrier, control, logging, memory, rotation, startup, turns
+from runner.journal.standing import Standing
 from runner.records import Report, Turn
 
 PARTS = {
@@ -16,6 +18,7 @@ PARTS = {
     "barrier": (barrier, {"tax", "lockstep_s", "apart_s"}),
     "logging": (logging, {"tax", "sweep_rows_per_s", "idle_rows_per_s"}),
     "rotation": (rotation, {"swap_share_W1", "swap_share_W2"}),
+    "turns": (turns, {"ratio_W1", "swap_share_W1", "ratio_W3", "swap_share_W3"}),
     "memory": (memory, {"copies"}),
 }
 
@@ -31,6 +34,15 @@ def test_a_part_measures_what_it_names(name: str) -> None:
     numbers = part.measure("short")
     assert set(numbers) >= expected
     assert all(numbers[key] == numbers[key] for key in expected), "no value is NaN"
+
+
+def test_commits_are_measured_with_and_without_the_sweeps_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[float] = []
+    real = Standing.metrics
+    monkeypatch.setattr(Standing, "metrics", lambda *of: called.append(1.0) or real(*of))
+    found = commits.measure(trials=2, rounds=3)
+    assert min(found.without_ms, found.with_ms) > 0
+    assert len(called) == 3, "of one of the two journals alone"
 
 
 def test_turns_that_swap_nothing_and_epochs_that_are_no_turns_are_noticed() -> None:

@@ -93,7 +93,10 @@ def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, 
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)])
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [pytest.param(signal.SIGINT, os.killpg, marks=pytest.mark.slow), (signal.SIGTERM, os.kill)],
+)
 def test_a_signal_while_workers_start_leaves_nothing(folder: Folder, number: int, send: object) -> None:
     with folder.start("sweep") as running:
         running.read_until("starting workers")

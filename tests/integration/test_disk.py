@@ -20,6 +20,8 @@ from runner.journal import FILE, JournalReader, connect
 from runner.records import Export, Verdict
 from runner.tracking import Projection, artifact_files, sync
 
+TURNS = 500  # that a store without room misses
+
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
@@ -109,7 +111,7 @@ def test_a_store_that_takes_nothing_costs_the_training_nothing_and_has_all_later
     if what == "read-only":
         remount(disk, "ro")
     with Projection(folder, on_warning=warnings.append, timeout_s=2.0) as projection:
-        for turn in range(2000):
+        for turn in range(TURNS):
             began_s = time.monotonic()
             journal.commit({"000": report(0, turn, of=None if turn else facts())}, {}, {})
             took_s.append(time.monotonic() - began_s)
@@ -124,7 +126,7 @@ def test_a_store_that_takes_nothing_costs_the_training_nothing_and_has_all_later
     if filler is not None:
         filler.unlink()
     sync(folder, None, warnings.append)
-    assert counts(store)["metrics"] == 2000
+    assert counts(store)["metrics"] == TURNS
     assert ask(store, "PRAGMA integrity_check") == [("ok",)]
     assert sorted(ask(store, "SELECT status FROM runs")) == [("FINISHED",), ("KILLED",)]
 

@@ -118,3 +118,5 @@ def test_examples_run_and_their_outputs_are_committed(name: str, tmp_path: Path)
     again = executed(notebook, tmp_path)
     last = [cell for cell in again.cells if cell.cell_type == "code"][-1]
     assert outputs(last, "text/plain")
+    said = "".join(text for cell in again.cells if cell.cell_type == "code" for text in outputs(cell, "text/plain"))
+    assert "IProgress" not in said, "of tqdm, which Ray imports"

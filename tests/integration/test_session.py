@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from command_line import ask_each
 
 import runner
 from runner.errors import RunnerError
@@ -72,6 +73,12 @@ def pids(result: runner.Result) -> set[int]:
         return {row.turn.pid for row in reader.turns()}
 
 
+def workers() -> set[int]:
+    """The processes of the session's workers."""
+    family = psutil.Process().children(recursive=True)
+    return {process.pid for process, name in ask_each(family, lambda one: (one, one.name())) if "RayWorker" in name}
+
+
 def weights(result: runner.Result) -> list[bytes]:
     return [path.read_bytes() for path in sorted((result.folder / "models").glob("*.npz"))]
 
@@ -122,11 +129,29 @@ def test_nothing_of_a_sweep_is_seen_by_the_next(
     assert is_kept != ("a worker starts again, because of what the sweep before has left" in caplog.text)
 
 
-def test_other_code_runs_in_other_processes(session: runner.Session, first: runner.Result) -> None:
-    before = pids(session.sweep("same.py", **SETTINGS))
-    other = session.sweep("other.py", **SETTINGS)
+def test_a_mistake_leaves_the_session_usable_and_other_code_runs_in_other_processes(
+    session: runner.Session, first: runner.Result
+) -> None:
+    with pytest.raises(runner.ConfigError, match=r"params\.unit"):
+        session.sweep("same.py", params={"unit": 2}, **SETTINGS)
+    with pytest.raises(RunnerError, match="one process can have one only"):
+        runner.sweep("same.py", **SETTINGS)
+    with pytest.raises(runner.ConfigError, match=r"fleet\.address: a session has a Ray of its own"):
+        session.sweep("same.py", **{**SETTINGS, "fleet": {"address": "10.0.0.5:6379"}})
+    before = workers()
+    assert before, "mistakes end no worker"
+    running = session.sweep("other.py", block=False, **SETTINGS)
+    with pytest.raises(RunnerError, match="trains a sweep already"):
+        session.sweep("other.py", **SETTINGS)
+    other = running.result()
+    assert other.status == "complete"
+    assert not other.histories.equals(first.histories)
+    assert workers() == pids(other)
     assert not pids(other) & before
-    assert not [pid for pid in before if psutil.pid_exists(pid)]
+    stopped = session.sweep("same.py", block=False, **SETTINGS)
+    stopped.stop()
+    with pytest.raises(KeyboardInterrupt):  # it was still waiting for its workers
+        stopped.result()
 
 
 @pytest.mark.slow
@@ -139,23 +164,6 @@ def test_other_shares_and_dead_workers_mean_new_processes(session: runner.Sessio
     again = session.sweep("same.py", **{**SETTINGS, "resources": {"num_cpus": 2, "max_concurrent": 1}})
     assert pid not in pids(again)
     assert again.histories.equals(one.histories)
-
-
-def test_a_mistake_leaves_the_session_usable(session: runner.Session, first: runner.Result) -> None:
-    with pytest.raises(runner.ConfigError, match=r"params\.unit"):
-        session.sweep("same.py", params={"unit": 2}, **SETTINGS)
-    with pytest.raises(RunnerError, match="one process can have one only"):
-        runner.sweep("same.py", **SETTINGS)
-    with pytest.raises(runner.ConfigError, match=r"fleet\.address: a session has a Ray of its own"):
-        session.sweep("same.py", **{**SETTINGS, "fleet": {"address": "10.0.0.5:6379"}})
-    running = session.sweep("same.py", block=False, **SETTINGS)
-    with pytest.raises(RunnerError, match="trains a sweep already"):
-        session.sweep("same.py", **SETTINGS)
-    assert running.result().histories.equals(first.histories)
-    stopped = session.sweep("same.py", block=False, **SETTINGS)
-    stopped.stop()
-    with pytest.raises(KeyboardInterrupt):  # it was still waiting for its workers
-        stopped.result()
 
 
 IN_THE_BACKGROUND = """

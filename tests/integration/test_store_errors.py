@@ -64,7 +64,7 @@ class Store(ThreadingHTTPServer):
 
     def loses(self, path: str) -> bool:
         created = {"runs/create": self.runs, "logged-models": self.models}.get(path)
-        return created is not None and len(created) == 1
+        return self.lost != "none" and created is not None and len(created) == 1
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -121,6 +121,15 @@ def test_a_creation_whose_answer_is_lost_makes_one_run_and_one_model(tmp_path: P
         assert (len(store.runs), len(store.models)) == (1, 1)
 
 
+def test_a_servers_runs_end_without_a_word_on_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with serving("none", tmp_path) as store:
+        store.runs.append(store._run({"tags": []}))
+        sink = MlflowSink(f"http://127.0.0.1:{store.server_port}", "x")
+        sink.open()
+        sink.end_run("r-0", "FINISHED", 1)
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("model", [b"", b"m"], ids=["weights", "keras"])
 def test_a_model_that_is_a_link_is_not_sent(tmp_path: Path, model: bytes):
     folder, mine = tmp_path / "s", tmp_path / "id_rsa"
@@ -168,6 +177,15 @@ class ClientError(Exception):
 def test_an_error_of_any_class_within_a_call_is_one_to_try_again(error: Exception):
     with pytest.raises(StoreUnavailableError, match=type(error).__name__), mapped():
         raise error
+
+
+@pytest.mark.parametrize("wrong", [None, {"x": [{(1, 2): 3}]}], ids=["in its own module", "in Python's library"])
+def test_a_mistake_of_this_program_is_not_tried_again(wrong: Any):
+    from runner.tracking.labels import _params
+
+    said = r"an error of this program, not of the store \((Attribute|Type)Error: "
+    with pytest.raises(StoreRefusedError, match=said), mapped():
+        _params(wrong)
 
 
 @pytest.mark.parametrize(("module", "package"), [("boto3", "boto3"), ("psycopg2", "psycopg2-binary")])

@@ -20,16 +20,19 @@ from runner.tracking.errors import StoreRefusedError
 from runner.tracking.foreign_errors import mapped
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A store of each kind: sqlite takes what PostgreSQL refuses."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/mlflow.db"
-    elif reason := postgres.missing():
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """A PostgreSQL server for all tests of this file."""
+    if reason := postgres.missing():
         pytest.skip(reason)
-    else:
-        with postgres.serving() as uri:
-            yield uri
+    with postgres.serving() as uri:
+        yield uri
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store of each kind: sqlite takes what PostgreSQL refuses."""
+    return f"sqlite:///{tmp_path}/mlflow.db" if request.param == "sqlite" else request.getfixturevalue("database")
 
 
 def test_long_and_odd_names_and_values_arrive(tmp_path: Path, any_store: str):
@@ -71,10 +74,8 @@ def _runs(uri: str, experiment: str) -> dict:
     return {run.data.tags.get("trial.id", run.info.run_name): run for run in client.search_runs([found.experiment_id])}
 
 
-@pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing())
-def test_a_databases_refusal_tells_its_reason():
-    with postgres.serving() as uri:
-        store = StoreConnection(uri, "x")
-        store.open()
-        with pytest.raises(StoreRefusedError, match=r"^value too long for type character varying\(250\)$"), mapped():
-            MlflowClient.create_run(store.client, store.experiment_id, run_name="n" * 251)
+def test_a_databases_refusal_tells_its_reason(database: str):
+    store = StoreConnection(database, "x")
+    store.open()
+    with pytest.raises(StoreRefusedError, match=r"^value too long for type character varying\(250\)$"), mapped():
+        MlflowClient.create_run(store.client, store.experiment_id, run_name="n" * 251)

@@ -67,3 +67,9 @@ def test_an_address_that_cannot_be_read_is_a_line_and_not_a_traceback(
     assert ended.exit_code == 2, ended.output
     assert f"tracking.uri={uri}: not the address of a s" in ended.output
     assert asked == []
+
+
+def test_the_server_keeps_the_users_filters_of_warnings() -> None:
+    kept = ui.server_environment("sqlite:///a.db", {"PYTHONWARNINGS": "error"})["PYTHONWARNINGS"]
+    assert kept.startswith("error,ignore:starlette")
+    assert ui.server_environment("sqlite:///a.db", {})["PYTHONWARNINGS"].startswith("ignore:starlette")

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from runner.records import EarlyStopping, Epoch, Failure, Report, Turn, Verdict
+from runner.views.examined import on_a_screen
 from runner.views.json_lines import JsonLines
 from runner.views.lines import Lines
 from runner.views.live import LiveTable, Waiting
@@ -103,6 +104,11 @@ def test_a_wide_terminal_has_more_columns(make_trial: Any) -> None:
     assert "▁▅█" in wide[1].split()
 
 
+def test_what_was_written_over_is_not_shown() -> None:
+    bar = "\x1b[1m 1/14\x1b[0m loss: 0.9\b\b\b\b\r\x1b[1m14/14\x1b[0m loss: 0.8\n"
+    assert on_a_screen(f"a\r\n{bar}b\n") == "a\n14/14 loss: 0.8\nb"
+
+
 def test_a_trial_that_keeps_its_best_weights_shows_their_score(make_trial: Any) -> None:
     progress, rule = make(make_trial, 1), EarlyStopping(monitor="val_loss", patience=9)
     row = progress.rows["000"]
@@ -135,6 +141,36 @@ def test_more_trials_than_lines_show_the_best_first_and_count_the_others(make_tr
     assert "queued" in text
     assert hidden + len(shown) == 200
     assert sum(map(int, re.findall(r"(\d+) (?:queued|running|complete|failed)", text))) == hidden
+
+
+def test_hidden_trials_of_one_state_are_counted_once(make_trial: Any) -> None:
+    assert screen(make(make_trial, 30), 80, 24)[-3] == "… 13 queued trials not shown"
+
+
+def test_a_column_of_small_values_has_one_notation(make_trial: Any) -> None:
+    rates = [0.013, 0.0037, 0.0006]
+    trials = [
+        replace(make_trial(id=f"{i:03}", params={"rate": rate}, epochs=12), searched=("rate",))
+        for i, rate in enumerate(rates)
+    ]
+    progress = Progress(trials=trials, metric="loss", goal="minimize", clock=lambda: 0.0)
+    lines = screen(progress, 80, 20)
+    assert [line.split()[4] for line in lines[1:4]] == ["1.3e-02", "3.7e-03", "6.0e-04"]
+
+
+def test_a_small_metric_is_not_cut(make_trial: Any) -> None:
+    progress = make(make_trial, 1)
+    progress.update({"000": replace(report("000"), running={"loss": 6.884e-05})}, {"000": KEEP})
+    assert "6.884e-05" in screen(progress, 120, 20)[1]
+
+
+def test_the_summary_leaves_out_what_has_no_room(make_trial: Any) -> None:
+    progress = make(make_trial, 2)
+    progress.update({"000": report("000")}, {"000": KEEP})
+    whole = summary_line(progress)
+    assert "best val_accuracy" in whole
+    assert summary_line(progress, len(whole)) == whole
+    assert summary_line(progress, len(whole) - 1) == "0 of 2 trials ended"
 
 
 def test_a_failed_trials_line_says_why(make_trial: Any) -> None:
@@ -256,6 +292,7 @@ def test_settings_are_short(value: object, text: str) -> None:
 def test_curves_are_no_wider_than_asked_and_skip_what_is_not_finite() -> None:
     assert sparkline([0.0, float("nan"), 0.5, 1.0], 8) == "▁▅█"
     assert len(sparkline([float(i) for i in range(100)], 8)) == 8
+    assert sparkline([0.0, *[0.8, 1.0] * 10], 21)[1:] == "▁█" * 10
     assert (sparkline([1.0], 8), sparkline([1.0, 1.0], 8)) == ("", "▁▁")
 
 

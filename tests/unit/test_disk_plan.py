@@ -32,6 +32,7 @@ def prepared(make_trial: Any, trials: int = 8, slots: int = 2, needs: Any = None
         trials=[trial] * trials,
         most_trials=trials,
         slots=range(slots),
+        at_once=slots,
         needs=needs or (Need(trial=trial, trials=trials, memory_mib=None),),
     )
 

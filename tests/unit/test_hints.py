@@ -67,6 +67,10 @@ def test_a_setting_as_other_tools_have_it_gets_a_hint(project: Path, setting: st
     assert hint in refused("exp.py", setting)
 
 
+def test_a_file_without_its_ending_gets_a_hint(project: Path) -> None:
+    assert "exp: not of the form key=value; did you mean exp.py?" in refused("exp.py", "exp")
+
+
 def test_build_model_of_kerastuner_gets_a_hint(project: Path) -> None:
     told = refused("tuner.py")
     assert "tuner.py:2: hp: KerasTuner's hp is not passed here: take each hyperparameter by itself" in told

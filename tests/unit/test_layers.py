@@ -109,10 +109,12 @@ def test_the_public_names_are_these() -> None:
     import runner
 
     assert runner.__all__ == [
-        "Comparison", "ConfigError", "Data", "ExperimentCheck", "Plan", "Result", "RunnerError", "RunningSweep",
-        "Session", "SweepProgress", "best_of", "check", "compare", "doctor", "integers", "interval", "load",
-        "log_artifact", "log_figure",
-        "log_integers", "log_metric", "loguniform", "new", "plan", "resume", "sweep", "sweeps", "trial_folder",
+        "Comparison", "ConfigError", "Data", "ExperimentCheck", "ExperimentError", "FleetError", "JournalError",
+        "NothingToShowError", "PlacementError", "Plan", "Result", "RunnerError", "RunningSweep", "Session",
+        "StorageError", "SweepBusyError", "SweepNotFoundError", "SweepProgress", "TooManyFailuresError",
+        "TrackingError", "TrialEndedError", "best_of", "check", "compare", "doctor", "integers", "interval", "load",
+        "log_artifact", "log_figure", "log_integers", "log_metric", "loguniform", "new", "plan", "resume", "sweep",
+        "sweeps", "trial_folder",
     ]  # fmt: skip
     assert all(getattr(runner, name) is not None for name in runner.__all__)
 

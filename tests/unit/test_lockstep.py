@@ -144,6 +144,15 @@ def test_with_rotation_all_trials_advance_together_on_fewer_slots(make_trial: An
     assert fleet.rounds == [{0: ("000", "002", "004"), 1: ("001", "003")}] * 2
 
 
+def test_a_slot_with_places_has_as_many_trials_in_turns_whatever_other_slots_have(make_trial: Any) -> None:
+    shares = [Allocation(num_cpus=1, places=places) for places in (3, 1)]
+    slots = [Slot(index=index, allocation=share) for index, share in enumerate(shares)]
+    trials, fleet = [make_trial(id=str(i), epochs=1 + (i == 0)) for i in range(6)], FakeFleet(range(2))
+    journal = MemoryJournal()
+    lockstep.Loop(Schedule(trials, slots), Recovery(fleet, journal), journal, NullWatcher()).run()
+    assert fleet.rounds == [{0: ("0", "2", "3"), 1: ("1",)}, {0: ("0", "5"), 1: ("4",)}]
+
+
 def test_with_rotation_a_freed_place_takes_the_next_trial_of_those_that_do_not_fit(make_trial: Any) -> None:
     fleet = rotate([make_trial(id=f"{i:03}", epochs=1 + (i == 0)) for i in range(4)], slots=1, live=2)
     assert fleet.rounds == [{0: ("000", "001")}, {0: ("000", "002")}, {0: ("003",)}]

@@ -28,7 +28,11 @@ def test_the_file_goes_to_experiments_if_that_folder_exists() -> None:
     assert new_experiment("other.py") == Path("other.py")
     Path("some where").mkdir()
     assert new_experiment("some where/deep") == Path("some where/deep.py")
-    assert "runner sweep 'some where/deep.py'" in Path("some where/deep.py").read_text()
+    text = Path("some where/deep.py").read_text()
+    assert "runner sweep 'some where/deep.py'" in text
+    commands = [line for line in text.splitlines() if line.startswith("python -m runner") and "  # " in line]
+    assert len(commands) == 5
+    assert len({line.index("  # ") for line in commands}) == 1, "comments are under each other"
 
 
 def test_nothing_is_overwritten() -> None:

@@ -15,7 +15,8 @@ from runner.placement import (
     needs_a_probe,
     place_as_ray,
     plan_slots,
-    taking_turns,
+    with_places,
+    without_mps,
 )
 from runner.records import Allocation, Mps, Slot
 
@@ -94,15 +95,52 @@ def test_a_third_of_a_gpu_is_a_third_of_its_usable_memory_less_the_overhead() ->
     )
 
 
-def test_models_that_take_turns_on_a_gpu_are_told_where_no_mps_runs() -> None:
+def test_workers_between_which_a_gpu_switches_are_told_where_no_mps_runs() -> None:
     thirds = plan_slots(Request(num_gpus=0.33), TWO_GPUS, trials=4)
-    assert [line.partition(" take turns")[0] for line in taking_turns(thirds, TWO_GPUS)] == [
-        "GPU 0: its 2 models",
-        "GPU 1: its 2 models",
-    ]
+    start = "the card switches between its 2 workers"
+    told = [line.partition(", since")[0] for line in without_mps(thirds, TWO_GPUS)]
+    assert told == [f"GPU 0: {start}", f"GPU 1: {start}"]
     served = machine(24_256, 24_256, mps=OWN)
-    assert not taking_turns(plan_slots(Request(num_gpus=0.33), served, trials=4), served)
-    assert not taking_turns(plan_slots(Request(num_gpus=1), TWO_GPUS, trials=4), TWO_GPUS)
+    assert not without_mps(plan_slots(Request(num_gpus=0.33), served, trials=4), served)
+    assert not without_mps(plan_slots(Request(num_gpus=1), TWO_GPUS, trials=4), TWO_GPUS)
+
+
+def test_without_mps_auto_gives_a_gpu_one_worker_in_which_trials_take_turns() -> None:
+    (slot,) = slots = plan_slots(Request(), ONE_GPU, trials=9, need_mib=4_500)
+    assert shares(slots) == [(1.0, ("0",), 23_500)], "all of the card, with the overhead of one process"
+    assert (slot.allocation.places, slot.allocation.waiting_mib) == (4, 17_625), "three of four parts"
+    assert "one worker, in which 4 trials take turns; each has 5875 MiB" in explain(slots, ONE_GPU)[1]
+    assert "its 4 trials take turns in one worker" in without_mps(slots, ONE_GPU)[0]
+    assert slots == plan_slots(Request(), ONE_GPU, trials=1, need_mib=4_500), "whatever the number of trials"
+
+
+@pytest.mark.parametrize(
+    ("request_", "with_mps", "found"),
+    [
+        ({}, False, [8, 8]),
+        ({}, True, [1] * 16),
+        ({"max_concurrent": 4}, False, [1] * 4),
+        ({"gpu_memory_mib": 4_300}, False, [1] * 10),
+        ({"num_gpus": 0.5}, False, [1] * 4),
+        ({"num_gpus": 0.0}, False, [1] * 16),
+    ],
+)
+def test_what_is_asked_for_has_a_worker_each_and_so_have_models_that_compute_through_mps(
+    request_: dict[str, float], with_mps: bool, found: list[int]
+) -> None:
+    two = machine(24_256, 24_256, cpus=16, mps=OWN if with_mps else NONE)
+    slots = plan_slots(Request(**request_), two, trials=99, need_mib=100)  # type: ignore[arg-type]
+    assert [slot.allocation.places for slot in slots] == found
+
+
+def test_gpus_of_different_sizes_have_places_of_their_own() -> None:
+    slots = plan_slots(Request(), machine(24_256, 6_256), trials=99, need_mib=4_500)
+    assert [slot.allocation.places for slot in slots] == [4, 1]
+
+
+def test_a_sweep_that_goes_on_has_the_places_that_it_had_or_as_many_as_fit_now() -> None:
+    whole = plan_slots(Request(num_gpus=1), ONE_GPU, trials=9)
+    assert [with_places(whole, 4, need)[0].allocation.places for need in (None, 4_500, 9_000, 90_000)] == [4, 4, 2, 1]
 
 
 def test_a_limit_alone_gives_the_share() -> None:
@@ -111,7 +149,7 @@ def test_a_limit_alone_gives_the_share() -> None:
 
 
 def test_a_measured_need_packs_as_many_as_fit_and_divides_the_whole_gpu() -> None:
-    slots = plan_slots(Request(), ONE_GPU, trials=9, need_mib=4_500)
+    slots = plan_slots(Request(), machine(24_256, mps=OWN), trials=9, need_mib=4_500)
     assert shares(slots) == [(0.25, ("0",), 5_500)] * 4, "24000 // (4500 × 1.15 + 500)"
 
 
@@ -123,7 +161,7 @@ def test_what_was_not_measured_gets_a_gpu_of_its_own() -> None:
 
 
 def test_models_packed_by_measurement_get_a_core_each() -> None:
-    assert len(plan_slots(Request(), machine(24_256, cpus=3), trials=9, need_mib=10)) == 3
+    assert len(plan_slots(Request(), machine(24_256, cpus=3, mps=OWN), trials=9, need_mib=10)) == 3
 
 
 def test_models_spread_over_gpus_before_they_share_one() -> None:

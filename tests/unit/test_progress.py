@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner.records import EarlyStopping, Epoch, Facts, Failure, Goal, Report, Turn, Verdict
-from runner.views.pace import Pace
+from runner.views.pace import Pace, Part
 from runner.views.progress import Progress
 
 KEEP, COMPLETE = Verdict(kind="keep"), Verdict(kind="complete")
@@ -25,11 +25,11 @@ class Clock:
         return self.now
 
 
-def report(trial_id: str, step: int, value: float | None = None) -> Report:
+def report(trial_id: str, step: int, value: float | None = None, pid: int = 1) -> Report:
     return Report(
         trial_id=trial_id, round=step // 10 - 1, step=step, epoch=step // 10, running={"loss": 1 / step},
         epochs=() if value is None else (Epoch(number=step // 10, metrics={"val_accuracy": value}, ended_s=1.0),),
-        turn=Turn(pid=1, started_s=0.0, ended_s=1.0, compute_s=0.5), facts=FACTS if step == 10 else None,
+        turn=Turn(pid=pid, started_s=0.0, ended_s=1.0, compute_s=0.5), facts=FACTS if step == 10 else None,
     )  # fmt: skip
 
 
@@ -143,15 +143,48 @@ def test_a_lasting_change_of_the_pace_shows(make_trial: Any, clock: Clock) -> No
     pace.begin()
     for seconds in (*[10.0] * 20, *[1.0] * 100):
         clock.now += seconds
-        pace.end(10, 1)
-    assert pace.left_s([100.0]) == pytest.approx(10.0, rel=0.3)
+        pace.end([Part("a", 1, 10, seconds)])
+    assert pace.left_s([("a", 100.0)]) == pytest.approx(10.0, rel=0.3)
+
+
+def test_steps_are_timed_without_first_turns_which_trace(clock: Clock) -> None:
+    pace = Pace(clock, slots=1)
+    pace.begin()
+    for trial in range(2):
+        for turn in range(2):
+            clock.now += 4.0 if turn == 0 else 1.0  # two seconds to build, one to trace
+            pace.end([Part("a", 1, 10, 2.0, 2.0, is_first=True) if turn == 0 else Part("a", 1, 10, 1.0)])
+            assert pace.is_rough == (trial == turn == 0)
+    assert pace.left_s([("a", 100.0)]) == pytest.approx(10.0)
+    assert pace.left_s([("a", 100.0)] * 2, new=1) == pytest.approx(20.0 + 3.0)
+    assert pace.steps_per_s == pytest.approx(10.0)
+
+
+def test_steps_of_each_member_take_their_own_time(clock: Clock) -> None:
+    pace = Pace(clock, slots=2)
+    pace.begin()
+    for _ in range(5):
+        clock.now += 3.0  # the quick one waits for the other
+        pace.end([Part("quick", 1, 10, 1.0), Part("slow", 2, 10, 3.0)])
+    assert pace.left_s([("quick", 300.0)]) == pytest.approx(30.0)
+    assert pace.left_s([("slow", 100.0), ("quick", 100.0)]) == pytest.approx(30.0)
+
+
+def test_trials_of_one_process_have_their_turns_one_after_another(clock: Clock) -> None:
+    pace = Pace(clock, slots=2)
+    pace.begin()
+    for _ in range(5):
+        clock.now += 2.0
+        pace.end([Part("a", 1, 10, 1.0), Part("a", 1, 10, 1.0)])
+    assert pace.left_s([("a", 10.0), ("a", 10.0)]) == pytest.approx(2.0)
 
 
 def test_the_time_left_counts_trials_that_wait_and_not_those_that_ended(make_trial: Any, clock: Clock) -> None:
     progress = make(make_trial, clock, count=3)
-    progress.update({t: report(t, 10) for t in ("000", "001")}, {"000": KEEP, "001": KEEP})
+    pids = {"000": 1, "001": 2}
+    progress.update({t: report(t, 10, pid=pid) for t, pid in pids.items()}, {"000": KEEP, "001": KEEP})
     clock.now += 1.0
-    progress.update({t: report(t, 20) for t in ("000", "001")}, {"000": KEEP, "001": Verdict(kind="stop")})
+    progress.update({t: report(t, 20, pid=pid) for t, pid in pids.items()}, {"000": KEEP, "001": Verdict(kind="stop")})
     assert progress.steps_per_s() == 20.0
     assert progress.eta_s() == 40 / 10, "one of the two slots trains the third trial"
 
@@ -167,18 +200,20 @@ def test_the_time_left_is_within_30_percent_after_the_first_tenth(
         trials=[make_trial(id=trial_id, epochs=epochs) for trial_id in queue], metric="val_accuracy", goal="maximize",
         clock=clock, slots=slots, steps_per_epoch={"test": 10},
     )  # fmt: skip
-    live: dict[str, int] = {}
+    live: dict[str, tuple[int, int]] = {}  # epoch and process
     told: list[tuple[float, float]] = []
     began_s = clock.now
     while queue or live:
-        new = [queue.pop(0) for _ in range(min(slots - len(live), len(queue)))]
-        live |= dict.fromkeys(new, 0)
+        free = [pid for pid in range(slots) if pid not in {pid for _, pid in live.values()}]
+        new = dict(zip(queue, free, strict=False))
+        del queue[: len(new)]
+        live |= {trial_id: (0, pid) for trial_id, pid in new.items()}
         progress.begin(list(live))
         clock.now += random.uniform(1 - noise, 1 + noise) + (0.7 if new else 0.0) + (3.0 if len(told) == 0 else 0.0)
-        live = {trial_id: epoch + 1 for trial_id, epoch in live.items()}
-        reports = {trial_id: report(trial_id, 10 * epoch) for trial_id, epoch in live.items()}
-        progress.update(reports, {t: COMPLETE if epoch == epochs else KEEP for t, epoch in live.items()})
-        live = {trial_id: epoch for trial_id, epoch in live.items() if epoch < epochs}
+        live = {trial_id: (epoch + 1, pid) for trial_id, (epoch, pid) in live.items()}
+        reports = {trial_id: report(trial_id, 10 * epoch, pid=pid) for trial_id, (epoch, pid) in live.items()}
+        progress.update(reports, {t: COMPLETE if epoch == epochs else KEEP for t, (epoch, _) in live.items()})
+        live = {trial_id: (epoch, pid) for trial_id, (epoch, pid) in live.items() if epoch < epochs}
         told.append((clock.now, progress.eta_s() or 0.0))
     whole_s = clock.now - began_s
     for now, left_s in told:

@@ -101,8 +101,7 @@ def test_what_is_left_is_told_with_how_fast_it_becomes_less(tmp_path: Path) -> N
             ledger.begin("000", "r", metric_seq=1)
             ledger.mark("000", status="killed")
         reporter.report()
-    counts = "left to send to MLflow: the end of 1 run, 0 metric values"
-    assert told[1] == f"{counts} · 0.5 runs/s, 0 values/s · about 2 s left"
+    assert told[1] == "left to send to MLflow: the end of 1 run · 0.5 runs/s · about 2 s left"
     assert reporter.pause_s == 10.0, "a look that took half a second is not taken each second"
 
 

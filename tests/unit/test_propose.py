@@ -229,6 +229,7 @@ def test_op_determinism_is_for_a_whole_sweep() -> None:
     assert trials("train.deterministic=true")[0].settings["train.deterministic"] is True
     both = trials(*TWO, "train.deterministic=true", experiment=None)
     assert [trial.train.deterministic for trial in both] == [True, True]
+    assert "tracking.register" in problems(*TWO, "tracking.register=best", experiment=None)
     told = problems(*TWO, "members.b.train.deterministic=true", experiment=None)
     assert "members.b.train.deterministic" in told
     assert "is for a whole sweep, and members differ (a: false, b: true); set train.deterministic at the top" in told

@@ -493,6 +493,24 @@ def test_without_anything_free_a_trial_is_tried_once_more_in_a_new_process(make_
     assert (sweep.fleet.replaced, sweep.fleet.resized) == ([0, 0], {})
 
 
+def test_trials_that_wait_on_the_gpu_give_up_their_memory_to_one_that_lacks_it(make_trial: Any) -> None:
+    """Trials in turns on one GPU: the limit is all of it, of which the states of those that wait take a part."""
+    slots = plan_slots(Request(), GPU, 3, need_mib=2_000)
+    shares, trials = Shares(slots, {"": GPU}), [make_trial(id=f"{i:03}", epochs=3) for i in range(3)]
+
+    def curve(trial: Trial, epoch: int) -> Metrics | Failure:
+        if epoch > 1 and trial.id == "001" and shares.of(0).places > 1:
+            return Failure(trial_id="001", kind="oom", message="full")
+        return falling_loss(trial, epoch)
+
+    sweep = run(trials, slots=1, live=3, fleet=FakeFleet([0], curve), shares=shares)
+    assert {kind for kind, _ in ends(sweep).values()} == {"complete"}
+    assert sweep.numbers() == run(trials, slots=1, live=3).numbers()
+    assert {share.waiting_mib for share in sweep.journal.resized.values()} == {0}
+    remedy = "full (tried again under the same limit of 9500 MiB, without the states of trials that wait)"
+    assert remedy in [incident.message for incident in sweep.journal.incidents]
+
+
 def test_turns_after_one_that_ran_out_of_memory_are_made_up_for(make_trial: Any) -> None:
     """A worker gives its trials no more turns once one of them has run out of memory."""
 

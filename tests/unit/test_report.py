@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas
 import pytest
 from many_trials import EVIL, write_many
 
@@ -40,9 +42,19 @@ def test_the_headline_says_who_won_by_how_much_what_mattered_and_what_it_cost(da
     score, winner, lead, mattered, cost = facts(data)
     assert score.value == "0.992"
     assert (winner.value, winner.detail) == ("trial 002", "units=32 rate=0.06813 kind=tanh")
-    assert lead.detail.startswith("of the second, ")
+    assert lead.detail.startswith("of the second; ")
+    tied = replace(data, review=replace(data.review, trials=(data.scored[0], *data.scored)))
+    assert facts(tied)[2].value == "a tie"
+    assert facts(tied)[2].detail.startswith("1 other trial is as good; ")
     assert mattered.value == "units"
-    assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 4.0 s of training on 1 slot"
+    assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 3.2 s of training on 1 slot"
+
+
+def test_a_running_trial_that_leads_is_not_behind_the_winner(data: SweepData) -> None:
+    before = facts(data)[2].value
+    leads = replace(data.review.trials[5], status="running", metrics={"val_accuracy": 2.0})
+    trials = (leads, *(one for one in data.review.trials if one.id != leads.id))
+    assert facts(replace(data, review=replace(data.review, trials=trials)))[2].value == before
 
 
 def test_what_matters_is_found_among_what_varies(data: SweepData) -> None:
@@ -101,7 +113,11 @@ def test_plotly_shows_a_users_tags_as_text_and_long_values_shortened(make_trial:
 def test_axes_know_logarithms_categories_and_parameters_that_do_not_matter() -> None:
     rates = parallel_axis("rate", [0.001, None, 0.1], Range(1e-4, 1e-1, log=True))
     assert rates["values"] == [-3.0, -3.25, -1.0]
-    assert rates["ticktext"] == ["–", "0.001", "0.00316", "0.01", "0.0316", "0.1"]
+    assert rates["ticktext"] == ["–", "0.001", "0.01", "0.1"]
+    narrow = parallel_axis("rate", [0.0018, 0.06], Range(1e-4, 1e-1, log=True))
+    assert narrow["ticktext"] == ["0.0018", "0.005", "0.01", "0.02", "0.06"]
+    whole = parallel_axis("units", [9, 63, 12], Range(8, 64, whole=True))
+    assert (whole["values"], whole["ticktext"]) == ([9, 63, 12], ["9", "20", "30", "40", "50", "63"])
     kinds = parallel_axis("kind", ["b", None, "a"], Choice(("a", "b")))
     assert (kinds["values"], kinds["ticktext"]) == ([2, 0, 1], ["–", "a", "b"])
     assert parallel_axis("units", [64, 8, 8], None)["values"] == [1, 0, 0]
@@ -113,11 +129,15 @@ def test_with_repeats_the_lead_is_that_of_a_settings_mean_and_members_are_not_co
 ) -> None:
     repeated = read_sweep(write_many(tmp_path / "many-1", make_trial, settings=3))
     winner, lead = facts(repeated)[1:3]
-    mean = repeated.setting_of(repeated.best).mean
-    assert winner.detail.endswith(f"the setting with the best mean, {mean:.4g} of 4 repeats")
+    mean = repeated.review.setting_of(repeated.best).mean
+    assert winner.detail.endswith(f"the setting with the best mean, {mean:.4g} of 2 repeats")
     means = [one.mean for _, one in repeated.review.by_setting]  # those with failed repeats are last
     assert lead.value == f"{means[0] - means[1]:.3g}"
     assert len(Result(repeated.review.folder).figures.repeats().data) == 6
+
+    tied = [replace(one, metrics={"val_accuracy": 0.5}) for one in repeated.review.trials]
+    lead = facts(replace(repeated, review=replace(repeated.review, trials=tuple(tied))))[2]
+    assert (lead.value, lead.detail.partition(";")[0]) == ("a tie", "2 have the same best value")
 
     trials = [replace(one, member=f"m{one.position % 2}") for one in repeated.review.trials]
     mixed = replace(repeated, review=replace(repeated.review, trials=tuple(trials)),
@@ -183,10 +203,13 @@ def test_sweeps_are_compared_on_one_page(make_trial: Any, tmp_path: Path) -> Non
 
 def test_every_figure_is_drawn_by_name_or_says_why_not(data: SweepData) -> None:
     figures = Result(data.review.folder).figures
+    assert repr(figures).startswith(f"<figures of {data.review.sweep.id}: curves, history, ")
     for name in ("curves", "history", "importance", "parallel", "slice", "contour", "timeline", "throughput", "memory",
                  "times"):  # fmt: skip
         figure = getattr(figures, name)()
         assert json.loads(figure.to_json())["data"], name
+    axes = json.loads(figures.slice().to_json())["layout"].values()
+    assert ["relu", "tanh"] in [sorted(axis["categoryarray"]) for axis in axes if "categoryarray" in str(axis)]
     with pytest.raises(NothingToShowError, match="no setting was trained with several seeds or folds"):
         figures.repeats()
     with pytest.raises(ConfigError, match="member 'x': the sweep has none of this name; its members are test"):
@@ -212,10 +235,36 @@ def test_of_many_trials_the_best_and_some_others_are_drawn(make_trial: Any, tmp_
     assert 150 <= len(drawn) <= 200
 
 
+def test_whole_numbers_beyond_64_bits_are_texts_in_parquet(make_trial: Any, tmp_path: Path) -> None:
+    folder = write_many(tmp_path / "many-1", make_trial, kind=10**400)  # type: ignore[arg-type]
+    trials, _ = Result(folder).write_results("parquet", tmp_path / "out")
+    assert set(pandas.read_parquet(trials)["kind"]) == {"tanh", str(10**400)}
+
+
 @pytest.mark.parametrize("name", sorted({*PLOTS} - {"repeats"}))
 def test_figures_for_papers_need_no_browser(halved: SweepData, tmp_path: Path, name: str) -> None:
     file = Result(halved.review.folder).plot(name, tmp_path / "figure.svg")
-    assert file.read_text(encoding="utf-8").count("<path") > 3
+    text = file.read_text(encoding="utf-8")
+    assert text.count("<path") > 3
+    assert name != "slice" or (">tanh<" in text and "'tanh'" not in text)
+
+
+def test_a_figure_that_compares_settings_is_of_one_member(make_trial: Any, tmp_path: Path) -> None:
+    folder = write_many(tmp_path / "many-1", make_trial)
+    with sqlite3.connect(folder / "journal.db") as journal:  # every third trial is of another member
+        for number in range(0, 12, 3):
+            (record,) = journal.execute("SELECT record FROM trial WHERE position = ?", (number,)).fetchone()
+            values = ("third", json.dumps({**json.loads(record), "member": "third"}), number)
+            journal.execute("UPDATE trial SET member = ?, record = ? WHERE position = ?", values)
+    result, file = Result(folder), tmp_path / "slice.svg"
+    with pytest.raises(ConfigError, match="slice: shows one member of a mixed sweep; name one of third, test"):
+        result.plot("slice", file)
+    with pytest.raises(ConfigError, match="member 'x': the sweep has none of this name; its members are third, test"):
+        result.plot("slice", file, member="x")
+    with pytest.raises(ConfigError, match="member 'third': history shows all members"):
+        result.plot("history", file, member="third")
+    assert ">units<" in result.plot("slice", file, member="test").read_text()
+    assert ">units<" not in result.plot("slice", file, member="third").read_text(), "they all have 8"
 
 
 def test_a_wrong_figure_or_format_says_what_there_is(data: SweepData, tmp_path: Path) -> None:

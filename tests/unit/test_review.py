@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from small_journal import sweep as small_record
 
 from runner.cli import cli
 from runner.cli.shown import shown
+from runner.driver.notify import outcome_of
 from runner.driver.train import Outcome
 from runner.errors import SweepNotFoundError, TrackingError
 from runner.journal import UNSURE, SqliteJournal, SweepRecord
@@ -39,7 +41,9 @@ from runner.review.tables import trial_table
 from runner.search.rules import RuleState, judge
 from runner.tracking.labels import ending_metrics, late_params
 from runner.tracking.ledger import HOME, Ledger
-from runner.views.results import print_results
+from runner.tracking.notes import sweep_note
+from runner.tracking.run_names import run_name
+from runner.views.results import print_results, print_sweeps
 
 FACTS = Facts(
     steps_per_epoch=2, rows=64, validation_rows=None, parameters=9, program="round", program_reason="", inexact="",
@@ -50,14 +54,19 @@ SOURCE = Source(path="experiments/a.py", root="/code", files=(("a.py", "x = 1\n"
 
 def write_sweep(
     root: Path, make_trial: Any, values: list[float | None], name: str = "a-1", goal: str = "maximize",
-    members: str = "", loadable: bool = True, created_ms: int = 1000,
+    members: str = "", loadable: bool = True, created_ms: int = 1000, units: tuple[float, ...] = (),
 ) -> Path:  # fmt: skip
     """A sweep whose trials end with these values of val_accuracy; None is a trial that fails."""
     folder = root / name
     folder.mkdir(parents=True)
     trials = tuple(
         replace(
-            make_trial(id=f"{i:03}", params={"units": 8 * i, "scale": 1.5}, data_params=("scale",), seed=i),
+            make_trial(
+                id=f"{i:03}",
+                params={"units": units[i] if units else 8 * i, "scale": 1.5},
+                data_params=("scale",),
+                seed=i,
+            ),
             **{"searched": ("units",), "source": SOURCE, "model_params": ("units",)},
             member=members[i] if members else "a",
         )
@@ -201,6 +210,12 @@ def test_a_trial_that_does_not_exist_is_told_with_those_that_do(make_trial: Any,
     assert [trial.id for trial in review.chosen("000")] == ["000"]
     with pytest.raises(SweepNotFoundError, match=r"no trial '7'.*001, 000"):
         review.chosen("7")
+
+
+def test_a_filter_that_nothing_fits_is_said(make_trial: Any, tmp_path: Path) -> None:
+    console = Console(record=True, width=200)
+    print_results(open_review(write_sweep(tmp_path, make_trial, [0.8])), console, filters=["status=failed"])
+    assert console.export_text().splitlines()[-1] == "nothing fits the filter"
 
 
 def test_a_sweep_without_a_value_has_no_best(make_trial: Any, tmp_path: Path) -> None:
@@ -358,6 +373,25 @@ def test_the_best_is_of_the_setting_with_the_best_mean(tmp_path: Path) -> None:
         found = ledger.best(review.sweep)
         assert found is not None
         assert (found[0].id, found[1]) == ("002", 0.9)
+    note = sweep_note(review.sweep, review.trials)
+    assert note.startswith("**Trial 002** is best: `val_accuracy` **0.9**; its setting has the best mean, 0.85 of 2 (")
+    assert outcome_of(tmp_path)["trial"] == "002"
+    console = Console(record=True, width=120)
+    print_sweeps([review], console)
+    assert "0.85 (mean of 2, trial 002)" in console.export_text()
+
+
+def test_a_mixed_sweep_has_the_same_best_trial_everywhere(tmp_path: Path) -> None:
+    from test_sweeps_compared import write_mixed
+
+    write_mixed(tmp_path / "a-1")
+    review = open_review(tmp_path / "a-1")
+    assert sweep_note(review.sweep, review.trials).startswith("**Trial 000** is best of x: `val_accuracy` **0.5** (")
+    assert outcome_of(review.folder)["trial"] == review.best[0].id == "000"
+    with Ledger(review.folder, HOME) as ledger:
+        found = ledger.best(review.sweep)
+    assert found is not None
+    assert found[0].id == "000"
 
 
 def test_a_sweeps_own_name_is_enough_if_another_begins_with_it(tmp_path: Path) -> None:
@@ -367,3 +401,16 @@ def test_a_sweeps_own_name_is_enough_if_another_begins_with_it(tmp_path: Path) -
     assert find_sweep("cl", tmp_path).name == "cl-20261128-010101-abcd"
     with pytest.raises(SweepNotFoundError, match="ambiguous"):
         find_sweep("c", tmp_path)
+
+
+def test_parameters_with_keys_that_json_lacks_are_recorded_and_shown(make_trial: Any, tmp_path: Path) -> None:
+    """A dict may have tuples as keys, which JSON lacks, or keys of several kinds, which have no order."""
+    shapes = {(1, 2): 3, "a": {1: 2.0, None: (4,)}}
+    made = replace(make_trial(id="000", params={"shapes": shapes}), searched=("shapes",), data_params=("shapes",))
+    with SqliteJournal(tmp_path, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(small_record("sqlite:///m.db"), (made,))
+    (read,) = open_review(tmp_path).trials
+    assert read.trial.params == {"shapes": shapes}
+    assert read.trial.setting == made.setting
+    assert read.settings["shapes"] == {"(1, 2)": 3, "a": {"1": 2.0, "null": [4]}}
+    assert run_name(read, "loss") == '000 shapes={"(1, 2)": 3, "a": …'

@@ -82,6 +82,8 @@ def test_columns_come_in_the_order_in_which_they_are_named() -> None:
             "filter 'units': is no condition; give a column, one of < <= > >= = != ~",
         ),
         ({"filters": ("units>many",)}, "filter 'units>many': > compares numbers, and 'many' is none; use = or ~"),
+        ({"filters": ("units=>64",)}, "filter 'units=>64': => is none of < <= > >= = != ~"),
+        ({"filters": ("units>6 and score<1",)}, "'6 and score<1' is none; give each condition a --filter of its own"),
         ({"sort": "-scores"}, "sort 'scores': there is no such column; did you mean score"),
         ({"columns": ("trial", "qqq")}, "columns 'qqq': there is no such column; there are trial, status, score"),
     ],

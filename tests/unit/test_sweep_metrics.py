@@ -118,3 +118,25 @@ def test_this_machine_can_be_sampled() -> None:
     assert last.values["system_memory_usage_megabytes"] > 0
     with UsageSampler(None) as none:
         assert none.taken(with_rest=True) == ()
+
+
+def test_a_barrier_costs_the_same_however_many_epochs_and_trials_there_are(tmp_path: Path) -> None:
+    def costs(folder: Path, others: int) -> list[int]:
+        """Hundreds of sqlite's instructions for each barrier of one trial."""
+        folder.mkdir()
+        with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
+            waiting = [replace(trial(0), id=f"{number:03d}") for number in range(1, others + 1)]
+            journal.create(sweep("sqlite:///m.db"), (trial(0), *waiting))
+            begin(journal, 0)
+            found = []
+            journal._open.set_progress_handler(lambda: found.append(1), 100)
+            for turn in range(200):
+                journal.commit({"000": report(0, turn, 0.5 + turn % 7, turn + 1)}, {}, {})
+                found.append(0)
+            text = "".join(map(str, found))
+            return [len(part) for part in text.split("0")]
+
+    alone, among_many = costs(tmp_path / "a", 0), costs(tmp_path / "b", 300)
+    assert sum(alone[150:]) < 1.3 * sum(alone[50:100])
+    assert sum(among_many[10:]) < 1.3 * sum(alone[10:])
+    assert metrics(tmp_path / "a", "best/so_far")[200] == 6.5

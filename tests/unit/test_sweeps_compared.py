@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from small_journal import begin, report, sweep, trial
 from test_review import write_sweep
 
 import runner
 from runner.config.differences import differences
 from runner.errors import ConfigError, SweepNotFoundError
+from runner.journal import SqliteJournal
+from runner.records import Allocation, Verdict
 from runner.review.catalog import open_review
 from runner.review.comparison import best_so_far
 from runner.views.comparison import print_comparison
@@ -49,6 +53,19 @@ def test_scores_costs_curves_and_shared_settings(sweeps: Path) -> None:
     text = console.export_text()
     assert "Their configs and their code are the same." in text
     assert "units=8" in text
+    assert repr(found) == "<sweeps side by side: a-1, a-2>"
+    assert "best trial" in found._repr_html_()
+
+
+def test_a_setting_is_shown_in_few_digits_unless_two_would_look_alike(make_trial: Any, tmp_path: Path) -> None:
+    def shared(*units: float) -> list[object]:
+        root = tmp_path / str(len(units))
+        for name in ("a-1", "a-2"):
+            write_sweep(root, make_trial, [0.5] * len(units), name=name, units=units)
+        return list(runner.compare("a-1", "a-2", root=root).shared.index)
+
+    assert shared(0.031467304) == ["units=0.03147"]
+    assert shared(0.031467304, 0.031467305) == ["units=0.031467304", "units=0.031467305"]
 
 
 def test_values_that_are_not_finite_are_never_the_best(make_trial: Any, tmp_path: Path) -> None:
@@ -61,6 +78,33 @@ def test_values_that_are_not_finite_are_never_the_best(make_trial: Any, tmp_path
 def test_the_best_of_a_name_is_that_of_all_its_sweeps(sweeps: Path) -> None:
     best = runner.best_of("a", root=sweeps)
     assert (best.folder.name, best.id, best.score) == ("a-2", "002", 0.9)
+
+
+def test_settings_of_members_are_not_mixed_up_though_their_parameters_are_equal(
+    make_trial: Any, tmp_path: Path
+) -> None:
+    for name in ("a-1", "a-2"):
+        write_mixed(tmp_path / name)
+    found = runner.compare("a-1", "a-2", root=tmp_path)
+    assert found.shared.loc["member=x units=4", "a-2"] == 0.5
+    assert found.shared.loc["member=y units=4", "a-2"] == 0.75
+    assert found.scores.loc["median", "a-1"] == (0.5, 0.75)
+    with pytest.raises(ConfigError, match="a-1 is a mixed sweep"):
+        _ = found.curves
+    page = found.report(tmp_path / "c.html").read_text()
+    assert "a sweep has several members, whose scores do not compare" in page
+    assert "Best trials" not in page[page.index('<script id="themes"') :]
+
+
+def write_mixed(folder: Path) -> None:
+    """A sweep of two members whose trials have equal parameters."""
+    folder.mkdir()
+    trials = tuple(replace(trial(number), member=member, searched=("units",)) for number, member in enumerate("xy"))
+    with SqliteJournal(folder, {0: Allocation(num_cpus=1)}) as journal:
+        journal.create(replace(sweep("sqlite:///m.db"), id=folder.name), trials)
+        begin(journal, 0, 1)
+        reports = {"000": report(0, 0, 0.5, epoch=1), "001": report(1, 0, 0.75, epoch=1)}
+        journal.commit(reports, dict.fromkeys(reports, Verdict(kind="complete")), {})
 
 
 def test_what_does_not_compare_is_refused(sweeps: Path, make_trial: Any) -> None:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from runner.api.contexts import check_progress
-from runner.api.runs import python_value, wanted_of
+from runner.api.runs import configured, python_value, wanted_of
 from runner.errors import ConfigError
+
+EXPERIMENT = Path(__file__).parents[2] / "experiments" / "digits_mlp.py"
 
 
 def given(space: Any = None, params: Any = None, **sections: Any) -> Any:
@@ -48,6 +50,23 @@ def test_a_search_of_any_mapping_keeps_its_keys() -> None:
 def test_what_would_be_lost_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         given(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({(1, 2): 3}, "a key must be text; got a list; the sweep's config is recorded as YAML, where this would"),
+        ({1: 2}, "the key '1' is read as int, not as text"),
+        ("a\0b", "control characters are not allowed"),
+        (10**5000, "Exceeds the limit"),
+        (object(), "cannot represent an object.*; give numbers, texts"),
+    ],
+    ids=["tuple", "number", "control", "long", "object"],
+)
+def test_what_resume_could_not_read_again_is_refused_before_anything_is_recorded(value: Any, message: str) -> None:
+    wanted = wanted_of(EXPERIMENT, (), {}, {"units": value}, None, {}, None, "config", Path("sweeps"))
+    with pytest.raises(ConfigError, match=message):
+        configured(wanted)
 
 
 def test_functions_are_passed_by_name() -> None:

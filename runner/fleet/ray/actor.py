@@ -88,7 +88,9 @@ class RayWorker:
         from runner.worker.printed import Descriptors, Output
         from runner.worker.worker import Worker
 
-        self._worker = Worker(allocation.memory_mib, Output(Descriptors()), earlier)
+        self._worker = Worker(
+            allocation.memory_mib, waiting_mib=allocation.waiting_mib, output=Output(Descriptors()), earlier=earlier
+        )
 
     def load(self, trial: Trial) -> Loaded:
         """As `Worker.load`."""

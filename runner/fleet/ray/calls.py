@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -93,6 +93,11 @@ def gather(
     return answers
 
 
+def is_pending(futures: Collection[ray.ObjectRef]) -> bool:
+    """Whether one of them has no answer yet."""
+    return len(_ready(list(futures), 0.0)) < len(futures)
+
+
 @dataclass(frozen=True, slots=True)
 class _Value:
     value: object
@@ -117,7 +122,10 @@ def _answered(pending: Mapping[K, Call], explain: Explain) -> dict[K, _Value | L
 
 def _wait(calls: Sequence[Call], timeout_s: float) -> set[ray.ObjectRef]:
     """The futures that resolve within the time; waits for all at once because Ray has a fixed cost for each call."""
-    futures = [call.future for call in calls if call.future is not None]
+    return _ready([call.future for call in calls if call.future is not None], timeout_s)
+
+
+def _ready(futures: list[ray.ObjectRef], timeout_s: float) -> set[ray.ObjectRef]:
     return set(ray.wait(futures, num_returns=len(futures), timeout=timeout_s)[0]) if futures else set()
 
 

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from runner.fleet.deadlines import Deadlines, answer_by_s
 from runner.fleet.ray import patches
 from runner.fleet.ray.actor import STOP
-from runner.fleet.ray.calls import Call, Lost, gather
+from runner.fleet.ray.calls import Call, Lost, gather, is_pending
 from runner.fleet.ray.pool import Pool
 from runner.fleet.ray.postmortem import Death, KernelKills, explain
 from runner.fleet.ray.session import RaySession
@@ -117,6 +117,11 @@ class RayFleet:
             limit_s = self._deadlines.first_s
             self._call(slot, "check", trial, answer_by_s(limit_s), load=[trial], limit_s=limit_s)
         return self._checked(trials, calls)
+
+    @property
+    def is_loading(self) -> bool:
+        """As `Fleet.is_loading`."""
+        return is_pending(self._loaded.values())
 
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`; spreads the trials over the workers."""

@@ -135,6 +135,10 @@ class ArrayFeed:
         splits = {name: self._resident.batches(name, self._batch_size) for name in SPLITS if name in self.splits}
         return {name: (split.spec(None), split.rows, None) for name, split in splits.items()}
 
+    def rows_of(self, split: str) -> Rows:
+        """A split in batches."""
+        return self._resident.batches(split, self._batch_size)
+
     def digests(self) -> dict[str, str]:
         """As `Feed.digests`."""
         return {name: self._resident.digest(name) for name in SPLITS if name in self.splits}

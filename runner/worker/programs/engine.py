@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from runner.records import Trial
@@ -29,8 +28,8 @@ from runner.worker.programs.fingerprint import Fingerprint, fingerprint
 from runner.worker.storage import is_out_of_space, temporary_files_in
 
 _KEPT_IDLE = 4
-State: TypeAlias = list[np.ndarray]
-"""The values of all variables of a trial, in the order of `Engine.variables`."""
+State: TypeAlias = list[tf.Tensor]
+"""The values of all variables of a trial, in the order of `variables`; on their device, or in host memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +60,17 @@ class Engine:
     def __init__(self, built: Built, xla: bool) -> None:
         self.model, self.xla = built.model, xla
         self._feed = built.feed
-        self._test_step = StepFunction(self.model, self.model.test_step, xla)
+        self.test_step = StepFunction(self.model, self.model.test_step, xla)
         self._evaluators: dict[str, Evaluator] = {}
         self.occupant: object | None = None
         """The seat whose values the variables have."""
         self._loads: bool | None = None
         known = {id(variable.value) for variable in variables(self.model)}
-        step = StepFunction(self.model, self.model.train_step, xla)
-        self.program = built.feed.training(step, built.why_stepwise)
-        self.is_shareable = all(id(variable) in known for variable in self.program.captured)
-        """Whether the traced step uses only variables that `read` and `write` know."""
+        self.train_step = StepFunction(self.model, self.model.train_step, xla)
+        self.program = built.feed.training(self.train_step, built.why_stepwise)
+        self._others = tuple(variable for variable in self.program.captured if id(variable) not in known)
+        self.is_shareable = not self._others
+        """Whether the traced step uses only variables that another trial's model has a list of."""
 
     def evaluate(self, split: str, prefix: str) -> dict[str, float]:
         """Metrics over a whole split; `prefix` is added to their names."""
@@ -107,21 +107,31 @@ class Engine:
 
     def read(self) -> State:
         """The occupant's values."""
-        return read(self.model)
+        return [_read(variable) for variable in self.variables]
 
     def write(self, state: State) -> None:
-        """Assigns these values to the variables."""
-        for variable, value in zip(variables(self.model), state, strict=True):
-            tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=tf.constant(value, variable.value.dtype))
+        """Assigns these values to the variables. What is on their device is not copied."""
+        for variable, value in zip(self.variables, state, strict=True):
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
+
+    def clear(self) -> None:
+        """Frees the memory of the variables, which have no values until the next `write`."""
+        for variable in self.variables:
+            tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.zeros((0,), variable.dtype))
+
+    @property
+    def variables(self) -> Sequence[tf.Variable]:
+        """The variables of `read` and `write`, in their order."""
+        return [*(variable.value for variable in variables(self.model)), *self._others]
 
     @property
     def nbytes(self) -> int:
         """Size of the variables."""
-        return sum(variable.value.dtype.size * math.prod(variable.shape) for variable in variables(self.model))
+        return sum(variable.dtype.size * math.prod(variable.shape) for variable in self.variables)
 
     def _evaluator(self, split: str) -> Evaluator:
         if split not in self._evaluators:
-            self._evaluators[split] = self._feed.evaluator(self._test_step, split)
+            self._evaluators[split] = self._feed.evaluator(self.test_step, split)
         return self._evaluators[split]
 
 
@@ -172,13 +182,22 @@ def variables(model: keras.Model) -> Sequence[keras.Variable]:
 
 
 def read(model: keras.Model) -> State:
-    """The values of a model's variables."""
+    """The values of a model's variables.
+
+    They are the variables' own memory, as are those of `Engine.write`: TensorFlow copies a value that is used elsewhere
+    before it changes it, so that an exchange of states moves no data.
+    """
     # Raw ops, as in `Engine.write`, because Keras' own way takes fifteen times as long, most of a small model's turn.
     return [_read(variable.value) for variable in variables(model)]
 
 
-def _read(variable: tf.Variable) -> np.ndarray:
-    return np.array(tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy())
+def in_host_memory(state: State) -> State:
+    """The same values in host memory."""
+    return [value.cpu() for value in state]
+
+
+def _read(variable: tf.Variable) -> tf.Tensor:
+    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
 
 
 def _can_be_loaded(file: Path) -> bool | None:

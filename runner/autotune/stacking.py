@@ -1,0 +1,68 @@
+"""Decides which trials train in stacks, and of which size. Pure arithmetic.
+
+A stack is several models as one program. Its size is part of a trial's identity, since the last bits of its results
+depend on it, so it is decided before the first step and recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Literal
+
+from runner.autotune.compilation import MARGIN
+from runner.records import StackTrial, Trial
+
+Wanted = int | Literal["auto", "off"]
+"""`resources.stack`."""
+_FEWEST = 4  # models, below which `auto` does not try a stack
+_WORTHWHILE_S = 15.0  # of a slot's training, below which tracing and compiling a stack costs more than it gains
+
+
+def sizes(
+    trials: Sequence[Trial], slots: int, most: int, wanted: Wanted, alike: Callable[[Trial], Hashable]
+) -> dict[Hashable, int]:
+    """The size of the stacks of each group of alike trials, those with at least two models.
+
+    Args:
+        trials: known so far.
+        slots: trials of a group are spread over them.
+        most: trials of the whole sweep, with those that are proposed later.
+        wanted: the most models of a stack.
+        alike: equal for trials that are probably one architecture.
+    """
+    groups: dict[Hashable, int] = defaultdict(int)
+    for trial in trials:
+        groups[alike(trial)] += 0 if trial.has_callbacks else 1
+    if wanted == "off":
+        return {}
+    later = (most - len(trials)) / max(1, len(groups))
+    limit = math.inf if wanted == "auto" else wanted
+    found = {key: int(min(limit, math.ceil((count + later) / slots))) for key, count in groups.items() if count}
+    return {key: size for key, size in found.items() if size > 1}
+
+
+def is_worth_trying(size: int, step_s: float, steps: float) -> bool:
+    """Whether `auto` should time a stack.
+
+    Args:
+        size: number of models.
+        step_s: seconds of a step of a model alone.
+        steps: of all trials of the group in one slot.
+    """
+    return size >= _FEWEST and step_s * steps >= _WORTHWHILE_S
+
+
+def is_faster(tried: StackTrial, step_s: float, steps: float) -> bool:
+    """Whether a stack trains a slot's trials in less time than one after another, compiling included."""
+    if tried.reason:
+        return False
+    return tried.step_s * steps / tried.size + tried.compile_s < MARGIN * step_s * steps
+
+
+def refusals(tried: Mapping[str, StackTrial]) -> list[str]:
+    """Why trials that were wanted in stacks train alone, by trial."""
+    return [
+        f"trial {trial_id} trains alone, not in a stack: {one.reason}" for trial_id, one in tried.items() if one.reason
+    ]
