@@ -176,10 +176,6 @@ class FakeFleet:
         self.replaced += shares
         self.resized |= {slot: allocation for slot, allocation in shares.items() if allocation is not None}
 
-    def processes(self) -> Mapping[int, int]:
-        """As `Fleet.processes`: there are none."""
-        return {}
-
     def stop(self) -> None:
         """As `Fleet.stop`; a turn takes no time here."""
 

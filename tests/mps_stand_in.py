@@ -24,8 +24,8 @@ if sys.argv[1:] == ["-f"]:
             sys.exit() if "MPS_LEAVES_SERVER" in os.environ else os.kill(server, 9)
             sys.exit()
         clients = pipes / "clients"  # stands for what CUDA tells the daemon
-        answers = {"get_server_list": f"{server}\\\\n", "get_client_list": clients.read_text() if clients.exists() else ""}
-        talk.sendall(answers[word[0]].encode())
+        known = clients.read_text() if clients.exists() else ""
+        talk.sendall((known if word[0] == "get_client_list" else str(server)).encode())
         talk.close()
 asking = socket.socket(socket.AF_UNIX)
 try:

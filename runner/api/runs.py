@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from runner.api.plan import Plan
     from runner.config import Config
     from runner.driver.context import Context
+    from runner.driver.prepare import Prepared
     from runner.driver.replaying import Replayed
     from runner.driver.train import Outcome
-    from runner.records import Source
+    from runner.records import Mps, Source
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,14 +169,22 @@ def plan_sweep(wanted: Wanted, *, probe: bool) -> Plan:
         RunnerError: as for `run_sweep`.
     """
     config, sources = configured(wanted)
+    from runner.driver.mps import with_daemon
     from runner.driver.prepare import prepare
     from runner.driver.prepare import probe as measure
 
-    prepared = prepare(config, wanted.root, sources=sources)
+    def planned(mps: Mps | None = None) -> Prepared:
+        return prepare(config, wanted.root, sources=sources, mps=mps)
+
+    prepared = planned()
     from runner.api.plan import Plan  # imports SQLAlchemy, for which a mistake in the config need not wait
     from runner.driver.plan import make_plan
 
-    return Plan(make_plan(measure(prepared) if probe else prepared), wanted.root)
+    if not probe:
+        return Plan(make_plan(prepared), wanted.root)
+    with ExitStack() as ending:  # a model takes less GPU memory through MPS; the plan says why there is none
+        prepared = measure(with_daemon(planned, ending, lambda _: None))
+        return Plan(make_plan(prepared), wanted.root)
 
 
 def run_resume(folder: Path, context: Context, *, retry_failed: bool, more_epochs: int) -> Outcome:

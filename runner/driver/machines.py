@@ -59,7 +59,7 @@ def machines_of(config: Config, own: Collection[int] = (), mps: Mps | None = Non
         if own:
             use = {name: found.processes for name, found in gpu_use(gpu.id for gpu in machine.gpus).items()}
             machine = counted_as_free(machine, use, private_mib(own), own)
-        return {"": with_mps(machine, mps or _mps(config, machine.mps))}
+        return {"": with_mps(machine, _mps(config, machine.mps) if mps is None else mps)}
     if "://" in address:
         raise ConfigError(
             f"fleet.address: {address!r} is a Ray Client's address; start the sweep on a node of the cluster with "
@@ -97,8 +97,8 @@ def machines_of(config: Config, own: Collection[int] = (), mps: Mps | None = Non
 def with_mps(machine: Machine, mps: Mps) -> Machine:
     """The machine with this state of MPS.
 
-    The daemon of a sweep has the GPUs that CUDA_VISIBLE_DEVICES names, and numbers them from 0. Its clients name them by
-    their UUIDs, which do not change.
+    The daemon of a sweep has the GPUs that CUDA_VISIBLE_DEVICES names, and numbers them from 0. Its clients name them
+    by their UUIDs, which do not change.
 
     Source: https://docs.nvidia.com/deploy/mps/appendix-tools-and-interface-reference.html#cuda-visible-devices
     """

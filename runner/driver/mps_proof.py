@@ -11,23 +11,21 @@ from runner.loop.interfaces import Journal
 from runner.loop.slots import Shares
 from runner.records import Allocation, Decision, Export, Failure, Incident, Mps, Report, Trial, Verdict, Work
 
-Processes = Callable[[], Mapping[int, int]]
 Warn = Callable[[str], None]
 
 
-def proven(journal: Journal, mps: Mps | None, shares: Shares | None, processes: Processes, warn: Warn) -> Journal:
+def proven(journal: Journal, mps: Mps | None, shares: Shares | None, warn: Warn) -> Journal:
     """The journal; around it a proof where a daemon of this machine serves the workers.
 
     Args:
         journal: of the sweep.
         mps: the state of MPS on this machine; None on a cluster.
         shares: of the slots; None if they have no workers of their own.
-        processes: the worker's process of each slot.
         warn: shows which slot does without.
     """
     if mps is None or not mps.pipes or shares is None:
         return journal
-    return MpsProof(journal, mps.pipes, shares, processes, warn)
+    return MpsProof(journal, mps.pipes, shares, warn)
 
 
 class MpsProof:
@@ -39,13 +37,12 @@ class MpsProof:
         journal: which it wraps.
         pipes: of the daemon.
         shares: of the slots.
-        processes: the worker's process of each slot.
         warn: shows which slot does without.
     """
 
-    def __init__(self, journal: Journal, pipes: str, shares: Shares, processes: Processes, warn: Warn) -> None:
+    def __init__(self, journal: Journal, pipes: str, shares: Shares, warn: Warn) -> None:
         self._journal, self._pipes, self._shares = journal, pipes, shares
-        self._processes, self._warn = processes, warn
+        self._warn = warn
         self._judged: set[int] = set()
         self._slots: dict[str, int] = {}
 
@@ -63,7 +60,7 @@ class MpsProof:
         decisions: Sequence[Decision] = (),
     ) -> None:
         """As `Journal.commit`, after the proof, because a trial's share is recorded as long as it trains."""
-        self._judge({self._slots[one] for one, report in reports.items() if isinstance(report, Report)})
+        self._judge({self._slots[i]: one.turn.pid for i, one in reports.items() if isinstance(one, Report)})
         self._journal.commit(reports, verdicts, exports, added, decisions)
 
     def add(self, trials: Sequence[Trial], decisions: Sequence[Decision]) -> None:
@@ -78,12 +75,11 @@ class MpsProof:
         """As `Journal.resize`."""
         self._journal.resize(slot, allocation)
 
-    def _judge(self, slots: set[int]) -> None:
-        running = self._processes()
+    def _judge(self, processes: Mapping[int, int]) -> None:
         new = {
-            slot: running[slot]
-            for slot in sorted(slots & set(running))
-            if running[slot] not in self._judged and self._shares.of(slot).mps in ("own", "foreign")
+            slot: pid
+            for slot, pid in processes.items()
+            if pid not in self._judged and self._shares.of(slot).mps in ("own", "foreign")
         }
         if not new or (clients := clients_of(self._pipes, os.environ)) is None:
             return

@@ -17,7 +17,7 @@ from runner.driver.record import versions
 from runner.driver.warm_start import Known, known_results
 from runner.errors import ConfigError
 from runner.host.inventory import driver_problem, this_machine
-from runner.host.mps import PIPES
+from runner.host.mps import variables_of
 from runner.journal import TrialLogs
 from runner.loop.interfaces import Fleet
 from runner.loop.logged import LoggedFleet
@@ -230,18 +230,12 @@ def open_fleet(
         cpus=cpus,
         deadlines=deadlines,
         nice=fleet.nice,
-        environment=_environment(prepared),
+        environment=variables_of(prepared.mps),
         codes={trial.source.identity for trial in prepared.trials},
         pool=pool,
         meanwhile=meanwhile,
         warn=warn,
     )
-
-
-def _environment(prepared: Prepared) -> dict[str, str]:
-    """What workers must find in their environment before CUDA starts: the pipes of the sweep's own MPS daemon."""
-    mps = prepared.mps
-    return {PIPES: mps.pipes} if mps is not None and mps.kind == "own" and mps.pipes else {}
 
 
 def with_slots(
@@ -293,11 +287,6 @@ def logged_fleet(
 def auto_settings(prepared: Prepared, check: Check, timings: Path = CACHE) -> AutoSettings:
     """What decides the `auto` settings of a sweep, with the step times that this machine keeps in a file."""
     return AutoSettings(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), check)
-
-
-def has_passed_before(prepared: Prepared) -> bool:
-    """As `AutoSettings.has_checked`, of all of the sweep's trials."""
-    return auto_settings(prepared, lambda _: {}).has_checked(prepared.trials)
 
 
 def sums(prepared: Prepared) -> tuple[str, ...]:

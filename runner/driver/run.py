@@ -18,7 +18,7 @@ from runner.driver.machines import idle_processes
 from runner.driver.mps import with_daemon
 from runner.driver.notify import notifying
 from runner.driver.preflight import Preflight
-from runner.driver.prepare import Prepared, has_passed_before, logged_fleet, prepare, with_slots
+from runner.driver.prepare import Prepared, auto_settings, logged_fleet, prepare, with_slots
 from runner.driver.record import (
     Records,
     check_writable,
@@ -201,3 +201,8 @@ def _look(preflight: Preflight, prepared: Prepared) -> None:
         preflight.look(partial(refuse_mistakes, prepared.trials), with_gpus=with_gpus)
     else:
         preflight.end()
+
+
+def has_passed_before(prepared: Prepared) -> bool:
+    """As `AutoSettings.has_checked`, of all of the sweep's trials."""
+    return auto_settings(prepared, lambda _: {}).has_checked(prepared.trials)

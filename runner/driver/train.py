@@ -122,7 +122,7 @@ class Training:
     def _train(self, schedule: Schedule, fleet: Fleet, view: Watcher) -> None:
         config, folder, warn = self.config, self.records.folder, self.context.watcher.warn
         kept = KeptModels(self.records.journal, folder, config.keep.models)
-        journal = proven(kept, self.mps, self.shares, fleet.processes, warn)
+        journal = proven(kept, self.mps, self.shares, warn)
         staging = open_staging(folder)
         snapshotting = Snapshotting(
             fleet,

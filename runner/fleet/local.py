@@ -88,10 +88,6 @@ class LocalFleet:
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
         """Does nothing because the worker is this process: it cannot have died, and its limits cannot change."""
 
-    def processes(self) -> Mapping[int, int]:
-        """As `Fleet.processes`: none beside the driver's."""
-        return {}
-
     def stop(self) -> None:
         """As `Fleet.stop`."""
         if self._worker is not None:

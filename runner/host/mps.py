@@ -51,6 +51,11 @@ def clients_of(pipes: str, environ: Mapping[str, str]) -> frozenset[int] | None:
     return frozenset(found)
 
 
+def variables_of(mps: Mps | None) -> dict[str, str]:
+    """What workers must find in their environment before CUDA starts: the pipes of the sweep's own daemon."""
+    return {PIPES: mps.pipes} if mps is not None and mps.kind == "own" and mps.pipes else {}
+
+
 def _problem(environ: Mapping[str, str], gpus: Sequence[Gpu], pipes: Path) -> str | None:
     """Why no daemon of this user can serve these GPUs; None if one can."""
     if sliced := [gpu.id for gpu in gpus if gpu.mig]:

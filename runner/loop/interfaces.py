@@ -84,9 +84,6 @@ class Fleet(Protocol):
             ShareTakenError: a share is no longer free; the workers have ended, and the slots keep their shares.
         """
 
-    def processes(self) -> Mapping[int, int]:
-        """Number of the process of each slot's worker, by slot."""
-
     def stop(self) -> None:
         """Interrupts every turn at its next step, without a report. A signal handler may call it."""
 

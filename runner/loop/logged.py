@@ -57,10 +57,6 @@ class LoggedFleet:
         """As `Fleet.probe`."""
         return self._without_asides(self._fleet.probe(trials))
 
-    def processes(self) -> Mapping[int, int]:
-        """As `Fleet.processes`."""
-        return self._fleet.processes()
-
     def retire(self, slot: int) -> None:
         """As `Fleet.retire`."""
         self._fleet.retire(slot)

@@ -243,6 +243,11 @@ def test_mps_is_told_the_same_share(open_fleet: Any) -> None:
     assert [device.environment["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] for device in fleet.devices.values()] == ["25"] * 4
 
 
+def test_without_mps_workers_find_no_daemon(open_fleet: Any) -> None:
+    fleet = open_fleet(LARGE, num_gpus=0.5, mps=Mps(kind="off"))
+    assert [device.environment["CUDA_MPS_PIPE_DIRECTORY"] for device in fleet.devices.values()] == [os.devnull] * 2
+
+
 def test_auto_measures_the_models_and_packs_as_many_as_fit(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe's process is real; what it measures is host memory here, about 700 MiB."""
     monkeypatch.setattr(ray_workers, "RayWorker", CpuWorker)

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from runner.driver.machines import with_mps
 from runner.fleet.ray.fleet import RayFleet
 from runner.host.inventory import gpu_use, gpus_of, this_machine
+from runner.host.mps import PIPES, clients_of
+from runner.host.mps_daemon import MpsDaemon
 from runner.placement import Request, plan_slots
 from runner.records import Failure, Mps, Report, Slot, Trial, Work
 
@@ -92,6 +95,26 @@ def test_three_thirds_train_together_within_their_limits_and_their_memory_comes_
         returned = gpu_use([name])[name].free_mib - during.free_mib
         assert returned >= (slots[2].allocation.gpu_memory_mib or 0) - SLACK_MIB
     assert gpu_use([name])[name].free_mib >= before.free_mib - SLACK_MIB
+
+
+def test_workers_are_clients_of_the_daemon_that_a_sweep_starts(trial: Any) -> None:
+    machine = this_machine()
+    if machine.mps.kind != "own":
+        pytest.skip(f"no daemon of its own can be started here: {machine.mps.reason}")
+    machine = with_mps(replace(machine, gpus=machine.gpus[:1]), machine.mps)
+    slots = plan_slots(Request(num_gpus=0.5), machine, trials=2)
+    assert {(slot.allocation.mps, slot.allocation.mps_thread_percentage) for slot in slots} == {("own", 50)}
+    daemon = MpsDaemon()
+    pipes = daemon.start(machine.gpus)
+    try:
+        with RayFleet(slots, address=None, cpus=machine.cpus, environment={PIPES: pipes}) as fleet:
+            reports = turn(fleet, [trial(f"{i:03}", 100) for i in range(2)])
+            pids = {report.turn.pid for report in reports.values() if isinstance(report, Report)}
+            assert pids == clients_of(pipes, os.environ), reports
+    finally:
+        daemon.end()
+    assert clients_of(pipes, os.environ) is None
+    assert not Path(pipes).parent.exists()
 
 
 def test_throughput_of_models_that_share_the_card_is_measured(tmp_path: Path) -> None:

@@ -18,7 +18,12 @@ from runner.host.mps import clients_of
 from runner.host.mps_daemon import MpsDaemon
 from tests.mps_stand_in import write_control
 
-DRIVER = "from runner.host.mps_daemon import MpsDaemon; import time; print(MpsDaemon().start(()), flush=True); time.sleep(60)"
+DRIVER = """
+import time
+from runner.host.mps_daemon import MpsDaemon
+print(MpsDaemon().start(()), flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +36,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def daemons(program: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if str(program) in (process.info["cmdline"] or []):
-            found.append(process)
-    return found
+    return [one for one in psutil.process_iter(["cmdline"]) if str(program) in (one.info["cmdline"] or [])]
 
 
 def wait_for(done: Callable[[], bool]) -> None:

@@ -219,10 +219,6 @@ class RayFleet:
         self._forget_unproven()
         self._workers.replace(shares)
 
-    def processes(self) -> Mapping[int, int]:
-        """As `Fleet.processes`."""
-        return {slot: device.pid for slot, device in self._workers.devices.items()}
-
     @property
     def devices(self) -> Mapping[int, Device]:
         """Each worker's device, by slot."""
