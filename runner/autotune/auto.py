@@ -80,7 +80,6 @@ class AutoSettings:
         undecided: Sequence[Trial],
         checked: Mapping[str, Checked],
         slots: int,
-        most: int,
         wanted: stacking.Wanted,
     ) -> tuple[tuple[Trial, ...], list[str]]:
         """The trials that `decide` has returned, with the sizes of their stacks; and why some have none.
@@ -90,10 +89,9 @@ class AutoSettings:
             undecided: as `decide` got them.
             checked: as for `decide`.
             slots: as for `decide`.
-            most: trials of the whole sweep.
             wanted: `resources.stack`.
         """
-        sizes = stacking.sizes(trials, slots, most, wanted, _alike)
+        sizes = stacking.sizes(trials, slots, wanted, _alike)
         firsts = {_alike(trial): trial for trial in reversed(trials) if _alike(trial) in sizes}
         totals = _steps_in_a_slot(trials, checked, slots)
         timings = {key: self._file.get(self._key(trial)) for key, trial in firsts.items()}

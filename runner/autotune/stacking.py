@@ -21,14 +21,13 @@ _WORTHWHILE_S = 15.0  # of a slot's training, below which tracing and compiling 
 
 
 def sizes(
-    trials: Sequence[Trial], slots: int, most: int, wanted: Wanted, alike: Callable[[Trial], Hashable]
+    trials: Sequence[Trial], slots: int, wanted: Wanted, alike: Callable[[Trial], Hashable]
 ) -> dict[Hashable, int]:
     """The size of the stacks of each group of alike trials, those with at least two models.
 
     Args:
-        trials: known so far.
+        trials: known so far; of a sampler that learns, its first wave. Later waves are as large.
         slots: trials of a group are spread over them.
-        most: trials of the whole sweep, with those that are proposed later.
         wanted: the most models of a stack.
         alike: equal for trials that are probably one architecture.
     """
@@ -37,9 +36,8 @@ def sizes(
         groups[alike(trial)] += 0 if trial.has_callbacks else 1
     if wanted == "off":
         return {}
-    later = (most - len(trials)) / max(1, len(groups))
     limit = math.inf if wanted == "auto" else wanted
-    found = {key: int(min(limit, math.ceil((count + later) / slots))) for key, count in groups.items() if count}
+    found = {key: int(min(limit, math.ceil(count / slots))) for key, count in groups.items() if count}
     return {key: size for key, size in found.items() if size > 1}
 
 

@@ -77,8 +77,7 @@ def _in_stacks(
     if wanted == "off":
         return decided
     watcher.say("trying stacks of models …", dim=True)
-    slots, most = len(prepared.slots), prepared.most_trials
-    trials, refusals = auto.stacked(decided, prepared.trials, checked, slots, most, wanted)
+    trials, refusals = auto.stacked(decided, prepared.trials, checked, len(prepared.slots), wanted)
     for text in refusals:
         watcher.warn(f"warning: {text}")
     return trials

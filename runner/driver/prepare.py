@@ -63,8 +63,9 @@ class Prepared:
 
     @property
     def at_once(self) -> int:
-        """How many trials live at once, as the slots have it."""
-        return sum(slot.allocation.places for slot in self.slots)
+        """How many trials live at once, as the slots and the stacks have it."""
+        in_stacks = len(self.slots) * max(trial.train.stack for trial in self.trials)
+        return max(in_stacks, sum(slot.allocation.places for slot in self.slots))
 
     @property
     def machine(self) -> Machine:

@@ -35,13 +35,12 @@ def trials(make_trial: Any) -> list[Trial]:
 def test_a_stack_has_the_alike_trials_of_a_slot_and_at_most_what_is_wanted(
     trials: list[Trial], wanted: Any, slots: int, found: dict[str, int]
 ) -> None:
-    assert sizes(trials, slots, len(trials), wanted, alike) == found
+    assert sizes(trials, slots, wanted, alike) == found
 
 
-def test_trials_that_are_proposed_later_have_room_and_trials_with_callbacks_none(trials: list[Trial]) -> None:
-    assert sizes(trials[:2], 1, 10, 64, alike) == {"8": 10}
+def test_trials_with_callbacks_are_in_no_stack(trials: list[Trial]) -> None:
     calling = [replace(trial, callback_params=()) for trial in trials]
-    assert sizes(calling, 1, len(trials), 64, alike) == {}
+    assert sizes(calling, 1, 64, alike) == {}
 
 
 def test_auto_takes_a_stack_that_saves_time_compiling_included() -> None:
