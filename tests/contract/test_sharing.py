@@ -259,7 +259,7 @@ def test_auto_measures_the_models_and_packs_as_many_as_fit(planned: Any, monkeyp
     assert all(need is not None and 100 < need < 2_000 for need in needs), needs
     assert [slot.allocation.gpu_memory_mib for slot in measured.slots] == [12_000 // 5 - 1_000] * 5
     assert preparation.prepare(prepared.config).slots == measured.slots, "what is known is not measured again"
-    in_turns, through_mps = (planned(SMALL, gpu_overhead_mib=1_000, mps=mps) for mps in (False, True))
+    in_turns, through_mps = (planned(SMALL, gpu_overhead_mib=1_000, mps=mps) for mps in (NONE, Mps(kind="foreign")))
     assert through_mps.to_probe, "a process takes other memory through MPS"
     (slot,) = in_turns.slots
     assert slot.allocation.gpu_memory_mib == 11_000

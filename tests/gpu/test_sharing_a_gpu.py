@@ -18,7 +18,7 @@ from runner.host.inventory import gpu_use, gpus_of, this_machine
 from runner.host.mps import PIPES, clients_of
 from runner.host.mps_daemon import MpsDaemon
 from runner.placement import Request, plan_slots
-from runner.records import Failure, Report, Slot, Trial, Work
+from runner.records import Failure, Mps, Report, Slot, Trial, Work
 
 pytestmark = pytest.mark.gpu
 SLACK_MIB = 64  # that others on the card may take or give back meanwhile
@@ -146,7 +146,7 @@ def test_trials_that_take_turns_are_not_slower_than_one_after_another_and_stay_o
 def test_states_that_wait_are_on_the_card_as_far_as_their_part_of_the_limit_goes(trial: Any) -> None:
     """Four trials in one worker; the states of three wait: 23 MiB each, a weight and two moments."""
     machine = this_machine()
-    machine = replace(machine, gpus=machine.gpus[:1], mps=False)
+    machine = replace(machine, gpus=machine.gpus[:1], mps=Mps(kind="unavailable"))
     trials = [trial(f"{i:03}", 1_000 + i) for i in range(4)]  # of different sizes, so that no variables are shared
     peaks = []
     for places in (4, 1):
