@@ -67,10 +67,10 @@ class AutoSettings:
         """
         tried = {trial.member: trial for trial in trials if trial.id == checked[trial.member].trial_id}
         steps = _steps_in_a_slot(trials, checked, slots)
-        most = {member: max(steps[_alike(t)] for t in trials if t.member == member) for member in tried}
+        most = {member: max(steps[t.likely_program] for t in trials if t.member == member) for member in tried}
         timings = {member: self._timings(tried[member], checked[member], most[member]) for member in tried}
         return tuple(
-            _decided(trial, checked[trial.member].facts, timings[trial.member], steps[_alike(trial)])
+            _decided(trial, checked[trial.member].facts, timings[trial.member], steps[trial.likely_program])
             for trial in trials
         )
 
@@ -91,8 +91,8 @@ class AutoSettings:
             slots: as for `decide`.
             wanted: `resources.stack`.
         """
-        sizes = stacking.sizes(trials, slots, wanted, _alike)
-        firsts = {_alike(trial): trial for trial in reversed(trials) if _alike(trial) in sizes}
+        sizes = stacking.sizes(trials, slots, wanted)
+        firsts = {trial.likely_program: trial for trial in reversed(trials) if trial.likely_program in sizes}
         totals = _steps_in_a_slot(trials, checked, slots)
         timings = {key: self._file.get(self._key(trial)) for key, trial in firsts.items()}
         step_s = {
@@ -115,7 +115,9 @@ class AutoSettings:
             if not one.reason and (wanted != "auto" or stacking.is_faster(one, step_s[key], totals[key]))
         }
         found = tuple(
-            _in_used_stack(before, used[_alike(trial)], checked[trial.member].facts) if _alike(trial) in used else trial
+            _in_used_stack(before, used[trial.likely_program], checked[trial.member].facts)
+            if trial.likely_program in used
+            else trial
             for trial, before in zip(trials, undecided, strict=True)
         )
         refused = {firsts[key].id: one for key, one in tried.items()} if wanted != "auto" else {}
@@ -220,17 +222,8 @@ def _steps_in_a_slot(trials: Sequence[Trial], checked: Mapping[str, Checked], sl
     totals: dict[Hashable, list[int]] = defaultdict(list)
     for trial in trials:
         length = steps_per_epoch(trial, checked[trial.member].facts)
-        totals[_alike(trial)].append(length * trial.train.epochs)
+        totals[trial.likely_program].append(length * trial.train.epochs)
     return {key: sum(steps) / min(slots, len(steps)) for key, steps in totals.items()}
-
-
-def _alike(trial: Trial) -> Hashable:
-    """A value that is equal for trials that probably share a compiled program: only seeds and rates, floats, differ."""
-    if trial.has_callbacks:  # which may do anything with the model, so that each trial compiles its own
-        return trial.id
-    settings = trial.settings
-    shape = [(name, settings[name]) for name in trial.searched if name != "seed" and name in settings]
-    return trial.member, repr([(name, value) for name, value in shape if not isinstance(value, float)])
 
 
 def _in_used_stack(undecided: Trial, tried: StackTrial, facts: Facts) -> Trial:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal
 
 from runner.autotune.compilation import MARGIN
@@ -20,20 +20,17 @@ _FEWEST = 4  # models, below which `auto` does not try a stack
 _WORTHWHILE_S = 15.0  # of a slot's training, below which tracing and compiling a stack costs more than it gains
 
 
-def sizes(
-    trials: Sequence[Trial], slots: int, wanted: Wanted, alike: Callable[[Trial], Hashable]
-) -> dict[Hashable, int]:
+def sizes(trials: Sequence[Trial], slots: int, wanted: Wanted) -> dict[Hashable, int]:
     """The size of the stacks of each group of alike trials, those with at least two models.
 
     Args:
         trials: known so far; of a sampler that learns, its first wave. Later waves are as large.
         slots: trials of a group are spread over them.
         wanted: the most models of a stack.
-        alike: equal for trials that are probably one architecture.
     """
     groups: dict[Hashable, int] = defaultdict(int)
     for trial in trials:
-        groups[alike(trial)] += 0 if trial.has_callbacks else 1
+        groups[trial.likely_program] += 0 if trial.has_callbacks else 1
     if wanted == "off":
         return {}
     limit = math.inf if wanted == "auto" else wanted

@@ -192,6 +192,15 @@ class Trial:
         return self.source.identity + json.dumps(values, sort_keys=True, default=str)
 
     @property
+    def likely_program(self) -> tuple[str, str]:
+        """Equal for trials that probably share a compiled program: only seeds and rates, which are floats, differ."""
+        if self.has_callbacks:  # which may do anything with the model, so that each trial compiles its own
+            return self.member, self.id
+        settings = self.settings
+        shape = [(name, settings[name]) for name in self.searched if name != "seed" and name in settings]
+        return self.member, repr([(name, value) for name, value in shape if not isinstance(value, float)])
+
+    @property
     def settings(self) -> dict[str, object]:
         """The parameters, and the training settings that can be searched, by flat names.
 
