@@ -83,6 +83,10 @@ def _lead(data: SweepData) -> Fact:
     values = [] if data.best is None else data.values_of(data.best.member)
     if len(values) < 2:
         return Fact(label="ahead by", value="–", detail="it takes two trials with a score")
+    ties = values.count(values[0])
+    if ties > 1:
+        detail = f"{ties} have the same best value; the one that was proposed first is named"
+        return Fact(label="ahead by", value="a tie", detail=detail)
     lead, beyond = abs(values[0] - values[1]), abs(values[0] - statistics.median(values))
     spreads = [one.spread for _, one in data.review.by_setting if one.spread is not None]
     noise = f"; seeds of one setting spread by {readable(statistics.median(spreads), 2)}" if spreads else ""

@@ -137,7 +137,7 @@ def test_with_repeats_the_lead_is_that_of_a_settings_mean_and_members_are_not_co
 
     tied = [replace(one, metrics={"val_accuracy": 0.5}) for one in repeated.review.trials]
     lead = facts(replace(repeated, review=replace(repeated.review, trials=tuple(tied))))[2]
-    assert (lead.value, lead.detail.partition(";")[0]) == ("a tie", "1 other setting is as good")
+    assert (lead.value, lead.detail.partition(";")[0]) == ("a tie", "2 have the same best value")
 
     trials = [replace(one, member=f"m{one.position % 2}") for one in repeated.review.trials]
     mixed = replace(repeated, review=replace(repeated.review, trials=tuple(trials)),
