@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,7 +123,7 @@ class AutoSettings:
         refused = {firsts[key].id: one for key, one in tried.items()} if wanted != "auto" else {}
         return found, stacking.refusals(refused)
 
-    def _tried_stacks(self, trials: Mapping[Hashable, Trial]) -> dict[Hashable, StackTrial]:
+    def _tried_stacks(self, trials: Mapping[tuple[str, str], Trial]) -> dict[tuple[str, str], StackTrial]:
         answers = self._check(list(trials.values())) if trials else {}
         found = {}
         for key, trial in trials.items():
@@ -217,9 +217,11 @@ def _decided(trial: Trial, facts: Facts, timings: Timings, steps: float) -> Tria
     return replace(compiled, train=with_turns(compiled, facts, timings.step_s(how)))
 
 
-def _steps_in_a_slot(trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int) -> dict[Hashable, float]:
+def _steps_in_a_slot(
+    trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int
+) -> dict[tuple[str, str], float]:
     """Steps of one slot in each group of alike trials, for all of which a worker compiles once."""
-    totals: dict[Hashable, list[int]] = defaultdict(list)
+    totals: dict[tuple[str, str], list[int]] = defaultdict(list)
     for trial in trials:
         length = steps_per_epoch(trial, checked[trial.member].facts)
         totals[trial.likely_program].append(length * trial.train.epochs)

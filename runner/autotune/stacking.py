@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from runner.autotune.compilation import MARGIN
@@ -20,7 +20,7 @@ _FEWEST = 4  # models, below which `auto` does not try a stack
 _WORTHWHILE_S = 15.0  # of a slot's training, below which tracing and compiling a stack costs more than it gains
 
 
-def sizes(trials: Sequence[Trial], slots: int, wanted: Wanted) -> dict[Hashable, int]:
+def sizes(trials: Sequence[Trial], slots: int, wanted: Wanted) -> dict[tuple[str, str], int]:
     """The size of the stacks of each group of alike trials, those with at least two models.
 
     Args:
@@ -28,7 +28,7 @@ def sizes(trials: Sequence[Trial], slots: int, wanted: Wanted) -> dict[Hashable,
         slots: trials of a group are spread over them.
         wanted: the most models of a stack.
     """
-    groups: dict[Hashable, int] = defaultdict(int)
+    groups: dict[tuple[str, str], int] = defaultdict(int)
     for trial in trials:
         groups[trial.likely_program] += 0 if trial.has_callbacks else 1
     if wanted == "off":

@@ -90,12 +90,8 @@ def _lead(data: SweepData) -> Fact:
     lead, beyond = abs(values[0] - values[1]), abs(values[0] - statistics.median(values))
     spreads = [one.spread for _, one in data.review.by_setting if one.spread is not None]
     noise = f"; seeds of one setting spread by {readable(statistics.median(spreads), 2)}" if spreads else ""
-    same = values.count(values[0]) - 1
-    what = "setting" if len(values) < len(data.scored) else "trial"
-    others = f"{same} other {what} is" if same == 1 else f"{same} other {what}s are"
-    second = f"{others} as good" if same else "of the second"
-    detail = f"{second}; {readable(beyond, 3)} ahead of the median{noise}"
-    return Fact(label="ahead by", value="a tie" if same else readable(lead, 3), detail=detail)
+    detail = f"of the second; {readable(beyond, 3)} ahead of the median{noise}"
+    return Fact(label="ahead by", value=readable(lead, 3), detail=detail)
 
 
 def _importance(data: SweepData) -> Fact:

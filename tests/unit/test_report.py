@@ -45,7 +45,7 @@ def test_the_headline_says_who_won_by_how_much_what_mattered_and_what_it_cost(da
     assert lead.detail.startswith("of the second; ")
     tied = replace(data, review=replace(data.review, trials=(data.scored[0], *data.scored)))
     assert facts(tied)[2].value == "a tie"
-    assert facts(tied)[2].detail.startswith("1 other trial is as good; ")
+    assert facts(tied)[2].detail.startswith("2 have the same best value; ")
     assert mattered.value == "units"
     assert cost.detail == "12 trials (10 complete, 2 failed), 40 epochs, 3.2 s of training on 1 slot"
 
