@@ -214,8 +214,8 @@ def test_sixty_four_models_in_stacks_have_exports_and_tags_as_their_rows_say(tmp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiment.py").write_text(EXPERIMENT)
     result = runner.sweep(
-        "experiment.py", space={"rate": "loguniform(1e-3, 1e-1)"}, search={"max_trials": 64, "sampler": "random"}, train={"epochs": 4},
-        resources={"stack": 64, "max_concurrent": 2}, fleet={"kind": "local"}, progress="none",
+        "experiment.py", space={"rate": "loguniform(1e-3, 1e-1)"}, search={"max_trials": 64, "sampler": "random"},
+        train={"epochs": 4}, resources={"stack": 64, "max_concurrent": 2}, fleet={"kind": "local"}, progress="none",
     )  # fmt: skip
     assert (result.trials["status"] == "complete").all()
     assert len(result.trials) == 64
