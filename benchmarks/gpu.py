@@ -1,6 +1,6 @@
 """Measures the throughput of models that share a GPU, in turns, by time slicing and through MPS, against one by one.
 
-    python -m benchmarks.gpu [--workloads W1 W3] [--models 1 2 4 8] [--epochs 3] [--compile graph] [--out DIR]
+    python -m benchmarks.gpu [--workloads W1 W3] [--models 1 8 64] [--epochs 3] [--compile graph] [--out DIR]
 
 Prints each result and writes all so far to `gpu.json` in DIR, else in $OUT, else in a new temporary folder.
 Needs an NVIDIA GPU but no network. Measures MPS if its control program is installed: starts a private daemon with pipes
@@ -28,8 +28,10 @@ from runner.host.mps import CONTROL
 from runner.journal import JournalReader, TurnRow
 
 _TIMEOUT_S = 1800
-WAYS = ("one after another", "in turns", "together", "together, MPS")
+MPS = "together, MPS"
+WAYS = ("one after another", "in turns", "together", MPS, "stacked")
 """How several models train: the first also how one does."""
+_MOST_PROCESSES = 8  # what more of them show is memory
 Row = dict[str, Any]
 """One sweep: `workload`, `compile`, `models`, `how`, `wall_s` of the command, `steps_per_s` of all models together,
 `swap_share` of their time, `gpu_peak_mib` of the largest; or `error`."""
@@ -39,7 +41,7 @@ def main() -> None:
     """Runs all measurements and writes the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--workloads", nargs="+", default=["W1", "W3"], choices=sorted(WORKLOADS))
-    parser.add_argument("--models", nargs="+", type=int, default=[1, 2, 4, 8])
+    parser.add_argument("--models", nargs="+", type=int, default=[1, 8, 64])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--compile", default="graph", choices=["auto", "graph", "xla"])
     parser.add_argument("--out", type=Path, default=None)
@@ -71,8 +73,10 @@ def measure(
         for count in models:
             identity = {"workload": name, "compile": compiled, "models": count}
             for how in ways[: None if count > 1 else 1]:
-                at_a_time = {WAYS[0]: 1, WAYS[1]: None}.get(how, count)
-                with mps(wanted=how == WAYS[-1]) as environment:
+                if count > _MOST_PROCESSES and how in (WAYS[2], MPS):
+                    continue
+                at_a_time = {WAYS[0]: 1, WAYS[1]: None, WAYS[4]: None}.get(how, count)
+                with mps(wanted=how == MPS) as environment:
                     if environment is not None:
                         yield _sweep({**identity, "how": how}, epochs, at_a_time, environment)
 
@@ -110,10 +114,13 @@ def mps(wanted: bool) -> Iterator[Mapping[str, str] | None]:
 def _sweep(identity: Row, epochs: int, at_a_time: int | None, environment: Mapping[str, str]) -> Row:
     """Runs a sweep with so many workers; with None as the program itself decides: one, in which trials take turns."""
     workload, seeds = WORKLOADS[identity["workload"]], ",".join(map(str, range(identity["models"])))
+    stack = identity["models"] if identity["how"] == "stacked" else "off"
+    compiled = identity["compile"] if stack == "off" else "xla"
     with tempfile.TemporaryDirectory(prefix="gpu-sweep-") as folder:
         command = [
             sys.executable, "-m", "runner", "sweep", str(ROOT / workload.path), f"seed={seeds}",
-            f"train.epochs={epochs}", f"train.batch_size={workload.batch_size}", f"train.compile={identity['compile']}",
+            f"train.epochs={epochs}", f"train.batch_size={workload.batch_size}", f"train.compile={compiled}",
+            f"resources.stack={stack}",
             f"resources.max_concurrent={at_a_time or 'auto'}", f"resources.mps={'on' if environment else 'off'}",
             f"train.steps_per_round={workload.steps_per_epoch}",  # with `auto`, all epochs may be one turn: the first
         ]  # fmt: skip

@@ -106,7 +106,9 @@ class AutoSettings:
             firsts = {
                 key: trial
                 for key, trial in firsts.items()
-                if not on_gpu and stacking.is_worth_trying(sizes[key], step_s[key], totals[key])
+                if not on_gpu
+                and trial.train.compile != "graph"
+                and stacking.is_worth_trying(sizes[key], step_s[key], totals[key])
             }
         tried = self._tried_stacks({key: _in_stack(trial, sizes[key]) for key, trial in firsts.items()})
         used = {

@@ -109,6 +109,7 @@ def prepare(
     trials = trials if proposer is None else (*trials, *proposer.first())
     if not trials:
         raise ConfigError("no setting fulfils search.constraints and search.when; nothing is left to train")
+    _check_stacks(config, trials)
     wanted = len(trials) if proposer is None else max(len(trials), sum(member.max_trials or 0 for member in members))
     machines, measurements = measured(machines_of(config, own, mps), request)
     needs, packs = measurements.of(trials), config.fleet.kind == "ray"  # a single process has nothing to pack
@@ -179,9 +180,19 @@ def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Chec
         yield trial, fleet.probe([trial])[trial.id] if lost and len(trials) > 1 else answer
 
 
+def _check_stacks(config: Config, trials: Sequence[Trial]) -> None:
+    """Refuses stacks of trials that are to be compiled as graphs."""
+    if isinstance(config.resources.stack, int) and any(trial.train.compile == "graph" for trial in trials):
+        raise ConfigError(
+            f"resources.stack={config.resources.stack}: stacks are compiled by XLA, and train.compile is graph; set "
+            "train.compile=auto or resources.stack=off"
+        )
+
+
 def request_of(config: Config) -> Request:
     """The request of the config for each slot."""
-    return Request(**config.resources.model_dump(exclude={"stack", "mps"}))
+    in_stacks = isinstance(config.resources.stack, int)
+    return Request(**config.resources.model_dump(exclude={"stack", "mps"}), in_stacks=in_stacks)
 
 
 def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[str, Machine], Needs]:

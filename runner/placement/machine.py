@@ -55,7 +55,11 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What the config asks for each slot (`resources`)."""
+    """What the config asks for each slot (`resources`).
+
+    Args:
+        in_stacks: a worker trains several models as one program.
+    """
 
     num_gpus: float | Auto = "auto"
     num_cpus: float | Auto = "auto"
@@ -63,3 +67,4 @@ class Request:
     gpu_overhead_mib: int | Auto = "auto"
     memory_mib: int | Auto = "auto"
     max_concurrent: int | Auto = "auto"
+    in_stacks: bool = False

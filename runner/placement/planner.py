@@ -56,9 +56,11 @@ def takes_turns(request: Request, machine: Machine) -> bool:
     """Whether models that share a GPU do so in one worker, in turns.
 
     Without MPS several processes on a GPU are slower than one, because the card switches between them. Who gives a
-    share, a limit or a number of models gets a worker for each model all the same.
+    share, a limit or a number of models gets a worker for each model all the same. So do models in stacks, which are
+    several in one worker anyway.
     """
-    return needs_a_probe(request, machine) and request.max_concurrent == "auto" and not machine.mps
+    open_ = needs_a_probe(request, machine) and request.max_concurrent == "auto"
+    return open_ and (request.in_stacks or not machine.mps)
 
 
 def with_places(slots: Sequence[Slot], places: int, need_mib: float | None) -> tuple[Slot, ...]:

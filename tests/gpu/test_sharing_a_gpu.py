@@ -142,6 +142,15 @@ def test_trials_that_take_turns_are_not_slower_than_one_after_another_and_stay_o
     assert turns["swap_share"] < 0.02, rows
 
 
+def test_a_stack_of_eight_is_faster_than_one_after_another() -> None:
+    from benchmarks import gpu
+
+    ways = (gpu.WAYS[0], "stacked")
+    rows = {row["how"]: row for row in gpu.measure(["W1"], models=[8], epochs=8, compiled="xla", ways=ways)}
+    assert "error" not in rows["stacked"], rows["stacked"]
+    assert rows["stacked"]["steps_per_s"] > rows[gpu.WAYS[0]]["steps_per_s"], rows
+
+
 def test_states_that_wait_are_on_the_card_as_far_as_their_part_of_the_limit_goes(trial: Any) -> None:
     """Four trials in one worker; the states of three wait: 23 MiB each, a weight and two moments."""
     machine = this_machine()

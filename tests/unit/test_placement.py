@@ -119,6 +119,7 @@ def test_without_mps_auto_gives_a_gpu_one_worker_in_which_trials_take_turns() ->
     [
         ({}, False, [8, 8]),
         ({}, True, [1] * 16),
+        ({"in_stacks": True}, True, [8, 8]),
         ({"max_concurrent": 4}, False, [1] * 4),
         ({"gpu_memory_mib": 4_300}, False, [1] * 10),
         ({"num_gpus": 0.5}, False, [1] * 4),

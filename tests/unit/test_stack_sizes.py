@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner.autotune.stacking import is_faster, is_worth_trying, refusals, sizes
+from runner.config import load_config
+from runner.driver.prepare import prepare
+from runner.errors import ConfigError
 from runner.records import StackTrial, Trial
 
 
@@ -49,6 +53,14 @@ def test_auto_takes_a_stack_that_saves_time_compiling_included() -> None:
     assert is_worth_trying(8, 1e-3, 15_000)
     assert not is_worth_trying(8, 1e-3, 14_000)
     assert not is_worth_trying(3, 1e-3, 15_000)
+
+
+def test_stacks_of_models_that_are_to_be_graphs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("def load_data(): ...\ndef build_model(): ...\n")
+    config = load_config("a.py", ["resources.stack=8", "train.compile=graph", "fleet.kind=local"], config_dir=None)
+    with pytest.raises(ConfigError, match="stacks are compiled by XLA"):
+        prepare(config)
 
 
 def test_a_refusal_names_the_trial_and_the_operation() -> None:
