@@ -69,7 +69,7 @@ def tables(shared_folder: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_trial() -> MakeTrial:
     """Builds a trial of `tests/cases.py`, or of any other experiment file."""
     return _make_trial

@@ -28,7 +28,7 @@ def photographer(root: Path) -> AtBarriers:
 
     Without what MLflow's thread is making for the store just then, which a new driver throws away.
     """
-    ignore = shutil.ignore_patterns("staging")
+    ignore = shutil.ignore_patterns("staging", "*.unfinished*")
     return AtBarriers(lambda number: shutil.copytree(root, root.with_name(f"killed-{number:02}"), ignore=ignore))
 
 

@@ -29,11 +29,9 @@ Numbers = tuple[list[Any], tuple[bytes, bytes]]
 
 
 @pytest.fixture(scope="module")
-def trials() -> list[Trial]:
-    from conftest import _make_trial
-
+def trials(make_trial: Any) -> list[Trial]:
     return [
-        _make_trial(
+        make_trial(
             case, id=f"{seed:03}", seed=seed, epochs=2, steps_per_round=2, compile="xla" if seed < 2 else "graph"
         )
         for seed, case in enumerate(CASES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from runner.autotune.auto import _alike
 from runner.loop.schedule import Schedule
 from runner.records import Allocation, Slot, Verdict
 from runner.search.policy import SearchPolicy
@@ -30,5 +29,5 @@ def test_trials_with_callbacks_are_not_moved_for_balance_because_they_would_begi
 
 def test_each_of_them_compiles_its_own_program(make_trial: Any) -> None:
     one, other = make_trial(id="000"), make_trial(id="001", seed=1)
-    assert _alike(one) == _alike(other)
-    assert _alike(replace(one, callback_params=())) != _alike(replace(other, callback_params=()))
+    assert one.likely_program == other.likely_program
+    assert replace(one, callback_params=()).likely_program != replace(other, callback_params=()).likely_program
