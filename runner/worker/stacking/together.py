@@ -14,9 +14,9 @@ from runner.worker.stacking.stacks import Cohort, Stacks
 from runner.worker.stacking.turns import StackTurn, begin
 
 _INEXACT = (
-    "trained in a stack of {size}: it repeats bit for bit in a stack of that size; over ten steps its losses differed "
-    "from the lone model's by {difference:.0e} at most, relative"
+    "trained in a stack of {size}: it repeats bit for bit in a stack of that size; over ten steps its losses {how}"
 )
+_EQUAL, _DIFFERENT = "were the lone model's", "differed from the lone model's by {difference:.0e} at most, relative"
 
 
 class Guarded(Protocol):
@@ -88,7 +88,8 @@ def _note(seat: Seat, cohort: Cohort) -> None:
     size, difference = seat.trial.train.stack, cohort.tried.difference
     if seat.facts.stack == size:
         return
-    inexact = _INEXACT.format(size=size, difference=difference)
+    how = _DIFFERENT.format(difference=difference) if difference else _EQUAL
+    inexact = _INEXACT.format(size=size, how=how)
     reasons = "; ".join(filter(None, (seat.facts.inexact, inexact)))
     seat.facts = replace(seat.facts, stack=size, stack_difference=difference, inexact=reasons)
 
