@@ -129,6 +129,7 @@ def test_what_callbacks_write_and_log_is_the_trials_own(trial: Any, tmp_path: Pa
     assert trained.export.files is None
 
 
+@pytest.mark.slow
 def test_without_a_folder_of_this_machine_files_come_by_value(trial: Any, tmp_path: Path) -> None:
     local = Trained(trial("confusion"), tmp_path / "trial")
     remote = Trained(trial("confusion"), None)  # type: ignore[arg-type]

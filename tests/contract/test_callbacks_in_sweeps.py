@@ -51,6 +51,7 @@ def test_comparisons_rank_by_a_metric_of_a_callback_and_end_losers(undisturbed: 
     assert {path.split("/")[0] for path in files(folder)} == {"000", "001", "002"}
 
 
+@pytest.mark.slow
 def test_a_driver_killed_at_any_barrier_repeats_such_trials_from_their_beginning(
     undisturbed: tuple[Path, Path],
 ) -> None:

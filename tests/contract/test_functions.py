@@ -64,6 +64,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_of_functions_goes_on_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(number: int) -> None:
         if number == 2:
@@ -187,6 +188,7 @@ print("ended", result.status, len(result.trials))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_script_needs_no_guard_because_workers_do_not_run_it() -> None:
     Path("train.py").write_text(SCRIPT)

@@ -101,6 +101,7 @@ assert (found[0].params, found[0].metrics) == ({"units": "4"}, {"loss": 1.0})
 """
 
 
+@pytest.mark.slow
 def test_calls_that_write_are_ignored_and_those_of_a_named_store_are_not(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
     ended = subprocess.run(

@@ -200,6 +200,7 @@ def test_a_part_that_remembers_what_was_drawn_belongs_to_one_pipeline(case: str,
     assert reason in found if reason else found == ""
 
 
+@pytest.mark.slow
 def test_parts_that_are_gone_are_forgotten(made: Callable[[str], Any]) -> None:
     from runner.worker.shared_parts import SharedParts
 

@@ -53,6 +53,7 @@ def test_a_search_that_is_killed_after_any_barrier_goes_on_as_if_it_had_not_been
             assert Result.of(resumed(moment, root)) == result
 
 
+@pytest.mark.slow
 def test_more_slots_change_nothing(undisturbed: tuple[Path, Result], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     found = Result.of(sweep(tmp_path, (*SETTINGS, "resources.max_concurrent=2")))

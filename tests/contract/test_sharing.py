@@ -336,6 +336,7 @@ def build_model(units=1):
 """
 
 
+@pytest.mark.slow
 def test_a_model_beyond_its_host_memory_fails_and_the_next_one_does_not(
     planned: Any, make_trial: Any, tmp_path: Path
 ) -> None:

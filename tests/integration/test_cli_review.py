@@ -104,6 +104,7 @@ def test_an_export_never_overwrites(demo: tuple[Folder, Ended], exported: dict[s
     assert "Traceback" not in again.err
 
 
+@pytest.mark.slow
 def test_models_in_mlflow_score_as_their_trials_did(demo: tuple[Folder, Ended], record: Record, tmp_path: Path) -> None:
     folder = demo[0]
     runs = {trial_id: Tracked(folder, record.sweep.id).children[trial_id] for trial_id in ("000", "007")}

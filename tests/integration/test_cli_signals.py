@@ -112,6 +112,7 @@ def test_a_signal_while_workers_start_leaves_nothing(folder: Folder, number: int
     assert not folder.store.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder: Folder) -> None:
     arguments = ("train.epochs=20", "train.steps_per_epoch=20000", "train.batch_size=1", "params.units=32")

@@ -74,6 +74,7 @@ def train(folder: Folder, *settings: str) -> Record:
     return read_journal(folder.sweeps[-1])
 
 
+@pytest.mark.slow
 def test_a_sweep_on_two_nodes_gives_the_numbers_of_this_machine_and_leaves_nothing_there(
     nodes: Nodes, tmp_path: Path
 ) -> None:
