@@ -21,7 +21,7 @@ from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
 from runner.testing import NullWatcher
 
-_EPOCHS = {"W1": 24, "W3": 24}  # some seconds of each trial, which make several turns
+_EPOCHS = {"W1": 96, "W3": 24}  # some seconds of each trial, which make several turns
 _TRAIN = {
     "W1": ("train.compile=xla",),  # the faster steps are, the more a swap counts
     "W3": ("train.compile=graph", "train.steps_per_epoch=5"),
