@@ -10,17 +10,16 @@ from dataclasses import replace
 from functools import partial
 
 import keras
-import numpy as np
 
 from runner.records import Checked, Epoch, Report, Turn, Work
 from runner.worker import memory, private
 from runner.worker.data.feeds import StreamFeed
 from runner.worker.details import details_of
 from runner.worker.metrics import as_numbers, flat
-from runner.worker.programs.base import Logs
+from runner.worker.programs.base import Logs, as_arrays
 from runner.worker.seat import Seat
 from runner.worker.startup import peak_memory_mib
-from runner.worker.turn_clock import step_time_s
+from runner.worker.turn_clock import TurnClock, step_time_s
 from runner.worker.validation import sizes_of
 
 
@@ -45,7 +44,7 @@ def check(seat: Seat, until_s: float) -> Checked:
         if isinstance(feed, StreamFeed) and "test" in feed.splits:
             feed.check_that_it_ends("test")
         details = details_of(engine.model, feed, dict(metrics))
-        step_s = step_time_s(lambda count: _as_arrays(engine.program.run(feed.place, 0, count)))
+        step_s = step_time_s(lambda count: as_arrays(engine.program.run(feed.place, 0, count)))
     weights, state = sizes_of(engine.model)
     facts = replace(seat.facts, weights_bytes=weights, state_bytes=state)
     return Checked(
@@ -79,21 +78,33 @@ def advance(seat: Seat, work: Work, stopping: Callable[[], bool] = lambda: False
             return None
         ends = seat.callbacks is not None and has_diverged(running)  # without an export, with which training would end
         logged = seat.callbacks.end() if seat.callbacks is not None and ends else {}
-    turn = Turn(
-        pid=os.getpid(),
-        started_s=started,
-        ended_s=time.time(),
-        compute_s=clock.compute_s,
-        evaluate_s=clock.evaluate_s,
-        swap_s=swap_s,
-        memory_mib=peak_memory_mib(),
-        gpu_memory_mib=memory.gpu_peak_mib(),
-    )
+    turn = turn_of(clock, started, swap_s)
     report = report_of(seat, work, turn, running)
     if seat.callbacks is None:
         return report
     files = seat.recorder.files() if seat.recorder is not None and ends else None
     return replace(report, stops=seat.callbacks.stops, logged=logged, files=files)
+
+
+def turn_of(clock: TurnClock, started_s: float, swap_s: float, share: float = 1.0) -> Turn:
+    """The record of a turn that ends now, without the time to make the seat.
+
+    Args:
+        clock: of the turn.
+        started_s: seconds since the Unix epoch.
+        swap_s: seconds of the exchange of variables.
+        share: a trial's part of the times, so that those of trials that train together add up.
+    """
+    return Turn(
+        pid=os.getpid(),
+        started_s=started_s,
+        ended_s=time.time(),
+        compute_s=clock.compute_s * share,
+        evaluate_s=clock.evaluate_s * share,
+        swap_s=swap_s * share,
+        memory_mib=peak_memory_mib(),
+        gpu_memory_mib=memory.gpu_peak_mib(),
+    )
 
 
 def report_of(seat: Seat, work: Work, turn: Turn, running: Mapping[str, float]) -> Report:
@@ -183,18 +194,12 @@ def _steps(seat: Seat, count: int) -> Logs:
     number = step % seat.feed.steps_per_epoch
     if callbacks is not None:
         callbacks.begin_step(number)
-    logs = _as_arrays(seat.engine.program.run(seat.feed.place, step, count))
+    logs = as_arrays(seat.engine.program.run(seat.feed.place, step, count))
     if callbacks is not None:
         callbacks.end_step(number, logs)
     if step == 0 and seat.engine.model.run_eagerly:  # an eager model has its variables only now
         seat.examine(seat.engine.model)
     return logs
-
-
-def _as_arrays(logs: Logs) -> Logs:
-    """Waits for the steps that return these logs."""
-    arrays: Logs = keras.tree.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf), logs)
-    return arrays
 
 
 def _is_stopped(seat: Seat) -> bool:

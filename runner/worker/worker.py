@@ -289,7 +289,7 @@ class Worker:
         seat = self._new_seat(trial, loaded)
         try:
             checked = training.check(seat, until_s)
-            stacked = self._stacks.tried(seat) if trial.train.stack > 1 else None
+            stacked = self._stacks.try_copies(seat) if trial.train.stack > 1 else None
             return replace(checked, stacked=stacked, memory_mib=memory.peak_mib())
         finally:
             seat.leave()

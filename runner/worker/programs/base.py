@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from runner.records import ProgramKind
@@ -16,6 +17,12 @@ Logs: TypeAlias = dict[str, Any]
 """What a step returns: tensors by name, perhaps in levels as `get_metrics_result` has them."""
 Step: TypeAlias = Callable[[Batch], Logs]
 """A model's `train_step` or `test_step`."""
+
+
+def as_arrays(logs: Logs) -> Logs:
+    """Waits for the steps that return these logs."""
+    arrays: Logs = keras.tree.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf), logs)
+    return arrays
 
 
 class Program(Protocol):

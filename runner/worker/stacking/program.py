@@ -28,8 +28,8 @@ class StackedProgram:
     def __init__(self, traces: Traces, size: int) -> None:
         self._traces, self.size = traces, size
         first: list[int] = [0]
-        for of_part in traces.constants:
-            first.append(first[-1] + len(of_part))
+        for part in traces.parts:
+            first.append(first[-1] + len(part.lifted.constants))
         self._constants = {id(part): slice(*first[n : n + 2]) for n, part in enumerate(traces.parts)}
         self._train = tf.function(self._trace_train, autograph=False, jit_compile=True)
         self._rest = tf.function(self._trace_rest, autograph=False, jit_compile=True)

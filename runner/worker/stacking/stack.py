@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from runner.worker.data.feeds import ArrayFeed
+from runner.worker.programs.base import as_arrays
 from runner.worker.seat import Seat
 from runner.worker.stacking.program import StackedProgram, Values, stacked
 from runner.worker.stacking.traces import Traces
@@ -36,7 +36,7 @@ class Stack:
         self._reset = traces[0].reset
         states = [seat.lend(self) for seat in seats]
         self._state: Values = stacked([*states, *states[:1] * (program.size - len(states))])
-        self._constants = stacked([[c for part in one.constants for c in part] for one in traces])
+        self._constants = stacked([one.constants for one in traces])
         self._orders: tuple[tuple[int, ...], tf.Tensor] | None = None
 
     def is_of(self, program: StackedProgram) -> bool:
@@ -118,9 +118,3 @@ def array_feed(seat: Seat) -> ArrayFeed:
     """The feed of a seat that is in a stack."""
     assert isinstance(seat.feed, ArrayFeed)
     return seat.feed
-
-
-def as_arrays(logs: dict[str, Any]) -> dict[str, Any]:
-    """Waits for the steps that return these logs."""
-    found: dict[str, Any] = keras.tree.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf), logs)
-    return found

@@ -16,10 +16,11 @@ from runner.records import StackTrial
 from runner.worker.data.feeds import ArrayFeed
 from runner.worker.metrics import as_numbers, flat
 from runner.worker.oom import is_out_of_memory
+from runner.worker.programs.base import as_arrays
 from runner.worker.programs.engine import Engine
 from runner.worker.seat import Seat
 from runner.worker.stacking.program import StackedProgram, stacked
-from runner.worker.stacking.stack import Stack, array_feed, as_arrays
+from runner.worker.stacking.stack import Stack, array_feed
 from runner.worker.stacking.traces import Traces
 from runner.worker.stacking.vectorizing import NotVectorizableError, reason_of
 from runner.worker.turn_clock import TurnClock, step_time_s
@@ -98,7 +99,7 @@ class Stacks:
                 lender.dissolve()
         return Stack(cohort.tried.program, cohort.seats)
 
-    def tried(self, seat: Seat) -> StackTrial:
+    def try_copies(self, seat: Seat) -> StackTrial:
         """Tries a stack of copies of a seat's model. The seat is of no further use."""
         size, began = seat.trial.train.stack, time.perf_counter()
         traces = self._traces_of(seat)
@@ -193,7 +194,7 @@ def _difference(seat: Seat, traces: Traces, program: StackedProgram) -> float:
     count = min(_STEPS, program.train_rows.batches)
     alone = [engine.program.run(order, step, 1) for step in range(count)]
     state = stacked([start] * program.size)
-    constants = stacked([[c for part in traces.constants for c in part]] * program.size)
+    constants = stacked([traces.constants] * program.size)
     orders = np.stack([order.of_pass(0)] * program.size)
     worst = 0.0
     for step, logs in enumerate(alone):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from runner.worker.data.batches import Rows
@@ -86,7 +85,7 @@ class Traces:
         reporting = (self.results,) if self.rates is None else (self.results, self.rates)
         self.parts = (*self.train.parts, *validating, *reporting)
         self.reset = _reset(engine)
-        self.constants: tuple[tuple[np.ndarray, ...], ...] = tuple(part.lifted.constants for part in self.parts)
+        self.constants = [constant for part in self.parts for constant in part.lifted.constants]
         shapes = [(variable.dtype.name, tuple(variable.shape)) for variable in engine.variables]
         known = repr([(part.lifted.digest, part.places) for part in self.parts]) + repr(shapes)
         self.digest = hashlib.sha256(known.encode()).hexdigest()

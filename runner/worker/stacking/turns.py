@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -12,13 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from runner.records import Epoch, Report, Turn, Work
+from runner.records import Epoch, Report, Work
 from runner.worker import memory
 from runner.worker.metrics import as_numbers, flat
 from runner.worker.seat import Seat
 from runner.worker.stacking.stack import Stack, array_feed
-from runner.worker.startup import peak_memory_mib
-from runner.worker.training import begin_turn, has_diverged, report_of
+from runner.worker.training import begin_turn, has_diverged, report_of, turn_of
 from runner.worker.turn_clock import TurnClock
 
 
@@ -59,17 +57,7 @@ class StackTurn:
         clock.begin(is_limited=all(work.until is None for work in self.works.values()))
         while (open_ := self._open) and not self.stopping():
             self._call(open_)
-        share = 1 / len(seats)  # of the times, so that their sum is the stack's
-        turn = Turn(
-            pid=os.getpid(),
-            started_s=started,
-            ended_s=time.time(),
-            compute_s=clock.compute_s * share,
-            evaluate_s=clock.evaluate_s * share,
-            swap_s=swap_s * share,
-            memory_mib=peak_memory_mib(),
-            gpu_memory_mib=memory.gpu_peak_mib(),
-        )
+        turn = turn_of(clock, started, swap_s, share=1 / len(seats))
         return {
             seat: report_of(seat, self.works[seat], turn, self._running[seat])
             if seat.progress.turn_end is None
