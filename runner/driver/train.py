@@ -160,7 +160,6 @@ class Training:
             policy=self.policy,
             proposer=self.proposer,
             control=self.control,
-            sizes=self.sizes,
             stopping=self._is_stopping,
             max_failed_trials=config.recovery.max_failed_trials,
         ).run()

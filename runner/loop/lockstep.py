@@ -9,7 +9,6 @@ from runner.loop.interfaces import Control, Journal, Policy, Proposer, Watcher
 from runner.loop.judge import Round, check_failed, dated, ends_now, finished_trials, judge, settle, trials_of
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule
-from runner.loop.stack_sizes import StackSizes
 from runner.records import Clone, Decision, Export, Failure, Orders, Report, Trial, Verdict, in_groups, proposals
 from runner.search.policy import SearchPolicy
 from runner.search.rules import RuleState
@@ -60,7 +59,6 @@ class Loop:
         policy: ends trials by comparing them.
         proposer: adds trials at barriers; None for a sweep whose trials are all known.
         control: reads what users ask; None without an inbox.
-        sizes: of the stacks in which trials train, the same as of `recovery`.
         stopping: true once the sweep shall stop; the current round ends, without reports of interrupted turns.
         max_failed_trials: number of trials that may fail; None for no limit.
     """
@@ -74,7 +72,6 @@ class Loop:
     policy: Policy = field(default_factory=SearchPolicy)
     proposer: Proposer | None = None
     control: Control | None = None
-    sizes: StackSizes = field(default_factory=StackSizes)
     stopping: Callable[[], bool] = lambda: False
     max_failed_trials: int | None = None
 
@@ -107,11 +104,11 @@ class Loop:
 
     def _in_stacks(self, work: Round) -> Round:
         """The orders with the sizes of their stacks, which the journal has."""
-        decisions = self.sizes.unrecorded(work)
+        decisions = self.recovery.sizes.unrecorded(work)
         if decisions:
             self.journal.add((), decisions)
-            self.sizes.take(decisions)
-        return self.sizes.applied(work)
+            self.recovery.sizes.take(decisions)
+        return self.recovery.sizes.applied(work)
 
     def _clone_before(self) -> None:
         """Carries out clones that are due before the first round, because more epochs were asked for."""
@@ -134,9 +131,9 @@ class Loop:
         if self.proposer is not None and not self.policy.is_over:
             proposed = tuple(self.proposer.propose(reports, verdicts))
         decisions = (*proposals(proposed), *dated((*orders.decisions, *self.policy.clones().values()), reports))
-        self.sizes.note(reports)
+        self.recovery.sizes.note(reports)
         ended = {trial_id: verdict for trial_id, verdict in verdicts.items() if verdict.ends}
-        decisions += self.sizes.after_rung(self.schedule.standing(), ended, len(work)) if compared else ()
+        decisions += self.recovery.sizes.after_rung(self.schedule.standing(), ended, len(work)) if compared else ()
         return _Barrier(
             reports=reports, verdicts=verdicts, exports=exports | more, compared=compared,
             added=(*proposed, *orders.added), decisions=decisions, orders=orders,
@@ -148,7 +145,7 @@ class Loop:
         if self.control is not None:
             self.control.obeyed(barrier.verdicts)
         self.schedule.apply(barrier.verdicts)
-        self.sizes.take(barrier.decisions)
+        self.recovery.sizes.take(barrier.decisions)
         self.schedule.add(barrier.added)
         for group in in_groups(barrier.added, barrier.decisions):
             self.policy.add(group)

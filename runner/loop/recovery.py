@@ -45,9 +45,12 @@ class Recovery:
         max_failures: how often a trial may lose its worker before it fails; at most once if it ran out of memory.
         shares: the slots' shares, which can grow; None if they cannot.
         lineage: how the states came about from which trials go on.
-        sizes: of the stacks, which are halved if memory runs out.
+        sizes: of the stacks, which are halved if memory runs out; None if all are as the trials' settings say.
         stopping: true once the sweep shall stop; trials are no longer restored then.
         warn: shows a warning to the user.
+
+    Attributes:
+        sizes: of the stacks.
     """
 
     def __init__(
@@ -68,9 +71,9 @@ class Recovery:
         self._fleet, self._snapshotting, self._stopping = fleet, snapshotting, stopping
         self._folder, self._files = folder, files
         self._states, self._workers = States(snapshotting, lineage), Replacements(fleet, shares)
-        self._lives: dict[str, TrialLife] = {}
+        self.sizes, self._lives = sizes or StackSizes(), dict[str, TrialLife]()
         self._losses = Losses(
-            self._lives, journal, self._workers, sizes or StackSizes(),
+            self._lives, journal, self._workers, self.sizes,
             max_failures=max_failures, stopping=stopping, warn=warn,
         )  # fmt: skip
         self._together = CatchingUp(

@@ -81,9 +81,7 @@ class Run:
             recovery.take_over(trial_id, past.orders, past.next_turn)
         places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in slots]
         schedule = Schedule(trials, places, len(trials), works, policy)
-        lockstep.Loop(
-            schedule, recovery, self.journal, NullWatcher(), policy=policy, sizes=sizes, stopping=stopping
-        ).run()
+        lockstep.Loop(schedule, recovery, self.journal, NullWatcher(), policy=policy, stopping=stopping).run()
 
     def sizes(self, kind: str = "stack") -> list[tuple[str, int, Any, str]]:
         return [(d.trial_id, d.step, d.arguments["size"], d.by) for d in self.journal.decisions if d.kind == kind]
