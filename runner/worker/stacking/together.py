@@ -60,7 +60,7 @@ class Together:
             return answers | _of_all(found, list(ready))
         cohorts, alone = found
         for seat, reason in alone.items():
-            seat.facts = replace(seat.facts, stack_reason=reason)
+            seat.refuse_stack(reason)
             self.alone.append(seat)
         for cohort in cohorts:
             works = {seat: orders[seat] for seat in cohort.seats}
