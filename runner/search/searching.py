@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeVar
 
+from runner.config.kinds import MAX_SEED
 from runner.config.origins import Key
-from runner.config.schema import DEFAULT_TRIALS, MAX_SEED, MAX_TRIALS, Config, MemberConfig
+from runner.config.schema import DEFAULT_TRIALS, MAX_TRIALS, Config, MemberConfig
 from runner.config.space import Choice, Dimension
 from runner.errors import did_you_mean
 from runner.records import TrainSettings
