@@ -119,7 +119,7 @@ def _contestants(path: Path, kind: str, models: int) -> tuple[dict[str, Callable
 
     runs: dict[str, Callable[[int], object]] = {how: runner_of(seat) for how, seat in alone.items()}
     began = time.perf_counter()
-    cohorts, refused = stacks.cohorts(seats)
+    cohorts, refused = stacks.cohorts(dict.fromkeys(seats, models))
     if refused:
         raise SystemExit(f"{kind}: {next(iter(refused.values()))}")
     stack: Any = stacks.open(cohorts[0])

@@ -82,7 +82,7 @@ class AutoSettings:
         slots: int,
         wanted: stacking.Wanted,
     ) -> tuple[tuple[Trial, ...], list[str]]:
-        """The trials that `decide` has returned, with the sizes of their stacks; and why some have none.
+        """The trials that `decide` has returned, with the sizes of their stacks; and why some are not as large.
 
         Args:
             trials: as `decide` returned them.
@@ -122,18 +122,23 @@ class AutoSettings:
             else trial
             for trial, before in zip(trials, undecided, strict=True)
         )
-        refused = {firsts[key].id: one for key, one in tried.items()} if wanted != "auto" else {}
-        return found, stacking.refusals(refused)
+        wishes = {firsts[key].id: (sizes[key], one) for key, one in tried.items()} if wanted != "auto" else {}
+        return found, stacking.refusals(wishes)
 
     def _tried_stacks(self, trials: Mapping[tuple[str, str], Trial]) -> dict[tuple[str, str], StackTrial]:
-        answers = self._check(list(trials.values())) if trials else {}
-        found = {}
-        for key, trial in trials.items():
-            answer = answers[trial.id]
-            if isinstance(answer, Failure):
-                found[key] = StackTrial(size=trial.train.stack, reason=answer.message)
-            elif answer.stacked is not None:
-                found[key] = answer.stacked
+        """What trying these trials' stacks has found; one that takes a worker's life has no memory and is halved."""
+        found: dict[tuple[str, str], StackTrial] = {}
+        while trials:
+            answers, smaller = self._check(list(trials.values())), dict[tuple[str, str], Trial]()
+            for key, trial in trials.items():
+                answer, size = answers[trial.id], trial.train.stack
+                if not isinstance(answer, Failure):
+                    found |= {} if answer.stacked is None else {key: answer.stacked}
+                elif answer.lost_worker and size > 2:
+                    smaller[key] = _in_stack(trial, math.ceil(size / 2))
+                else:
+                    found[key] = StackTrial(size=size, reason=answer.message)
+            trials = smaller
         return found
 
     def _as_last_time(self, trial: Trial) -> Trial:

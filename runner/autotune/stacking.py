@@ -56,8 +56,12 @@ def is_faster(tried: StackTrial, step_s: float, steps: float) -> bool:
     return tried.step_s * steps / tried.size + tried.compile_s < MARGIN * step_s * steps
 
 
-def refusals(tried: Mapping[str, StackTrial]) -> list[str]:
-    """Why trials that were wanted in stacks train alone, by trial."""
-    return [
-        f"trial {trial_id} trains alone, not in a stack: {one.reason}" for trial_id, one in tried.items() if one.reason
-    ]
+def refusals(tried: Mapping[str, tuple[int, StackTrial]]) -> list[str]:
+    """Why trials are not in stacks as large as they could be; by trial, the size that was wanted and what was tried."""
+    found = []
+    for trial_id, (size, one) in tried.items():
+        if one.reason:
+            found.append(f"trial {trial_id} trains alone, not in a stack: {one.reason}")
+        elif one.size < size:
+            found.append(f"trial {trial_id} trains in stacks of {one.size}: one of {size} has no room in memory")
+    return found

@@ -93,6 +93,7 @@ def resume(folder: Path, asked: Asked, context: Context) -> Outcome:
                         config=config, records=records, context=context, shares=make_shares(prepared),
                         mps=prepared.mps,
                         pasts=state.pasts, policy=policy, proposer=proposer, control=control,
+                        sizes=state.stack_sizes(),
                     )  # fmt: skip
                     with closing(workers):  # as in `run`
                         training.run(_schedule(prepared, state, policy), fleet, progress)

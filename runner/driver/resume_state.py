@@ -9,7 +9,8 @@ from pathlib import Path
 from runner.errors import ConfigError
 from runner.journal import JournalReader, Status, SweepRecord, TrialRecord
 from runner.loop.history import History, is_paused, read_history, reopen, turns_of
-from runner.records import COMPARING, FREEZING, Clone, Decision, Failure, Report, Trial, Verdict, clone_of
+from runner.loop.stack_sizes import StackSizes
+from runner.records import COMPARING, FAILURE, FREEZING, Clone, Decision, Failure, Report, Trial, Verdict, clone_of
 from runner.views.progress import State
 
 _UNFINISHED: tuple[Status, ...] = ("queued", "running", "killed")
@@ -90,6 +91,16 @@ class ResumeState:
     def recorded_turns(self, trial: Trial) -> tuple[tuple[Report | Failure, Verdict], ...]:
         """The turns of a trial as they were decided, also of one that goes on although it had ended."""
         return tuple(turns_of(trial, self.reports[trial.id], self.made[trial.id]))
+
+    def stack_sizes(self) -> StackSizes:
+        """The sizes of the stacks in which trials go on."""
+        begun = [past.next_turn for past in self.pasts.values() if past.next_turn is not None]
+        done = {i: (reports[-1].step, reports[-1].epoch) for i, reports in self.reports.items() if reports}
+        short = [
+            (trial, one) for trial in self.trials for one in self.made[trial.id]
+            if one.kind == "stack" and one.by == FAILURE
+        ]  # fmt: skip
+        return StackSizes(begun, done, short)
 
     @property
     def going_on(self) -> dict[str, tuple[Trial, int]]:

@@ -24,6 +24,7 @@ from runner.loop.recovery import Recovery
 from runner.loop.schedule import Schedule, live_within
 from runner.loop.slots import Shares
 from runner.loop.snapshotting import Snapshotting
+from runner.loop.stack_sizes import StackSizes
 from runner.records import Clone, Failure, Mps, Report, Trial, Verdict, Work
 from runner.report.page import write_report
 from runner.tracking import Projection, StoreCheck
@@ -62,6 +63,7 @@ class Training:
         pasts: histories of trials that an earlier driver has trained.
         proposer: adds trials at barriers; None if all are known.
         control: reads what users ask; None without an inbox.
+        sizes: of the stacks in which trials train.
         mps: the state of MPS on this machine; None on a cluster.
     """
 
@@ -73,6 +75,7 @@ class Training:
     pasts: Mapping[str, History] = field(default_factory=dict)
     proposer: Proposer | None = None
     control: Control | None = None
+    sizes: StackSizes = field(default_factory=StackSizes)
     mps: Mps | None = None
 
     def run(self, schedule: Schedule, fleet: Fleet, progress: Progress) -> None:
@@ -142,6 +145,7 @@ class Training:
             max_failures=config.recovery.max_failures,
             shares=self.shares,
             lineage=partial(lineage, folder),
+            sizes=self.sizes,
             stopping=self._is_stopping,
             warn=warn,
         )

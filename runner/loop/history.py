@@ -19,6 +19,7 @@ from runner.records import (
     Work,
     clone_of,
     decisions_of,
+    stacks_of,
     uncloned,
     verdict_of,
 )
@@ -48,8 +49,9 @@ class History:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it has had a turn, or has another trial's state to begin with."""
-        return bool(self.orders) or (self.next_turn is not None and self.next_turn.clone is not None)
+        """Whether it has had a turn, or more than its settings says how it begins."""
+        following = self.next_turn
+        return bool(self.orders) or (following is not None and bool(following.clone or following.stack))
 
     @property
     def segments(self) -> list[Segment]:
@@ -77,8 +79,8 @@ def read_history(trial: Trial, reports: Sequence[Report], decisions: Iterable[De
     grouped = {step: list(group) for step, group in groupby(ordered, key=lambda decision: decision.step)}
     orders: list[Work] = []
     verdicts: list[Verdict] = []
-    order: Work | None = Work(trial=first_version(trial, ordered), round=0)
-    order, rules = _after_clone(order, RuleState(), clone_of(grouped.get(0, ())))
+    first = Work(trial=first_version(trial, ordered), round=0)
+    order, rules = _after_clone(_in_stack(first, grouped.get(0, ())), RuleState(), clone_of(grouped.get(0, ())))
     for report in reports:
         if order is None:
             raise ValueError(f"trial {trial.id} has turns after the one that ended it, round {orders[-1].round}")
@@ -86,8 +88,15 @@ def read_history(trial: Trial, reports: Sequence[Report], decisions: Iterable[De
         verdicts.append(verdict_of(made))
         orders.append(replace(order, until=report.step))
         rules = remember(trial.train, [report], rules)
-        order, rules = _after_clone(next_turn(order, verdicts[-1]), rules, clone_of(made))
+        following = _in_stack(next_turn(order, verdicts[-1]), made)
+        order, rules = _after_clone(following, rules, clone_of(made))
     return History(rules=rules, orders=tuple(orders), verdicts=tuple(verdicts), next_turn=order)
+
+
+def _in_stack(order: Work | None, made: Iterable[Decision]) -> Work | None:
+    """The next order, in the size of a stack that was decided before it."""
+    sizes = stacks_of(made)
+    return replace(order, stack=sizes[-1]) if order is not None and sizes else order
 
 
 def _after_clone(order: Work | None, rules: RuleState, clone: Clone | None) -> tuple[Work | None, RuleState]:

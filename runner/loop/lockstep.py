@@ -92,7 +92,7 @@ class Loop:
         self._clone_before()
         while self.schedule.has_work() and not self.stopping():
             self.schedule.close(self.recovery.retired)
-            work = self.schedule.next_round(self._ending)
+            work = self._in_stacks(self.schedule.next_round(self._ending))
             if not work:
                 return
             self.journal.assign(work)
@@ -101,6 +101,14 @@ class Loop:
             self.journal.commit(barrier.reports, barrier.verdicts, barrier.exports, barrier.added, barrier.decisions)
             self._act(barrier)
             failed += check_failed(barrier.verdicts, failed, self.max_failed_trials)
+
+    def _in_stacks(self, work: Round) -> Round:
+        """The orders with the sizes of their stacks, which the journal has."""
+        decisions = self.recovery.sizes.unrecorded(work)
+        if decisions:
+            self.journal.add((), decisions)
+            self.recovery.sizes.take(decisions)
+        return self.recovery.sizes.applied(work)
 
     def _clone_before(self) -> None:
         """Carries out clones that are due before the first round, because more epochs were asked for."""
@@ -123,6 +131,9 @@ class Loop:
         if self.proposer is not None and not self.policy.is_over:
             proposed = tuple(self.proposer.propose(reports, verdicts))
         decisions = (*proposals(proposed), *dated((*orders.decisions, *self.policy.clones().values()), reports))
+        self.recovery.sizes.note(reports)
+        ended = {trial_id: verdict for trial_id, verdict in verdicts.items() if verdict.ends}
+        decisions += self.recovery.sizes.after_rung(self.schedule.standing(), ended, len(work)) if compared else ()
         return _Barrier(
             reports=reports, verdicts=verdicts, exports=exports | more, compared=compared,
             added=(*proposed, *orders.added), decisions=decisions, orders=orders,
@@ -134,6 +145,7 @@ class Loop:
         if self.control is not None:
             self.control.obeyed(barrier.verdicts)
         self.schedule.apply(barrier.verdicts)
+        self.recovery.sizes.take(barrier.decisions)
         self.schedule.add(barrier.added)
         for group in in_groups(barrier.added, barrier.decisions):
             self.policy.add(group)

@@ -9,29 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from runner.errors import StorageError
+from runner.loop.catching_up import CatchingUp
 from runner.loop.interfaces import Fleet, Journal, Lineage
+from runner.loop.losses import Losses
 from runner.loop.replacements import Replacements
 from runner.loop.slots import Shares
 from runner.loop.snapshotting import Snapshotting
+from runner.loop.stack_sizes import StackSizes
 from runner.loop.states import States
-from runner.loop.trial_life import TrialLife, is_lost, is_out_of_memory, is_refused
+from runner.loop.trial_life import TrialLife
 from runner.records import (
     Clone,
     Export,
     Failure,
-    Incident,
     Replay,
     Report,
     Trial,
     Work,
 )
 
-A = TypeVar("A")
 Round = Mapping[int, tuple[Work, ...]]
-Answers = Mapping[str, Report | Export | Failure | None]
 
 
 class Recovery:
@@ -46,8 +45,12 @@ class Recovery:
         max_failures: how often a trial may lose its worker before it fails; at most once if it ran out of memory.
         shares: the slots' shares, which can grow; None if they cannot.
         lineage: how the states came about from which trials go on.
+        sizes: of the stacks, which are halved if memory runs out; None if all are as the trials' settings say.
         stopping: true once the sweep shall stop; trials are no longer restored then.
         warn: shows a warning to the user.
+
+    Attributes:
+        sizes: of the stacks.
     """
 
     def __init__(
@@ -61,16 +64,21 @@ class Recovery:
         max_failures: int = 3,
         shares: Shares | None = None,
         lineage: Lineage = lambda _: (),
+        sizes: StackSizes | None = None,
         stopping: Callable[[], bool] = lambda: False,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._fleet, self._journal, self._snapshotting = fleet, journal, snapshotting
+        self._fleet, self._snapshotting, self._stopping = fleet, snapshotting, stopping
         self._folder, self._files = folder, files
-        self._max_failures, self._workers = max_failures, Replacements(fleet, shares)
-        self._states = States(snapshotting, lineage)
-        self._stopping, self._warn = stopping, warn
-        self._live: Round = {}
-        self._lives: dict[str, TrialLife] = {}
+        self._states, self._workers = States(snapshotting, lineage), Replacements(fleet, shares)
+        self.sizes, self._lives = sizes or StackSizes(), dict[str, TrialLife]()
+        self._losses = Losses(
+            self._lives, journal, self._workers, self.sizes,
+            max_failures=max_failures, stopping=stopping, warn=warn,
+        )  # fmt: skip
+        self._together = CatchingUp(
+            fleet, self._replay, self._losses.take, lambda item: self._of(item).seated, stopping
+        )
 
     @property
     def retired(self) -> frozenset[int]:
@@ -137,10 +145,14 @@ class Recovery:
         """As `Fleet.advance`; restores trials that have no seat or lose it."""
         work = {slot: tuple(map(self._with_files, items)) for slot, items in work.items()}
         self._begin_round(work)
+        reports: dict[str, Report | Failure | None] = {}
+        if behind := _chosen(work, self._is_behind):
+            found = self._bring_back_together(behind, until_now=False)
+            reports |= {trial_id: answer for trial_id, answer in found.items() if isinstance(answer, Failure)}
         turns = _chosen(work, lambda item: self._of(item).seated or self._of(item).begins(item))
-        reports: dict[str, Report | Failure | None] = dict(self._fleet.advance(turns)) if turns else {}
-        self._take(turns, reports, one_by_one=False)
-        reports |= self._bring_back()
+        first = self._fleet.advance(turns) if turns else {}
+        self._losses.take(turns, first, one_by_one=False)
+        reports |= {**first, **self._bring_back()}
         for idle in (item.trial.id for item in _items(work) if item.idle):
             if not isinstance(reports.get(idle), Failure):  # the report of a turn that was repeated for its seat
                 reports.pop(idle, None)
@@ -148,7 +160,9 @@ class Recovery:
             if isinstance(report, Report):  # if the turn is repeated, it ends there again
                 orders = self._lives[trial_id].orders
                 orders[-1] = replace(orders[-1], until=report.step)
-        return {i: self._explained(i, r) for i, r in reports.items() if r is not None and self._lives[i].counts(r)}
+        return {
+            i: self._losses.explained(i, r) for i, r in reports.items() if r is not None and self._lives[i].counts(r)
+        }
 
     def export(self, work: Mapping[int, tuple[tuple[Trial, bool], ...]]) -> dict[str, Export | Failure]:
         """As `Fleet.export`; if a worker dies, restores its trials and exports again."""
@@ -157,12 +171,12 @@ class Recovery:
         while todo:
             exports |= self._fleet.export(todo, self._folder)
             ids = {trial.id for chosen in todo.values() for trial, _ in chosen}
-            self._take(_chosen(self._live, lambda item: item.trial.id in ids), exports, one_by_one=True)  # noqa: B023
+            self._losses.take(_chosen(self._losses.live, lambda item: item.trial.id in ids), exports, one_by_one=True)  # noqa: B023
             self._bring_back()
             lost = {i for i in ids & exports.keys() if not self._lives[i].counts(exports[i])}
             lost = {trial_id for trial_id in lost if not self._lives[trial_id].disk_problem}
             todo = {} if self._stopping() else _with_trials(todo, lost)
-        return {i: self._explained(i, export) for i, export in exports.items() if self._lives[i].counts(export)}
+        return {i: self._losses.explained(i, export) for i, export in exports.items() if self._lives[i].counts(export)}
 
     def keep(self, live: Mapping[int, tuple[Trial, ...]], frozen: Collection[str] = ()) -> None:
         """Takes snapshots of live trials if they are due, and removes those of trials that have ended.
@@ -176,14 +190,14 @@ class Recovery:
         if self._snapshotting is None:
             return
         here = {trial.id for trials in live.values() for trial in trials}
-        ended = [i.trial.id for i in _items(self._live) if i.trial.id not in here and not self._of(i).failed]
+        ended = [i.trial.id for i in _items(self._losses.live) if i.trial.id not in here and not self._of(i).failed]
         self._snapshotting.drop([trial_id for trial_id in ended if trial_id not in frozen])
         self._snapshotting.keep(self._seated(live))
 
     def freeze(self, trial_ids: Collection[str]) -> None:
         """Takes snapshots of seated trials that end at this barrier, so that the user can let them go on."""
         if self._snapshotting is not None and trial_ids:
-            live = {slot: tuple(item.trial for item in items) for slot, items in self._live.items()}
+            live = {slot: tuple(item.trial for item in items) for slot, items in self._losses.live.items()}
             self._snapshotting.take(self._seated(live, trial_ids))
 
     def _of(self, item: Work) -> TrialLife:
@@ -211,98 +225,37 @@ class Recovery:
             life = self._lives.setdefault(item.trial.id, TrialLife())
             if not item.idle:
                 life.orders.append(item)
-            life.failed = False
-        self._live = work
+            life.failed = life.tried_together = False
+        self._losses.live = work
 
     def _bring_back(self) -> dict[str, Report | Failure | None]:
         """Restores live trials without a seat until each has one or has failed."""
         answers: dict[str, Report | Failure | None] = {}
-        while not self._stopping() and (absent := _chosen(self._live, lambda item: self._of(item).is_absent)):
-            found = self._fleet.restore({slot: tuple(map(self._replay, items)) for slot, items in absent.items()})
-            self._take(absent, found, one_by_one=True)
-            answers |= found
+        while not self._stopping() and (absent := _chosen(self._losses.live, lambda item: self._of(item).is_absent)):
+            stacked = _chosen(absent, lambda item: item.models > 1 and not self._of(item).tried_together)
+            if stacked:
+                answers |= self._bring_back_together(stacked, until_now=True)
+            else:
+                answers |= self._bring_back_one_by_one(absent)
         return answers
+
+    def _is_behind(self, item: Work) -> bool:
+        """Whether a trial of a stack must be restored before it can have its turn with the others."""
+        life = self._of(item)
+        return item.models > 1 and life.is_absent and not life.begins(item)
+
+    def _bring_back_one_by_one(self, absent: Round) -> Mapping[str, Report | Failure | None]:
+        found = self._fleet.restore({slot: tuple(map(self._replay, items)) for slot, items in absent.items()})
+        self._losses.take(absent, found, one_by_one=True)
+        return found
+
+    def _bring_back_together(self, absent: Round, *, until_now: bool) -> dict[str, Report | Failure | None]:
+        for item in _items(absent):
+            self._of(item).tried_together = True
+        return self._together.run(absent, self._losses.live, until_now=until_now)
 
     def _replay(self, item: Work) -> Replay:
         return self._states.replay(item, self._of(item))
-
-    def _take(self, work: Round, answers: Answers, one_by_one: bool) -> None:
-        """Updates seats and failures from these answers, and replaces workers that were lost."""
-        lost: dict[int, list[Work]] = {}
-        for slot, items in work.items():
-            for item in items:
-                self._take_one(item, answers)
-            lost[slot] = [item for item in items if is_lost(answers.get(item.trial.id))]
-            if lost[slot]:
-                # If only some trials of a call are lost, their own answers say so.
-                certain = one_by_one or len(items) == 1 or len(lost[slot]) < len(items)
-                self._lose(slot, lost[slot], certain, answers)
-        self._replace({slot: items for slot, items in lost.items() if items}, answers)
-
-    def _take_one(self, item: Work, answers: Answers) -> None:
-        answer, life = answers.get(item.trial.id), self._of(item)
-        if not isinstance(answer, Failure):
-            life.seated |= item.trial.id in answers
-        elif is_refused(answer):
-            life.snapshots_refused = True
-            what = "it" if life.clone is None else "everything that led to its state"
-            self._warn(f"trial {item.trial.id}: {answer.message}; {what} is trained again from its beginning")
-        elif not answer.lost_worker:
-            life.failed = True
-        if isinstance(answer, Failure) and answer.kind == "disk":
-            life.disk_problem = answer.message
-
-    def _lose(self, slot: int, lost: Sequence[Work], certain: bool, answers: Answers) -> None:
-        """Records that the slot's worker is gone, with every seat in it.
-
-        If trials are restored one after another, the first without an answer caused the loss. If they advance in one
-        call, the cause is unknown until they are restored one after another.
-        """
-        if certain:
-            guilty = lost[0]
-            self._of(guilty).lose_worker(is_out_of_memory(answers[guilty.trial.id]), self._max_failures)
-        for item in self._live[slot]:
-            self._of(item).seated = False
-
-    def _replace(self, lost: Mapping[int, Sequence[Work]], answers: Answers) -> None:
-        """Starts new workers for these slots, with larger shares if they ran out of memory and more is free."""
-        short = [
-            slot
-            for slot, items in lost.items()
-            if any(is_out_of_memory(answers[i.trial.id]) and not self._of(i).failed for i in items)
-        ]
-        growth = self._workers.grow(short, self._live)
-        try:
-            if lost and not self._stopping():
-                growth = self._workers.start(list(lost), growth)
-        finally:
-            for slot in short:
-                for item in lost[slot]:
-                    self._of(item).remedy = self._workers.remedy(slot, growth)
-            for item in (item for items in lost.values() for item in items):
-                self._note(item, answers[item.trial.id])
-        if not self._stopping():
-            for slot in lost.keys() & growth.allocations.keys():
-                self._journal.resize(slot, growth.allocations[slot])
-
-    def _note(self, item: Work, failure: object) -> None:
-        explained = self._explained(item.trial.id, failure)
-        assert isinstance(explained, Failure)
-        incident = Incident(
-            trial_id=item.trial.id,
-            round=item.round,
-            kind=explained.kind,
-            message=explained.message,
-            noticed_s=explained.noticed_s,
-        )
-        self._journal.note(incident)
-
-    def _explained(self, trial_id: str, answer: A) -> A:
-        """The answer; if it ran out of memory, with what has been done about it."""
-        remedy = self._lives[trial_id].remedy
-        if not isinstance(answer, Failure) or answer.kind != "oom" or not remedy:
-            return answer
-        return replace(answer, message=f"{answer.message} ({remedy})")
 
 
 def _items(work: Round) -> list[Work]:

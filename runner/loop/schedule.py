@@ -113,6 +113,11 @@ class Schedule:
         """Trials that have begun and not ended, by slot, without those that wait without a place."""
         return _trials_of(self._live)
 
+    def standing(self) -> list[Trial]:
+        """Trials that have a place, had one, or wait for their first; not those that are paused."""
+        works = [*self._live.values(), *self._away.values(), *self._queue]
+        return [work.trial for work in works if work is not None]
+
     def unbegun(self, trial_ids: Collection[str]) -> tuple[str, ...]:
         """Those of these trials that have not begun, paused or not."""
         if not trial_ids:
@@ -250,12 +255,13 @@ def next_turn(work: Work, verdict: Verdict) -> Work | None:
         round=work.round + 1,
         keep_best=verdict.keep_best,
         learning_rate=verdict.learning_rate,
+        stack=work.stack,
     )
 
 
 def cloned_turn(work: Work, clone: Clone) -> Work:
     """A trial's next turn, which begins with the state of another trial instead of its own."""
-    return Work(trial=cloned(work.trial, clone), round=work.round, clone=clone)
+    return Work(trial=cloned(work.trial, clone), round=work.round, clone=clone, stack=work.stack)
 
 
 def _trials_of(places: Mapping[Place, Work | None]) -> dict[int, tuple[Trial, ...]]:

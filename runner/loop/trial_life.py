@@ -24,6 +24,7 @@ class TrialLife:
         remedy: what has been done about its memory, for the user.
         disk_problem: error of a full disk during its turn or export; empty if there was none.
         snapshots_refused: its snapshots do not fit its model.
+        tried_together: in this round it could not be brought back with others of its stack.
     """
 
     orders: list[Work] = field(default_factory=list)
@@ -36,6 +37,7 @@ class TrialLife:
     remedy: str = ""
     disk_problem: str = ""
     snapshots_refused: bool = False
+    tried_together: bool = False
 
     @property
     def is_absent(self) -> bool:

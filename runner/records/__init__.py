@@ -22,6 +22,8 @@ from runner.records.decision import (
     decisions_of,
     in_groups,
     proposals,
+    stack_decision,
+    stacks_of,
     verdict_of,
 )
 from runner.records.details import Details, Split
@@ -135,6 +137,8 @@ __all__ = [
     "in_groups",
     "json_text",
     "proposals",
+    "stack_decision",
+    "stacks_of",
     "tag_problem",
     "to_json",
     "uncloned",

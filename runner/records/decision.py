@@ -12,7 +12,7 @@ from runner.records.trial import Trial
 from runner.records.work import Verdict
 
 DecisionKind = Literal[
-    "add", "clone", "keep_best", "restore_best", "set", "pause", "continue", "stop", "complete", "fail"
+    "add", "clone", "keep_best", "restore_best", "set", "stack", "pause", "continue", "stop", "complete", "fail"
 ]
 USER, TRAINING, CALLBACKS, FAILURE = "user", "training", "callbacks", "failure"
 TARGET, BUDGET, MAX_HOURS, MAX_SECONDS, POPULATION = "target", "budget", "max_hours", "max_seconds", "population"
@@ -30,8 +30,8 @@ class Decision:
         step: optimizer steps the trial had taken when it was decided. Trials of a queue have rounds of their own, so
             steps are what a trial's reports and decisions share.
         kind: `add` a trial; `clone` another one's state into it; `keep_best` weights; `restore_best` weights as its
-            result; `set` values before the next step; `pause` it; `stop`, `complete` or `fail` it; `continue` one that
-            had ended or was paused.
+            result; `set` values before the next step; `stack` it with others in another size; `pause` it; `stop`,
+            `complete` or `fail` it; `continue` one that had ended or was paused.
         arguments: what the kind needs, such as `{"learning_rate": 0.001}` for `set`.
         reason: for a person; empty if the kind says it all.
         by: who decided: a rule's name in the config, `training`, `callbacks`, `failure` or `user`.
@@ -54,6 +54,16 @@ def clone_of(decisions: Iterable[Decision]) -> Clone | None:
     """The last clone among these decisions."""
     clones = [made.arguments for made in decisions if made.kind == "clone"]
     return Clone.of(clones[-1]) if clones else None
+
+
+def stack_decision(trial_id: str, step: int, size: int, by: str) -> Decision:
+    """The decision by which a trial goes on in a stack of another size; 1 if it goes on alone."""
+    return Decision(trial_id=trial_id, step=step, kind="stack", by=by, arguments={"size": size})
+
+
+def stacks_of(decisions: Iterable[Decision]) -> tuple[int, ...]:
+    """The sizes of a trial's stacks that were decided after it had joined the sweep, in order."""
+    return tuple(int(str(made.arguments["size"])) for made in decisions if made.kind == "stack")
 
 
 def proposals(trials: Sequence[Trial]) -> tuple[Decision, ...]:

@@ -30,6 +30,7 @@ class Work:
         idle: no turn; the trial keeps its seat while it waits for others.
         clone: before the first step, the trial's state becomes that of another one; `trial` has its new values.
         files: the folder for what the trial's callbacks write; None for a temporary one, whose files come by value.
+        stack: most models of the program in which it trains; None for as many as the trial's settings have.
     """
 
     trial: Trial
@@ -41,6 +42,12 @@ class Work:
     idle: bool = False
     clone: Clone | None = None
     files: Path | None = None
+    stack: int | None = None
+
+    @property
+    def models(self) -> int:
+        """Most models of the program in which it trains; 1 if it trains alone."""
+        return self.trial.train.stack if self.stack is None else self.stack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from runner.journal import BEST_EPOCH, SCORE, UNSURE, MetricRow, SweepRecord, TrialRecord, epoch_key
-from runner.records import BY_CLOCK, Facts, to_json
+from runner.records import BY_CLOCK, Decision, Facts, stacks_of, to_json
 from runner.tracking.metric_keys import artifact_path, mlflow_key
 from runner.tracking.pages import view_of_trials
 from runner.tracking.run_names import run_name
@@ -122,6 +122,12 @@ def facts_tags(facts: Facts) -> dict[str, str]:
         "code.outside": ", ".join(facts.outside),
     }
     return {key: value for key, value in tags.items() if value}
+
+
+def stack_tags(trial: TrialRecord, decisions: Iterable[Decision]) -> dict[str, str]:
+    """The sizes of the stacks in which the trial has trained, if there were several."""
+    later = stacks_of(decisions)
+    return {"stacked.sizes": ", ".join(map(str, (trial.trial.train.stack, *later)))} if later else {}
 
 
 def ending_tags(trial: TrialRecord, metric: str, seconds: Mapping[str, float], incidents: int) -> dict[str, str]:

@@ -65,9 +65,9 @@ class Endings:
         if is_stale and self._sink.has_metric(run_id, SCORE):
             rows += labels.no_score(trial)
         seconds, incidents = self._ledger.seconds(due.id), self._ledger.journal.incidents(due.id)
-        return replace(
-            ending, tags={**ending.tags, **labels.ending_tags(trial, self._sweep.metric, seconds, incidents)}, rows=rows
-        )
+        tags = labels.ending_tags(trial, self._sweep.metric, seconds, incidents)
+        tags |= labels.stack_tags(trial, self._ledger.journal.decisions(due.id))
+        return replace(ending, tags={**ending.tags, **tags}, rows=rows)
 
     def last_texts(self, trial: TrialRecord) -> dict[str, str]:
         """An ended trial's output and traceback, by path, if there are any."""

@@ -18,7 +18,7 @@ _MIB = 1024 * 1024
 _ANYWHERE = re.compile(r"OOM when allocating|RESOURCE_EXHAUSTED: .*memory", re.IGNORECASE)
 # "Cannot parse tensor": the constant of a graph that was just traced cannot be malformed, so memory is missing for it.
 _IN_TENSORFLOW = re.compile(
-    r"out of memory|Cannot parse tensor from proto|"
+    r"out of memory|MemoryError\b|Cannot parse tensor from proto|"
     r"(failed|unable) to allocate|OUT_OF_MEMORY|(CUBLAS|CUDNN|CUSOLVER|CUFFT)_(STATUS_)?ALLOC_FAILED",
     re.IGNORECASE,
 )

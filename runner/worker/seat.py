@@ -98,6 +98,7 @@ class Seat:
         self._experiment, self._resident = experiment, resident
         self._globals = Globals(trial.seed, experiment.settings)
         self.progress, self.clock = Progress(), TurnClock()
+        self._stack_reason = ""
         self.recorder = TrialRecorder(files) if trial.has_callbacks else None
         self.callbacks: TrialCallbacks | None = None
         with self._globals.active(), experiment.active():
@@ -170,7 +171,12 @@ class Seat:
         facts = facts_of(model, self.feed, self.engine.program)
         if self.callbacks is not None:
             facts = replace(facts, inexact="; ".join(filter(None, (facts.inexact, self.callbacks.inexact))))
-        self.facts = replace(facts, outside=self._experiment.outside)
+        self.facts = replace(facts, outside=self._experiment.outside, stack_reason=self._stack_reason)
+
+    def refuse_stack(self, reason: str) -> None:
+        """Notes why the trial trains alone although a stack was wanted."""
+        self._stack_reason = reason
+        self.facts = replace(self.facts, stack_reason=reason)
 
     def keep_best(self) -> None:
         """Keeps the present weights as the best ones, with those that only validation creates."""

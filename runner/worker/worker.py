@@ -203,7 +203,7 @@ class Worker:
 
     def _turns(self, turns: Sequence[tuple[Work, Loaded]]) -> dict[str, Report | Failure]:
         """One turn of a trial, or of several that may be one program."""
-        if turns[0][0].trial.train.stack > 1:
+        if turns[0][0].models > 1:
             return self._stacked_turns(turns)
         answer = self._turn(*turns[0])
         return {} if answer is None else {turns[0][0].trial.id: answer}
@@ -341,8 +341,8 @@ class Worker:
 
 def _together(turns: Sequence[tuple[Work, Loaded]]) -> list[list[tuple[Work, Loaded]]]:
     """The turns in groups: one turn, or all of trials that may be one program."""
-    stacked = [turn for turn in turns if turn[0].trial.train.stack > 1]
-    alone = [[turn] for turn in turns if turn[0].trial.train.stack == 1]
+    stacked = [turn for turn in turns if turn[0].models > 1]
+    alone = [[turn] for turn in turns if turn[0].models == 1]
     return [*alone, stacked] if stacked else alone
 
 

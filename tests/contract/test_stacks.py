@@ -20,7 +20,13 @@ STACKED = [
     *("bfloat16", "mixed_float16", "ema_optimizer", "lr_schedule", "gradient_accumulation", "cnn_batchnorm"),
     *("dropout_mlp", "unseeded_random", "ignore_class", "unlabelled", "diffusion", "transformer"),
 ]
-REFUSED = {"masked_rnn": "While", "dataset_input": "no arrays", "siamese": "no arrays", "two_optimizers": "no arrays"}
+REFUSED = {
+    "run_eagerly": "one by one",
+    "masked_rnn": "While",
+    "dataset_input": "no arrays",
+    "siamese": "no arrays",
+    "two_optimizers": "no arrays",
+}
 EXPERIMENT = """
 import keras, numpy as np
 

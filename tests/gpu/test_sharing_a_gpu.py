@@ -97,6 +97,18 @@ def test_three_thirds_train_together_within_their_limits_and_their_memory_comes_
     assert gpu_use([name])[name].free_mib >= before.free_mib - SLACK_MIB
 
 
+def test_a_stack_without_memory_says_so_and_a_smaller_one_trains_in_the_worker_that_follows(trial: Any) -> None:
+    """A model takes about 60 MiB of a limit of 1,000, and a stack has its variables twice while it computes."""
+    with fleet_of(gpu_memory_mib=1_000, max_concurrent=1) as (fleet, _):
+        alike = [trial(f"{i:03}", 2_500) for i in range(8)]
+        made = [replace(one, train=replace(one.train, compile="xla", stack=8)) for one in alike]
+        found = fleet.advance({0: tuple(Work(trial=one, round=0) for one in made)})
+        assert {answer.kind if isinstance(answer, Failure) else "trained" for answer in found.values()} == {"oom"}
+        fleet.replace({0: None})
+        found = fleet.advance({0: tuple(Work(trial=one, round=0, stack=2) for one in made)})
+        assert all(isinstance(answer, Report) for answer in found.values()), found
+
+
 def test_workers_are_clients_of_the_daemon_that_a_sweep_starts(trial: Any) -> None:
     machine = this_machine()
     if machine.mps.kind != "own":

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.autotune.auto import AutoSettings
+from runner.autotune.cache import TimingsFile
 from runner.autotune.stacking import is_faster, is_worth_trying, refusals, sizes
 from runner.config import load_config
 from runner.driver.prepare import prepare
 from runner.errors import ConfigError
-from runner.records import StackTrial, Trial
+from runner.records import Allocation, Checked, Facts, Failure, StackTrial, Trial
+
+FACTS = Facts(
+    steps_per_epoch=3, rows=70, validation_rows=None, parameters=1, program="round", program_reason="", inexact="",
+    summary="", loadable=True,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -64,5 +72,31 @@ def test_stacks_of_models_that_are_to_be_graphs_are_refused(tmp_path: Path, monk
 
 
 def test_a_refusal_names_the_trial_and_the_operation() -> None:
-    tried = {"000": StackTrial(size=8, reason="no stack can have While"), "001": StackTrial(size=8)}
-    assert refusals(tried) == ["trial 000 trains alone, not in a stack: no stack can have While"]
+    alone, whole, half = StackTrial(size=8, reason="no stack can have While"), StackTrial(size=8), StackTrial(size=4)
+    assert refusals({"000": (8, alone), "001": (8, whole), "002": (8, half)}) == [
+        "trial 000 trains alone, not in a stack: no stack can have While",
+        "trial 002 trains in stacks of 4: one of 8 has no room in memory",
+    ]
+
+
+def test_a_stack_that_takes_the_life_of_the_worker_that_tries_it_is_halved(trials: list[Trial], tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def check(chosen: Sequence[Trial]) -> dict[str, Checked | Failure]:
+        answers: dict[str, Checked | Failure] = {}
+        for trial in chosen:
+            asked.append(trial.train.stack)
+            stack = StackTrial(size=trial.train.stack, step_s=1e-3)
+            answers[trial.id] = (
+                Failure(trial_id=trial.id, kind="oom", message="no memory")
+                if stack.size > 3
+                else Checked(trial_id=trial.id, facts=FACTS, metrics=(), step_s=1e-3, trace_s=1.0, stacked=stack)
+            )
+        return answers
+
+    auto = AutoSettings(TimingsFile(tmp_path / "t.json"), Allocation(num_cpus=1), {}, check=check)
+    checked = {"test": Checked(trial_id="000", facts=FACTS, metrics=(), step_s=1e-3, trace_s=1.0)}
+    found, texts = auto.stacked(trials, trials, checked, 1, 8)
+    assert sorted(asked) == [3, 3, 5]
+    assert [trial.train.stack for trial in found] == [3] * 8 + [1]
+    assert texts == ["trial 000 trains in stacks of 3: one of 5 has no room in memory"]

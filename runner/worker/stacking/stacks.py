@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -66,13 +66,16 @@ class Stacks:
         self._traces: WeakKeyDictionary[Engine, Traces | str] = WeakKeyDictionary()
         self._tried: dict[tuple[str, str, int], Tried] = {}
 
-    def cohorts(self, seats: Iterable[Seat]) -> tuple[list[Cohort], dict[Seat, str]]:
-        """The seats that train together, by their traces; and why others train alone."""
+    def cohorts(self, sizes: Mapping[Seat, int]) -> tuple[list[Cohort], dict[Seat, str]]:
+        """The seats that train together, by their traces; and why others train alone.
+
+        Args:
+            sizes: the size of the stack that each seat may be in.
+        """
         groups: dict[tuple[str, str, int, int], dict[Seat, Traces]] = {}
         alone: dict[Seat, str] = {}
-        for seat in seats:
+        for seat, size in sizes.items():
             traces = self._traces_of(seat)
-            size = seat.trial.train.stack
             if isinstance(traces, str):
                 alone[seat] = traces
                 continue

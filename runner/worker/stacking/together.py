@@ -45,22 +45,22 @@ class Together:
     def turns(self, orders: Mapping[Seat, Work]) -> dict[str, Report | Failure | None]:
         """Runs the turns of all seats that are in stacks; None for a turn that was interrupted."""
         answers: dict[str, Report | Failure | None] = {}
-        ready: list[Seat] = []
+        ready: dict[Seat, int] = {}
         began_s = time.perf_counter()
         for seat, work in orders.items():
             begun = self._guarded("train", seat.trial, partial(begin, seat, work))
             if isinstance(begun, Failure):
                 answers[seat.trial.id] = begun
             else:
-                ready.append(seat)
+                ready[seat] = work.models
         if not ready:
             return answers
-        found = self._guarded("train", ready[0].trial, partial(self._stacks.cohorts, ready))
+        found = self._guarded("train", next(iter(ready)).trial, partial(self._stacks.cohorts, ready))
         if isinstance(found, Failure):
-            return answers | _of_all(found, ready)
+            return answers | _of_all(found, list(ready))
         cohorts, alone = found
         for seat, reason in alone.items():
-            seat.facts = replace(seat.facts, stack_reason=reason)
+            seat.refuse_stack(reason)
             self.alone.append(seat)
         for cohort in cohorts:
             works = {seat: orders[seat] for seat in cohort.seats}
@@ -85,7 +85,7 @@ class Together:
 
 def _note(seat: Seat, cohort: Cohort) -> None:
     """Notes in the trial's facts that it trains in a stack."""
-    size, difference = seat.trial.train.stack, cohort.tried.difference
+    size, difference = cohort.tried.program.size, cohort.tried.difference
     if seat.facts.stack == size:
         return
     how = _DIFFERENT.format(difference=difference) if difference else _EQUAL
