@@ -85,7 +85,7 @@ def _contestants(path: Path, kind: str, models: int) -> tuple[dict[str, Callable
     import numpy as np
 
     from runner.records import Source, TrainSettings, Trial
-    from runner.worker.data.feeds import Resident
+    from runner.worker.data.array_feed import Resident
     from runner.worker.experiment import Experiment
     from runner.worker.programs.engine import Engines
     from runner.worker.seat import Seat

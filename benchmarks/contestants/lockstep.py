@@ -12,7 +12,8 @@ from benchmarks.contestants import Result, Task
 from benchmarks.journals import epoch_losses, open_journal
 from runner.config import load_config
 from runner.driver.check import check_members
-from runner.driver.prepare import Prepared, auto_settings, open_fleet, prepare
+from runner.driver.fleets import open_fleet
+from runner.driver.prepare import Prepared, auto_settings, prepare
 from runner.journal import JournalReader
 from runner.loop import lockstep
 from runner.loop.interfaces import Fleet

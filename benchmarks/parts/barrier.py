@@ -13,7 +13,8 @@ from benchmarks.contestants.lockstep import decided, prepare_task
 from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
-from runner.driver.prepare import Prepared, open_fleet
+from runner.driver.fleets import open_fleet
+from runner.driver.prepare import Prepared
 from runner.journal import JournalReader
 from runner.loop import lockstep
 from runner.loop.interfaces import Fleet

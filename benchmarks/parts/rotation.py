@@ -11,7 +11,7 @@ from benchmarks.contestants.lockstep import decided, prepare_task
 from benchmarks.journals import open_journal
 from benchmarks.parts import NotMeasuredError, Size
 from benchmarks.workloads import WORKLOADS
-from runner.driver.prepare import open_fleet
+from runner.driver.fleets import open_fleet
 from runner.journal import JournalReader
 from runner.loop import lockstep
 from runner.loop.recovery import Recovery

@@ -13,7 +13,8 @@ from benchmarks.journals import open_journal
 from benchmarks.parts import Size
 from benchmarks.parts.rotation import check_swaps
 from benchmarks.workloads import WORKLOADS
-from runner.driver.prepare import Prepared, open_fleet
+from runner.driver.fleets import open_fleet
+from runner.driver.prepare import Prepared
 from runner.journal import JournalReader, TurnRow
 from runner.loop import lockstep
 from runner.loop.interfaces import Fleet

@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import get_args
 
 from runner.driver.context import Context, SweepWatcher
 from runner.errors import ConfigError, RunnerError
 from runner.host.signals import StopRequest, StopSignals
 from runner.views.watchers import ProgressKind, watcher_for
 
-if TYPE_CHECKING:
-    from runner.api.running import RunningSweep
-    from runner.config import Config
-
-__all__ = ["Context", "Progress", "context_for", "context_with", "in_background", "only_one"]
+__all__ = ["Context", "Progress", "check_progress", "context_for", "context_with", "only_one"]
 
 Progress = ProgressKind
 _BUSY = threading.Lock()  # a process has one Ray and one TensorFlow
@@ -42,33 +38,6 @@ def context_for(progress: Progress) -> Iterator[Context]:
 def context_with(watcher: SweepWatcher, stop: StopRequest) -> Context:
     """This process, for a caller that has its own watcher and requests to stop."""
     return Context(watcher=watcher, stop=stop, environment=dict(os.environ))
-
-
-def in_background(config: Config, progress: Progress, train: Callable[[Context], object]) -> RunningSweep:
-    """Starts to train a sweep in a thread of its own.
-
-    Args:
-        config: of the sweep.
-        progress: what is shown.
-        train: trains it.
-
-    Raises:
-        ConfigError: it would be trained in this process, whose state it changes.
-        RunnerError: this process trains a sweep already.
-    """
-    from runner.api.running import RunningSweep
-
-    if config.fleet.kind == "local":
-        raise ConfigError(
-            "argument: block=False with fleet.kind=local would train in this process, and change Keras' global state "
-            "while the program goes on; leave fleet.kind at ray"
-        )
-    check_progress(progress)
-    with ExitStack() as stack:
-        stack.enter_context(only_one())
-        watcher = watcher_for(progress, in_background=True)
-        context = Context(watcher=watcher, stop=StopRequest(), environment=dict(os.environ))
-        return RunningSweep(context, train, stack.pop_all().close)
 
 
 def check_progress(progress: str) -> None:

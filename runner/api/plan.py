@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from runner.driver import plan_text
 from runner.driver.plan import Plan as Computed
+from runner.driver.slots_text import slot_lines
 
 if TYPE_CHECKING:
     import pandas
@@ -103,7 +104,7 @@ class Plan:
         """Everything but the trials, in lines for a person."""
         return Texts(
             headline=plan_text.headline(self.computed),
-            slots=(*plan_text.slot_lines(self.computed.prepared), *plan_text.member_lines(self.computed)),
+            slots=(*slot_lines(self.computed.prepared), *plan_text.member_lines(self.computed)),
             store=plan_text.store_line(self.computed),
             disk=tuple(plan_text.space_lines(self.computed, self.root)),
             steps=tuple(plan_text.step_lines(self.computed)),

@@ -5,16 +5,25 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401 - it cannot be imported any more once the program ends
 import html
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from runner.api.contexts import check_progress, only_one
 from runner.api.result import Result
 from runner.driver.context import Context, SweepWatcher
+from runner.errors import ConfigError
+from runner.host.signals import StopRequest
 from runner.loop.interfaces import Watcher
 from runner.views.progress import Progress
+from runner.views.watchers import ProgressKind, watcher_for
+
+if TYPE_CHECKING:
+    from runner.config import Config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +156,31 @@ class RunningSweep:
 
     def _take_folder(self, folder: Path) -> None:
         self._folder, self._phase = folder, "training"
+
+
+def in_background(config: Config, progress: ProgressKind, train: Callable[[Context], object]) -> RunningSweep:
+    """Starts to train a sweep in a thread of its own.
+
+    Args:
+        config: of the sweep.
+        progress: what is shown.
+        train: trains it.
+
+    Raises:
+        ConfigError: it would be trained in this process, whose state it changes.
+        RunnerError: this process trains a sweep already.
+    """
+    if config.fleet.kind == "local":
+        raise ConfigError(
+            "argument: block=False with fleet.kind=local would train in this process, and change Keras' global state "
+            "while the program goes on; leave fleet.kind at ray"
+        )
+    check_progress(progress)
+    with ExitStack() as stack:
+        stack.enter_context(only_one())
+        watcher = watcher_for(progress, in_background=True)
+        context = Context(watcher=watcher, stop=StopRequest(), environment=dict(os.environ))
+        return RunningSweep(context, train, stack.pop_all().close)
 
 
 class _Followed:

@@ -171,7 +171,7 @@ def plan_sweep(wanted: Wanted, *, probe: bool) -> Plan:
     config, sources = configured(wanted)
     from runner.driver.mps import with_daemon
     from runner.driver.prepare import prepare
-    from runner.driver.prepare import probe as measure
+    from runner.driver.probing import probe as measure
 
     def planned(mps: Mps | None = None) -> Prepared:
         return prepare(config, wanted.root, sources=sources, mps=mps)

@@ -9,15 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from runner.api.contexts import Progress, context_for, in_background, only_one
+from runner.api.contexts import Progress, context_for, only_one
 from runner.api.result import Result
+from runner.api.running import RunningSweep, in_background
 from runner.api.runs import Wanted, configured, plan_sweep, run_configured, run_resume, run_sweep, wanted_of
 from runner.review.catalog import SWEEPS, find_sweep
 
 if TYPE_CHECKING:
     from runner.api.functions import Function
     from runner.api.plan import Plan
-    from runner.api.running import RunningSweep
     from runner.driver.context import Context
     from runner.driver.train import Outcome
     from runner.fleet.ray.pool import Pool

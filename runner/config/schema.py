@@ -1,24 +1,37 @@
-"""The config's schema: every key with its default, and what is allowed. Defaults live here and in `records` only.
-
-What is allowed completes the sentence "must be ...", in errors and in the documentation. A type says it in words beside
-its bounds, and each field's description follows from its type.
-"""
+"""The config's schema: every key with its default, and what is allowed. Defaults live here and in `records` only."""
 
 from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
-from types import NoneType, UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from runner import records
+from runner.config.kinds import (
+    MAX_SEED,
+    Amount,
+    Auto,
+    Count,
+    File,
+    Mebibytes,
+    Metric,
+    Mode,
+    Natural,
+    Params,
+    Seconds,
+    Seed,
+    Share,
+    Sweeps,
+    Switch,
+    Tags,
+    Text,
+    allowed,
+)
 from runner.config.origins import Origins, Values
 from runner.experiment.annotations import Type
 
-MAX_SEED = 2**31 - 1
 MAX_TRIALS = 10_000
 DEFAULT_TRIALS = 16
 
@@ -26,57 +39,7 @@ _STOPPING = records.EarlyStopping()
 _PLATEAU = records.ReduceLROnPlateau()
 _TRAIN = records.TrainSettings()
 
-
-def _gpu_share(value: float) -> float:
-    if value > 1 and value != int(value):
-        raise ValueError(f"got {value:g}")
-    return value
-
-
-def _tags(tags: dict[str, TagValue]) -> dict[str, TagValue]:
-    if problems := list(filter(None, (records.tag_problem(key, str(value)) for key, value in tags.items()))):
-        raise ValueError("; ".join(problems))
-    return tags
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _switch(value: object) -> object:
-    return ("off", "on")[value] if isinstance(value, bool) else value  # as YAML reads the words
-
-
-def _allowed(annotation: object, notes: Sequence[object]) -> str:
-    words = [note for note in notes if isinstance(note, str)]
-    kind, inner = get_origin(annotation), get_args(annotation)
-    if words:
-        return str(words[-1])
-    if kind is Annotated:
-        return _allowed(inner[0], inner[1:])
-    if kind is Literal:
-        return " or ".join(filter(None, (", ".join(inner[:-1]), inner[-1])))
-    if kind in (Union, UnionType):
-        parts = [_allowed(part, ()) for part in inner if part is not NoneType]
-        return " or ".join(parts) + (", or null" if NoneType in inner else "")
-    return "true or false" if annotation is bool else "a number" if annotation is float else "a section"
-
-
-Auto = Literal["auto"]
-TagValue = str | bool | int | float
-Count = Annotated[int, Field(gt=0, le=2**31, strict=True), "a whole number above 0"]
-Mebibytes = Annotated[Count, "a whole number above 0 (MiB)"]
-Natural = Annotated[int, Field(ge=0, le=2**31), "a whole number, 0 or above"]
-Amount = Annotated[float, Field(ge=0), "a number, 0 or above"]
-Seconds = Annotated[float, Field(gt=0, le=1e9), "a number above 0 (seconds)"]
-Share = Annotated[float, Field(ge=0, le=1024), AfterValidator(_gpu_share)]
-Text = Annotated[str, Field(min_length=1, max_length=500)]
-File = Annotated[Text, "the path of an experiment file"]
-Metric = Annotated[Text, "the name of an epoch metric, such as val_loss"]
-Mode = Annotated[records.Mode, "auto (by the metric's name), min or max"]
-Params = Annotated[Values, "a mapping of parameter names to values"]
 Sampler = Literal["auto", "grid", "random", "qmc", "tpe", "cmaes", "points"]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED, strict=True), f"a whole number from 0 to {MAX_SEED}"]
 
 
 class Section(BaseModel):
@@ -88,7 +51,7 @@ class Section(BaseModel):
     def __pydantic_init_subclass__(cls, **_: object) -> None:
         """Describes every field by its type."""
         for field in cls.model_fields.values():
-            field.description = _allowed(field.annotation, field.metadata)
+            field.description = allowed(field.annotation, field.metadata)
 
 
 class EarlyStopping(Section):
@@ -164,7 +127,7 @@ class Search(MemberSearch):
     folds: Annotated[
         Annotated[int, Field(ge=2, le=1000, strict=True)] | None, "a whole number from 2 to 1000, or null"
     ] = None
-    warm_start: Annotated[list[Text], BeforeValidator(_listed), "a list of sweeps, by id or folder name"] = []
+    warm_start: Sweeps = []
     wave: Auto | Count = "auto"
     stop: Annotated[Literal["halving", "hyperband", "median"] | None, "halving, hyperband, median, or null"] = None
     factor: Annotated[int, Field(ge=2, le=1000, strict=True), "a whole number from 2 to 1000"] = 3
@@ -206,7 +169,7 @@ class Resources(Section):
         Literal["auto", "off"] | Annotated[int, Field(ge=2, le=4096, strict=True)],
         "auto, off, or a whole number from 2 to 4096",
     ] = "off"
-    mps: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
+    mps: Switch = "auto"
 
 
 with warnings.catch_warnings():
@@ -218,7 +181,7 @@ with warnings.catch_warnings():
         uri: Annotated[Text, "auto or an MLflow tracking URI"] = "auto"
         mlflow_experiment: Annotated[Text, "auto or text"] = "auto"
         required: bool = True
-        tags: Annotated[dict[str, TagValue], AfterValidator(_tags), "a mapping of names to texts or numbers"] = {}
+        tags: Tags = {}
         register: Annotated[
             Annotated[str, Field(pattern=r"^[^/:.%\"']{1,250}$")] | None,
             "a name without / : . % and quotation marks, or null",

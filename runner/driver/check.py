@@ -20,6 +20,7 @@ from runner.loop.interfaces import Fleet
 from runner.loop.logged import with_last_lines
 from runner.placement import plan_on_nodes
 from runner.records import Checked, Facts, Failure, Goal, Trial
+from runner.search.cohorts import Scoring
 from runner.search.stopping import first_comparison
 from runner.tracking import preload
 
@@ -41,6 +42,11 @@ class CheckedSweep:
     metric: str
     goal: Goal
     facts: Mapping[str, Facts]
+
+    @property
+    def scoring(self) -> Scoring:
+        """What ranks the trials."""
+        return Scoring(self.metric, self.goal)
 
 
 def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Preflight) -> CheckedSweep:

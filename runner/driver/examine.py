@@ -16,9 +16,10 @@ from runner.autotune.compilation import Timings
 from runner.config import Config
 from runner.driver.check import unrecorded, unused_settings
 from runner.driver.context import Context
+from runner.driver.fleets import open_fleet
 from runner.driver.metric import choose_metric
 from runner.driver.places import located, place_of_definition
-from runner.driver.prepare import Prepared, auto_settings, open_fleet, prepare
+from runner.driver.prepare import Prepared, auto_settings, prepare
 from runner.driver.record import versions
 from runner.errors import ExperimentError
 from runner.loop.interfaces import Fleet

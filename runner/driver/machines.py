@@ -60,6 +60,11 @@ def machines_of(config: Config, own: Collection[int] = (), mps: Mps | None = Non
             use = {name: found.processes for name, found in gpu_use(gpu.id for gpu in machine.gpus).items()}
             machine = counted_as_free(machine, use, private_mib(own), own)
         return {"": with_mps(machine, _mps(config, machine.mps) if mps is None else mps)}
+    return _nodes(config, address)
+
+
+def _nodes(config: Config, address: str) -> dict[str, Machine]:
+    """The nodes of the cluster at this address that have a CPU to give; raises as `machines_of`."""
     if "://" in address:
         raise ConfigError(
             f"fleet.address: {address!r} is a Ray Client's address; start the sweep on a node of the cluster with "

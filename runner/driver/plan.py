@@ -11,8 +11,9 @@ from itertools import pairwise
 from runner.autotune.auto import steps_per_epoch, with_turns
 from runner.driver.check import check_members
 from runner.driver.disk import DiskPlan, plan_disk
+from runner.driver.fleets import open_fleet
 from runner.driver.metric import choose_metric
-from runner.driver.prepare import Prepared, open_fleet
+from runner.driver.prepare import Prepared
 from runner.errors import ExperimentError
 from runner.records import Checked, Facts, Failure, Trial
 from runner.search.brackets import contenders, cut

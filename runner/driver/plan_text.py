@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.driver.disk import free_bytes
 from runner.driver.disk import lines as disk_lines
 from runner.driver.plan import Plan
-from runner.driver.prepare import Prepared, advice, sums
+from runner.driver.slots_text import sums
 from runner.texts.redaction import without_credentials
 from runner.views.numbers import count
 
@@ -18,21 +18,6 @@ from runner.views.numbers import count
 def headline(plan: Plan) -> str:
     """How many trials there are, and what ranks them; without the sweep's name."""
     return f"{count(plan.prepared.most_trials, 'trial')} ranked by {plan.metric} ({plan.goal})"
-
-
-def slot_lines(prepared: Prepared) -> Iterator[str]:
-    """What each slot gets, with the sums."""
-    slot, slots = prepared.slots[0].allocation, len(prepared.slots)
-    limits = sorted({slot.allocation.gpu_memory_mib or 0 for slot in prepared.slots})
-    limit = f"{limits[0]} to {limits[-1]}" if len(limits) > 1 else str(limits[0])
-    gpu = f"{slot.num_gpus:g} GPU under a limit of {limit} MiB" if slot.num_gpus else "no GPU"
-    turns = f" for {prepared.at_once} trials in turns" if prepared.at_once > slots else ""
-    yield (
-        f"{count(slots, 'slot')} on the {prepared.config.fleet.kind} fleet{turns}, each {slot.num_cpus:g} CPU, "
-        f"{slot.threads} TensorFlow thread{'s' * (slot.threads > 1)}, {gpu}"
-    )
-    for line in (*sums(prepared), *_needs(prepared), *advice(prepared)):
-        yield f"  {line}"
 
 
 def member_lines(plan: Plan) -> Iterator[str]:
@@ -144,17 +129,3 @@ def _cohort_lines(plan: Plan) -> Iterator[str]:
             )
             such = f" ({times} such brackets)" if times > 1 else ""
             yield f"{member}: {plan.prepared.config.search.stop} trains {steps}{such}"
-
-
-def _needs(prepared: Prepared) -> Iterator[str]:
-    """The memory that each distinct model takes; one line if nothing was measured."""
-    where = "GPU memory" if prepared.slots[0].allocation.gpus else "host memory"
-    if all(need.memory_mib is None for need in prepared.needs):
-        yield f"{where} per model: not measured (plan --probe measures it)"
-        return
-    for need in prepared.needs:
-        found = "not measured" if need.memory_mib is None else f"{need.memory_mib:.0f} MiB"
-        searched = [name for name in need.trial.searched if not isinstance(need.trial.settings.get(name), float)]
-        settings = " ".join(f"{name}={need.trial.settings.get(name)}" for name in searched if name != "seed")
-        trials = count(need.trials, "trial")
-        yield f"{where} of {' '.join(filter(None, (need.trial.member, settings)))} ({trials}): {found}"

@@ -1,35 +1,24 @@
-"""Prepares a sweep: its trials, its slots, the measured memory of its models, and its fleet."""
+"""Prepares a sweep: its trials, and the slots that they train in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner.autotune.auto import CACHE, AutoSettings, Check
 from runner.autotune.cache import MeasurementsFile, TimingsFile
 from runner.autotune.memory import NEEDS_FILE, Need, Needs, is_complete, largest
 from runner.config import Config
-from runner.driver.context import Context, SweepWatcher
-from runner.driver.machines import import_ray, machines_of, with_mps
+from runner.driver.machines import machines_of
 from runner.driver.record import versions
 from runner.driver.warm_start import Known, known_results
 from runner.errors import ConfigError
-from runner.host.inventory import driver_problem, this_machine
-from runner.host.mps import variables_of
-from runner.journal import TrialLogs
-from runner.loop.interfaces import Fleet
-from runner.loop.logged import LoggedFleet
-from runner.placement import Machine, Request, explain, needs_a_probe, plan_on_nodes, without_mps
-from runner.records import Checked, Failure, Mps, Slot, Source, Trial
+from runner.placement import Machine, Request, needs_a_probe, plan_on_nodes
+from runner.records import Mps, Slot, Source, Trial
 from runner.search.members import Member, resolve_members
 from runner.search.proposals import propose_trials
-from runner.search.proposer import WaveProposer, exhaustion, make_proposer
-from runner.views.numbers import count
-
-if TYPE_CHECKING:
-    from runner.fleet.ray.pool import Pool
+from runner.search.proposer import WaveProposer, make_proposer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,62 +113,6 @@ def prepare(
     )  # fmt: skip
 
 
-def probe(prepared: Prepared, meanwhile: Callable[[], None] = lambda: None, pool: Pool | None = None) -> Prepared:
-    """Measures all models, by building and training each for some steps, and plans the sweep again.
-
-    With GPUs one worker uses a whole GPU; without, there are as many workers as slots.
-
-    Args:
-        prepared: the sweep.
-        meanwhile: called while it waits for Ray.
-        pool: whose Ray and workers measure; None for a Ray of its own.
-    """
-    request = request_of(prepared.config)
-    _, known = measured(prepared.machines, request)
-    machine = prepared.machines.get("")
-    unknown = [need.trial for need in prepared.needs if need.memory_mib is None]
-    if not unknown:
-        return prepared
-    slots = prepared.slots
-    if any(slot.allocation.gpus for slot in slots):
-        single = {node: _with_one_gpu(node, machine) for node, machine in prepared.machines.items()}
-        slots = plan_on_nodes(Request(max_concurrent=1), single, 1)
-    with open_fleet(prepared, slots, meanwhile, pool=pool) as fleet:
-        for trial, found in _probed(unknown, fleet):
-            known.keep(trial, found)
-        if slots[0].allocation.gpus and machine is not None:
-            known.keep_overhead(machine, with_mps(this_machine(), machine.mps), slots[0])
-    sources = {member.name: member.source for member in prepared.members}
-    own = () if pool is None else pool.processes
-    again = prepare(prepared.config, known=prepared.known, sources=sources, own=own, mps=prepared.mps)
-    return replace(again, to_probe=False)
-
-
-def unmeasured(prepared: Prepared) -> Iterator[str]:
-    """Warnings about models that the probe could not measure."""
-    for need in prepared.needs:
-        if need.memory_mib is None:
-            yield (
-                f"trial {need.trial.id}: its model could not be measured, so that models share no GPU unless "
-                "resources.max_concurrent asks for it"
-            )
-
-
-def _with_one_gpu(node: str, machine: Machine) -> Machine:
-    """The machine with its emptiest GPU alone; on a node of a cluster, with the GPU that Ray assigns first."""
-    gpus = machine.gpus if node else sorted(machine.gpus, key=lambda gpu: -gpu.free_mib)
-    return replace(machine, gpus=tuple(gpus[:1]))
-
-
-def _probed(trials: Sequence[Trial], fleet: Fleet) -> Iterator[tuple[Trial, Checked | Failure]]:
-    """Measures each trial; if a worker dies, measures its trial again alone, because another may have caused it."""
-    found = fleet.probe(trials)
-    for trial in trials:
-        answer = found[trial.id]
-        lost = isinstance(answer, Failure) and answer.lost_worker
-        yield trial, fleet.probe([trial])[trial.id] if lost and len(trials) > 1 else answer
-
-
 def _check_stacks(config: Config, trials: Sequence[Trial]) -> None:
     """Refuses stacks of trials that are to be compiled as graphs."""
     if isinstance(config.resources.stack, int) and any(trial.train.compile == "graph" for trial in trials):
@@ -208,114 +141,6 @@ def measured(machines: Mapping[str, Machine], request: Request) -> tuple[dict[st
     }, known
 
 
-def open_fleet(
-    prepared: Prepared,
-    slots: Sequence[Slot],
-    meanwhile: Callable[[], None] = lambda: None,
-    warn: Callable[[str], None] = lambda _: None,
-    pool: Pool | None = None,
-) -> Fleet:
-    """The configured fleet for these slots, not yet started.
-
-    Args:
-        prepared: the sweep.
-        slots: of the fleet.
-        meanwhile: called while it waits for Ray.
-        warn: shows a warning if Ray lacks a private part that is replaced in the tested versions.
-        pool: has workers that stay warm between sweeps; None for a fleet that keeps none.
-    """
-    fleet = prepared.config.fleet
-    if fleet.kind == "local":
-        from runner.fleet.local import LocalFleet
-
-        return LocalFleet(slots, fleet.first_turn_timeout_s)
-
-    import_ray()
-    from runner.fleet.deadlines import Deadlines
-    from runner.fleet.ray.fleet import RayFleet
-
-    deadlines = Deadlines(first_s=fleet.first_turn_timeout_s, later_s=fleet.turn_timeout_s)
-    cpus = sum(machine.cpus for machine in prepared.machines.values())
-    return RayFleet(
-        slots,
-        address=fleet.address,
-        cpus=cpus,
-        deadlines=deadlines,
-        nice=fleet.nice,
-        environment=variables_of(prepared.mps),
-        codes={trial.source.identity for trial in prepared.trials},
-        pool=pool,
-        meanwhile=meanwhile,
-        warn=warn,
-    )
-
-
-def with_slots(
-    prepared: Prepared, watcher: SweepWatcher, meanwhile: Callable[[], None], pool: Pool | None = None
-) -> Prepared:
-    """Plans the slots; measures the models first, by the workers of a pool, if the slots depend on it."""
-    if prepared.to_probe:
-        watcher.say(f"measuring the memory of {count(len(prepared.needs), 'model')} …", dim=True)
-        prepared = probe(prepared, meanwhile, pool)
-        for text in unmeasured(prepared):
-            watcher.warn(text)
-    for text in (_headline(prepared), *_exhausted(prepared)):
-        watcher.say(text)
-    for text in advice(prepared):
-        watcher.warn(text)
-    return prepared
-
-
-def _exhausted(prepared: Prepared) -> Iterator[str]:
-    """A sentence for each member that has drawn all of its settings, although more were wanted."""
-    for member in prepared.members:
-        begun = sum(trial.member == member.name for trial in prepared.trials)
-        if member.sampler in ("random", "qmc") and member.space.dimensions:
-            wanted = (member.max_settings or 0) * len(member.seeds)
-            if begun < wanted:
-                yield exhaustion(member, begun)
-
-
-def _headline(prepared: Prepared) -> str:
-    slot = prepared.slots[0].allocation
-    gpu = f", {slot.num_gpus:g} GPU ({slot.gpu_memory_mib} MiB)" if slot.num_gpus else ""
-    trials, most = len(prepared.trials), prepared.most_trials
-    number = f"{count(most, 'trial')}, proposed in waves" if most > trials else count(trials, "trial")
-    if prepared.at_once == len(prepared.slots):
-        where = f"{prepared.at_once} at a time on {slot.num_cpus:g} CPU{gpu} each"
-    else:
-        where = f"{prepared.at_once} in turns in {count(len(prepared.slots), 'worker')} of {slot.num_cpus:g} CPU{gpu}"
-    return f"{prepared.config.name}: {number}, {where}; starting workers …"
-
-
-def logged_fleet(
-    prepared: Prepared, logs: TrialLogs, context: Context, meanwhile: Callable[[], None] = lambda: None
-) -> LoggedFleet:
-    """The configured fleet, not yet started; its trials' output goes to `logs`, and secrets leave its answers."""
-    fleet = open_fleet(prepared, prepared.slots, meanwhile, context.watcher.warn, context.pool)
-    return LoggedFleet(fleet, logs.write, context.watcher.warn, context.masked)
-
-
 def auto_settings(prepared: Prepared, check: Check, timings: Path = CACHE) -> AutoSettings:
     """What decides the `auto` settings of a sweep, with the step times that this machine keeps in a file."""
     return AutoSettings(TimingsFile(timings.expanduser()), prepared.slots[0].allocation, versions(), check)
-
-
-def sums(prepared: Prepared) -> tuple[str, ...]:
-    """The sums of what is given away on each machine."""
-    lines: list[str] = []
-    for node, machine in prepared.machines.items():
-        if here := [slot for slot in prepared.slots if slot.allocation.node == node]:
-            lines += [f"node {node[:8]}: {line}" if node else line for line in explain(here, machine)]
-    return tuple(lines)
-
-
-def advice(prepared: Prepared) -> tuple[str, ...]:
-    """Advice that would make these slots faster."""
-    lines: list[str] = []
-    if prepared.config.resources.num_gpus != 0 and "" in prepared.machines and (problem := driver_problem()):
-        lines.append(f"the NVIDIA driver does not answer ({problem}), so that models train on the CPU")
-    for node, machine in prepared.machines.items():
-        here = [slot for slot in prepared.slots if slot.allocation.node == node]
-        lines += [f"node {node[:8]}: {line}" if node else line for line in without_mps(here, machine)]
-    return tuple(lines)

@@ -13,9 +13,9 @@ import numpy as np
 
 from runner.config import load_config
 from runner.driver.context import Context
+from runner.driver.fleets import open_fleet
 from runner.driver.lineage import path_to
 from runner.driver.mps import with_daemon
-from runner.driver.prepare import open_fleet
 from runner.driver.resume import prepare_like
 from runner.errors import ExperimentError, SweepNotFoundError
 from runner.journal import JournalReader, TrialRecord

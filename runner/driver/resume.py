@@ -15,12 +15,14 @@ from runner.config import Config, load_config
 from runner.config.mlflow_variables import with_credentials
 from runner.driver.context import Context, SweepWatcher
 from runner.driver.control import make_control, obey_before
+from runner.driver.fleets import logged_fleet
 from runner.driver.machines import idle_processes, machines_of
 from runner.driver.mps import with_daemon
 from runner.driver.notify import notifying
-from runner.driver.prepare import Prepared, advice, logged_fleet, measured, request_of
+from runner.driver.prepare import Prepared, measured, request_of
 from runner.driver.record import COLLECTED, recorded, versions
 from runner.driver.resume_state import Asked, ResumeState, read_state
+from runner.driver.slots_text import advice
 from runner.driver.start import Start
 from runner.driver.train import Outcome, Training, is_reached, make_schedule, make_shares, may_end_early, outcome
 from runner.driver.warm_start import read_known

@@ -14,11 +14,13 @@ from runner.driver.check import CheckedSweep, check, refuse_mistakes
 from runner.driver.context import Context
 from runner.driver.control import make_control
 from runner.driver.disk import check_room, plan_disk
+from runner.driver.fleets import logged_fleet
 from runner.driver.machines import idle_processes
 from runner.driver.mps import with_daemon
 from runner.driver.notify import notifying
 from runner.driver.preflight import Preflight
-from runner.driver.prepare import Prepared, auto_settings, logged_fleet, prepare, with_slots
+from runner.driver.prepare import Prepared, auto_settings, prepare
+from runner.driver.probing import with_slots
 from runner.driver.record import (
     Records,
     check_writable,
@@ -37,7 +39,6 @@ from runner.host.output import LIBRARIES, Diverted
 from runner.journal import SqliteJournal, TrialLogs, locked
 from runner.loop.interfaces import Fleet, Proposer
 from runner.records import Source
-from runner.search.cohorts import Scoring
 from runner.search.proposer import layouts_of, populations_of, with_wave
 from runner.search.stopping import make_policy
 from runner.tracking import StoreCheck
@@ -71,30 +72,23 @@ def run(
         RunnerError: nothing was started, or the infrastructure failed.
         KeyboardInterrupt: a request to stop ended the sweep; everything until then is recorded.
     """
-    began_s, watcher = time.time(), context.watcher
+    began_s = time.time()
     store = StoreCheck(config.tracking.uri, context.environment)
     logs = TrialLogs(context.masked)
     with ExitStack() as workers:
         config, prepared = _prepared(config, context, root, sources, workers)
-        reached = is_reached(store, config.tracking.required, watcher)
+        reached = is_reached(store, config.tracking.required, context.watcher)
         preflight = preflight or Preflight()  # one that is not entered finds nothing
         _look(preflight, prepared)
         start = Start(context.stop, preflight.check)
         diverted = workers.enter_context(Diverted()) if config.fleet.kind == "local" else None
         fleet, checked = _started(prepared, preflight, start, context, logs, workers)
-        prepared, scoring = checked.prepared, Scoring(checked.metric, checked.goal)
-        if prepared.proposer is not None:
-            prepared.proposer.settle(prepared.trials, scoring, prepared.at_once)
-            config = with_wave(config, prepared.at_once)
+        prepared, config = checked.prepared, _settled(config, checked)
         check_room(plan_disk(prepared, checked.facts), prepared, root)
         start.is_over = True
-        folder = new_folder(root, config.name)
-        if diverted is not None:
-            diverted.keep(folder / LIBRARIES)
-        context.began(folder)
-        watcher.say(f"sweep {folder.name}, in {folder}")
+        folder = _begun(root, config.name, context, diverted)
         config = with_code(config, folder, sources)
-        record = sweep_record(config, folder.name, scoring.metric, scoring.goal, command, began_s)
+        record = sweep_record(config, folder.name, checked.metric, checked.goal, command, began_s)
 
         def begin(journal: SqliteJournal) -> None:
             journal.create(record, prepared.trials, own_tags(config))
@@ -144,6 +138,25 @@ def _started(
         return fleet, check(prepared, fleet, watcher, preflight)
 
 
+def _settled(config: Config, checked: CheckedSweep) -> Config:
+    """The config with the size of a wave; the sampler learns what ranks the trials, and how many train at once."""
+    prepared = checked.prepared
+    if prepared.proposer is None:
+        return config
+    prepared.proposer.settle(prepared.trials, checked.scoring, prepared.at_once)
+    return with_wave(config, prepared.at_once)
+
+
+def _begun(root: Path, name: str, context: Context, diverted: Diverted | None) -> Path:
+    """The sweep's folder, which is made here; it keeps the libraries' messages that were diverted."""
+    folder = new_folder(root, name)
+    if diverted is not None:
+        diverted.keep(folder / LIBRARIES)
+    context.began(folder)
+    context.watcher.say(f"sweep {folder.name}, in {folder}")
+    return folder
+
+
 def _progress(config: Config, checked: CheckedSweep) -> Progress:
     prepared = checked.prepared
     return Progress(
@@ -169,13 +182,12 @@ def _train(
 ) -> None:
     """Trains a sweep that has passed its check and is recorded, from its first round to its last."""
     prepared, members = checked.prepared, checked.prepared.members
-    scoring = Scoring(checked.metric, checked.goal)
     policy = make_policy(
         config.search,
         layouts_of(config.search, members),
         prepared.trials,
-        scoring,
-        populations=populations_of(config.search, members, scoring),
+        checked.scoring,
+        populations=populations_of(config.search, members, checked.scoring),
     )
     training = Training(
         config=config,

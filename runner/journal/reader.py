@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 import sqlite3
 from dataclasses import replace
 from importlib.metadata import version
@@ -26,12 +24,13 @@ from runner.journal.tables import (
     SweepRecord,
     TrialRecord,
     TurnRow,
+    number_of,
 )
-from runner.records import USER, Allocation, Clone, Decision, Epoch, Facts, Report, Trial, Turn
+from runner.journal.trial_records import read_trials
+from runner.records import USER, Clone, Decision, Epoch, Report, Turn
 from runner.texts.storable import original, storable
 
 PACKAGE = "lockstep-runner"
-_ID = re.compile(r"[\w-]+")  # names files and folders
 
 
 class JournalReader:
@@ -93,7 +92,7 @@ class JournalReader:
 
     def trials(self) -> tuple[TrialRecord, ...]:
         """All trials, in the order in which they were proposed."""
-        return self._trials(None)
+        return read_trials(self._connection)
 
     def paused(self) -> frozenset[str]:
         """Trials that a user has paused and that have not ended."""
@@ -109,68 +108,10 @@ class JournalReader:
         Raises:
             KeyError: the sweep has no trial with this id.
         """
-        found = self._trials(trial_id)
+        found = read_trials(self._connection, trial_id)
         if not found:
             raise KeyError(trial_id)
         return found[0]
-
-    def _trials(self, trial_id: str | None) -> tuple[TrialRecord, ...]:
-        where, values = ("WHERE trial.id = ?", (trial_id,)) if trial_id is not None else ("", ())
-        query = (
-            "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id, "
-            "(SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs, "
-            "(SELECT coalesce(sum(ended_s - started_s), 0.0) FROM turn WHERE turn.trial = trial.id) AS seconds, "
-            "coalesce((SELECT by FROM decision WHERE decision.trial = trial.id "
-            "AND kind IN ('stop', 'complete', 'fail') ORDER BY number DESC LIMIT 1), '') AS ended_by FROM trial "
-            "LEFT JOIN model ON model.trial = trial.id "
-            "LEFT JOIN projection ON projection.trial = trial.id "
-            f"AND projection.store = '' {where} ORDER BY position"
-        )
-        rows = self._connection.execute(query, values).fetchall()
-        clones = self._clones(trial_id)
-        records = (_trial_record(row, clones.get(row["id"], ())) for row in rows)
-        return tuple(replace(record, metrics=self._model_metrics(record)) for record in records)
-
-    def _clones(self, trial_id: str | None) -> dict[str, tuple[Clone, ...]]:
-        """The states of others from which trials went on, by trial; of one trial or of all."""
-        query = (
-            "SELECT trial, arguments FROM decision WHERE kind = 'clone' AND (? IS NULL OR trial = ?) ORDER BY number"
-        )
-        found: dict[str, tuple[Clone, ...]] = {}
-        for row in self._connection.execute(query, (trial_id, trial_id)):
-            found[row["trial"]] = (*found.get(row["trial"], ()), Clone.of(json.loads(row["arguments"])))
-        return found
-
-    def _model_metrics(self, trial: TrialRecord) -> dict[str, float]:
-        if trial.clones and trial.clones[-1].epoch >= trial.epochs > 0 and trial.ended_well:
-            return self._metrics_of_state(trial.clones[-1])
-        # sqlite takes the other columns from the row that has the maximum.
-        rows = self._connection.execute(
-            "SELECT key, value, max(step) AS step FROM metric WHERE trial = ? AND key NOT LIKE ? AND key NOT LIKE ? "
-            "AND key NOT IN (?, ?) AND (? IS NULL OR step <= ? OR key LIKE 'test!_%' ESCAPE '!' OR key LIKE ?) "
-            "GROUP BY key ORDER BY key",
-            (
-                trial.id, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, RATE,
-                trial.best_epoch, trial.best_epoch, f"{END_PREFIX}%",
-            ),
-        )  # fmt: skip
-        of_model = (TEST_PREFIX, END_PREFIX)
-        has_model = trial.ended_well and trial.kept_epoch is not None
-        # If not every epoch validates, the values of an earlier epoch say nothing about the model.
-        return {
-            original(row["key"]): _number(row["value"])
-            for row in rows
-            if (has_model if row["key"].startswith(of_model) else not has_model or row["step"] == trial.kept_epoch)
-        }
-
-    def _metrics_of_state(self, clone: Clone) -> dict[str, float]:
-        """The epoch metrics of a state that another trial has taken over and ended with."""
-        query = (
-            "SELECT key, value FROM metric WHERE trial = ? AND step = ? AND key NOT LIKE ? AND key NOT LIKE ? "
-            "AND key NOT IN (?, ?) AND key NOT LIKE 'test!_%' ESCAPE '!' AND key NOT LIKE ? ORDER BY key"
-        )
-        values = (clone.parent, clone.epoch, f"{ROUND_PREFIX}%", f"{PARAM_PREFIX}%", GPU_PEAK, RATE, f"{END_PREFIX}%")
-        return {original(row["key"]): _number(row["value"]) for row in self._connection.execute(query, values)}
 
     def metrics(
         self, trial_id: str | None = None, after_seq: int = 0, limit: int = -1, key: str | None = None
@@ -181,7 +122,9 @@ class JournalReader:
         where = "".join(f" AND {name} = ?" for name in given)
         query = f"SELECT * FROM metric WHERE seq > ?{where} ORDER BY seq LIMIT ?"
         rows = self._connection.execute(query, (after_seq, *given.values(), limit))
-        return tuple(MetricRow(**{**row, "key": original(row["key"]), "value": _number(row["value"])}) for row in rows)
+        return tuple(
+            MetricRow(**{**row, "key": original(row["key"]), "value": number_of(row["value"])}) for row in rows
+        )
 
     def sweep_metrics(self, after_seq: int = 0, limit: int = -1) -> tuple[MetricRow, ...]:
         """Metric rows of the sweep itself, as trial "", in the order in which they were committed."""
@@ -189,7 +132,7 @@ class JournalReader:
             return ()
         query = "SELECT *, '' AS trial FROM sweep_metric WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = self._connection.execute(query, (after_seq, limit))
-        return tuple(MetricRow(**{**row, "value": _number(row["value"])}) for row in rows)
+        return tuple(MetricRow(**{**row, "value": number_of(row["value"])}) for row in rows)
 
     def tags(self, trial_id: str = "") -> dict[str, str]:
         """The user's own tags of a trial, those of the sweep among them; of the sweep alone if the id is empty."""
@@ -281,34 +224,5 @@ class JournalReader:
         return tuple(BarrierRow(**row) for row in map(dict, rows))
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
 def _turn(row: sqlite3.Row) -> Turn:
     return Turn(**{name: row[name] for name in Turn.__dataclass_fields__})
-
-
-def _trial_record(row: sqlite3.Row, clones: tuple[Clone, ...]) -> TrialRecord:
-    values = dict(row)
-    texts = {key: values.pop(key) for key in ("settings", "record", "allocation", "facts")}
-    values |= {key: original(values[key]) for key in ("reason", "traceback")}
-    try:
-        plain = {key: json.loads(text or "null") for key, text in texts.items()}
-        record = TrialRecord(
-            **values,
-            clones=clones,
-            settings=plain["settings"],
-            trial=Trial.of(plain["record"]),
-            allocation=None if plain["allocation"] is None else Allocation.of(plain["allocation"]),
-            facts=None if plain["facts"] is None else Facts.of(plain["facts"]),
-        )
-    except (KeyError, TypeError, ValueError) as err:  # a field is missing, unknown, or of another kind
-        raise JournalError(f"trial {values['id']!r}: recorded by another version of this program: {err}") from err
-    if not _ID.fullmatch(record.id) or record.trial.id != record.id:
-        raise JournalError(f"the journal names a trial {record.id!r}, and this program makes no such id")
-    files = [name for name, _ in record.trial.source.files]
-    for name in filter(None, (*files, record.model, record.weights)):
-        if name.startswith("/") or ".." in name.split("/"):
-            raise JournalError(f"trial {record.id}: the journal names {name!r}, which is outside the sweep's folder")
-    return record

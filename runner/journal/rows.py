@@ -1,67 +1,15 @@
-"""Rows of the journal's tables, as the driver inserts them. Each function is called inside a transaction."""
+"""Rows of turns, metrics, models, barriers and tags. Each function is called inside a transaction."""
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
-from runner.journal.tables import END_PREFIX, GPU_PEAK, PARAM_PREFIX, RATE, ROUND_PREFIX, SYSTEM_PREFIX, epoch_key
-from runner.records import Clone, Decision, Export, Failure, Report, Sample, Trial, cloned, json_text, to_json
+from runner.journal.tables import END_PREFIX, GPU_PEAK, RATE, ROUND_PREFIX, SYSTEM_PREFIX, epoch_key
+from runner.records import Export, Failure, Report, Sample, to_json
 from runner.texts.storable import storable
-
-
-def settings_of(trial: Trial) -> str:
-    """The flat settings of a trial, as JSON."""
-    return json_text(trial.settings)
-
-
-def insert_trials(db: sqlite3.Connection, trials: Iterable[Trial]) -> None:
-    """Adds queued trials behind those that the sweep has."""
-    if not (trials := tuple(trials)):
-        return  # counting the others would read them all at each barrier
-    (position,) = db.execute("SELECT coalesce(max(position) + 1, 0) FROM trial").fetchone()
-    for number, trial in enumerate(trials, position):
-        db.execute(
-            "INSERT INTO trial (id, position, member, settings, record) VALUES (?, ?, ?, ?, ?)",
-            (trial.id, number, trial.member, settings_of(trial), to_json(trial)),
-        )
-
-
-def insert_decisions(db: sqlite3.Connection, decisions: Iterable[Decision]) -> None:
-    """Adds decisions, in the order they were made."""
-    db.executemany(
-        "INSERT INTO decision (trial, step, kind, arguments, reason, by) VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (made.trial_id, made.step, made.kind, json.dumps(dict(made.arguments)), storable(made.reason), made.by)
-            for made in decisions
-        ],
-    )
-
-
-def apply_clones(db: sqlite3.Connection, decisions: Iterable[Decision], timestamp_ms: int) -> None:
-    """Gives trials that go on from the state of others their new values, and records the old and new ones as metrics.
-
-    A value that is a number is a metric by epoch: until the epoch at which it changes, and from the next one on.
-    """
-    for made in decisions:
-        if made.kind != "clone":
-            continue
-        clone, query = Clone.of(made.arguments), "SELECT record FROM trial WHERE id = ?"
-        was = Trial.of(json.loads(db.execute(query, (made.trial_id,)).fetchone()[0]))
-        trial = cloned(was, clone)
-        row = (settings_of(trial), to_json(trial), trial.id)
-        db.execute("UPDATE trial SET settings = ?, record = ? WHERE id = ?", row)
-        values = [(1, clone.before), (clone.epoch, clone.before), (clone.epoch + 1, clone.values)]
-        rows = [
-            (PARAM_PREFIX + name, epoch, float(value))
-            for epoch, chosen in values
-            for name, value in chosen.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        ]
-        _insert_metrics(db, trial.id, rows, timestamp_ms)
 
 
 def steps_taken(db: sqlite3.Connection, trial_id: str) -> int:
@@ -74,6 +22,21 @@ def marks(row: Mapping[str, object]) -> str:
     return ", ".join("?" * len(row))
 
 
+def insert_metrics(
+    db: sqlite3.Connection, trial_id: str, rows: list[tuple[str, int, float]], timestamp_ms: int
+) -> None:
+    """Adds metrics of a trial, each a key, a step and a value; those that it has already stay."""
+    # sqlite has no NaN: it is stored as NULL and read back as NaN. Rows of a turn that a new driver repeats stand
+    # already; `turn` itself takes no turn twice.
+    db.executemany(
+        "INSERT INTO metric (trial, key, step, value, timestamp_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [
+            (trial_id, storable(key), step, None if math.isnan(value) else value, timestamp_ms)
+            for key, step, value in rows
+        ],
+    )
+
+
 def insert_turn(db: sqlite3.Connection, report: Report, slot: int) -> None:
     """Adds a turn, which ran in this slot, and the running metrics at its end."""
     turn = report.turn
@@ -84,7 +47,25 @@ def insert_turn(db: sqlite3.Connection, report: Report, slot: int) -> None:
     rows = [(ROUND_PREFIX + key, report.step, value) for key, value in report.running.items()]
     if turn.gpu_memory_mib > _highest_peak(db, report.trial_id):
         rows.append((GPU_PEAK, report.step, turn.gpu_memory_mib))
-    _insert_metrics(db, report.trial_id, rows, int(turn.ended_s * 1000))
+    insert_metrics(db, report.trial_id, rows, int(turn.ended_s * 1000))
+
+
+def insert_barrier(
+    db: sqlite3.Connection, began_s: float, reported_s: float, *, last_committed_s: float | None
+) -> None:
+    """Adds a barrier, and when the one before it was committed, which is known only after its transaction."""
+    last = "(SELECT max(number) FROM barrier)"
+    query = f"UPDATE barrier SET committed_s = coalesce(committed_s, ?) WHERE number = {last}"
+    db.execute(query, (last_committed_s,))
+    db.execute("INSERT INTO barrier (began_s, reported_s) VALUES (?, ?)", (began_s, reported_s))
+
+
+def insert_models(db: sqlite3.Connection, files: Mapping[str, tuple[str | None, str]], *, final: bool) -> None:
+    """Adds or replaces trials' models by the names of their files: the model, None if there is none, and weights."""
+    db.executemany(
+        "INSERT OR REPLACE INTO model (trial, file, weights, final) VALUES (?, ?, ?, ?)",
+        [(trial_id, model, weights, final) for trial_id, (model, weights) in files.items()],
+    )
 
 
 def insert_epochs_and_facts(db: sqlite3.Connection, report: Report | Failure) -> None:
@@ -92,7 +73,7 @@ def insert_epochs_and_facts(db: sqlite3.Connection, report: Report | Failure) ->
     for epoch in report.epochs:
         rows = [(epoch_key(name), epoch.number, value) for name, value in epoch.metrics.items()]
         rows += [] if epoch.learning_rate is None else [(RATE, epoch.number, epoch.learning_rate)]
-        _insert_metrics(db, report.trial_id, rows, int(epoch.ended_s * 1000))
+        insert_metrics(db, report.trial_id, rows, int(epoch.ended_s * 1000))
     if report.facts is not None:
         db.execute("UPDATE trial SET facts = ? WHERE id = ?", (to_json(report.facts), report.trial_id))
 
@@ -105,7 +86,7 @@ def _highest_peak(db: sqlite3.Connection, trial_id: str) -> float:
 def insert_last_metrics(db: sqlite3.Connection, export: Export, timestamp_ms: int) -> None:
     """Adds the model's metrics on the test split, and the epoch whose weights it has if a callback chose it."""
     rows = [(name, _last_epoch(db, export.trial_id), value) for name, value in export.test_metrics.items()]
-    _insert_metrics(db, export.trial_id, rows, timestamp_ms)
+    insert_metrics(db, export.trial_id, rows, timestamp_ms)
     if export.best_epoch is not None:
         db.execute("UPDATE trial SET best_epoch = ? WHERE id = ?", (export.best_epoch, export.trial_id))
 
@@ -114,7 +95,7 @@ def insert_end_metrics(db: sqlite3.Connection, answer: Report | Export, timestam
     """Adds what callbacks have logged at the end of training."""
     epoch = _last_epoch(db, answer.trial_id)
     rows = [(END_PREFIX + name, epoch, value) for name, value in answer.logged.items()]
-    _insert_metrics(db, answer.trial_id, rows, timestamp_ms)
+    insert_metrics(db, answer.trial_id, rows, timestamp_ms)
 
 
 def insert_standing(db: sqlite3.Connection, metrics: Mapping[str, float], timestamp_ms: int) -> None:
@@ -158,17 +139,3 @@ def _of_last_turn(db: sqlite3.Connection, trial_id: str, column: str) -> int:
     query = f"SELECT {column} FROM turn WHERE trial = ? ORDER BY round DESC LIMIT 1"
     row = db.execute(query, (trial_id,)).fetchone()
     return 0 if row is None else int(row[0])
-
-
-def _insert_metrics(
-    db: sqlite3.Connection, trial_id: str, rows: list[tuple[str, int, float]], timestamp_ms: int
-) -> None:
-    # sqlite has no NaN: it is stored as NULL and read back as NaN. Rows of a turn that a new driver repeats stand
-    # already; `turn` itself takes no turn twice.
-    db.executemany(
-        "INSERT INTO metric (trial, key, step, value, timestamp_ms) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        [
-            (trial_id, storable(key), step, None if math.isnan(value) else value, timestamp_ms)
-            for key, step, value in rows
-        ],
-    )

@@ -218,6 +218,11 @@ class BarrierRow:
         return self.ended_s - self.reported_s
 
 
+def number_of(value: float | None) -> float:
+    """The value of a metric as its row has it: sqlite has no NaN, so that NULL stands for it."""
+    return math.nan if value is None else value
+
+
 def epoch_key(name: str) -> str:
     """The key of an epoch metric; marks a name that looks like one of this program's own metrics."""
     others = (ROUND_PREFIX, TEST_PREFIX, END_PREFIX, EPOCH_PREFIX, PARAM_PREFIX, "memory/")

@@ -6,32 +6,30 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
-from typing import Self, TypeGuard
+from typing import Self
 
 from runner.errors import JournalError
 from runner.journal.database import FILE, FORMAT, LATER_TABLES, SCHEMA, connect, transaction, upgrade
-from runner.journal.durable_files import move_durably, own_file, sync_folder, write_durably
+from runner.journal.model_files import has_model, put_model, remove_models
 from runner.journal.rows import (
-    apply_clones,
-    insert_decisions,
+    insert_barrier,
     insert_end_metrics,
     insert_epochs_and_facts,
     insert_last_metrics,
+    insert_models,
     insert_samples,
     insert_standing,
     insert_tags,
-    insert_trials,
     insert_turn,
     marks,
-    settings_of,
-    steps_taken,
 )
 from runner.journal.standing import Standing
-from runner.journal.tables import Status, SweepRecord, SweepStatus
+from runner.journal.tables import SweepRecord, SweepStatus
 from runner.journal.trial_files import put_files
+from runner.journal.trial_rows import apply_clones, apply_verdict, insert_decisions, insert_trials, let_go_on
 from runner.records import (
     Allocation,
     Decision,
@@ -43,13 +41,11 @@ from runner.records import (
     Trial,
     Verdict,
     Work,
-    decisions_of,
     to_json,
 )
 from runner.texts.storable import storable
 
 _NO_TAGS: Mapping[str, str] = {}
-_ENDED: dict[str, Status] = {"complete": "complete", "stop": "stopped", "fail": "failed"}
 
 
 class SqliteJournal:
@@ -132,15 +128,7 @@ class SqliteJournal:
             # The pause counts as no time.
             db.execute("UPDATE barrier SET committed_s = reported_s WHERE committed_s IS NULL")
             for trial, turns in going_on.values():
-                db.execute("DELETE FROM turn WHERE trial = ? AND round >= ?", (trial.id, turns))
-                db.execute("DELETE FROM decision WHERE trial = ? AND step > ?", (trial.id, steps_taken(db, trial.id)))
-                db.execute(
-                    "UPDATE trial SET status = CASE WHEN started_ms IS NULL THEN 'queued' ELSE 'running' END, "
-                    "reason = '', traceback = '', ended_ms = NULL, settings = ?, record = ? WHERE id = ?",
-                    (settings_of(trial), to_json(trial), trial.id),
-                )
-                db.execute("DELETE FROM model WHERE trial = ?", (trial.id,))
-                db.execute("UPDATE projection SET model = 0 WHERE trial = ?", (trial.id,))
+                let_go_on(db, trial, turns)
             insert_decisions(db, decisions)
             # The end that their MLflow runs show no longer holds, even if they end the same way again.
             db.executemany(
@@ -178,7 +166,7 @@ class SqliteJournal:
         """
         reported_s = self._clock()
         with _writing(self._folder):
-            files = {key: self._write_model(value) for key, value in exports.items() if _has_model(value)}
+            models = {key: put_model(self._folder, value) for key, value in exports.items() if has_model(value)}
             for answer in (*reports.values(), *exports.values()):
                 if answer.files is not None:
                     put_files(self._folder, answer.trial_id, answer.files)
@@ -188,9 +176,7 @@ class SqliteJournal:
                 if isinstance(report, Report):
                     insert_turn(db, report, slots.get(report.trial_id, 0))
                 insert_epochs_and_facts(db, report)
-            for trial_id, (model, weights) in files.items():
-                row = (trial_id, model, weights, self._models_stay)
-                db.execute("INSERT OR REPLACE INTO model (trial, file, weights, final) VALUES (?, ?, ?, ?)", row)
+            insert_models(db, models, final=self._models_stay)
             for answer in (*reports.values(), *exports.values()):
                 if isinstance(answer, Report | Export):
                     insert_end_metrics(db, answer, self._now_ms())
@@ -200,12 +186,8 @@ class SqliteJournal:
             insert_decisions(db, decisions)
             apply_clones(db, decisions, self._now_ms())
             for trial_id, verdict in verdicts.items():
-                self._apply_verdict(db, trial_id, verdict, reports.get(trial_id), exports.get(trial_id))
-            # The time of a commit is known only after it, so that the next barrier or the end records it.
-            last = "(SELECT max(number) FROM barrier)"
-            query = f"UPDATE barrier SET committed_s = coalesce(committed_s, ?) WHERE number = {last}"
-            db.execute(query, (self._committed_s,))
-            db.execute("INSERT INTO barrier (began_s, reported_s) VALUES (?, ?)", (self._began_s, reported_s))
+                apply_verdict(db, trial_id, verdict, reports.get(trial_id), exports.get(trial_id), self._now_ms())
+            insert_barrier(db, self._began_s, reported_s, last_committed_s=self._committed_s)
             changed = {*reports, *verdicts, *exports, *(trial.id for trial in added), *slots}
             insert_standing(db, self._standing.metrics(db, changed, reported_s), self._now_ms())
             insert_samples(db, self._samples(False))
@@ -242,9 +224,7 @@ class SqliteJournal:
         with self._transaction() as db:
             rows = db.execute(f"SELECT file, weights FROM model WHERE trial IN ({marks})", tuple(trial_ids)).fetchall()
             db.execute(f"DELETE FROM model WHERE trial IN ({marks})", tuple(trial_ids))
-        for name in (name for row in rows for name in row if name is not None):
-            with suppress(OSError):  # no row names it
-                own_file(self._folder, name).unlink(missing_ok=True)
+        remove_models(self._folder, (name for row in rows for name in row if name is not None))
 
     def tag(self, trial_id: str, tags: Mapping[str, str]) -> None:
         """Records tags of the user's own: of a trial, or of the sweep and all its trials if the id is empty."""
@@ -279,49 +259,6 @@ class SqliteJournal:
         with _writing(self._folder), transaction(self._open) as db:
             yield db
 
-    def _apply_verdict(
-        self,
-        db: sqlite3.Connection,
-        trial_id: str,
-        verdict: Verdict,
-        report: Report | Failure | None,
-        export: Export | Failure | None,
-    ) -> None:
-        step = report.step if isinstance(report, Report) else steps_taken(db, trial_id)
-        model_lost = isinstance(report, Report) and isinstance(export, Failure)
-        failure = next((value for value in (report, export) if isinstance(value, Failure)), None)
-        reason = f"{failure.kind}: {failure.message}" if failure else verdict.reason
-        verdict = replace(verdict, reason=reason)
-        insert_decisions(db, decisions_of(trial_id, step, verdict, model_lost=model_lost))
-        if verdict.keep_best and isinstance(report, Report):
-            db.execute("UPDATE trial SET best_epoch = ? WHERE id = ?", (report.epoch, trial_id))
-        if not verdict.ends:
-            return
-        status = "failed" if failure else _ENDED[verdict.kind]
-        traceback = failure.traceback if failure else ""
-        db.execute(
-            "UPDATE trial SET status = ?, reason = ?, traceback = ?, ended_ms = max(?, coalesce(started_ms, 0)) "
-            "WHERE id = ?",
-            (status, storable(reason), storable(traceback), self._now_ms(), trial_id),
-        )
-
-    def _write_model(self, export: Export) -> tuple[str | None, str]:
-        (self._folder / "models").mkdir(exist_ok=True)
-        sync_folder(self._folder)
-        model, weights = f"models/{export.trial_id}.keras", f"models/{export.trial_id}.weights.npz"
-        self._put(weights, export.weights)
-        if not export.model:
-            return None, weights
-        self._put(model, export.model)
-        return model, weights
-
-    def _put(self, name: str, content: bytes | Path) -> None:
-        path = own_file(self._folder, name)
-        if isinstance(content, Path):
-            move_durably(content, path)
-        else:
-            write_durably(path, content)
-
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
 
@@ -335,7 +272,3 @@ def _writing(folder: Path) -> Iterator[None]:
         raise JournalError(
             f"{folder}: the journal cannot be written: {what}; it has all earlier rounds and nothing of this one"
         ) from err
-
-
-def _has_model(export: Export | Failure) -> TypeGuard[Export]:
-    return isinstance(export, Export) and export.weights != b""

@@ -28,6 +28,7 @@ from runner.records.decision import (
 )
 from runner.records.details import Details, Split
 from runner.records.examined import Examined, SettingCheck
+from runner.records.facts import Facts, ProgramKind
 from runner.records.json_values import decode, encode, json_text
 from runner.records.mps import Mps, MpsKind
 from runner.records.orders import Orders
@@ -37,11 +38,9 @@ from runner.records.report import (
     Checked,
     Epoch,
     Export,
-    Facts,
     Failure,
     FailureKind,
     Files,
-    ProgramKind,
     Renewed,
     Report,
     Snapshot,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-BEST, OTHERS, GOOD, BAD = "#2563eb", "rgba(128,134,148,0.45)", "#059669", "#dc2626"
+BEST, OTHERS = "#2563eb", "rgba(128,134,148,0.45)"
 FAINT, BAND = "rgba(128,134,148,0.22)", "rgba(128,134,148,0.16)"
 # Okabe and Ito's colours, which people with any colour vision can tell apart; yellow is left out, which paper hides.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")

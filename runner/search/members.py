@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.config import hints
-from runner.config.origins import Key
-from runner.config.schema import Config, MemberConfig
-from runner.config.space import Choice, Dimension
+from runner.config.schema import Config
+from runner.config.space import Dimension
 from runner.errors import ConfigError
-from runner.experiment.importable import import_problems
-from runner.experiment.signature import Signature, parse_python, read_signature
-from runner.experiment.source import read_source
 from runner.records import Goal, Source, TrainSettings
+from runner.search.drafts import Draft, read_drafts
+from runner.search.member_checks import given_twice, problems_of_callbacks, problems_of_folds, secrets_among
 from runner.search.parameters import Names, canonical, parameter_name
 from runner.search.ranking import ranking, training
 from runner.search.searching import ResolvedSampler, default_trials, resolve_sampler, resolve_seeds, resolve_space
 from runner.search.space import Point, Space
 from runner.search.stopping import problems_of
-from runner.texts.redaction import is_secret_name, secret_shape
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,17 +65,6 @@ class Member:
         return None if self.max_trials is None else max(1, self.max_trials // len(self.seeds))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Draft:
-    """A member as configured; `scope` is its place in the config, empty for a sweep of one experiment."""
-
-    name: str
-    scope: Key
-    config: MemberConfig
-    source: Source
-    signature: Signature
-
-
 def resolve_members(config: Config, sources: Mapping[str, Source] | None = None) -> tuple[Member, ...]:
     """Reads every experiment's signature and checks the config against it. Nothing is imported.
 
@@ -89,7 +75,7 @@ def resolve_members(config: Config, sources: Mapping[str, Source] | None = None)
     Raises:
         ConfigError: listing all problems at once.
     """
-    drafts = _drafts(config, sources or {})
+    drafts = read_drafts(config, sources or {})
     everywhere = frozenset(name for draft in drafts for name in draft.signature.parameters)
     problems: list[str] = []
     members = []
@@ -121,34 +107,10 @@ def _mixed_determinism(config: Config, members: Sequence[Member]) -> list[str]:
     return [f"{where}: is for a whole sweep, and members differ ({unlike}); set train.deterministic at the top"]
 
 
-def _drafts(config: Config, sources: Mapping[str, Source]) -> list[_Draft]:
-    wanted: dict[str, tuple[Key, MemberConfig]] = {}
-    for name, member in config.members.items():
-        wanted[name] = (("members", name), member)
-    if config.experiment is not None:
-        wanted[config.name] = ((), MemberConfig(experiment=config.experiment))
-    drafts: list[_Draft] = []
-    problems: dict[str, None] = {}
-    for name, (scope, member) in wanted.items():
-        place = config.origins.place(*scope, "experiment")
-        try:
-            source = sources.get(name) or read_source(member.experiment)
-            signature = read_signature(parse_python(source.files[0][1], source.path), source.path)
-            if name not in sources:
-                problems.update(dict.fromkeys(import_problems(source, here=config.fleet.address is None)))
-            drafts.append(_Draft(name=name, scope=scope, config=member, source=source, signature=signature))
-        except ConfigError as err:
-            # The config is to blame for a missing file, the file for anything else.
-            missing = f"{member.experiment}: no"
-            problems.update({f"{place}: {text}" if text.startswith(missing) else text: None for text in err.problems})
-        except (OSError, ValueError) as err:
-            problems[f"{place}: cannot be read: {err}"] = None
-    if problems:
-        raise ConfigError(tuple(problems))
-    return drafts
-
-
-def _member(config: Config, draft: _Draft, names: Names) -> Member:
+def _values(
+    config: Config, draft: Draft, names: Names
+) -> tuple[dict[str, object], dict[str, Dimension], tuple[Point, ...]]:
+    """The member's fixed values, its dimensions and its points: its own before those of the sweep."""
     top, own, scope = config.search, draft.config.search, draft.scope
     own_fixed = names.params(scope, draft.config.params) if scope else {}
     fixed = {**names.params((), config.params), **own_fixed}
@@ -161,26 +123,31 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
         own_space, own_points = names.space(scope, own.space), names.points(scope, own.points)
         space = {} if own.points else {**space, **own_space}
         points = own_points if own.points or own.space else points
+    return fixed, space, points
+
+
+def _member(config: Config, draft: Draft, names: Names) -> Member:
+    top, scope = config.search, draft.scope
+    fixed, space, points = _values(config, draft, names)
     seeds = resolve_seeds(config, config.origins.place("search", "space", "seed"), space, points, names.problems)
-    _check_once(config, draft, names)
+    names.problems.extend(given_twice(config, draft))
     texts = [text for _, text in draft.source.files]
     metric, goal = ranking(config, scope, draft.config, texts, names.problems)
-    max_trials = own.max_trials or top.max_trials
     train = training(config, scope, draft.config, texts, names.problems)
     searched = [*space, *(name for point in points for name in point)]
     names.problems.extend(
         problems_of(config, train, searched, config.origins.place("search", "stop"), len(seeds), [*space])
     )
-    if top.population is not None and draft.signature.callbacks is not None:
-        names.problems.append(_no_population_with_callbacks(config, draft))
+    names.problems.extend(problems_of_callbacks(config, draft))
     if top.folds is not None:
-        names.problems.extend(_problems_of_folds(config, draft, fixed, searched))
+        names.problems.extend(problems_of_folds(config, draft, fixed, searched))
         fixed |= {"fold": 0, "folds": top.folds}
     params = _params(draft, fixed, space, points, names)
-    _refuse_secrets(config, draft, params, space, points, names.problems)
+    names.problems.extend(secrets_among(config, draft, params, space, points))
     defaults = {canonical(f"params.{name}"): value for name, value in params.items()}
     whole = resolve_space(config, draft.config, scope, space, defaults, names)
     sampler = resolve_sampler(config, draft.config, scope, whole, points, names.problems)
+    max_trials = draft.config.search.max_trials or top.max_trials
     if max_trials is not None and max_trials < len(seeds):
         where = config.origins.place("search", "max_trials")
         names.problems.append(f"{where}: {max_trials} trials hold no setting with its {len(seeds)} seeds")
@@ -204,49 +171,8 @@ def _member(config: Config, draft: _Draft, names: Names) -> Member:
     )
 
 
-def _no_population_with_callbacks(config: Config, draft: _Draft) -> str:
-    where = config.origins.place("search", "population")
-    return (
-        f"{where}: lets trials go on from the states of others, and {draft.source.path} has callbacks, whose state "
-        "cannot be copied; remove the function callbacks, or search.population"
-    )
-
-
-def _problems_of_folds(
-    config: Config, draft: _Draft, fixed: Mapping[str, object], searched: Sequence[str]
-) -> Iterator[str]:
-    where = config.origins.place("search", "folds")
-    missing = [name for name in ("fold", "folds") if name not in draft.signature.load_data]
-    if missing:
-        yield (
-            f"{where}: {draft.source.path}: load_data has no parameter {' and no '.join(missing)}; write "
-            "load_data(fold: int = 0, folds: int = 5), which returns the data with this fold as validation"
-        )
-    for name in ("fold", "folds"):
-        if name in fixed or name in searched:
-            yield f"{where}: gives each trial its {name}; do not give params.{name} too"
-
-
-def _check_once(config: Config, draft: _Draft, names: Names) -> None:
-    """Within one section of the config a name is either fixed or searched, and points exclude a space."""
-    places: list[tuple[Key, Point, Point, Sequence[Point]]] = [
-        ((), config.params, config.search.space, config.search.points)
-    ]
-    if draft.scope:
-        member = draft.config
-        places.append((draft.scope, member.params, member.search.space, member.search.points))
-    for scope, params, space, points in places:
-        if points and space:
-            where = config.origins.place(*scope, "search", "points")
-            names.problems.append(f"{where}: points and space are both given; each point is a whole trial; remove one")
-        for name in space:
-            if name.removeprefix("params.") in params and name != "seed":
-                where = config.origins.place(*scope, "search", "space", name)
-                names.problems.append(f"{where}: is also fixed in params; remove one")
-
-
 def _params(
-    draft: _Draft, fixed: Mapping[str, object], space: Mapping[str, Dimension], points: Sequence[Point], names: Names
+    draft: Draft, fixed: Mapping[str, object], space: Mapping[str, Dimension], points: Sequence[Point], names: Names
 ) -> dict[str, object]:
     params: dict[str, object] = {}
     searched = {parameter_name(name) for name in space}
@@ -263,28 +189,3 @@ def _params(
             hint = hints.for_parameter(name) if name in draft.signature.build_model else None
             names.problems.append(f"{where}: {hint or f'has no default and no value{lacks}; set params.{name}'}")
     return params
-
-
-def _refuse_secrets(
-    config: Config,
-    draft: _Draft,
-    params: Mapping[str, object],
-    space: Mapping[str, Dimension],
-    points: Sequence[Point],
-    problems: list[str],
-) -> None:
-    """Refuses text under a name like `api_key`, or that looks like a secret, because parameters are recorded."""
-    values = [*params.items(), *(item for point in points for item in point.items())]
-    values += [(name, value) for name, found in space.items() if isinstance(found, Choice) for value in found.values]
-    for name, value in dict.fromkeys((name, value) for name, value in values if isinstance(value, str) and value):
-        bare = parameter_name(name)
-        if bare is None:
-            continue
-        shape = None if is_secret_name(bare) else secret_shape(value)
-        what = "is named like a secret" if is_secret_name(bare) else f"looks like {shape}" if shape else None
-        if what is not None:
-            message = (
-                f"{config.origins.place(*draft.scope, 'params', bare)}: {what}, and parameters are "
-                "recorded in the journal and in MLflow; let the experiment read it from the environment"
-            )
-            problems.append(message if shape else f"{message}, or rename it")

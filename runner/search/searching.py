@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, TypeVar
 
+from runner.config.kinds import MAX_SEED
 from runner.config.origins import Key
-from runner.config.schema import DEFAULT_TRIALS, MAX_SEED, MAX_TRIALS, Config, MemberConfig
-from runner.config.space import Choice, Dimension
+from runner.config.schema import DEFAULT_TRIALS, MAX_TRIALS, Config, MemberConfig, Sampler
+from runner.config.space import Choice, Dimension, Range
 from runner.errors import did_you_mean
 from runner.records import TrainSettings
 from runner.search.brackets import full_round
@@ -74,27 +75,11 @@ def resolve_space(
         for name, conditions in written.items():
             if canonical(name) in dimensions or place == scope or name not in names.everywhere:
                 when |= _conditions(place, name, conditions, dimensions, fixed, names)
-    constraints = []
+    constraints: list[Constraint] = []
     for place, texts in _sections(scope, config.search.constraints, draft.search.constraints):
-        where = names.origins.place(*place, "search", "constraints")
-        for text in texts:
-            try:
-                constraint = Constraint.parse(text)
-            except ValueError as err:
-                names.problems.append(f"{where}: {text!r} {err}")
-                continue
-            # At the top of a mixed sweep it is for the members that have these parameters.
-            allowed = names.parameters.keys() if place == scope else names.everywhere
-            unknown = sorted(constraint.names - allowed)
-            known = {name.removeprefix("params.") for name in (*dimensions, *fixed)}
-            missing = sorted(constraint.names - known)
-            if unknown:
-                hint = did_you_mean(unknown[0], allowed) or f"; it has {listed(allowed)}"
-                names.problems.append(f"{where}: {text!r} names {unknown[0]!r}, which is no parameter{hint}")
-            elif constraint.names <= names.parameters.keys() and missing:
-                names.problems.append(f"{where}: {text!r} needs a value of {missing[0]}; set params.{missing[0]}")
-            elif constraint.names <= names.parameters.keys():
-                constraints.append(constraint)
+        # At the top of a mixed sweep they are for the members that have these parameters.
+        allowed = names.parameters.keys() if place == scope else names.everywhere
+        constraints += _constraints(place, texts, allowed, (*dimensions, *fixed), names)
     ordered = _ordered(dimensions, when, names, names.origins.place(*scope, "search", "when"))
     return Space(dimensions=ordered, when=when, constraints=tuple(constraints), fixed=fixed)
 
@@ -106,8 +91,6 @@ def resolve_sampler(
     own = own_search.search
     wanted = own.sampler or config.search.sampler
     place = config.origins.place(*(scope if own.sampler else ()), "search", "sampler")
-    ranges = [name for name, dimension in space.dimensions.items() if not isinstance(dimension, Choice)]
-    endless = [name for name, found in space.dimensions.items() if not isinstance(found, Choice) and not found.count]
     if own.sampler is None and (own.space or own.points) and (wanted == "points") != bool(points):
         # The sweep's sampler is for the sweep's search, which this member replaces.
         wanted = "auto"
@@ -118,23 +101,34 @@ def resolve_sampler(
         if wanted not in ("auto", "points"):
             problems.append(f"{place}: {wanted} does not go with points; remove the points, or set sampler to points")
         return "points"
-    if wanted == "points":
-        problems.append(f"{place}: points needs search.points, a list with one mapping for each trial")
-    if wanted == "grid" and endless:
-        names = listed(endless)
-        problems.append(f"{place}: grid cannot list every value of {names}; give lists, or set sampler to random")
-    if wanted in LEARNING and config.search.population is not None:
-        problems.append(f"{place}: {wanted} does not go with population, whose trials change; use random, qmc or lists")
-    if wanted in LEARNING and config.search.stop == "median":
-        problems.append(f"{place}: {wanted} does not go with stop=median; use halving, hyperband, or sampler=random")
-    if wanted == "cmaes" and not ranges:
-        problems.append(f"{place}: cmaes needs ranges such as interval(low, high); for lists use tpe")
+    ranges = {name: found for name, found in space.dimensions.items() if isinstance(found, Range)}
+    problems += (f"{place}: {text}" for text in _misfits(wanted, config, ranges))
     if wanted == "auto":
-        if not ranges:
-            return "grid"
-        many = (own.max_trials or config.search.max_trials or 0) > _MANY
-        return "tpe" if many and config.search.stop != "median" and config.search.population is None else "random"
+        return _automatic(config, own.max_trials or config.search.max_trials or 0, ranges)
     return "grid" if wanted == "points" else wanted
+
+
+def _misfits(wanted: Sampler, config: Config, ranges: Mapping[str, Range]) -> Iterator[str]:
+    """Why this sampler cannot search without a list of points, over these ranges and lists."""
+    if wanted == "points":
+        yield "points needs search.points, a list with one mapping for each trial"
+    endless = [name for name, found in ranges.items() if not found.count]
+    if wanted == "grid" and endless:
+        yield f"grid cannot list every value of {listed(endless)}; give lists, or set sampler to random"
+    if wanted in LEARNING and config.search.population is not None:
+        yield f"{wanted} does not go with population, whose trials change; use random, qmc or lists"
+    if wanted in LEARNING and config.search.stop == "median":
+        yield f"{wanted} does not go with stop=median; use halving, hyperband, or sampler=random"
+    if wanted == "cmaes" and not ranges:
+        yield "cmaes needs ranges such as interval(low, high); for lists use tpe"
+
+
+def _automatic(config: Config, max_trials: int, ranges: Collection[str]) -> ResolvedSampler:
+    """Lists are gone through; ranges are drawn from, by a sampler that learns if there are many trials."""
+    if not ranges:
+        return "grid"
+    may_learn = config.search.stop != "median" and config.search.population is None
+    return "tpe" if max_trials > _MANY and may_learn else "random"
 
 
 def default_trials(config: Config, train: TrainSettings, sampler: ResolvedSampler, repeats: int) -> int | None:
@@ -183,6 +177,37 @@ def _conditions(
             names.problems.append(f"{where}: {other} is never {strange[0]!r}, as it is searched")
         found[canonical(other)] = allowed
     return {target: found}
+
+
+def _constraints(
+    place: Key, texts: Sequence[str], allowed: Collection[str], given: Sequence[str], names: Names
+) -> Iterator[Constraint]:
+    """The constraints that are the member's; of the others the wrong ones become problems.
+
+    Args:
+        place: the section that they stand in.
+        texts: as they are written.
+        allowed: names that constraints of this section may have.
+        given: names of the member's values.
+        names: of the member's parameters; takes problems.
+    """
+    where = names.origins.place(*place, "search", "constraints")
+    known = {name.removeprefix("params.") for name in given}
+    for text in texts:
+        try:
+            constraint = Constraint.parse(text)
+        except ValueError as err:
+            names.problems.append(f"{where}: {text!r} {err}")
+            continue
+        unknown, missing = sorted(constraint.names - set(allowed)), sorted(constraint.names - known)
+        if unknown:
+            hint = did_you_mean(unknown[0], allowed) or f"; it has {listed(allowed)}"
+            names.problems.append(f"{where}: {text!r} names {unknown[0]!r}, which is no parameter{hint}")
+        elif constraint.names <= names.parameters.keys():
+            if missing:
+                names.problems.append(f"{where}: {text!r} needs a value of {missing[0]}; set params.{missing[0]}")
+            else:
+                yield constraint
 
 
 def _ordered(

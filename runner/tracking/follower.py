@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from runner.journal import SweepRecord, TrialRecord
-from runner.tracking import labels, notes
+from runner.journal import TrialRecord
+from runner.tracking import labels
 from runner.tracking.data_sets import inputs_of
 from runner.tracking.errors import ExperimentDeletedError, StoreRefusedError
 from runner.tracking.ledger import SWEEP, Due, Ledger
 from runner.tracking.metric_keys import ENTITIES_PER_CALL
 from runner.tracking.run_ends import FILES, NO_ENDING, Ending, Endings
-from runner.tracking.run_names import run_name
+from runner.tracking.runs import Runs
 from runner.tracking.sweep_run import SweepRun
 
 if TYPE_CHECKING:
@@ -37,17 +35,15 @@ class Follower:
         self._ledger = ledger
         self._sink = sink
         self._endings = Endings(folder, ledger, sink)
+        self._runs = Runs(ledger, sink, on_refused)
         self._sweep_run = SweepRun(folder, ledger, sink, on_refused)
         self._on_refused = on_refused
         self._refused: set[str] = set()
         self._flushed_s = 0.0
         self._sweep_run_id: str | None = None
         self._has_late_params = False  # of the sweep's run
-        self._known: dict[str, str] | None = None  # the sweep's runs that the store has, by trial
-        self._is_checked = False
         self._was_complete = True  # the last pass
-        self._tagged: dict[str, int] = {}  # by trial, the number of the last of the user's tags that its new run has
-        self._tags_sent = -1  # the same, of all runs
+        self._tags_sent = -1  # the number of the last of the user's tags that all runs have
 
     def advance(self) -> None:
         """Sends all metrics, then models and ends of runs.
@@ -57,7 +53,7 @@ class Follower:
             StoreRefusedError: MLflow takes nothing of the sweep.
         """
         self._sink.open()
-        self._check_runs()
+        self._runs.check()
         if self._sweep_run_id is None:
             self._sweep_run_id = self._begin_sweep()
         # Read before the trials, so that if the sweep has ended, all its trials are among them.
@@ -103,97 +99,31 @@ class Follower:
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _sweep(self) -> SweepRecord:
-        return self._ledger.journal.sweep()
-
-    @cached_property
-    def _shared(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Tags and params of the sweep's run and of every trial's."""
-        trials = self._ledger.journal.trials()
-        codes = tuple(dict.fromkeys(labels.code(trial) for trial in trials))
-        tags = self._sink.context_tags(codes) | labels.shared_tags(self._sweep)
-        searched = {name for trial in trials for name in trial.trial.searched}
-        params = labels.sweep_params(self._sweep, self._ledger.settings(), searched=searched)
-        return tags, {**params, "sweep.trials": str(self._ledger.first_trials())}
-
-    def _check_runs(self) -> None:
-        """Forgets runs that the store does not know, because the sweep's folder was moved without its store."""
-        if self._is_checked:
-            return
-        recorded = self._ledger.runs()
-        if recorded:
-            known = set(self._runs().values())
-            unknown = [key for key, run in recorded.items() if run not in known and not self._sink.has_run(run)]
-            if unknown:
-                self._on_refused(
-                    f"MLflow at {self._sink.where} does not know {len(unknown)} of the {len(recorded)} runs that sweep "
-                    f"{self._sweep.id} has had; they are looked for by the sweep's id, else made from the journal"
-                )
-                self._ledger.forget(unknown)
-        self._is_checked = True
-
-    def _runs(self) -> dict[str, str]:
-        if self._known is None:
-            self._known = self._sink.find_runs(self._sweep.id)
-        return self._known
-
-    def _found_or_created(self, key: str, create: Callable[[], str]) -> str:
-        """The run of a trial or of the sweep; asks the store for it if the answer to its creation was lost."""
-        known = self._runs()
-        if key in known:
-            self._tags_sent = -1  # it may lack some
-        else:
-            self._known, self._tagged[key] = None, self._ledger.last_tag()
-            known[key] = create()
-            self._known = known
-        return known[key]
-
     def _begin_sweep(self) -> str:
+        """The sweep's own run, which is made unless the store has it, and is reopened if the sweep was resumed."""
         run_id, status = self._ledger.sent(SWEEP)
-        if run_id is not None:
+        if run_id is None:
+            run_id = self._runs.begin_sweep()
+            self._sweep_run.show(run_id)
+        else:
             with self._refusals(SWEEP):
-                self._reopen(SWEEP, run_id, status, self._sweep.status)
+                self._runs.reopen(SWEEP, run_id, status, self._runs.sweep.status)
                 self._sweep_run.show(run_id)
-            return run_id
-        params, name, began_ms = self._shared[1], self._sweep.id, self._sweep.created_ms
-        tags = self._shared[0] | labels.sweep_tags(self._sweep) | {notes.KEY: notes.sweep_note(self._sweep)}
-        tags |= self._ledger.journal.tags()
-        run_id = self._found_or_created(SWEEP, lambda: self._sink.create_run(name, began_ms, tags, parent=None))
-        self._sink.log(run_id, params=params)
-        self._sink.log_texts(run_id, labels.sweep_files(self._sweep))
-        self._ledger.begin(SWEEP, run_id, tag_seq=self._tagged.pop(SWEEP, 0))
-        self._sweep_run.show(run_id)
         return run_id
-
-    def _begin(self, trial: TrialRecord) -> str:
-        tags, began_ms = self._shared[0] | labels.trial_tags(trial), trial.started_ms or 0
-        tags |= self._ledger.journal.tags(trial.id)
-        name, parent = run_name(trial, self._sweep.metric), self._sweep_run_id
-        return self._found_or_created(trial.id, lambda: self._sink.create_run(name, began_ms, tags, parent))
-
-    def _reopen(self, trial_id: str, run_id: str, shown: str | None, status: str) -> None:
-        """Reopens a run that MLflow shows as ended, if its trial was resumed."""
-        if shown not in ("running", status):
-            name = self._sweep.id
-            if trial_id != SWEEP:  # without the score that it had
-                name = run_name(replace(self._ledger.journal.trial(trial_id), status="running"), self._sweep.metric)
-            self._sink.reopen_run(run_id, name, labels.ENDING_TAGS)
-            self._ledger.mark(trial_id, status="running")
 
     # --- the user's tags, and the sweep's own metrics -----------------------------------------------------------------
 
     def _send_tags(self) -> None:
         """Sends the user's own tags to the runs that lack some."""
         last = self._ledger.last_tag()
-        if last == self._tags_sent:
+        if last == self._tags_sent and not self._runs.may_lack_tags:
             return
         for trial_id, run_id in self._ledger.tags_due():
             if trial_id not in self._refused:
                 with self._refusals(trial_id):
                     self._sink.log(run_id, tags=self._ledger.journal.tags(trial_id))
                     self._ledger.mark(trial_id, tag_seq=last)
-        self._tags_sent = last
+        self._tags_sent, self._runs.may_lack_tags = last, False
 
     # --- what a trial reports -----------------------------------------------------------------------------------------
 
@@ -226,11 +156,12 @@ class Follower:
         texts: dict[str, str] = {}
         has_facts = due.has_facts and not due.facts_sent
         if run_id is not None:
-            self._reopen(due.id, run_id, due.status_sent, due.status)
+            self._runs.reopen(due.id, run_id, due.status_sent, due.status)
         if new or has_facts:
             trial = self._ledger.journal.trial(due.id)
             if run_id is None:
-                run_id, params = self._begin(trial), {**self._shared[1], **labels.trial_params(trial)}
+                run_id = self._runs.begin(trial, self._sweep_run_id)
+                params = {**self._runs.shared[1], **labels.trial_params(trial)}
                 texts |= labels.trial_files(trial)
             if has_facts and trial.facts is not None:
                 params |= labels.late_params(trial)
@@ -244,7 +175,7 @@ class Follower:
         if has_facts:
             self._sink.log_inputs(run_id, inputs_of(self._ledger.journal.trial(due.id)))
         if new:
-            self._ledger.begin(due.id, run_id, seq, has_facts, self._tagged.pop(due.id, 0))
+            self._ledger.begin(due.id, run_id, seq, has_facts, self._runs.tags_of_new(due.id))
         elif has_facts:
             self._ledger.mark(due.id, facts=1)
 
@@ -280,7 +211,7 @@ class Follower:
             return
         with self._refusals(SWEEP):
             late = labels.late_params(trial)
-            common = labels.sweep_params(self._sweep, self._ledger.settings(), late=True)
+            common = labels.sweep_params(self._runs.sweep, self._ledger.settings(), late=True)
             shared = {key: late[key] for key in common if late.get(key) == common[key]}
             self._sink.log(self._sweep_run_id, params=shared)
             self._has_late_params = True
@@ -290,7 +221,7 @@ class Follower:
     def _finish(self, due: Due) -> None:
         """Sends everything of an ended trial, the end of its run last."""
         trial = self._ledger.journal.trial(due.id)
-        run_id = due.run_id or self._begin(trial)
+        run_id = due.run_id or self._runs.begin(trial, self._sweep_run_id)
         acknowledged: dict[str, int] = {}
         try:
             ending = self._endings.of(due, trial, run_id)

@@ -14,7 +14,8 @@ import keras
 
 from runner.records import Trial
 from runner.worker import private
-from runner.worker.data.feeds import ArrayFeed, Feed
+from runner.worker.data.array_feed import ArrayFeed
+from runner.worker.data.feeds import Feed
 from runner.worker.experiment import Experiment
 from runner.worker.oom import is_out_of_memory
 from runner.worker.programs.engine import Built

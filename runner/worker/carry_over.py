@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from runner.worker.data.array_feed import Resident
 from runner.worker.data.arrays import ArrayData, ArraySplit
-from runner.worker.data.feeds import SPLITS, Resident
+from runner.worker.data.feeds import SPLITS
 from runner.worker.experiment import Experiment
 from runner.worker.programs.engine import Engines
 from runner.worker.shared_parts import SharedParts

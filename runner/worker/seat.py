@@ -16,7 +16,9 @@ from runner.records import Epoch, Snapshot, Trial
 from runner.worker import private, snapshot, variables
 from runner.worker.building import build_model, learning_rate, optimizer_name, trace_model
 from runner.worker.callbacks import TrialCallbacks, Warn
-from runner.worker.data.feeds import ArrayFeed, Feed, Resident, StreamFeed
+from runner.worker.data.array_feed import ArrayFeed, Resident
+from runner.worker.data.feeds import Feed
+from runner.worker.data.stream_feed import StreamFeed
 from runner.worker.experiment import Experiment
 from runner.worker.global_state import Globals, RandomState
 from runner.worker.programs.engine import Built, Engines, State, in_host_memory, read

@@ -13,7 +13,7 @@ import keras
 
 from runner.records import Checked, Epoch, Report, Turn, Work
 from runner.worker import memory, private
-from runner.worker.data.feeds import StreamFeed
+from runner.worker.data.stream_feed import StreamFeed
 from runner.worker.details import details_of
 from runner.worker.metrics import as_numbers, flat
 from runner.worker.programs.base import Logs, as_arrays

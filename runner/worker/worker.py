@@ -17,8 +17,8 @@ from runner.worker import memory, missing, training
 from runner.worker.building import new_model
 from runner.worker.callbacks import checked_callbacks
 from runner.worker.carry_over import CarryOver
+from runner.worker.data.array_feed import Resident
 from runner.worker.data.arrays import ArrayData, are_all_streams, array_data
-from runner.worker.data.feeds import Resident
 from runner.worker.determinism import set_determinism
 from runner.worker.experiment import Experiment
 from runner.worker.failures import failure_of

@@ -25,7 +25,9 @@ import runner.fleet.ray.workers as ray_workers
 from runner.config import load_config
 from runner.driver import machines as runner_cluster
 from runner.driver import prepare as preparation
+from runner.driver import probing
 from runner.driver.check import within_memory
+from runner.driver.fleets import open_fleet as unstarted_fleet
 from runner.errors import FleetError
 from runner.fleet.ray.actor import RayWorker
 from runner.fleet.ray.fleet import RayFleet
@@ -159,7 +161,7 @@ def planned(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> An
             for name, free in zip(NAMES, free_mib, strict=False)
         ]
         machine = Machine(cpus=8, memory_mib=64_000, gpus=tuple(gpus), mps=mps, gpu_overhead_mib=500)
-        for module in (runner_cluster, preparation):
+        for module in (runner_cluster, probing):
             monkeypatch.setattr(module, "this_machine", lambda: machine)
         settings = [f"resources.{key}={value}" for key, value in resources.items()]
         return preparation.prepare(load_config(None, settings, config_dir=None))
@@ -175,7 +177,7 @@ def open_fleet(planned: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
         def opened(*free_mib: int, **resources: Any) -> RayFleet:
             prepared = planned(*free_mib, **resources)
-            fleet = preparation.open_fleet(prepared, prepared.slots)
+            fleet = unstarted_fleet(prepared, prepared.slots)
             assert isinstance(fleet, RayFleet)
             return fleets.enter_context(fleet)
 
@@ -253,7 +255,7 @@ def test_auto_measures_the_models_and_packs_as_many_as_fit(planned: Any, monkeyp
     monkeypatch.setattr(ray_workers, "RayWorker", CpuWorker)
     prepared = planned(SMALL, max_concurrent=5, gpu_overhead_mib=1_000)
     assert prepared.to_probe
-    measured = preparation.probe(prepared)
+    measured = probing.probe(prepared)
     assert not measured.to_probe
     needs = [need.memory_mib for need in measured.needs]
     assert all(need is not None and 100 < need < 2_000 for need in needs), needs
@@ -268,7 +270,7 @@ def test_auto_measures_the_models_and_packs_as_many_as_fit(planned: Any, monkeyp
 
 def test_a_ray_of_the_sweeps_own_is_told_of_the_gpus_it_uses_alone(planned: Any) -> None:
     prepared = planned(700, LARGE, num_gpus=0.5)
-    session = preparation.open_fleet(prepared, prepared.slots)._session  # type: ignore[attr-defined]
+    session = unstarted_fleet(prepared, prepared.slots)._session  # type: ignore[attr-defined]
     assert (session.gpus, session.options["num_gpus"]) == (("1",), 1)
 
 
@@ -344,7 +346,7 @@ def test_a_model_beyond_its_host_memory_fails_and_the_next_one_does_not(
     args = {"path": tmp_path / "wide.py", "data_params": (), "model_params": ("units",)}
     large, small = (make_trial(id=str(units), params={"units": units}, **args) for units in (25_000, 10))
     prepared = planned(num_gpus=0, memory_mib=250, max_concurrent=1)
-    with preparation.open_fleet(prepared, prepared.slots) as fleet:
+    with unstarted_fleet(prepared, prepared.slots) as fleet:
         refused = fleet.check([large])[large.id]
         assert isinstance(refused, Failure)
         assert refused.kind == "oom"

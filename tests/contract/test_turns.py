@@ -15,7 +15,7 @@ from test_snapshots import advance, numbers, weights
 from runner.config import load_config
 from runner.driver import prepare as preparation
 from runner.driver import resume as resuming
-from runner.driver.plan_text import slot_lines
+from runner.driver.slots_text import advice, slot_lines
 from runner.journal import JournalReader
 from runner.placement import plan_on_nodes
 from runner.records import Allocation, Report, Trial, Work
@@ -148,7 +148,7 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("one_gpu")
 def test_what_is_in_effect_and_why_is_said_before_a_sweep() -> None:
     prepared = preparation.prepare(load_config(str(EXPERIMENT), SETTINGS, config_dir=None))
-    (text,) = preparation.advice(prepared)
+    (text,) = advice(prepared)
     assert text.startswith("GPU 0: its 3 trials take turns in one worker, since MPS is unavailable: ")
     first, *sums = slot_lines(prepared)
     assert first.startswith("1 slot on the local fleet for 3 trials in turns, each 1 CPU")
@@ -156,7 +156,7 @@ def test_what_is_in_effect_and_why_is_said_before_a_sweep() -> None:
     other = preparation.prepare(
         load_config(str(EXPERIMENT), [*SETTINGS, "resources.max_concurrent=1"], config_dir=None)
     )
-    assert preparation.advice(other) == ()
+    assert advice(other) == ()
     assert "turns" not in " ".join(slot_lines(other))
 
 

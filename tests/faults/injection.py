@@ -90,9 +90,9 @@ def _before_commit(injection: Injection, patches: ExitStack) -> None:
 
 def _within_commit(injection: Injection, patches: ExitStack) -> None:
     """In the open transaction, some of its rows written."""
-    from runner.journal import SqliteJournal
+    from runner.journal import writer
 
-    _wrap(patches, SqliteJournal, "_apply_verdict", injection.number, _kill_driver, None)
+    _wrap(patches, writer, "apply_verdict", injection.number, _kill_driver, None)
 
 
 def _after_commit(injection: Injection, patches: ExitStack) -> None:

@@ -20,7 +20,7 @@ from ray.exceptions import RayActorError
 
 from faults.driver import drive, environment, print_to
 from faults.injection import Injection
-from runner.driver import prepare as preparation
+from runner.driver import fleets
 from runner.fleet.ray.fleet import RayFleet
 
 
@@ -88,7 +88,7 @@ class Kept:
 
 def main() -> None:
     fleet: list[KeptFleet] = []
-    really_open = preparation.open_fleet
+    really_open = fleets.open_fleet
 
     def open_fleet(prepared: Any, slots: Any, *_: Any) -> KeptFleet:
         if not fleet:
@@ -97,7 +97,7 @@ def main() -> None:
         return fleet[0]
 
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    with mock.patch("runner.driver.prepare.open_fleet", open_fleet):
+    with mock.patch("runner.driver.fleets.open_fleet", open_fleet):
         for line in sys.stdin:
             request = json.loads(line)
             os.chdir(request["folder"])

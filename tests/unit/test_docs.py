@@ -22,6 +22,7 @@ from runner.cli import cli
 from runner.config import Config, config_to_yaml, hints, load_config
 from runner.config.overrides import parse_settings
 from runner.loop import lockstep
+from runner.loop.interfaces import Fleet, Journal, Snapshots, Watcher
 from runner.records import Trial
 from runner.search.members import resolve_members
 from runner.search.proposals import propose_trials
@@ -234,6 +235,12 @@ def test_the_loop_is_quoted_as_it_is() -> None:
     source = inspect.getsource(lockstep.Loop.run)
     (loop,) = blocks(ARCHITECTURE, "python")
     assert textwrap.indent(loop.rstrip("\n"), "        ") + "\n" == source[source.index("        while ") :]
+
+
+@pytest.mark.parametrize("interface", [Fleet, Journal, Snapshots, Watcher], ids=lambda one: one.__name__)
+def test_the_table_of_interfaces_has_their_methods(interface: type) -> None:
+    (asked,) = (row[2] for row in rows(ARCHITECTURE, 3) if row[0] == f"`{interface.__name__}`")
+    assert set(re.findall(r"`(\w+)`", asked)) == {name for name in vars(interface) if not name.startswith("_")}
 
 
 def test_the_readme_tells_the_package_what_it_is() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.driver.prepare import _probed
+from runner.driver.probing import _probed
 from runner.records import Checked, Failure, Trial
 from runner.testing import FakeFleet
 

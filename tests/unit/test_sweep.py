@@ -12,7 +12,7 @@ import pytest
 
 from runner.config import load_config
 from runner.driver import check as check_
-from runner.driver import prepare
+from runner.driver import fleets
 from runner.driver import run as sweep
 from runner.driver.context import Context
 from runner.views.watchers import Silent
@@ -55,7 +55,7 @@ def test_when_mlflow_is_imported(
         raise Enough
 
     auto = SimpleNamespace(is_known=lambda trials: known, check=None, decide=decide)
-    monkeypatch.setattr(prepare, "open_fleet", fleet)
+    monkeypatch.setattr(fleets, "open_fleet", fleet)
     monkeypatch.setattr(check_, "auto_settings", lambda *_: auto)
     monkeypatch.setattr(check_, "check_members", check)
     monkeypatch.setattr(check_, "within_memory", lambda prepared, *_: prepared)
@@ -83,7 +83,7 @@ def test_a_process_of_its_own_looks_at_new_code_while_workers_start(
     def enough(*_: Any) -> None:
         raise Enough
 
-    monkeypatch.setattr(prepare, "open_fleet", enough)
+    monkeypatch.setattr(fleets, "open_fleet", enough)
     monkeypatch.setattr(sweep, "has_passed_before", lambda prepared: passed)
     config = load_config(str(EXPERIMENT), [f"fleet.kind={kind}"], config_dir=None)
     with pytest.raises(Enough):

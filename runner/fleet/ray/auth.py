@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from ray._common.utils import get_default_system_temp_dir
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # not in its type stub
 
+from runner.host.environment import variables
 from runner.host.private_folder import private_folder
 
 _PREFIX, _RAYS = "lsr-", "r"
@@ -38,18 +38,12 @@ def private_cluster(nice: int = 0) -> Iterator[dict[str, str]]:
     """
     own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     own |= {"RAY_worker_niceness": str(nice), "RAY_gcs_rpc_server_reconnect_timeout_s": str(_RECONNECT_S)}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    _reload()
     try:
-        with _private_folder() as private:
-            yield {"_temp_dir": str(private / _RAYS)}  # Ray makes this folder readable by everyone
+        with variables(own):
+            _reload()
+            with _private_folder() as private:
+                yield {"_temp_dir": str(private / _RAYS)}  # Ray makes this folder readable by everyone
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
         _reload()
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import ray
 from ray.exceptions import RayError
 
 from runner.fleet.deadlines import Deadlines, answer_by_s
 from runner.fleet.ray import patches
 from runner.fleet.ray.actor import STOP
-from runner.fleet.ray.calls import Call, Lost, gather, is_pending
+from runner.fleet.ray.calls import Call, Lost, gather
+from runner.fleet.ray.loaded import LoadedData
 from runner.fleet.ray.pool import Pool
 from runner.fleet.ray.postmortem import Death, KernelKills, explain
 from runner.fleet.ray.session import RaySession
@@ -82,8 +82,7 @@ class RayFleet:
         )
         self._codes, self._pool = codes, pool or Pool()
         self._workers = Workers(slots, self._pool, stopped=lambda: self._stop_time() is not None)
-        self._loaded: dict[str, ray.ObjectRef] = {}
-        self._proven: set[str] = set()  # keys of data that a trial has trained on, so that the object store has it
+        self._loaded = LoadedData()
         self._deadlines = deadlines or Deadlines()
         self._stopped_s: float | None = None
         self._kernel = KernelKills()
@@ -121,7 +120,7 @@ class RayFleet:
     @property
     def is_loading(self) -> bool:
         """As `Fleet.is_loading`."""
-        return is_pending(self._loaded.values())
+        return self._loaded.is_pending
 
     def probe(self, trials: Sequence[Trial]) -> Mapping[str, Checked | Failure]:
         """As `Fleet.probe`; spreads the trials over the workers."""
@@ -131,21 +130,21 @@ class RayFleet:
         """As `Fleet.retire`."""
         self._workers.end(slot)
         del self._workers.slots[slot]
-        self._forget_unproven()
+        self._loaded.forget_unproven()
 
     def advance(self, work: Mapping[int, tuple[Work, ...]]) -> Mapping[str, Report | Failure]:
         """As `Fleet.advance`; kills workers that exceed their limit."""
         calls = {}
         for slot, items in work.items():
             trials = [item.trial for item in items]
-            loading_s = self._deadlines.first_s * any(trial.data_key not in self._loaded for trial in trials)
+            loading_s = self._deadlines.first_s * (not all(map(self._loaded.has, trials)))
             limit_s = self._deadlines.limit_s(trials) + loading_s
             calls[slot] = self._call(slot, "advance", self._reachable(slot, items), load=trials, limit_s=limit_s)
         reports: dict[str, Report | Failure] = {}
         for slot, answer in self._gather(calls).items():
             found = {i.trial.id: answer.of(i.trial) for i in work[slot]} if isinstance(answer, Lost) else answer
             reports |= found
-            self._proven |= {i.trial.data_key for i in work[slot] if isinstance(found.get(i.trial.id), Report)}
+            self._loaded.prove(i.trial for i in work[slot] if isinstance(found.get(i.trial.id), Report))
         self._deadlines.learn_all(reports.values())
         return reports
 
@@ -216,7 +215,7 @@ class RayFleet:
 
     def replace(self, shares: Mapping[int, Allocation | None]) -> None:
         """As `Fleet.replace`."""
-        self._forget_unproven()
+        self._loaded.forget_unproven()
         self._workers.replace(shares)
 
     @property
@@ -229,7 +228,7 @@ class RayFleet:
         actor = self._workers.actors.get(slot)
         if actor is None:
             return Call(slot=slot, future=None, limit_s=limit_s)
-        loaded = [self._load(actor, trial) for trial in load]
+        loaded = [self._loaded.of(trial, actor) for trial in load]
         return Call(slot=slot, future=getattr(actor, name).remote(*arguments, *loaded), limit_s=limit_s)
 
     def _writable(self, slot: int, folder: Path | None) -> Path | None:
@@ -295,16 +294,6 @@ class RayFleet:
         if self._address is not None:
             return explain(err, None, None, limited)
         return explain(err, self._workers.last_process(slot), self._kernel, limited)
-
-    def _forget_unproven(self) -> None:
-        """Forgets data that no trial has trained on, because its worker may have ended before it had loaded it."""
-        self._loaded = {key: future for key, future in self._loaded.items() if key in self._proven}
-
-    def _load(self, actor: ray.actor.ActorHandle, trial: Trial) -> ray.ObjectRef:
-        """Reference to the trial's data, which this worker loads unless a worker has started to."""
-        if trial.data_key not in self._loaded:
-            self._loaded[trial.data_key] = actor.load.remote(trial)
-        return self._loaded[trial.data_key]
 
 
 def _value(trial: Trial, answer: A | Lost) -> A | Failure:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from subprocess import Popen
 from types import MappingProxyType
 from typing import Self
@@ -24,6 +23,7 @@ from runner.fleet.ray.patches import (
     shut_down,
     without_drivers_folders,
 )
+from runner.host.environment import variables
 
 _POLL_S = 0.1
 _QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -56,6 +56,7 @@ class RaySession:
         **options: object,
     ) -> None:
         self._address, self._nice, self._options = address, nice, options
+        # Ray and its workers have these GPUs, and number them from 0 in this order.
         self._environment = dict(environment) | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
         self._asked = (address, nice, self._environment, options)
         self._meanwhile = meanwhile
@@ -140,7 +141,7 @@ class RaySession:
                         starting.enter_context(lean())
                         starting.enter_context(without_drivers_folders())
                     starting.enter_context(quiet())
-                    starting.enter_context(_variables(self._environment))
+                    starting.enter_context(variables(self._environment))
                     starting.enter_context(network_address(_is_elsewhere(self._address)))
                     ray.init(address=self._address, **options)
                 self._control = control_process()
@@ -151,24 +152,6 @@ class RaySession:
                 self._started.set()
             self._closing.wait()
             shut_down()
-
-
-@contextmanager
-def _variables(own: Mapping[str, str]) -> Iterator[None]:
-    """Gives a Ray that starts inside of it, and its workers, these variables.
-
-    CUDA_VISIBLE_DEVICES limits them to these GPUs, numbered from 0 in their order.
-    """
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _is_elsewhere(address: str) -> bool:

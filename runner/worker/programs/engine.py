@@ -19,7 +19,8 @@ import tensorflow as tf
 
 from runner.records import Trial
 from runner.worker import private
-from runner.worker.data.feeds import ArrayFeed, BatchHooks, Evaluator, Feed
+from runner.worker.data.array_feed import ArrayFeed
+from runner.worker.data.feeds import BatchHooks, Evaluator, Feed
 from runner.worker.global_state import Settings
 from runner.worker.metrics import as_numbers, flat
 from runner.worker.oom import is_out_of_memory

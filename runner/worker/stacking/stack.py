@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from runner.worker.data.feeds import ArrayFeed
+from runner.worker.data.array_feed import ArrayFeed
 from runner.worker.programs.base import as_arrays
 from runner.worker.seat import Seat
 from runner.worker.stacking.program import StackedProgram, Values, stacked

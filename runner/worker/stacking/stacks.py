@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from runner.records import StackTrial
-from runner.worker.data.feeds import ArrayFeed
+from runner.worker.data.array_feed import ArrayFeed
 from runner.worker.metrics import as_numbers, flat
 from runner.worker.oom import is_out_of_memory
 from runner.worker.programs.base import as_arrays
