@@ -5,15 +5,14 @@ from __future__ import annotations
 import gc
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from runner.errors import Interrupted
-from runner.records import Aside, Checked, Export, Failure, FailureKind, Replay, Report, Snapshot, Trial, Work
-from runner.worker import memory, missing, training
+from runner.records import Aside, Checked, Export, Failure, Replay, Report, Snapshot, Trial, Work
+from runner.worker import memory, training
+from runner.worker.boundary import Boundary
 from runner.worker.building import new_model
 from runner.worker.callbacks import checked_callbacks
 from runner.worker.carry_over import CarryOver
@@ -21,10 +20,8 @@ from runner.worker.data.array_feed import Resident
 from runner.worker.data.arrays import ArrayData, are_all_streams, array_data
 from runner.worker.determinism import set_determinism
 from runner.worker.experiment import Experiment
-from runner.worker.failures import failure_of
 from runner.worker.global_state import Globals
-from runner.worker.limits import Limits, initialise
-from runner.worker.mlflow_calls import MlflowCalls
+from runner.worker.limits import initialise
 from runner.worker.model_files import end_training, export
 from runner.worker.printed import Output, Streams
 from runner.worker.seat import Seat
@@ -32,7 +29,6 @@ from runner.worker.seats import Seats
 from runner.worker.stacking.together import Together
 from runner.worker.trial_files import TrialRecorder
 
-T = TypeVar("T")
 Loaded = ArrayData | None | Failure
 """A data set as the fleet passes it on: arrays; None for pipelines, which each seat makes itself; or why it failed."""
 
@@ -55,10 +51,8 @@ class Worker:
         output: Output | None = None,
         earlier: CarryOver | None = None,
     ) -> None:
-        self._memory_mib, self._earlier = memory_mib, earlier or CarryOver()
-        self._output = output or Output(Streams())
-        self._warnings: dict[str, None] = {}  # each once, in order
-        self._limits, self._mlflow_calls = Limits(self._warn), MlflowCalls(self._warn)
+        self._earlier = earlier or CarryOver()
+        self._guarded = Boundary(output or Output(Streams()), memory_mib, self._root_of)
         self._experiments, self._engines = dict(self._earlier.experiments), self._earlier.engines
         self._imports = set(self._experiments)  # also those that failed
         self._residents: dict[str, Resident] = {}
@@ -257,32 +251,9 @@ class Worker:
             self._seats.add(seat)
         return self._seats[trial.id]
 
-    def _guarded(self, kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
-        """The worker's boundary: turns whatever the experiment's code raises into a `Failure`.
-
-        That includes its SystemExit and KeyboardInterrupt, which would end the process of all its trials. The answer
-        has what was printed since the one before, so that a snapshot has the output of an interrupted turn.
-        """
-        with self._output.of(trial.id), self._limits.kept(), self._mlflow_calls.ignored(trial.source.identity):
-            answer = self._tried(kind, trial, call)
-        if isinstance(answer, Checked | Report | Export | Snapshot | Failure):
-            warnings = (*self._warnings, *missing.warnings())
-            answer = replace(answer, aside=Aside(output=self._output.take(trial.id), warnings=warnings))
-            self._warnings.clear()
-        return answer
-
-    def _warn(self, text: str) -> None:
-        self._warnings[text] = None
-
-    def _tried(self, kind: FailureKind, trial: Trial, call: Callable[[], T]) -> T | Failure:
-        try:
-            return call()
-        except Interrupted:
-            raise
-        except BaseException as err:
-            experiment = self._experiments.get(trial.source.identity)
-            root = experiment.root if experiment else Path(trial.source.root)
-            return failure_of(err, kind, trial, root, self._memory_mib)
+    def _root_of(self, trial: Trial) -> Path:
+        experiment = self._experiments.get(trial.source.identity)
+        return experiment.root if experiment else Path(trial.source.root)
 
     def _check(self, trial: Trial, loaded: ArrayData | None, until_s: float) -> Checked:
         memory.reset_peak()  # the first to touch a GPU, which may be full
@@ -314,7 +285,7 @@ class Worker:
         self._seats.make_room(trial.id)
         set_determinism(trial.train.deterministic)
         resident = self._resident(trial.data_key, loaded)
-        return Seat(trial, self._experiment(trial), resident, self._engines, files, self._warn)
+        return Seat(trial, self._experiment(trial), resident, self._engines, files, self._guarded.warn)
 
     def _resident(self, key: str, loaded: ArrayData | None) -> Resident | None:
         if loaded is None:
