@@ -81,6 +81,7 @@ class AutoSettings:
         checked: Mapping[str, Checked],
         slots: int,
         wanted: stacking.Wanted,
+        common_epochs: Mapping[str, int],
     ) -> tuple[tuple[Trial, ...], list[str]]:
         """The trials that `decide` has returned, with the sizes of their stacks; and why some are not as large.
 
@@ -90,10 +91,11 @@ class AutoSettings:
             checked: as for `decide`.
             slots: as for `decide`.
             wanted: `resources.stack`.
+            common_epochs: by member, for how many epochs a stack has all of its trials.
         """
         sizes = stacking.sizes(trials, slots, wanted)
         firsts = {trial.likely_program: trial for trial in reversed(trials) if trial.likely_program in sizes}
-        totals = _steps_in_a_slot(trials, checked, slots)
+        totals = _steps_in_a_slot(trials, checked, slots, common_epochs)
         timings = {key: self._file.get(self._key(trial)) for key, trial in firsts.items()}
         step_s = {
             key: of.step_s("xla" if trial.train.compile == "xla" else "graph")
@@ -225,13 +227,14 @@ def _decided(trial: Trial, facts: Facts, timings: Timings, steps: float) -> Tria
 
 
 def _steps_in_a_slot(
-    trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int
+    trials: Sequence[Trial], checked: Mapping[str, Checked], slots: int, most_epochs: Mapping[str, int] | None = None
 ) -> dict[tuple[str, str], float]:
-    """Steps of one slot in each group of alike trials, for all of which a worker compiles once."""
+    """Steps of one slot in each group of alike trials, for all of which a worker compiles once; by members' epochs."""
     totals: dict[tuple[str, str], list[int]] = defaultdict(list)
     for trial in trials:
         length = steps_per_epoch(trial, checked[trial.member].facts)
-        totals[trial.likely_program].append(length * trial.train.epochs)
+        epochs = trial.train.epochs if most_epochs is None else most_epochs[trial.member]
+        totals[trial.likely_program].append(length * epochs)
     return {key: sum(steps) / min(slots, len(steps)) for key, steps in totals.items()}
 
 

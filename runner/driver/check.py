@@ -21,6 +21,7 @@ from runner.loop.logged import with_last_lines
 from runner.placement import plan_on_nodes
 from runner.records import Checked, Facts, Failure, Goal, Trial
 from runner.search.cohorts import Scoring
+from runner.search.stopping import first_comparison
 from runner.tracking import preload
 
 A = TypeVar("A")
@@ -83,7 +84,8 @@ def _in_stacks(
     if wanted == "off":
         return decided
     watcher.say("trying stacks of models …", dim=True)
-    trials, refusals = auto.stacked(decided, prepared.trials, checked, len(prepared.slots), wanted)
+    epochs = {trial.member: first_comparison(prepared.config.search, trial.train) for trial in prepared.trials}
+    trials, refusals = auto.stacked(decided, prepared.trials, checked, len(prepared.slots), wanted, epochs)
     for text in refusals:
         watcher.warn(f"warning: {text}")
     return trials

@@ -141,6 +141,9 @@ class Policy(Protocol):
     def is_waiting(self, trial_id: str) -> bool:
         """Whether the trial has reached that epoch."""
 
+    def next_rung(self, trial_id: str) -> int | None:
+        """The epoch after which the trial is compared next; None if it is not."""
+
     def spare(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
         """The verdicts of a barrier without the ends of trials that will go on from the state of others."""
 

@@ -133,7 +133,9 @@ class Loop:
         decisions = (*proposals(proposed), *dated((*orders.decisions, *self.policy.clones().values()), reports))
         self.recovery.sizes.note(reports)
         ended = {trial_id: verdict for trial_id, verdict in verdicts.items() if verdict.ends}
-        decisions += self.recovery.sizes.after_rung(self.schedule.standing(), ended, len(work)) if compared else ()
+        if compared:
+            standing, policy = self.schedule.standing(), self.policy
+            decisions += self.recovery.sizes.after_rung(standing, ended, len(work), policy.next_rung)
         return _Barrier(
             reports=reports, verdicts=verdicts, exports=exports | more, compared=compared,
             added=(*proposed, *orders.added), decisions=decisions, orders=orders,

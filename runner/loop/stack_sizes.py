@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from runner.records import COMPARING, FAILURE, Decision, Failure, Report, Trial, Verdict, Work, stack_decision
@@ -66,13 +66,20 @@ class StackSizes:
             for item in items
         )
 
-    def after_rung(self, trials: Iterable[Trial], ended: Mapping[str, Verdict], slots: int) -> tuple[Decision, ...]:
+    def after_rung(
+        self,
+        trials: Iterable[Trial],
+        ended: Mapping[str, Verdict],
+        slots: int,
+        next_rung: Callable[[str], int | None],
+    ) -> tuple[Decision, ...]:
         """Decisions about trials that have passed a rung: their stacks shrink as far as others have not.
 
         Args:
             trials: all that have not ended before this barrier.
             ended: verdicts that end trials here.
             slots: over which trials are spread.
+            next_rung: the epoch after which a trial is compared next, if it is.
         """
         by = next((verdict.by for verdict in ended.values() if verdict.by in _RUNGS), None)
         if by is None:
@@ -88,7 +95,8 @@ class StackSizes:
         return tuple(
             stack_decision(trial.id, self._done[trial.id][0], size, by)
             for group, members in groups.items()
-            if group in at_rung and (size := self._shrunk(members, slots)) < self.of(members[0])
+            if group in at_rung
+            and (size := self._shrunk(members, slots, next_rung(members[0].id))) < self.of(members[0])
             for trial in members
         )
 
@@ -111,10 +119,10 @@ class StackSizes:
         size = self.of(item.trial)
         return item if size == item.models else replace(item, stack=size)
 
-    def _shrunk(self, members: Sequence[Trial], slots: int) -> int:
-        """The smallest of a few sizes that has room for these trials, if it is worth a compilation."""
-        step, epochs = self._done[members[0].id]
-        left = (members[0].train.epochs / epochs - 1) * step if epochs else 0.0
+    def _shrunk(self, members: Sequence[Trial], slots: int, next_rung: int | None) -> int:
+        """The smallest of a few sizes that holds these trials, if it pays for its compilation by the next rung."""
+        (step, epochs), last = self._done[members[0].id], next_rung or members[0].train.epochs
+        left = (last / epochs - 1) * step if epochs else 0.0
         full, needed = self.of(members[0]), math.ceil(len(members) / slots)
         size = next((smaller for smaller in _sizes_below(full) if smaller >= needed), full)
         return size if left * (1 - size / full) >= _WORTHWHILE_STEPS else full

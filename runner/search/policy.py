@@ -176,6 +176,10 @@ class SearchPolicy:
             if (population := self._population(trial_id)) is not None:
                 population.end(trial_id)
 
+    def next_rung(self, trial_id: str) -> int | None:
+        """The epoch after which the trial is compared next; None if it is not."""
+        return None if self._cohorts is None else self._cohorts.limit(trial_id)
+
     def limit(self, trial_id: str) -> int | None:
         """The epoch with which the trial's next turn ends at the latest; None for no such epoch.
 
@@ -184,7 +188,7 @@ class SearchPolicy:
         if (population := self._population(trial_id)) is not None:
             found = population.next_epoch
         else:
-            found = None if self._cohorts is None else self._cohorts.limit(trial_id)
+            found = self.next_rung(trial_id)
         if self._decides_each_epoch:
             following = self._epochs.get(trial_id, 0) + 1
             found = following if found is None else min(found, following)

@@ -97,6 +97,12 @@ def rungs_of(search: SearchConfig, train: TrainSettings) -> tuple[int, ...]:
     return rung_epochs(search.min_epochs, train.epochs, search.factor, every)
 
 
+def first_comparison(search: SearchConfig, train: TrainSettings) -> int:
+    """The epoch after which trials that are trained like this begin to be fewer; their last without comparisons."""
+    rungs = () if search.stop is None else rungs_of(search, train)
+    return rungs[0] if rungs else train.epochs
+
+
 def brackets_of(search: SearchConfig, train: TrainSettings, *, learns: bool) -> Iterator[Bracket]:
     """The layout of the cohorts of a member.
 

@@ -121,6 +121,11 @@ def test_a_stack_stays_where_a_smaller_program_would_not_pay(trials: Any) -> Non
     assert {size for call in run.fleet.calls for size in call.values()} == {9}
 
 
+def test_sizes_are_passed_over_that_would_not_pay_until_the_next_rung(trials: Any) -> None:
+    run = Run(trials(9, stack=9), StackFleet(1, by_index, steps_per_epoch=500), **HALVED)
+    assert [set(call.values()) for call in run.fleet.calls] == [{9}] * 3 + [{1}] * 6
+
+
 def test_trials_that_stop_by_themselves_change_no_siblings_numbers(trials: Any) -> None:
     def diverging(trial: Trial, epoch: int) -> Metrics:
         return {"loss": float("nan") if trial.index and epoch == 2 else 1 / epoch}

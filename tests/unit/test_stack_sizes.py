@@ -96,7 +96,7 @@ def test_a_stack_that_takes_the_life_of_the_worker_that_tries_it_is_halved(trial
 
     auto = AutoSettings(TimingsFile(tmp_path / "t.json"), Allocation(num_cpus=1), {}, check=check)
     checked = {"test": Checked(trial_id="000", facts=FACTS, metrics=(), step_s=1e-3, trace_s=1.0)}
-    found, texts = auto.stacked(trials, trials, checked, 1, 8)
+    found, texts = auto.stacked(trials, trials, checked, 1, 8, {"test": 9})
     assert sorted(asked) == [3, 3, 5]
     assert [trial.train.stack for trial in found] == [3] * 8 + [1]
     assert texts == ["trial 000 trains in stacks of 3: one of 5 has no room in memory"]
