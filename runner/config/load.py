@@ -123,26 +123,31 @@ def _choices(
     choices: dict[str, Choice] = {"experiment": (None, "command line")} if file is not None else {}
     rest: list[Setting] = []
     problems: list[str] = []
-    for setting in settings:
-        group, problem = "/".join(setting.keys), None
-        is_experiment = group == "experiment" and setting.kind != "delete"
-        if setting in named:
-            continue
-        if is_experiment and file is not None:
-            problem = f"does not go with the experiment file {file}; give one"
-        elif is_experiment and setting.kind == "search":
-            problem = "cannot be searched; list several experiments as members"
-        elif is_experiment and folder is None:
-            problem = "no conf folder here to choose from; give --config-dir, or an experiment file, which ends in .py"
-        elif folder is not None and (folder.path / group).is_dir() and setting.kind == "search":
-            problem = "must be one name in the config folder; got several"
-        elif folder is None or not (folder.path / group).is_dir() or isinstance(setting.value, dict):
-            rest.append(setting)
-        else:
-            choices[group] = (setting.value, f"command line: {setting.text}")
+    for setting in (setting for setting in settings if setting not in named):
+        group = "/".join(setting.keys)
+        is_group = folder is not None and (folder.path / group).is_dir()
+        problem = _problem_of_choice(setting, file, folder, is_group=is_group)
         if problem is not None:
             problems.append(f"command line: {setting.text}: {problem}")
+        elif is_group and not isinstance(setting.value, dict):
+            choices[group] = (setting.value, f"command line: {setting.text}")
+        else:
+            rest.append(setting)
     return file, choices, rest, problems
+
+
+def _problem_of_choice(setting: Setting, file: str | None, folder: Folder | None, *, is_group: bool) -> str | None:
+    """Why an argument cannot choose an experiment, or a file of a group of the config folder; None if it can."""
+    if setting.keys == ("experiment",) and setting.kind != "delete":
+        if file is not None:
+            return f"does not go with the experiment file {file}; give one"
+        if setting.kind == "search":
+            return "cannot be searched; list several experiments as members"
+        if folder is None:
+            return "no conf folder here to choose from; give --config-dir, or an experiment file, which ends in .py"
+    if is_group and setting.kind == "search":
+        return "must be one name in the config folder; got several"
+    return None
 
 
 def _name(experiment: object, choice: object) -> str:
