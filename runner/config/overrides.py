@@ -19,7 +19,8 @@ Kind = Literal["set", "search", "delete"]
 SEARCHED_TRAIN = ("train.epochs", "train.batch_size", "train.steps_per_epoch")
 SEARCHABLE = "params.*, train.batch_size, train.epochs, train.steps_per_epoch and seed"
 _SPACE = ("search", "space")
-_SWITCHES = (("resources", "mps"),)  # whose words need no quotes, though YAML reads them as true and false
+# Their words need no quotes, although YAML reads them as true and false.
+_SWITCHES = (("resources", "mps"), ("resources", "stack"))
 _KEY = re.compile(r"[\w-]+([./][\w-]+)*")
 
 

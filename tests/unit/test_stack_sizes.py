@@ -100,3 +100,9 @@ def test_a_stack_that_takes_the_life_of_the_worker_that_tries_it_is_halved(trial
     assert sorted(asked) == [3, 3, 5]
     assert [trial.train.stack for trial in found] == [3] * 8 + [1]
     assert texts == ["trial 000 trains in stacks of 3: one of 5 has no room in memory"]
+
+
+def test_off_needs_no_quotes_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("def load_data(): ...\ndef build_model(): ...\n")
+    assert load_config("a.py", ["resources.stack=off"], config_dir=None).resources.stack == "off"
