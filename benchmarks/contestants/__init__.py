@@ -45,6 +45,9 @@ class Result:
 
 CONTESTANTS = {
     "runner": "lockstep:train",
+    "auto": "lockstep:train_auto",
+    "two processes": "lockstep:train_processes",
+    "turns in one": "lockstep:train_turns",
     "fit": "fit:default",
     "tuned fit": "fit:tuned",
     "tuned fit, XLA": "fit:tuned_xla",

@@ -15,7 +15,7 @@ STEPS_PER_EXECUTION = 64
 
 def default(task: Task) -> Result:
     """`fit` with its defaults."""
-    data = task.workload.experiment().load_data().train
+    data = load(task)
     warm_up()
     began = time.perf_counter()
     losses = [_fit(build(task, seed), data, task) for seed in range(task.models)]
@@ -42,9 +42,14 @@ def train_tuned(task: Task, seeds: Any, jit: bool, ready: Any = lambda: None) ->
     return Result(seconds=time.perf_counter() - began, losses=losses)
 
 
+def load(task: Task) -> Any:
+    """The training data, with as many rows as the workload has."""
+    return task.workload.experiment().load_data(task.workload.rows).train
+
+
 def batches(task: Task) -> Any:
     """The training data as `tf.data`: batches made once, their order shuffled in each pass."""
-    data = task.workload.experiment().load_data().train
+    data = load(task)
     if isinstance(data, tf.data.Dataset):
         return data  # decoding and augmenting are what it is about
     made = tf.data.Dataset.from_tensor_slices(data).batch(task.workload.batch_size).cache()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -30,6 +30,21 @@ def train(task: Task) -> Result:
     return train_prepared(prepare_task(task))
 
 
+def train_auto(task: Task) -> Result:
+    """As `train`, in stacks if the runner finds them faster."""
+    return train_prepared(prepare_task(task, ["resources.stack=auto"]))
+
+
+def train_processes(task: Task) -> Result:
+    """Two workers, each with a trial at a time."""
+    return train_prepared(prepare_task(task, ["resources.max_concurrent=2", "resources.stack=off"]))
+
+
+def train_turns(task: Task) -> Result:
+    """One worker, in which all trials take turns."""
+    return train_prepared(prepare_task(task, ["resources.max_concurrent=1", "resources.stack=off", "schedule=rotate"]))
+
+
 def prepare_task(task: Task, overrides: Sequence[str] = ()) -> Prepared:
     """The sweep of K trials that differ in their seed."""
     train = [f"train.epochs={task.epochs}", f"train.batch_size={task.workload.batch_size}"]
@@ -49,9 +64,7 @@ def train_prepared(prepared: Prepared) -> Result:
         prepared = decided(prepared, fleet)
         with open_journal(prepared, Path(folder)) as journal:
             checked = time.perf_counter()
-            lockstep.Loop(
-                Schedule(prepared.trials, prepared.slots), Recovery(fleet, journal), journal, NullWatcher()
-            ).run()
+            lockstep.Loop(schedule_of(prepared), Recovery(fleet, journal), journal, NullWatcher()).run()
             seconds = time.perf_counter() - began
         with JournalReader(Path(folder)) as reader:
             turns, barriers = reader.turns(), reader.barriers()
@@ -59,13 +72,33 @@ def train_prepared(prepared: Prepared) -> Result:
     found = summarize(turns[0].turn.started_s, turns, barriers)
     assert found is not None
     train = prepared.trials[0].train
-    notes = {"compile": train.compile, "steps_per_round": train.steps_per_round, "rounds": len(barriers)}
+    notes = {
+        "compile": train.compile,
+        "stack": train.stack,
+        "steps_per_round": train.steps_per_round,
+        "rounds": len(barriers),
+    }
     times = {"fleet_s": began - opened, "check_s": checked - began, **asdict(found)}
     return Result(seconds=seconds, total_s=began - opened + seconds, losses=losses, notes=notes | times)
 
 
-def decided(prepared: Prepared, fleet: Fleet) -> Prepared:
-    """The sweep with nothing left to `auto`."""
-    auto = auto_settings(prepared, fleet.check, TIMINGS)
+def decided(
+    prepared: Prepared, fleet: Fleet, timings: Path = TIMINGS, warn: Callable[[str], None] = lambda _: None
+) -> Prepared:
+    """The sweep with nothing left to `auto`; `warn` shows why trials are in no stack although one was wanted."""
+    auto = auto_settings(prepared, fleet.check, timings)
     checked = check_members(prepared, auto.check)
-    return replace(prepared, trials=auto.decide(prepared.trials, checked, len(prepared.slots)))
+    slots, wanted = len(prepared.slots), prepared.config.resources.stack
+    trials = auto.decide(prepared.trials, checked, slots)
+    if wanted != "off":
+        epochs = {trial.member: trial.train.epochs for trial in trials}  # nothing compares them earlier
+        trials, refusals = auto.stacked(trials, prepared.trials, checked, slots, wanted, epochs)
+        for text in refusals:
+            warn(text)
+    return replace(prepared, trials=trials)
+
+
+def schedule_of(prepared: Prepared) -> Schedule:
+    """The schedule of a sweep without comparisons: trials queue, rotate, or fill their stacks."""
+    rotates = prepared.config.schedule == "rotate"
+    return Schedule(prepared.trials, prepared.slots, live=len(prepared.trials) if rotates else prepared.at_once)

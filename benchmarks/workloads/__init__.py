@@ -50,6 +50,7 @@ _ALL = (
     Workload(name="W4", module="transformer", batch_size=32, rows=1_920, tolerance=0.2),
     # Its three models are trained at once, as the others' are whom it is compared with: not two, and then the third.
     Workload(name="W8", module="images", batch_size=32, rows=1_280, settings=("resources.max_concurrent=3",)),
+    Workload(name="W9", module="resnet", batch_size=128, rows=12_800),
 )
 WORKLOADS = {workload.name: workload for workload in _ALL}
 ROOT = Path(__file__).parents[2]

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.gpu.budget import Budget
+from benchmarks.gpu.cases import Case, case
+from benchmarks.gpu.measuring import in_process, measure
 from runner.driver.machines import with_mps
 from runner.fleet.ray.fleet import RayFleet
 from runner.host.inventory import gpu_use, gpus_of, this_machine
@@ -129,38 +132,30 @@ def test_workers_are_clients_of_the_daemon_that_a_sweep_starts(trial: Any) -> No
     assert not Path(pipes).parent.exists()
 
 
-def test_throughput_of_models_that_share_the_card_is_measured(tmp_path: Path) -> None:
-    """Figures, no promise: they are printed, and left in $OUT where that is set."""
-    from benchmarks import gpu
-
-    folder = Path(os.environ.get("OUT") or tmp_path)
-    rows = list(gpu.measure(workloads=["W1"], models=[1, 2, 4], epochs=2))
-    file = gpu.write(rows, folder)
-    print(file.read_text())
+def measured(folder: Path, *cases: Case) -> list[dict[str, Any]]:
+    """Rows of the benchmark, which are printed too."""
+    run = in_process(seconds=2.0, timings=folder / "timings.json", environment={})
+    rows = [found for found in measure(cases, Budget(600), run) if isinstance(found, dict)]
+    print(json.dumps(rows, indent=1))
     assert not [row["error"] for row in rows if "error" in row]
-    ways = {"one after another", "in turns", "together"}
-    assert {row["how"] for row in json.loads(file.read_text())["rows"]} >= ways
-    assert all(row["steps_per_s"] > 0 for row in rows)
+    return rows
 
 
-def test_trials_that_take_turns_are_not_slower_than_one_after_another_and_stay_on_the_card(tmp_path: Path) -> None:
-    """Rates of all trials together. Graphs vary by 40 % from run to run, steps by XLA by 3 %: so by XLA."""
-    from benchmarks import gpu
+def test_turns_and_stacks_are_not_slower_than_one_model_after_another(tmp_path: Path) -> None:
+    """Rates of all models together; `python -m benchmarks.gpu` has the rest."""
+    cases = case("W1", "fit", 1), case("W1", "in turns", 1), case("W1", "in turns", 8), case("W1", "stacked", 8)
+    fit, alone, turns, stacked = measured(tmp_path, *cases)
+    assert turns["steps_per_s"] > 0.95 * max(fit["steps_per_s"], alone["steps_per_s"]), (fit, alone, turns)
+    assert turns["swap_share"] < 0.02, turns
+    assert stacked["steps_per_s"] > turns["steps_per_s"], (turns, stacked)
+    assert 0 < fit["gpu_peak_mib"] < 500
 
-    rows = {row["how"]: row for row in gpu.measure(["W1"], models=[4], epochs=8, compiled="xla", ways=gpu.WAYS[:2])}
-    assert not [row["error"] for row in rows.values() if "error" in row]
-    alone, turns = rows["one after another"], rows["in turns"]
-    assert turns["steps_per_s"] > 0.95 * alone["steps_per_s"], rows
-    assert turns["swap_share"] < 0.02, rows
 
-
-def test_a_stack_of_eight_is_faster_than_one_after_another() -> None:
-    from benchmarks import gpu
-
-    ways = (gpu.WAYS[0], "stacked")
-    rows = {row["how"]: row for row in gpu.measure(["W1"], models=[8], epochs=8, compiled="xla", ways=ways)}
-    assert "error" not in rows["stacked"], rows["stacked"]
-    assert rows["stacked"]["steps_per_s"] > rows[gpu.WAYS[0]]["steps_per_s"], rows
+def test_processes_that_share_the_card_are_measured_with_and_without_mps(tmp_path: Path) -> None:
+    slicing = (case("W1", "time slicing", 4),)
+    through_mps = (case("W1", "MPS", 4),) if this_machine().mps else ()
+    rows = measured(tmp_path, *slicing, *through_mps)
+    assert all(row["slots"] == 4 and row["steps_per_s"] > 0 for row in rows)
 
 
 def test_states_that_wait_are_on_the_card_as_far_as_their_part_of_the_limit_goes(trial: Any) -> None:

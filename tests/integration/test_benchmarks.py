@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 import benchmarks.cases
 from benchmarks import commits
+from benchmarks.gpu.budget import Budget
+from benchmarks.gpu.cases import plan
+from benchmarks.gpu.measuring import in_process, measure
 from benchmarks.parts import NotMeasuredError, barrier, control, logging, memory, rotation, startup, turns
 from runner.journal.standing import Standing
 from runner.records import Report, Turn
@@ -34,6 +38,14 @@ def test_a_part_measures_what_it_names(name: str) -> None:
     numbers = part.measure("short")
     assert set(numbers) >= expected
     assert all(numbers[key] == numbers[key] for key in expected), "no value is NaN"
+
+
+@pytest.mark.slow
+def test_every_way_to_share_a_gpu_is_rehearsed_on_a_cpu(tmp_path: Path) -> None:
+    cases = [one for one in plan(on_cpu=True, workloads=["W1"]) if one.how != "MPS"]
+    rows = list(measure(cases, Budget(280), in_process(0.2, tmp_path / "timings.json", {})))
+    assert all(isinstance(row, dict) and row.get("steps_per_s", 0) > 0 for row in rows), rows
+    assert [row["slots"] for row in rows if isinstance(row, dict) and row["how"] != "fit"] == [1, 1, 2]
 
 
 def test_commits_are_measured_with_and_without_the_sweeps_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
