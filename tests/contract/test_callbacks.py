@@ -28,11 +28,8 @@ STEPWISE = ("lambda_batch", "stops_in_epoch", "checkpoint_batch", "terminate_on_
 
 # Are seen in turns that end within an epoch too.
 WITHIN_EPOCHS = (
-    "csv",
-    "stops_in_epoch",
-    "swap_epoch",
-    "batches",
-    "terminate_on_nan",
+    *((kind, 2) for kind in ("stops_in_epoch", "swap_epoch", "batches")),
+    *(pytest.param(kind, 2, marks=pytest.mark.slow) for kind in ("csv", "terminate_on_nan")),
 )
 
 
@@ -116,7 +113,7 @@ def hooks(folder: Path) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("kind", "steps_per_round"),
-    [*((kind, None) for kind in (*EPOCHWISE, *STEPWISE)), *((kind, 2) for kind in WITHIN_EPOCHS)],
+    [*((kind, None) for kind in (*EPOCHWISE, *STEPWISE)), *WITHIN_EPOCHS],
 )
 def test_hooks_logs_metrics_and_weights_are_those_of_fit(
     kind: str, steps_per_round: int | None, trial: Any, tmp_path: Path, fitted: Callable[[str], Fitted]
