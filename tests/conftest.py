@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -28,19 +29,34 @@ def _no_store_of_another_test() -> Iterator[None]:
         mlflow.set_tracking_uri(before)
 
 
-# By their cost: the last files to begin should be short ones, so that no core waits for another.
+# By the processor time they take: the last files to begin should be short ones, so that no core waits for another.
 LONGEST = (
     *("contract/test_fleets.py", "integration/test_session.py", "integration/test_cli_signals.py"),
-    *("contract/test_snapshots.py", "contract/test_training_equals_fit.py", "contract/test_search.py"),
-    *("contract/test_control.py", "contract/test_callbacks.py", "contract/test_doc_examples.py"),
-    *("contract/test_engines.py", "integration/test_cli_resume.py", "contract/test_population.py"),
-    *("contract/test_sharing.py", "integration/test_cli_sweep.py", "integration/test_sync.py"),
-    *("integration/test_tracking.py", "property/test_config_property.py", "integration/test_cli_review.py"),
-    *("gallery/test_gallery.py", "contract/test_pipelines.py", "contract/test_training_rules.py"),
-    *("contract/test_out_of_memory.py", "contract/test_lean_import.py", "contract/test_saving.py"),
-    *("integration/test_cluster.py", "integration/test_faults.py", "integration/test_cli_ui.py"),
-    *("contract/test_preflight.py", "integration/test_moved.py", "integration/test_cli_doctor.py"),
+    *("gallery/test_gallery.py", "contract/test_callbacks.py", "contract/test_sharing.py"),
+    *("integration/test_cli_sweep.py", "contract/test_stacks_in_sweeps.py", "integration/test_mps.py"),
+    *("contract/test_snapshots.py", "contract/test_training_equals_fit.py", "contract/test_doc_examples.py"),
+    *("contract/test_engines.py", "contract/test_stacks.py", "contract/test_control.py", "contract/test_preflight.py"),
+    *("integration/test_notebooks.py", "contract/test_search.py", "integration/test_cli_mistakes.py"),
+    *("integration/test_cli_experiment.py", "contract/test_examine.py", "integration/test_cli_review.py"),
+    *("integration/test_cli_resume.py", "contract/test_population.py", "contract/test_turns.py"),
+    *("integration/test_cli_ui.py", "contract/test_lean_import.py", "integration/test_cli_doctor.py"),
+    *("contract/test_out_of_memory.py", "contract/test_callbacks_in_sweeps.py", "contract/test_data_kinds.py"),
+    *("contract/test_api.py", "integration/test_tracking.py", "unit/test_report.py", "contract/test_saving.py"),
+    *("integration/test_sync.py", "contract/test_pipelines.py", "contract/test_training_rules.py"),
+    *("contract/test_results.py", "contract/test_tracking_of_sweeps.py", "integration/test_disk.py"),
+    *("integration/test_site.py", "property/test_placement_property.py", "integration/test_cluster.py"),
+    *("property/test_config_property.py", "integration/test_faults.py", "integration/test_moved.py"),
 )
+
+
+def pytest_configure() -> None:
+    """Collects garbage less often: TensorFlow's objects are many, and each full collection visits all of them."""
+    gc.set_threshold(5_000, 20, 20)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end, so no collection need visit them."""
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

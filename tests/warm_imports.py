@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from runner.records import Allocation
@@ -34,3 +35,5 @@ import runner.worker.worker
 
 if TEMPLATE in os.environ:
     copy_tables()
+
+gc.freeze()  # a command that visited these objects to collect garbage would copy the memory that it shares

@@ -6,9 +6,11 @@ import gc
 import io
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -26,11 +28,8 @@ STEPWISE = ("lambda_batch", "stops_in_epoch", "checkpoint_batch", "terminate_on_
 
 # Are seen in turns that end within an epoch too.
 WITHIN_EPOCHS = (
-    "csv",
-    "stops_in_epoch",
-    "swap_epoch",
-    "batches",
-    "terminate_on_nan",
+    *((kind, 2) for kind in ("stops_in_epoch", "swap_epoch", "batches")),
+    *(pytest.param(kind, 2, marks=pytest.mark.slow) for kind in ("csv", "terminate_on_nan")),
 )
 
 
@@ -73,8 +72,22 @@ def trial(make_trial: Any) -> Any:
     return make
 
 
-def fit(kind: str, folder: Path) -> tuple[list[dict[str, float]], list[np.ndarray]]:
-    """The same with plain Keras: what `History` has, and the weights."""
+class Fitted(NamedTuple):
+    """What plain Keras gives: what `History` has, the weights, and the folder that callbacks have written to."""
+
+    metrics: list[dict[str, float]]
+    weights: list[np.ndarray]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Fitted]:
+    """The same trial with plain Keras, by kind; several tests compare with it."""
+    root = tmp_path_factory.mktemp("fit")
+    return cache(lambda kind: fit(kind, root / kind))
+
+
+def fit(kind: str, folder: Path) -> Fitted:
     sys.path.append(str(FILE.parent))
     import keras
     import with_callbacks as experiment
@@ -90,7 +103,8 @@ def fit(kind: str, folder: Path) -> tuple[list[dict[str, float]], list[np.ndarra
             callbacks=experiment.callbacks(kind),
         ).history  # fmt: skip
     epochs = len(history["loss"])
-    return [{name: values[epoch] for name, values in history.items()} for epoch in range(epochs)], model.get_weights()
+    metrics = [{name: values[epoch] for name, values in history.items()} for epoch in range(epochs)]
+    return Fitted(metrics, model.get_weights(), folder)
 
 
 def hooks(folder: Path) -> list[Any]:
@@ -99,14 +113,14 @@ def hooks(folder: Path) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("kind", "steps_per_round"),
-    [*((kind, None) for kind in (*EPOCHWISE, *STEPWISE)), *((kind, 2) for kind in WITHIN_EPOCHS)],
+    [*((kind, None) for kind in (*EPOCHWISE, *STEPWISE)), *WITHIN_EPOCHS],
 )
 def test_hooks_logs_metrics_and_weights_are_those_of_fit(
-    kind: str, steps_per_round: int | None, trial: Any, tmp_path: Path
+    kind: str, steps_per_round: int | None, trial: Any, tmp_path: Path, fitted: Callable[[str], Fitted]
 ) -> None:
-    metrics, weights = fit(kind, tmp_path / "fit")
+    metrics, weights, folder = fitted(kind)
     trained = Trained(trial(kind, steps_per_round=steps_per_round), tmp_path / "trial")
-    assert hooks(tmp_path / "trial") == hooks(tmp_path / "fit")
+    assert hooks(tmp_path / "trial") == hooks(folder)
     own = [{name: value for name, value in epoch.items() if name != "confused"} for epoch in trained.metrics]
     np.testing.assert_equal(own, metrics)  # NaN is equal to NaN
     assert all(np.array_equal(*pair, equal_nan=True) for pair in zip(trained.weights, weights, strict=True))
@@ -116,13 +130,15 @@ def test_hooks_logs_metrics_and_weights_are_those_of_fit(
     assert (facts.program, bool(facts.program_reason)) == (expected, kind in STEPWISE)
 
 
-def test_what_callbacks_write_and_log_is_the_trials_own(trial: Any, tmp_path: Path) -> None:
-    fit("confusion", tmp_path / "fit")
+def test_what_callbacks_write_and_log_is_the_trials_own(
+    trial: Any, tmp_path: Path, fitted: Callable[[str], Fitted]
+) -> None:
+    expected = fitted("confusion").folder
     trained = Trained(trial("confusion"), tmp_path / "trial")
     names = {f"confusion-{epoch}.txt" for epoch in range(4)} | {"hooks.jsonl"}
     assert {path.name for path in (tmp_path / "trial").iterdir()} == names
     for name in names:
-        assert (tmp_path / "trial" / name).read_text() == (tmp_path / "fit" / name).read_text()
+        assert (tmp_path / "trial" / name).read_text() == (expected / name).read_text()
     confused = [sum(map(sum, matrix)) - np.trace(matrix) for matrix in _matrices(tmp_path / "trial")]
     assert [epoch["confused"] for epoch in trained.metrics] == confused
     assert "balanced" in trained.metrics[0]

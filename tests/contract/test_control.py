@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
@@ -38,23 +39,33 @@ def runner(command: str, code: int = 0) -> str:
     return ended.output
 
 
+def swept(root: Path, commands: dict[int, list[str]], *more: str) -> Path:
+    """Runs a sweep below the working directory; returns its folder."""
+    settings = [
+        "fleet.kind=local", "name=s", "search.space={}", "params.learning_rate=loguniform(1e-4,1e-1)",
+        "params.units=int(4,32)", "params.dropout=0.0", "search.sampler=random", "search.max_trials=3",
+        "train.epochs=4", "train.steps_per_round=45", "train.compile=graph", "schedule=rotate", *more,
+    ]  # fmt: skip
+    config = load_config(str(EXPERIMENT), [*settings, f"tracking.uri=sqlite:///{root}/m.db"], config_dir=None)
+    try:
+        return run(config, Context(watcher=asking(commands)), root=root / "sweeps").folder
+    except KeyboardInterrupt:
+        return find_sweep("latest")
+
+
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     monkeypatch.chdir(tmp_path)
+    return partial(swept, tmp_path)
 
-    def go(commands: dict[int, list[str]], *more: str) -> Path:
-        settings = [
-            "fleet.kind=local", "name=s", "search.space={}", "params.learning_rate=loguniform(1e-4,1e-1)",
-            "params.units=int(4,32)", "params.dropout=0.0", "search.sampler=random", "search.max_trials=3",
-            "train.epochs=4", "train.steps_per_round=45", "train.compile=graph", "schedule=rotate", *more,
-        ]  # fmt: skip
-        config = load_config(str(EXPERIMENT), [*settings, f"tracking.uri=sqlite:///{tmp_path}/m.db"], config_dir=None)
-        try:
-            return run(config, Context(watcher=asking(commands)), root=tmp_path / "sweeps").folder
-        except KeyboardInterrupt:
-            return find_sweep("latest")
 
-    return go
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep that nobody asks for anything."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        return swept(root, {})
 
 
 def statuses(folder: Path) -> dict[str, tuple[str, int]]:
@@ -72,8 +83,7 @@ def decisions(folder: Path, trial_id: str) -> list[tuple[str, str]]:
         return [(one.kind, one.by) for one in reader.decisions(trial_id)]
 
 
-def test_trials_are_stopped_paused_and_added_while_a_sweep_runs(sweep: Callable[..., Path]) -> None:
-    undisturbed = sweep({})
+def test_trials_are_stopped_paused_and_added_while_a_sweep_runs(sweep: Callable[..., Path], undisturbed: Path) -> None:
     commands = {
         1: ["pause latest 000", "stop latest 001", "add latest 1", "add latest units=7", "add latest units=8"],
         3: ["continue latest 000"],
@@ -96,8 +106,8 @@ def test_trials_are_stopped_paused_and_added_while_a_sweep_runs(sweep: Callable[
     assert load_config(None, [], config_dir=folder).search.max_trials == 4
 
 
-def test_a_stopped_trial_goes_on_by_resume_as_if_it_had_not_been(sweep: Callable[..., Path]) -> None:
-    undisturbed, folder = sweep({}), sweep({1: ["stop latest 001"]})
+def test_a_stopped_trial_goes_on_by_resume_as_if_it_had_not_been(sweep: Callable[..., Path], undisturbed: Path) -> None:
+    folder = sweep({1: ["stop latest 001"]})
     assert "obeyed by:  python -m runner resume" in runner(f"continue {folder.name} 001")
     resume(folder, Asked(), Context(watcher=Silent()))
     assert statuses(folder)["001"] == ("complete", 4)

@@ -47,12 +47,19 @@ SLOTS = plan_slots(Request(), Machine(cpus=CPUS, memory_mib=1000), trials=2)
 
 
 @pytest.fixture(scope="module")
-def ray_fleet() -> Iterator[RayFleet]:
+def started() -> Iterator[RayFleet]:
     with pytest.MonkeyPatch.context() as patched:
         # As where ray[default] is installed, the most that Ray could start.
         patched.setitem(sys.modules, "ray.dashboard.optional_deps", ModuleType("ray.dashboard.optional_deps"))
         with RayFleet(SLOTS, address=None, cpus=CPUS) as fleet:
             yield fleet
+
+
+@pytest.fixture
+def ray_fleet(started: RayFleet) -> RayFleet:
+    """One for all tests. Their trials have equal ids, so the turns of one test must not limit those of the next."""
+    started._deadlines = Deadlines()
+    return started
 
 
 @pytest.fixture

@@ -103,6 +103,7 @@ def needing(package: str, names: dict[str, Any]) -> dict[str, Any]:
     return {name: values for name, values in names.items() if package in json.dumps(values[0])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["pandas", "matplotlib", "sklearn"])
 def test_the_names_that_differ_after_a_lean_import_are_mended_when_the_package_is_imported(
     package: str, plain: list[Any], lean: list[Any]
@@ -112,12 +113,14 @@ def test_the_names_that_differ_after_a_lean_import_are_mended_when_the_package_i
     assert needing(package, differing(plain[0], lean[after])) == {}
 
 
+@pytest.mark.slow
 def test_no_name_differs_from_those_of_a_plain_import_in_the_end(plain: list[Any], lean: list[Any]) -> None:
     assert plain[0].keys() == lean[len(LATER)].keys()
     assert differing(plain[0], lean[len(LATER)]) == {}
     assert lean[len(LATER) + 1] == []
 
 
+@pytest.mark.slow
 def test_fit_on_a_data_frame_gives_the_same_after_a_lean_import(plain: list[Any], lean: list[Any]) -> None:
     assert lean[-1] == plain[-1]
 

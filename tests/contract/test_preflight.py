@@ -154,6 +154,9 @@ OUTSIDE = {
 }
 
 
+HOOKED = "import os, sys\nfrom runner.worker.preflight import _leave_to_workers\nsys.addaudithook(_leave_to_workers)\n"
+
+
 @pytest.fixture
 def preflight_process() -> Callable[[], psutil.Process]:
     """Finds the process that a preflight has started among the children of this one."""
@@ -201,6 +204,18 @@ def test_it_ends_at_once_whatever_the_code_does(
 
 
 @pytest.mark.parametrize("code", OUTSIDE)
+def test_code_that_is_about_to_reach_beyond_its_process_ends_it(tmp_path: Path, code: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-B", "-c", HOOKED + OUTSIDE[code] + "print('went on')"], cwd=tmp_path, env=environment(),
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (ended.stdout, ended.stderr) == ("", "")
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize(
+    "code", [pytest.param(code, marks=pytest.mark.slow) if code != "writes" else code for code in OUTSIDE]
+)
 def test_what_reaches_beyond_the_process_is_left_to_the_workers(
     tmp_path: Path,
     make_trial: Any,

@@ -208,6 +208,7 @@ def test_halves_of_two_gpus(open_fleet: Any) -> None:
     assert booked() == 2
 
 
+@pytest.mark.slow
 def test_two_halves_go_to_two_gpus(open_fleet: Any) -> None:
     fleet = open_fleet(LARGE, LARGE, num_gpus=0.5, max_concurrent=2)
     assert limits(fleet) == [("3", [("GPU:3", [11_500])]), ("1", [("GPU:1", [11_500])])]
@@ -223,6 +224,7 @@ def test_a_whole_gpu_for_each_model_and_both_for_one(open_fleet: Any) -> None:
     assert [calls for _, calls in limits(fleet)] == [[("GPU:3", [23_500]), ("GPU:1", [23_500])]]
 
 
+@pytest.mark.slow
 def test_gpus_of_different_sizes_have_limits_of_their_own(open_fleet: Any) -> None:
     fleet = open_fleet(SMALL, LARGE, num_gpus=0.5)
     assert limits(fleet) == [("3", [("GPU:3", [5_500])])] * 2 + [("1", [("GPU:1", [11_500])])] * 2
@@ -286,7 +288,14 @@ def test_workers_that_ray_puts_elsewhere_are_refused(open_fleet: Any) -> None:
     ray.kill(other)
 
 
-@pytest.mark.parametrize("asked", [(0.5, 0.25, 0.25, 0.75), (0.5, 0.5, 0.3, 0.7), (0.5, 0.75, 0.2, 0.4)])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param((0.5, 0.25, 0.25, 0.75), marks=pytest.mark.slow),
+        pytest.param((0.5, 0.5, 0.3, 0.7), marks=pytest.mark.slow),
+        (0.5, 0.75, 0.2, 0.4),
+    ],
+)
 def test_ray_packs_as_it_is_simulated(cluster: str, asked: tuple[float, ...]) -> None:
     workers = []
     found = []

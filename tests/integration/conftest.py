@@ -18,14 +18,17 @@ def _tables(tables: None) -> None:
 
 @pytest.fixture(scope="session")
 def demo(shared_folder: Path) -> tuple[Folder, Ended]:
-    """`python -m runner sweep` with no arguments, in a folder with an awkward name; once for all workers of xdist."""
+    """`python -m runner sweep` with no arguments, in a folder with an awkward name; once for all workers of xdist.
+
+    That command starts as a user's does; what is asked of the folder later starts warm.
+    """
     place, ended = shared_folder / "odd path #1 50%", shared_folder / "demo.json"
     with (shared_folder / "demo.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not ended.exists():
             place.mkdir()
             ended.write_text(json.dumps(asdict(make_folder(place).run("sweep"))), encoding="utf-8")
-    return Folder(place), Ended(**json.loads(ended.read_text(encoding="utf-8")))
+    return Folder(place, warm=True), Ended(**json.loads(ended.read_text(encoding="utf-8")))
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def has_runs(folder: Folder) -> bool:
     ],
 )
 def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, send: object, fleet: str) -> None:
-    with folder.start("sweep", "train.epochs=2000", f"fleet.kind={fleet}") as running:
+    with folder.start("sweep", "train.epochs=2000", "train.compile=graph", f"fleet.kind={fleet}") as running:
         running.wait_for_round(3)
         eventually(lambda: has_runs(folder), within_s=60.0)  # MLflow's store is new, and is being made
         family = running.descendants()
