@@ -128,18 +128,25 @@ class AutoSettings:
         return found, stacking.refusals(wishes)
 
     def _tried_stacks(self, trials: Mapping[tuple[str, str], Trial]) -> dict[tuple[str, str], StackTrial]:
-        """What trying these trials' stacks has found; one that takes a worker's life has no memory and is halved."""
+        """What trying these trials' stacks has found, now or in an earlier sweep on this machine.
+
+        One that takes a worker's life has no memory and is halved.
+        """
         found: dict[tuple[str, str], StackTrial] = {}
         while trials:
-            answers, smaller = self._check(list(trials.values())), dict[tuple[str, str], Trial]()
+            known = {key: self._file.stack(self._stack_key(trial), trial.train.stack) for key, trial in trials.items()}
+            found |= {key: one for key, one in known.items() if one is not None}
+            trials = {key: trial for key, trial in trials.items() if key not in found}
+            answers, smaller = self._check(list(trials.values())) if trials else {}, dict[tuple[str, str], Trial]()
             for key, trial in trials.items():
                 answer, size = answers[trial.id], trial.train.stack
-                if not isinstance(answer, Failure):
-                    found |= {} if answer.stacked is None else {key: answer.stacked}
-                elif answer.lost_worker and size > 2:
+                if isinstance(answer, Failure) and answer.lost_worker and size > 2:
                     smaller[key] = _in_stack(trial, math.ceil(size / 2))
-                else:
+                elif isinstance(answer, Failure):
                     found[key] = StackTrial(size=size, reason=answer.message)
+                elif answer.stacked is not None:
+                    found[key] = answer.stacked
+                    self._file.put_stack(self._stack_key(trial), answer.stacked)
             trials = smaller
         return found
 
@@ -155,6 +162,10 @@ class AutoSettings:
 
     def _key(self, trial: Trial) -> str:
         return timings_key(trial, self._allocation, self._versions)
+
+    def _stack_key(self, trial: Trial) -> str:
+        """Whether a stack has room also depends on the limit of host memory, beyond which XLA crashes."""
+        return f"{self._key(trial)} within {self._allocation.memory_mib} MiB"
 
     def _timings(self, trial: Trial, check: Checked, steps: float) -> Timings:
         if trial.train.compile == "xla":  # asked for by the config: the check timed it this way

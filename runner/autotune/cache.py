@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.autotune.compilation import Timings
-from runner.records import Allocation, Trial
+from runner.records import Allocation, StackTrial, Trial
 
 
 class MeasurementsFile:
@@ -58,6 +58,17 @@ class TimingsFile:
     def put(self, key: str, timings: Timings) -> None:
         """Keeps a measurement."""
         self._file.put(key, asdict(timings))
+
+    def stack(self, key: str, size: int) -> StackTrial | None:
+        """What trying a stack of this size has found; None if it was not tried or cannot be read."""
+        try:
+            return StackTrial(**self._file.get(f"{key} in a stack of {size}"))
+        except (AttributeError, TypeError, ValueError):
+            return None
+
+    def put_stack(self, key: str, tried: StackTrial) -> None:
+        """Keeps what trying a stack has found."""
+        self._file.put(f"{key} in a stack of {tried.size}", asdict(tried))
 
 
 def model_key(trial: Trial, share: object, versions: Mapping[str, str]) -> str:

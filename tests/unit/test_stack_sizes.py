@@ -100,6 +100,12 @@ def test_a_stack_that_takes_the_life_of_the_worker_that_tries_it_is_halved(trial
     assert sorted(asked) == [3, 3, 5]
     assert [trial.train.stack for trial in found] == [3] * 8 + [1]
     assert texts == ["trial 000 trains in stacks of 3: one of 5 has no room in memory"]
+    asked.clear()
+    again, _ = AutoSettings(TimingsFile(tmp_path / "t.json"), Allocation(num_cpus=1), {}, check=check).stacked(
+        trials, trials, checked, 1, 3, {"test": 9}
+    )
+    assert asked == [], "what was tried on this machine is known"
+    assert again == found
 
 
 def test_off_needs_no_quotes_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
