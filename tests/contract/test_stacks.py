@@ -15,12 +15,26 @@ import pytest
 from runner.records import Export, Failure, Replay, Report, Snapshot, Trial, Work
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
-STACKED = [
-    *("functional", "subclassed", "dict_inputs", "two_inputs", "two_outputs", "sample_weights", "class_weights"),
-    *("bfloat16", "mixed_float16", "ema_optimizer", "lr_schedule", "gradient_accumulation", "cnn_batchnorm"),
-    *("dropout_mlp", "unseeded_random", "ignore_class", "unlabelled", "diffusion", "transformer"),
-]
-REFUSED = {"masked_rnn": "While", "dataset_input": "no arrays", "siamese": "no arrays", "two_optimizers": "no arrays"}
+TESTS = Path(__file__).parents[1]
+FILES = {"models": TESTS / "cases.py", "gallery": TESTS / "gallery" / "experiment.py"}
+STACKED = {
+    "models": (
+        *("functional", "subclassed", "dict_inputs", "two_inputs", "two_outputs", "sample_weights", "class_weights"),
+        *("bfloat16", "mixed_float16", "ema_optimizer", "lr_schedule", "gradient_accumulation", "cnn_batchnorm"),
+        *("dropout_mlp", "unseeded_random", "ignore_class", "unlabelled", "diffusion", "transformer"),
+        *("custom_train_step", "masked_rnn"),
+    ),
+    "gallery": (
+        *("grouped", "depthwise", "separable", "dilated", "upsampled", "resized", "transposed", "one_dimension"),
+        *("three_dimensions", "grouped_volumes", "moving_images", "residual_cnn", "segmentation", "autoencoder"),
+        *("vector_metric", "normalized", "noisy", "bag_of_words", "encoder", "tied", "multi_label", "smoothed"),
+        *("routed", "sorted_features", "frozen", "half", "encoded", "brightened", "densities", "siamese_arrays"),
+        *("bidirectional", "unrolled", "masked_recurrent", "forecaster", "causal_convolutions", "data_frame"),
+        *("dict_of_series", "adapted", "multi_output", "factorization", "variational_autoencoder", "adversaries"),
+        *("own_loss", "distiller", "experts", "graph_network", "frozen_features", "undecayed_biases", "quantiles"),
+    ),
+}
+REFUSED = {"dataset_input": "no arrays", "siamese": "no arrays", "two_optimizers": "no arrays"}
 EXPERIMENT = """
 import keras, numpy as np
 
@@ -187,9 +201,10 @@ def test_other_architectures_are_stacks_of_their_own_and_interrupted_turns_go_on
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", STACKED)
-def test_every_kind_of_model_trains_in_a_stack_as_alone(case: str, make_trial: Any, fresh: Any) -> None:
-    made = [make_trial(case, id=f"{i:03d}", seed=i, epochs=2, compile="xla", stack=3) for i in range(2)]
+@pytest.mark.parametrize(("where", "case"), [(where, case) for where, cases in STACKED.items() for case in cases])
+def test_every_kind_of_model_trains_in_a_stack_as_alone(where: str, case: str, make_trial: Any, fresh: Any) -> None:
+    train_with: dict[str, Any] = {"path": FILES[where], "epochs": 2, "compile": "xla", "stack": 3}
+    made = [make_trial(case, id=f"{i:03d}", seed=i, **train_with) for i in range(2)]
     together = train(fresh(), made)
     assert together["000"][0].facts.stack == 3  # type: ignore[union-attr]
     for trial in made:
