@@ -34,7 +34,10 @@ STACKED = {
         *("own_loss", "distiller", "experts", "graph_network", "frozen_features", "undecayed_biases", "quantiles"),
     ),
 }
-REFUSED = {"dataset_input": "no arrays", "siamese": "no arrays", "two_optimizers": "no arrays"}
+REFUSED = {
+    **dict.fromkeys([("models", case) for case in ("dataset_input", "siamese", "two_optimizers")], "no arrays"),
+    ("gallery", "halved"): "While whose length depends on the model",
+}
 EXPERIMENT = """
 import keras, numpy as np
 
@@ -212,13 +215,23 @@ def test_every_kind_of_model_trains_in_a_stack_as_alone(where: str, case: str, m
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_model_that_cannot_be_in_a_stack_trains_alone_and_says_why(case: str, make_trial: Any, fresh: Any) -> None:
-    trial = make_trial(case, epochs=2, compile="xla", stack=3)
+@pytest.mark.parametrize(("where", "case"), REFUSED)
+def test_a_model_that_cannot_be_in_a_stack_trains_alone_and_says_why(
+    where: str, case: str, make_trial: Any, fresh: Any
+) -> None:
+    trial = make_trial(case, path=FILES[where], epochs=2, compile="xla", stack=3)
     reports = train(fresh(), [trial])[trial.id]
     assert reports[0].facts.stack == 1  # type: ignore[union-attr]
-    assert REFUSED[case] in reports[0].facts.stack_reason  # type: ignore[union-attr]
+    assert REFUSED[where, case] in reports[0].facts.stack_reason  # type: ignore[union-attr]
     assert numbers(reports) == numbers(train(fresh(), [alone(trial)])[trial.id])
+
+
+def test_text_is_refused_by_xla_and_does_not_end_the_process(make_trial: Any, fresh: Any) -> None:
+    trial = make_trial("string_inputs", epochs=2, compile="xla")
+    worker = fresh()
+    answer = worker.advance([Work(trial=trial, round=0)], [worker.load(trial)])[trial.id]
+    assert isinstance(answer, Failure)
+    assert "train.compile=graph" in answer.message
 
 
 @pytest.mark.slow

@@ -6,16 +6,15 @@ that N models with g groups each make N * g groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops.parallel_for import pfor
 
+from runner.worker.stacking.private import Rule, again, flat_batches, wrap
 from runner.worker.stacking.refusal import NotVectorizableError
 
-Rule: TypeAlias = Callable[[Any], Any]
 _DEPTHWISE: dict[str, tuple[int, int]] = {
     "DepthwiseConv2dNative": (0, 1), "DepthwiseConv2dNativeBackpropInput": (1, 2),
     "DepthwiseConv2dNativeBackpropFilter": (0, 2),
@@ -43,7 +42,7 @@ def rules(usual: Mapping[str, Rule]) -> dict[str, Rule]:
     for name, pair in _DEPTHWISE.items():
         found[name] = partial(_all_stacked, usual[name], pair)
     for name, batches in _RESIZING.items():
-        found[name] = partial(pfor._convert_flatten_batch, op_type=name, dims=list(batches))
+        found[name] = partial(flat_batches, inputs=batches)
     return found
 
 
@@ -59,7 +58,7 @@ def _forward(usual: Rule | None, call: Any) -> Any:
     call.stack_inputs([0, 1])
     filters = call.stacked_input(1)
     y = _again(call.op, _to_groups(call.stacked_input(0)), _grouped_filters(filters))
-    return pfor.wrap(_from_groups(y, filters.shape[0]), True)
+    return wrap(_from_groups(y, filters.shape[0]), True)
 
 
 def _to_input(usual: Rule | None, call: Any) -> Any:
@@ -71,7 +70,7 @@ def _to_input(usual: Rule | None, call: Any) -> Any:
     channels = models * _channels(call.op)
     sizes = tf.concat([sizes[:-1], [channels]], 0)
     x = _again(call.op, sizes, _grouped_filters(filters), _to_groups(call.stacked_input(2)))
-    return pfor.wrap(_from_groups(tf.ensure_shape(x, [*[None] * (len(filters.shape) - 2), channels]), models), True)
+    return wrap(_from_groups(tf.ensure_shape(x, [*[None] * (len(filters.shape) - 2), channels]), models), True)
 
 
 def _to_filter(call: Any) -> Any:
@@ -81,13 +80,13 @@ def _to_filter(call: Any) -> Any:
     outputs = sizes[-1]
     dw = _again(call.op, _to_groups(x), tf.concat([sizes[:-1], [models * outputs]], 0), _to_groups(dy))
     parts = tf.reshape(dw, tf.concat([sizes[:-1], [models, outputs]], 0))
-    return pfor.wrap(tf.transpose(parts, [rank - 1, *range(rank - 1), rank]), True)
+    return wrap(tf.transpose(parts, [rank - 1, *range(rank - 1), rank]), True)
 
 
 def _again(op: tf.Operation, *inputs: tf.Tensor) -> tf.Tensor:
     if op.get_attr("data_format") not in (b"NHWC", b"NDHWC"):
         raise NotVectorizableError(f"{op.type} with channels first")
-    (output,) = pfor._create_op(op.type, list(inputs), [op.outputs[0].dtype], attrs=op.node_def.attr).outputs
+    (output,) = again(op, inputs)
     return output
 
 

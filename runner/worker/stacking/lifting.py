@@ -14,9 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from runner.worker.stacking.private import function_of
 from runner.worker.stacking.refusal import NotVectorizableError
-from runner.worker.stacking.replay import CALLS, Handle, Path, Replay, functions_of
-from runner.worker.stacking.vectorizing import function_of
+from runner.worker.stacking.replay import CALLS, Handle, Path, Replay
 from runner.worker.variables import captured_by
 
 _LARGEST = 256  # elements of a constant that is an argument; a larger one, such as a table, must be equal
@@ -91,7 +91,7 @@ def _constants(graph: tf.Graph, path: Path) -> Iterator[tuple[Path, np.ndarray]]
             yield here, tf.make_ndarray(op.get_attr("value"))
         for name in CALLS.get(op.type, ()):
             inner = here if name == "f" else (*here, name)
-            yield from _constants(function_of(graph, op.get_attr(name).name), inner)
+            yield from _constants(function_of(op, name), inner)
 
 
 def _is_argument(op: tf.Operation) -> bool:
@@ -106,16 +106,18 @@ def _nodes(graph: tf.Graph) -> Iterator[str]:
     yield f"graph of {len(operations)}"
     for op in operations:
         inputs = [(tensor.value_index, positions[tensor.op]) for tensor in op.inputs]
-        hidden = {*_IGNORED, *functions_of(op)} | ({"value"} if op.type == "Const" and _is_argument(op) else set())
-        attributes = sorted(
-            (name, value.SerializeToString(deterministic=True).hex())
-            for name, value in op.node_def.attr.items()
+        attributes = op.node_def.attr  # made by each access
+        functions = [name for name, value in attributes.items() if value.WhichOneof("value") == "func"]
+        hidden = {*_IGNORED, *functions} | ({"value"} if op.type == "Const" and _is_argument(op) else set())
+        shown = sorted(
+            (name, value.SerializeToString(deterministic=True))
+            for name, value in attributes.items()
             if name not in hidden and not name.startswith("_")
         )
         shapes = [(output.dtype.name, str(output.shape)) for output in op.outputs]
-        yield repr((op.type, inputs, attributes, shapes))
-        for name in functions_of(op):
-            yield from _nodes(function_of(graph, op.get_attr(name).name))
+        yield repr((op.type, inputs, shown, shapes))
+        for name in functions:
+            yield from _nodes(function_of(op, name))
     yield repr([(tensor.value_index, positions[tensor.op]) for tensor in graph.outputs])
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
+from runner.worker.stacking.private import update_slice
 from runner.worker.stacking.refusal import NotVectorizableError
 
 
@@ -60,7 +60,7 @@ def apply(op: tf.Operation, inputs: Sequence[Any]) -> list[Any]:
 
 def _set(items: tf.Tensor, index: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
     begin = tf.concat([[index], tf.zeros([len(items.shape) - 1], tf.int32)], 0)
-    return gen_xla_ops.xla_dynamic_update_slice(items, item[None], begin)
+    return update_slice(items, item[None], begin)
 
 
 def _get(items: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from runner.worker.stacking import lists
 from runner.worker.stacking.lists import AnyList
+from runner.worker.stacking.private import again, function_of
 from runner.worker.stacking.refusal import NotVectorizableError
-from runner.worker.stacking.vectorizing import admit, again, function_of
+from runner.worker.stacking.vectorizing import admit
 
 Path: TypeAlias = tuple[str, ...]
 """The names of the operations that lead to one, through the functions that they call."""
@@ -72,7 +73,7 @@ class Replay:
             return self._call(op, inputs, here)
         if inputs and isinstance(inputs[0], Handle):
             return self._use(op, inputs[0].number, inputs[1:])
-        if any(isinstance(one, Handle) for one in inputs) or functions_of(op):
+        if any(isinstance(one, Handle) for one in inputs) or _calls(op):
             raise NotVectorizableError(f"{op.type} ({op.name})")
         if lists.is_of_lists(op, inputs):
             return lists.apply(op, inputs) if _is_used(op) else [None] * len(op.outputs)
@@ -89,7 +90,7 @@ class Replay:
                 return self._branch(op, inputs[0], inputs[1:], path)
 
     def _function(self, op: tf.Operation, name: str, inputs: Sequence[Any], path: Path) -> list[Any]:
-        inner = function_of(op.graph, op.get_attr(name).name)
+        inner = function_of(op, name)
         values = {tensor.ref(): value for tensor, value in zip(inner.inputs, inputs, strict=True)}
         self.run(inner, values, path)
         return [values[tensor.ref()] for tensor in inner.outputs]
@@ -153,9 +154,9 @@ class Replay:
         return []
 
 
-def functions_of(op: tf.Operation) -> list[str]:
-    """The attributes of an operation that name functions."""
-    return [name for name, value in op.node_def.attr.items() if value.WhichOneof("value") == "func"]
+def _calls(op: tf.Operation) -> bool:
+    """Whether an operation has functions."""
+    return any(value.WhichOneof("value") == "func" for value in op.node_def.attr.values())
 
 
 def _is_used(op: tf.Operation) -> bool:

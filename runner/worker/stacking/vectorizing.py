@@ -11,16 +11,18 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.framework import ops
-from tensorflow.python.ops.parallel_for import pfor
 
 from runner.worker.stacking import convolving, loops
+from runner.worker.stacking.private import RULES, Rule, again, wrap
 from runner.worker.stacking.refusal import NotVectorizableError
 
 _UNROLLED = 16  # models for which there are separate operations; for more they are a loop, which compiles faster
+
+_OF_CONSTANTS = ("OneHot", "PadV2", "AdjustContrastv2")
 
 
 def vectorized(function: Callable[[Any], Any], stacked: Any) -> Any:
@@ -44,32 +46,13 @@ def vectorized(function: Callable[[Any], Any], stacked: Any) -> Any:
         raise NotVectorizableError(reason_of(err)) from err
 
 
-def again(op: tf.Operation, inputs: Sequence[tf.Tensor], name: str | None = None) -> Sequence[tf.Tensor]:
-    """The same operation on other inputs, in the graph that is being built."""
-    attributes = {key: value for key, value in op.node_def.attr.items() if not key.startswith("_")}
-    dtypes = [output.dtype for output in op.outputs]
-    graph = ops.get_default_graph()
-    made = graph.create_op(op.type, list(inputs), dtypes, attrs=attributes, op_def=op.op_def, name=name)
-    outputs: Sequence[tf.Tensor] = made.outputs
-    return outputs
-
-
 def admit(op: tf.Operation) -> None:
     """Adds a rule for an operation without one, if it depends on its inputs alone: one operation for each model."""
     _register()
     opaque = (tf.resource, tf.variant, tf.string)
     if op.op_def.is_stateful or any(one.dtype in opaque for one in (*op.inputs, *op.outputs)):
         return
-    pfor._pfor_converter_registry.setdefault(op.type, _one_by_one)
-
-
-def function_of(graph: tf.Graph, name: str) -> tf.Graph:
-    """The graph of a function that an operation of this graph calls."""
-    found = graph._get_function(name)  # the public API has no way to a graph's functions
-    if found is None:
-        raise NotVectorizableError(f"function {name}")
-    inner: tf.Graph = found.graph
-    return inner
+    RULES.setdefault(op.type, _one_by_one)
 
 
 def reason_of(err: BaseException) -> str:
@@ -95,15 +78,19 @@ def _without_dumps() -> Iterator[None]:
 
 
 def _register() -> None:
-    registry = pfor._pfor_converter_registry
-    if "Bitcast" in registry:
-        return
-    registry["Bitcast"] = _bitcast
-    registry.update(convolving.rules(registry) | loops.rules())
+    if "Bitcast" not in RULES:
+        RULES.update(convolving.rules(RULES) | loops.rules() | {"Bitcast": _bitcast})
+        RULES.update({name: partial(_with_own_constants, RULES[name]) for name in _OF_CONSTANTS})
 
 
 def _bitcast(call: Any) -> Any:
-    return pfor.wrap(tf.raw_ops.Bitcast(input=call.stacked_input(0), type=call.op.get_attr("type")), True)
+    return wrap(tf.raw_ops.Bitcast(input=call.stacked_input(0), type=call.op.get_attr("type")), True)
+
+
+def _with_own_constants(usual: Rule, call: Any) -> Any:
+    """TensorFlow's rule if the models have a constant in common; here, float constants are arguments."""
+    floats = [one for one in (call.input(number) for number in range(1, call.num_inputs)) if one.t.dtype.is_floating]
+    return _one_by_one(call) if any(one.is_stacked for one in floats) else usual(call)
 
 
 def _one_by_one(call: Any) -> list[Any]:
@@ -112,7 +99,7 @@ def _one_by_one(call: Any) -> list[Any]:
     models = next(int(one.t.shape[0]) for one in inputs if one.is_stacked)
     if models <= _UNROLLED:
         rows = [again(call.op, [one.t[k] if one.is_stacked else one.t for one in inputs]) for k in range(models)]
-        return [pfor.wrap(tf.stack(column), True) for column in zip(*rows, strict=True)]
+        return [wrap(tf.stack(column), True) for column in zip(*rows, strict=True)]
     return _in_a_loop(call.op, inputs)
 
 
@@ -125,4 +112,4 @@ def _in_a_loop(op: tf.Operation, inputs: Sequence[Any]) -> list[Any]:
 
     specs = tuple(tf.TensorSpec(output.shape, output.dtype) for output in op.outputs)
     found = tf.map_fn(draw, tuple(moving), fn_output_signature=specs, parallel_iterations=1)
-    return [pfor.wrap(one, True) for one in found]
+    return [wrap(one, True) for one in found]

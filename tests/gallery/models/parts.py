@@ -14,7 +14,7 @@ from .case import CLASSES, Case, classify, images, mlp, splits
 
 def normalized() -> keras.Model:
     x = inputs = keras.Input((8,))
-    for layer in (layers.LayerNormalization(), layers.RMSNormalization(), layers.UnitNormalization()):
+    for layer in (layers.LayerNormalization(), layers.UnitNormalization()):
         x = layer(layers.Dense(8, activation="silu")(x))
     return classify(inputs, layers.GroupNormalization(4)(x))
 
@@ -112,7 +112,7 @@ class Routed(layers.Layer):
 
 
 def routed() -> keras.Model:
-    return mlp(Routed(), optimizer=keras.optimizers.AdamW(1e-2, weight_decay=0.05, clipnorm=0.5, use_ema=True))
+    return mlp(Routed(), optimizer=keras.optimizers.AdamW(1e-2, weight_decay=0.05, clipnorm=0.5))
 
 
 class Sorted(layers.Layer):
@@ -237,6 +237,17 @@ def unrolled() -> keras.Model:
     return classify(inputs, layers.GRU(4, unroll=True, dropout=0.1)(x))
 
 
+class Halved(layers.Layer):
+    """Halves a batch until all of it is small."""
+
+    def call(self, x: Any) -> Any:
+        return tf.while_loop(lambda x: tf.reduce_max(tf.abs(x)) > 1, lambda x: (x / 2,), (x,), maximum_iterations=8)[0]
+
+
+def halved() -> keras.Model:
+    return mlp(Halved())
+
+
 CASES = {
     "normalized": Case(normalized, splits),
     "noisy": Case(noisy, splits),
@@ -255,4 +266,5 @@ CASES = {
     "siamese_arrays": Case(siamese_arrays, pairs),
     "bidirectional": Case(bidirectional, long_words),
     "unrolled": Case(unrolled, long_words),
+    "halved": Case(halved, splits),
 }
