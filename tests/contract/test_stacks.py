@@ -34,6 +34,7 @@ STACKED = {
         *("own_loss", "distiller", "experts", "graph_network", "frozen_features", "undecayed_biases", "quantiles"),
     ),
 }
+TOLERANCE = {"adversaries": 1e-3}  # its loss is a difference of two means that are nearly equal
 REFUSED = {
     **dict.fromkeys([("models", case) for case in ("dataset_input", "siamese", "two_optimizers")], "no arrays"),
     ("gallery", "halved"): "While whose length depends on the model",
@@ -211,7 +212,7 @@ def test_every_kind_of_model_trains_in_a_stack_as_alone(where: str, case: str, m
     together = train(fresh(), made)
     assert together["000"][0].facts.stack == 3  # type: ignore[union-attr]
     for trial in made:
-        assert_close(train(fresh(), [alone(trial)])[trial.id], together[trial.id])
+        assert_close(train(fresh(), [alone(trial)])[trial.id], together[trial.id], TOLERANCE.get(case, 1e-4))
 
 
 @pytest.mark.slow

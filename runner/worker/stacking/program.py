@@ -173,6 +173,6 @@ def among_others(state: Sequence[tf.Tensor], size: int) -> Values:
     """A model's values in the place `size // 2` of a stack, among others that a mix-up of models would bring in."""
 
     def changed(value: tf.Tensor, distance: int) -> tf.Tensor:
-        return value * tf.cast(1 + 0.1 * distance / size, value.dtype) if value.dtype.is_floating else value
+        return value * tf.cast(1 + distance / size, value.dtype) if value.dtype.is_floating else value
 
     return stacked([[changed(value, place - size // 2) for value in state] for place in range(size)])
