@@ -1,6 +1,6 @@
 """Measures stacks of equal models against the same models one after another, each as XLA and as a graph compile it.
 
-    python -m benchmarks.stacks [--models 1 8 64] [--workloads mlp dropout wide cnn] [--seconds 2]
+    python -m benchmarks.stacks [--models 1 8 64] [--workloads mlp dropout wide cnn lstm depthwise] [--seconds 2]
 
 Alternates both in one process, on one thread, so that only ratios count. Prints a row for each workload and number.
 """
@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from keras import layers as L
 
-SHAPES = {"mlp": (20,), "dropout": (64,), "wide": (784,), "cnn": (12, 12, 3)}
+SHAPES = {"mlp": (20,), "dropout": (64,), "wide": (784,), "cnn": (12, 12, 3), "lstm": (16, 8), "depthwise": (12, 12, 3)}
 
 
 def load_data(kind):
@@ -36,6 +36,8 @@ def build_model(kind, rate=1e-3):
         "mlp": lambda: [L.Dense(64, "relu"), L.Dense(64, "relu")],
         "dropout": lambda: [L.Dense(64, "relu"), L.BatchNormalization(), L.Dropout(0.2)],
         "wide": lambda: [L.Dense(128, "relu")],
+        "lstm": lambda: [L.LSTM(16)],
+        "depthwise": lambda: [L.Conv2D(8, 3, 2, activation="relu"), L.DepthwiseConv2D(3), L.GlobalAveragePooling2D()],
         "cnn": lambda: [L.Conv2D(8, 3, activation="relu"), L.MaxPooling2D(), L.Conv2D(16, 3), L.Flatten()],
     }[kind]()
     model = keras.Sequential([keras.Input(SHAPES[kind]), *layers, L.Dense(10)])
@@ -49,7 +51,7 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stacks", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--models", nargs="+", type=int, default=[1, 8, 64])
-    parser.add_argument("--workloads", nargs="+", default=["mlp", "dropout", "wide", "cnn"])
+    parser.add_argument("--workloads", nargs="+", default=["mlp", "dropout", "wide", "cnn", "lstm", "depthwise"])
     parser.add_argument("--seconds", type=float, default=1.0, help="of each timing")
     options = parser.parse_args()
     print(f"{'workload':9} {'models':>6} {'graph':>9} {'XLA':>9} {'stack':>9} {'stack/best':>10} {'compile s':>9}")

@@ -16,6 +16,9 @@ from runner.records import Allocation, Source, TrainSettings, Trial
 
 TESTS = Path(__file__).parent
 MakeTrial = Callable[..., Trial]
+GALLERY = TESTS / "gallery" / "experiment.py"
+_BESIDE = {TESTS / "cases.py": ("models.py", "own_steps.py"), GALLERY: ("models/*.py",)}
+"""What an experiment's file imports of its folder."""
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +107,7 @@ def _make_trial(
 ) -> Trial:
     params = {"case": case} if params is None else params
     names = tuple(params)
-    files = [path, path.with_name("models.py"), path.with_name("own_steps.py")] if path.name == "cases.py" else [path]
+    files = [path, *(file for name in _BESIDE.get(path, ()) for file in sorted(path.parent.glob(name)))]
     return Trial(
         id=id,
         index=int(id) if id.isdigit() else 0,
@@ -112,7 +115,7 @@ def _make_trial(
         source=Source(
             path=str(path),
             root=str(path.parent.resolve()),
-            files=tuple((file.name, file.read_text(encoding="utf-8")) for file in files),
+            files=tuple((str(file.relative_to(path.parent)), file.read_text(encoding="utf-8")) for file in files),
         ),
         params=params,
         data_params=names if data_params is None else data_params,

@@ -24,7 +24,7 @@ from runner.worker.global_state import Globals, RandomState
 from runner.worker.programs.engine import Built, Engines, State, in_host_memory, read
 from runner.worker.trial_files import TrialRecorder
 from runner.worker.turn_clock import TurnClock
-from runner.worker.validation import check_labels, check_text, facts_of
+from runner.worker.validation import check_labels, check_text, check_xla, facts_of
 
 
 @dataclass(slots=True)
@@ -106,6 +106,8 @@ class Seat:
             built = build_model(experiment, trial, self.feed)
             if resident is not None:
                 check_text(built.model, resident.data.train)
+                if trial.train.compile == "xla":
+                    check_xla(resident.data.train)
             if self.recorder is not None:
                 built = self._with_callbacks(built, self.recorder, warn)
             tracing = time.perf_counter()

@@ -106,6 +106,18 @@ def check_text(model: keras.Model, train: ArraySplit) -> None:
             )
 
 
+def check_xla(train: ArraySplit) -> None:
+    """Refuses texts for steps that XLA compiles. It would not raise on them, but end the process.
+
+    Raises:
+        ValueError: it names the part that has texts.
+    """
+    for name, leaf in _texts("train", train.tensors):
+        raise ValueError(
+            f"{name} holds text ({leaf.flat[0]!r}), and XLA compiles no steps on text; choose train.compile=graph"
+        )
+
+
 def _texts(name: str, part: Arrays) -> Iterator[tuple[str, np.ndarray]]:
     for path, leaf in keras.tree.flatten_with_path(part):
         if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSU" and leaf.size:

@@ -122,4 +122,4 @@ def test_the_public_names_are_these() -> None:
 def test_private_parts_of_keras_and_tensorflow_are_used_in_two_modules() -> None:
     private = re.compile(r"(keras\.src|tensorflow\.python)\b")
     users = {path.relative_to(PACKAGE).as_posix() for _, path in modules() if any(map(private.match, imports(path)))}
-    assert users == {"worker/private.py", "worker/stacking/vectorizing.py"}
+    assert users == {"worker/private.py", "worker/stacking/private.py"}

@@ -80,6 +80,13 @@ class StackedProgram:
         """The models' learning rates, `[models]`; None without optimizers."""
         return None if self._traces.rates is None else self._rates(state, constants)
 
+    def report(self, state: Values, constants: Values) -> None:
+        """Compiles what comes after steps, which may have operations that steps lack."""
+        self.results(state, constants)
+        self.rates(state, constants)
+        if self._traces.validation is not None:
+            self.evaluate(state, constants)
+
     @staticmethod
     def _full(steps: Steps) -> int:
         return steps.rows.rows // steps.rows.batch_size
@@ -160,3 +167,12 @@ class StackedProgram:
 def stacked(columns: Sequence[Sequence[Any]]) -> Values:
     """Values of several models, `[model][variable]`, as one tensor for each variable."""
     return [tf.stack([tf.convert_to_tensor(value) for value in column]) for column in zip(*columns, strict=True)]
+
+
+def among_others(state: Sequence[tf.Tensor], size: int) -> Values:
+    """A model's values in the place `size // 2` of a stack, among others that a mix-up of models would bring in."""
+
+    def changed(value: tf.Tensor, distance: int) -> tf.Tensor:
+        return value * tf.cast(1 + distance / size, value.dtype) if value.dtype.is_floating else value
+
+    return stacked([[changed(value, place - size // 2) for value in state] for place in range(size)])

@@ -19,10 +19,11 @@ from runner.worker.oom import is_out_of_memory
 from runner.worker.programs.base import as_arrays
 from runner.worker.programs.engine import Engine
 from runner.worker.seat import Seat
-from runner.worker.stacking.program import StackedProgram, stacked
+from runner.worker.stacking.program import StackedProgram, among_others, stacked
+from runner.worker.stacking.refusal import NotVectorizableError
 from runner.worker.stacking.stack import Stack, array_feed
 from runner.worker.stacking.traces import Traces
-from runner.worker.stacking.vectorizing import NotVectorizableError, reason_of
+from runner.worker.stacking.vectorizing import reason_of
 from runner.worker.turn_clock import TurnClock, step_time_s
 
 _STEPS = 10  # over which a stack is compared with the lone model
@@ -171,7 +172,7 @@ def _traced(seat: Seat) -> Traces | str:
 
 
 def _compared(seat: Seat, traces: Traces, program: StackedProgram) -> Tried:
-    """Tries a program of copies of a seat's model, and compares their losses with the model's own."""
+    """Tries a program on a seat's model among others, and compares its losses with those that it has alone."""
     try:
         with seat.active():
             before = seat.engine.read()
@@ -196,14 +197,15 @@ def _difference(seat: Seat, traces: Traces, program: StackedProgram) -> float:
     start, order = engine.read(), seat.feed.place
     count = min(_STEPS, program.train_rows.batches)
     alone = [engine.program.run(order, step, 1) for step in range(count)]
-    state = stacked([start] * program.size)
+    state, place = among_others(start, program.size), program.size // 2
     constants = stacked([traces.constants] * program.size)
     orders = np.stack([order.of_pass(0)] * program.size)
     worst = 0.0
     for step, logs in enumerate(alone):
         state, found = program.run(state, constants, orders, step, 1)
-        mine = {name: np.asarray(values)[0] for name, values in flat(found).items()}
+        mine = {name: np.asarray(values)[place] for name, values in flat(found).items()}
         worst = max(worst, _relative(as_numbers(flat(logs)), as_numbers(mine)))
+    program.report(state, constants)
     return worst
 
 

@@ -14,7 +14,7 @@ from runner.worker.data.batches import Rows
 from runner.worker.programs.base import StepFunction
 from runner.worker.programs.engine import Engine
 from runner.worker.stacking.lifting import Lifted
-from runner.worker.stacking.vectorizing import NotVectorizableError
+from runner.worker.stacking.refusal import NotVectorizableError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,28 @@
 """Runs a function of one model over a stack of models, by TensorFlow's vectorizer and what that lacks.
 
 The vectorizer (`tf.vectorized_map`, parallel-for) rewrites each operation into one over all models. It has no rule for
-random draws by a key and for convolutions whose filters differ from model to model; this module adds them.
+some operations. This module adds rules for those that models have most, such as random draws by a key; of the others
+there is one for each model.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.framework import ops
-from tensorflow.python.ops.parallel_for import pfor
 
-_UNROLLED = 16  # models for which draws are separate operations; for more they are a loop, which compiles faster
-_DRAWS = (
-    "StatelessRandomGetKeyCounter", "StatelessRandomUniformV2", "StatelessRandomNormalV2",
-    "StatelessRandomUniformIntV2", "StatelessRandomUniformFullIntV2", "StatelessTruncatedNormalV2",
-)  # fmt: skip
+from runner.worker.stacking import convolving, loops
+from runner.worker.stacking.private import RULES, Rule, again, wrap
+from runner.worker.stacking.refusal import NotVectorizableError
 
+_UNROLLED = 16  # models for which there are separate operations; for more they are a loop, which compiles faster
 
-class NotVectorizableError(Exception):
-    """An operation has no form over several models; the message has its name."""
+_OF_CONSTANTS = ("OneHot", "PadV2", "AdjustContrastv2")
 
 
 def vectorized(function: Callable[[Any], Any], stacked: Any) -> Any:
@@ -41,28 +40,19 @@ def vectorized(function: Callable[[Any], Any], stacked: Any) -> Any:
     """
     _register()
     try:
-        return tf.vectorized_map(function, stacked, fallback_to_while_loop=False)
+        with _without_dumps():
+            return tf.vectorized_map(function, stacked, fallback_to_while_loop=False)
     except (ValueError, NotImplementedError, TypeError, tf.errors.InvalidArgumentError) as err:
         raise NotVectorizableError(reason_of(err)) from err
 
 
-def again(op: tf.Operation, inputs: Sequence[tf.Tensor], name: str | None = None) -> Sequence[tf.Tensor]:
-    """The same operation on other inputs, in the graph that is being built."""
-    attributes = {key: value for key, value in op.node_def.attr.items() if not key.startswith("_")}
-    dtypes = [output.dtype for output in op.outputs]
-    graph = ops.get_default_graph()
-    made = graph.create_op(op.type, list(inputs), dtypes, attrs=attributes, op_def=op.op_def, name=name)
-    outputs: Sequence[tf.Tensor] = made.outputs
-    return outputs
-
-
-def function_of(graph: tf.Graph, name: str) -> tf.Graph:
-    """The graph of a function that an operation of this graph calls."""
-    found = graph._get_function(name)  # the public API has no way to a graph's functions
-    if found is None:
-        raise NotVectorizableError(f"function {name}")
-    inner: tf.Graph = found.graph
-    return inner
+def admit(op: tf.Operation) -> None:
+    """Adds a rule for an operation without one, if it depends on its inputs alone: one operation for each model."""
+    _register()
+    opaque = (tf.resource, tf.variant, tf.string)
+    if op.op_def.is_stateful or any(one.dtype in opaque for one in (*op.inputs, *op.outputs)):
+        return
+    RULES.setdefault(op.type, _one_by_one)
 
 
 def reason_of(err: BaseException) -> str:
@@ -75,29 +65,41 @@ def reason_of(err: BaseException) -> str:
     return line.removeprefix("NotVectorizableError: ")[:200]
 
 
+@contextmanager
+def _without_dumps() -> Iterator[None]:
+    """The vectorizer prints an operation that it refuses with all its attributes; the reason says enough."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _register() -> None:
-    registry = pfor._pfor_converter_registry
-    if "Bitcast" in registry:
-        return
-    registry["Bitcast"] = _bitcast
-    for name in _DRAWS:
-        registry.setdefault(name, _one_by_one)
-    for name, rule in (("Conv2D", _conv2d), ("Conv2DBackpropInput", _conv2d_to_input)):
-        registry[name] = partial(rule, registry[name])
-    registry["Conv2DBackpropFilter"] = _conv2d_to_filter
+    if "Bitcast" not in RULES:
+        RULES.update(convolving.rules(RULES) | loops.rules() | {"Bitcast": _bitcast})
+        RULES.update({name: partial(_with_own_constants, RULES[name]) for name in _OF_CONSTANTS})
 
 
 def _bitcast(call: Any) -> Any:
-    return pfor.wrap(tf.raw_ops.Bitcast(input=call.stacked_input(0), type=call.op.get_attr("type")), True)
+    return wrap(tf.raw_ops.Bitcast(input=call.stacked_input(0), type=call.op.get_attr("type")), True)
+
+
+def _with_own_constants(usual: Rule, call: Any) -> Any:
+    """TensorFlow's rule if the models have a constant in common; here, float constants are arguments."""
+    floats = [one for one in (call.input(number) for number in range(1, call.num_inputs)) if one.t.dtype.is_floating]
+    return _one_by_one(call) if any(one.is_stacked for one in floats) else usual(call)
 
 
 def _one_by_one(call: Any) -> list[Any]:
-    """An operation without a batched form, once for each model: draws from the models' own seeds."""
+    """An operation without a batched form, once for each model."""
     inputs = [call.input(number) for number in range(len(call.inputs))]
     models = next(int(one.t.shape[0]) for one in inputs if one.is_stacked)
     if models <= _UNROLLED:
         rows = [again(call.op, [one.t[k] if one.is_stacked else one.t for one in inputs]) for k in range(models)]
-        return [pfor.wrap(tf.stack(column), True) for column in zip(*rows, strict=True)]
+        return [wrap(tf.stack(column), True) for column in zip(*rows, strict=True)]
     return _in_a_loop(call.op, inputs)
 
 
@@ -110,82 +112,4 @@ def _in_a_loop(op: tf.Operation, inputs: Sequence[Any]) -> list[Any]:
 
     specs = tuple(tf.TensorSpec(output.shape, output.dtype) for output in op.outputs)
     found = tf.map_fn(draw, tuple(moving), fn_output_signature=specs, parallel_iterations=1)
-    return [pfor.wrap(one, True) for one in found]
-
-
-# Convolutions with filters of each model's own are one grouped convolution: a group is a model.
-
-
-def _to_groups(x: tf.Tensor) -> tf.Tensor:
-    """`[models, batch, height, width, channels]` to `[batch, height, width, models * channels]`."""
-    shape = tf.shape(x)
-    channels = x.shape[0] * x.shape[4]
-    return tf.reshape(tf.transpose(x, [1, 2, 3, 0, 4]), [shape[1], shape[2], shape[3], channels])
-
-
-def _from_groups(x: tf.Tensor, models: int) -> tf.Tensor:
-    shape = tf.shape(x)
-    parts = tf.reshape(x, [shape[0], shape[1], shape[2], models, x.shape[3] // models])
-    return tf.transpose(parts, [3, 0, 1, 2, 4])
-
-
-def _grouped_filters(w: tf.Tensor) -> tf.Tensor:
-    """`[models, height, width, in, out]` to `[height, width, in, models * out]`."""
-    return tf.reshape(tf.transpose(w, [1, 2, 3, 0, 4]), [*w.shape[1:4], w.shape[0] * w.shape[4]])
-
-
-def _convolution(op: tf.Operation) -> Mapping[str, Any]:
-    if op.get_attr("data_format") != b"NHWC":
-        raise NotVectorizableError(f"{op.type} with channels first")
-    names = ("strides", "padding", "explicit_paddings", "dilations", "data_format")
-    return {name: op.get_attr(name) for name in names}
-
-
-def _conv2d(usual: Callable[[Any], Any], call: Any) -> Any:
-    filters = call.input(1)
-    if not filters.is_stacked:
-        return usual(call)
-    attributes = _convolution(call.op)
-    call.stack_inputs([0])
-    _one_group(call.stacked_input(0).shape[4], filters.t.shape[3], call.op)
-    x, w = _to_groups(call.stacked_input(0)), _grouped_filters(filters.t)
-    y = tf.raw_ops.Conv2D(input=x, filter=w, **attributes)
-    return pfor.wrap(_from_groups(y, filters.t.shape[0]), True)
-
-
-def _one_group(channels: int, of_filter: int, op: tf.Operation) -> None:
-    if channels != of_filter:
-        raise NotVectorizableError(f"{op.type} with groups")
-
-
-def _conv2d_to_input(usual: Callable[[Any], Any], call: Any) -> Any:
-    filters = call.input(1)
-    if not filters.is_stacked:
-        return usual(call)
-    attributes = _convolution(call.op)
-    call.stack_inputs([2])
-    models, sizes = filters.t.shape[0], call.unstacked_input(0)
-    x = tf.raw_ops.Conv2DBackpropInput(
-        input_sizes=tf.concat([sizes[:3], [models * filters.t.shape[3]]], 0),
-        filter=_grouped_filters(filters.t),
-        out_backprop=_to_groups(call.stacked_input(2)),
-        **attributes,
-    )
-    channels = models * filters.t.shape[3]
-    return pfor.wrap(_from_groups(tf.ensure_shape(x, [None, None, None, channels]), models), True)
-
-
-def _conv2d_to_filter(call: Any) -> Any:
-    attributes = _convolution(call.op)
-    call.stack_inputs([0, 2])
-    x, dy, sizes = call.stacked_input(0), call.stacked_input(2), call.unstacked_input(1)
-    models = x.shape[0] or dy.shape[0]
-    height, width, inputs, outputs = tf.unstack(sizes, num=4)
-    dw = tf.raw_ops.Conv2DBackpropFilter(
-        input=_to_groups(x),
-        filter_sizes=tf.stack([height, width, inputs, models * outputs]),
-        out_backprop=_to_groups(dy),
-        **attributes,
-    )
-    parts = tf.reshape(dw, [height, width, inputs, models, outputs])
-    return pfor.wrap(tf.transpose(parts, [3, 0, 1, 2, 4]), True)
+    return [wrap(one, True) for one in found]

@@ -1,5 +1,6 @@
 """The gallery's cases by name."""
 
-from . import generative, images, sequences, styles, tabular
+from . import convolutions, generative, images, parts, sequences, styles, tabular
 
 CASES = images.CASES | sequences.CASES | tabular.CASES | generative.CASES | styles.CASES
+CASES |= convolutions.CASES | parts.CASES
