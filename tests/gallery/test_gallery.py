@@ -37,15 +37,16 @@ CONVOLUTIONS = (
     *("three_dimensions", "grouped_volumes", "moving_images"),
 )
 PARTS = (
-    *("normalized", "noisy", "bag_of_words", "encoder", "tied", "multi_label", "smoothed", "routed", "sorted_features"),
+    *("normalized", "swish", "noisy", "bag_of_words", "encoder", "tied", "multi_label", "smoothed", "routed"),
+    "sorted_features",
     *("frozen", "half", "encoded", "brightened", "densities", "siamese_arrays", "bidirectional", "unrolled"),
     "halved",
 )
 CASES = (*IMAGES, *SEQUENCES, *TABLES, *GENERATIVE, *STYLES, *CONVOLUTIONS, *PARTS)
 # Those of which it cannot be promised that a repetition gives the same, and what the reason speaks of.
 INEXACT = {"eager_branches": "not examined", "python_batches": "Python", "generated": "Python"}
-# What differs from `fit` in a loss's last bits (2e-7, relative), for a reason that is not known yet.
-LAST_BITS = {"normalized"}
+# oneDNN computes it as one operation in `fit` and not in a loop, which changes a loss by 2e-7, relative.
+LAST_BITS = {"swish"}
 SETTINGS = (
     *("seed=3", "train.epochs=2", "train.batch_size=32", "train.shuffle=false", "train.compile=graph"),
     *("search.metric=loss", "resources.num_cpus=1", "tracking.uri=sqlite:///mlflow.db"),

@@ -14,9 +14,13 @@ from .case import CLASSES, Case, classify, images, mlp, splits
 
 def normalized() -> keras.Model:
     x = inputs = keras.Input((8,))
-    for layer in (layers.LayerNormalization(), layers.UnitNormalization()):
-        x = layer(layers.Dense(8, activation="silu")(x))
+    for layer in (layers.LayerNormalization(), layers.UnitNormalization(), layers.RMSNormalization()):
+        x = layer(layers.Dense(8, activation="gelu")(x))
     return classify(inputs, layers.GroupNormalization(4)(x))
+
+
+def swish() -> keras.Model:
+    return mlp(layers.Activation("silu"))
 
 
 def noisy() -> keras.Model:
@@ -250,6 +254,7 @@ def halved() -> keras.Model:
 
 CASES = {
     "normalized": Case(normalized, splits),
+    "swish": Case(swish, splits),
     "noisy": Case(noisy, splits),
     "bag_of_words": Case(bag_of_words, words),
     "encoder": Case(encoder, words),
