@@ -100,6 +100,11 @@ class Schedule:
         for trial_id in reversed([trial_id for trial_id in trial_ids if trial_id in self._paused]):
             self._queue.appendleft(self._paused.pop(trial_id))
 
+    @property
+    def slots(self) -> int:
+        """The number of slots that are used, those without a trial included."""
+        return len({slot for _, slot in self._live})
+
     def paused(self) -> tuple[str, ...]:
         """Trials that are paused."""
         return tuple(self._paused)
