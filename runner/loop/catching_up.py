@@ -89,15 +89,17 @@ class CatchingUp:
         """The answers to these turns; None for one that was interrupted."""
         behind = {order.trial.id for orders in turns.values() for order in orders}
         # An idle order keeps a seat, unless it is of a first round, in which no trial has one yet.
+        # All slots have one, because they may share a worker.
         waiting = {
             slot: tuple(
                 replace(item, idle=True, round=max(1, item.round))
-                for item in live[slot]
+                for item in items
                 if item.trial.id not in behind and self._is_seated(item)
             )
-            for slot in turns
+            for slot, items in live.items()
         }
-        found = self._fleet.advance({slot: (*orders, *waiting[slot]) for slot, orders in turns.items()})
+        orders = {slot: (*turns.get(slot, ()), *idle) for slot, idle in waiting.items()}
+        found = self._fleet.advance({slot: items for slot, items in orders.items() if items})
         self._take(turns, found, False)
         return {order.trial.id: found.get(order.trial.id) for orders in turns.values() for order in orders}
 

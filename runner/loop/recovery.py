@@ -225,6 +225,8 @@ class Recovery:
         for item in _items(work):
             life = self._lives.setdefault(item.trial.id, TrialLife())
             if not item.idle:
+                if life.orders and life.orders[-1].round == item.round:
+                    life.orders.pop()  # had no turn, because memory ran out in that of another trial of its process
                 life.orders.append(item)
             life.failed = life.tried_together = False
         self._losses.live = work

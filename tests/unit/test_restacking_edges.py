@@ -133,3 +133,45 @@ def _report(trial: Trial, step: int = 4, epoch: int = 1) -> Report:
     answer = fleet.advance({0: (Work(trial=trial, round=0),)})[trial.id]
     assert isinstance(answer, Report)
     return replace(answer, step=step, epoch=epoch)
+
+
+def test_trials_of_other_slots_keep_their_seats_in_a_worker_that_they_share(pair: list[Trial]) -> None:
+    class OneProcess(FakeFleet):
+        """All slots share one worker, as in the local fleet."""
+
+        def advance(self, work: Any) -> Any:
+            kept = {item.trial.id for items in work.values() for item in items}
+            self.seats = {trial_id: slot for trial_id, slot in self.seats.items() if trial_id in kept}
+            return super().advance(work)
+
+    fleet = OneProcess(range(2))
+    recovery = _recovery(fleet, pair)
+    for trial, turns in zip(pair, (1, 3), strict=True):
+        recovery.take_over(trial.id, _past(trial, turns))
+    found = recovery.advance({0: (Work(trial=pair[0], round=1),), 1: (Work(trial=pair[1], round=3),)})
+    assert {i: report.step for i, report in found.items() if isinstance(report, Report)} == {"000": 8, "001": 16}
+
+
+def test_a_turn_that_was_left_out_is_repeated_once_if_its_worker_is_lost_later(pair: list[Trial]) -> None:
+    class LeavesOut(FakeFleet):
+        def advance(self, work: Any) -> Any:
+            if len(self.rounds) != 1:
+                return super().advance(work)
+            self.rounds.append({})
+            return {}
+
+    died = [False]
+
+    def dying(trial: Trial, epoch: int) -> Metrics | Failure:
+        if epoch == 3 and not died[0]:
+            died[0] = True
+            return Failure(trial_id=trial.id, kind="worker", message="died", noticed_s=1.0)
+        return falling_loss(trial, epoch)
+
+    fleet = LeavesOut(range(1), dying)
+    recovery = _recovery(fleet, pair)
+    steps = []
+    for number in (0, 1, 1, 2):
+        found = recovery.advance({0: tuple(Work(trial=trial, round=number) for trial in pair)})
+        steps.append([report.step for report in found.values() if isinstance(report, Report)])
+    assert steps == [[4, 4], [], [8, 8], [12, 12]]
