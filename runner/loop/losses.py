@@ -110,8 +110,8 @@ class Losses:
             what = f"in stacks of {now}" if now > 1 else "one by one"
             self._warn(f"a stack of {was} models ran out of memory: its trials repeat the turn {what}")
         for item in short:
-            life = self._lives[item.trial.id]
-            life.orders[-1], life.tried_together = replace(item, stack=self._sizes.of(item.trial)), False
+            life, halved = self._lives[item.trial.id], replace(item, stack=self._sizes.of(item.trial), is_whole=True)
+            life.orders[-1], life.tried_together = halved, False
         self.live = self._sizes.applied(self.live)
 
     def _replace(self, lost: Mapping[int, Sequence[Work]], answers: Answers) -> None:

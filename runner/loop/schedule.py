@@ -266,7 +266,8 @@ def next_turn(work: Work, verdict: Verdict) -> Work | None:
 
 def cloned_turn(work: Work, clone: Clone) -> Work:
     """A trial's next turn, which begins with the state of another trial instead of its own."""
-    return Work(trial=cloned(work.trial, clone), round=work.round, clone=clone, stack=work.stack)
+    trial = cloned(work.trial, clone)
+    return Work(trial=trial, round=work.round, clone=clone, stack=work.stack, is_whole=work.is_whole)
 
 
 def _trials_of(places: Mapping[Place, Work | None]) -> dict[int, tuple[Trial, ...]]:

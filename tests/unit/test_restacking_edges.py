@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from test_restacking import StackFleet
 
+from runner.loop.history import read_history
 from runner.loop.recovery import Recovery
 from runner.loop.schedule import cloned_turn
 from runner.loop.snapshotting import Snapshotting
 from runner.loop.stack_sizes import StackSizes
-from runner.records import FAILURE, Clone, Failure, Metrics, Report, Trial, Verdict, Work, stack_decision
+from runner.records import FAILURE, Clone, Failure, Metrics, Report, Snapshot, Trial, Verdict, Work, stack_decision
 from runner.testing import FakeFleet, MemoryJournal, MemorySnapshots, falling_loss
 
 
@@ -175,3 +176,23 @@ def test_a_turn_that_was_left_out_is_repeated_once_if_its_worker_is_lost_later(p
         found = recovery.advance({0: tuple(Work(trial=trial, round=number) for trial in pair)})
         steps.append([report.step for report in found.values() if isinstance(report, Report)])
     assert steps == [[4, 4], [], [8, 8], [12, 12]]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_turn_whose_stack_is_halved_is_repeated_as_a_whole(pair: list[Trial], killed: bool) -> None:
+    fleet, snapshots = StackFleet(most=1, steps_per_epoch=4), MemorySnapshots()
+    for trial in pair:
+        snapshots.write(trial, Snapshot(trial_id=trial.id, round=1, step=4, state=b"4"))
+        snapshots.write(trial, Snapshot(trial_id=trial.id, round=2, step=10, state=b"10"))  # at a stop
+    recovery = _recovery(fleet, pair, snapshotting=Snapshotting(fleet, snapshots))
+    for trial in pair:
+        recovery.take_over(trial.id, _past(trial, 2))
+    turns = [Work(trial=trial, round=2) for trial in pair]
+    if killed:  # after the decision
+        reports = [_report(pair[0]), _report(pair[0], step=8, epoch=2)]
+        made = [stack_decision(trial.id, 8, 1, FAILURE) for trial in pair]
+        pasts = [read_history(trial, reports, [one]) for trial, one in zip(pair, made, strict=True)]
+        turns = [past.next_turn for past in pasts if past.next_turn is not None]
+    recovery.advance({0: tuple(turns)})
+    last = [replay for replay in fleet.restored if replay.orders and replay.orders[-1].models == 1]
+    assert [(r.snapshot.step, [o.models for o in r.orders]) for r in last if r.snapshot] == [(4, [2, 1])] * 2
