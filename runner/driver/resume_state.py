@@ -95,7 +95,8 @@ class ResumeState:
     def stack_sizes(self) -> StackSizes:
         """The sizes of the stacks in which trials go on."""
         begun = [past.next_turn for past in self.pasts.values() if past.next_turn is not None]
-        done = {i: (reports[-1].step, reports[-1].epoch) for i, reports in self.reports.items() if reports}
+        turns = {i: self.reports[i][len(past.orders) - 1] for i, past in self.pasts.items() if past.orders}
+        done = {i: (last.step, last.epoch) for i, last in turns.items()}  # not of one that is repeated
         short = [
             (trial, one) for trial in self.trials for one in self.made[trial.id]
             if one.kind == "stack" and one.by == FAILURE

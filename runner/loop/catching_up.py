@@ -38,7 +38,7 @@ class CatchingUp:
         self._is_seated, self._stopping = is_seated, stopping
 
     def run(self, absent: Round, live: Round, *, until_now: bool) -> dict[str, Report | Failure | None]:
-        """Brings these trials back; returns the answers to their last turns, and failures.
+        """Brings these trials back; returns the answers to their last turns, failures, and None for what is undone.
 
         Args:
             absent: the trials, which have no seat.
@@ -59,9 +59,9 @@ class CatchingUp:
                 pending[trial_id].popleft()
                 if not isinstance(answer, Report):  # interrupted, or lost with others, which are absent again
                     pending[trial_id].clear()
-                if answer is not None and not pending[trial_id]:
+                if not pending[trial_id]:
                     answers[trial_id] = answer
-        return answers
+        return answers | {trial_id: None for trial_id, orders in pending.items() if orders}
 
     def _turns(self, absent: Round, pending: Mapping[str, deque[Work]]) -> dict[int, tuple[Work, ...]]:
         """The next turn of each trial that is behind, by slot, unless it has lost its new seat again."""
@@ -69,7 +69,7 @@ class CatchingUp:
         for slot, items in absent.items():
             for item in items:
                 orders = pending[item.trial.id]
-                if orders and (self._is_seated(item) or orders[0].round == 0):
+                if orders and (self._is_seated(item) or (orders[0].round == 0 and orders[0].clone is None)):
                     turns[slot] = (*turns.get(slot, ()), orders[0])
         return turns
 
@@ -89,15 +89,17 @@ class CatchingUp:
         """The answers to these turns; None for one that was interrupted."""
         behind = {order.trial.id for orders in turns.values() for order in orders}
         # An idle order keeps a seat, unless it is of a first round, in which no trial has one yet.
+        # All slots have one, because they may share a worker.
         waiting = {
             slot: tuple(
                 replace(item, idle=True, round=max(1, item.round))
-                for item in live[slot]
+                for item in items
                 if item.trial.id not in behind and self._is_seated(item)
             )
-            for slot in turns
+            for slot, items in live.items()
         }
-        found = self._fleet.advance({slot: (*orders, *waiting[slot]) for slot, orders in turns.items()})
+        orders = {slot: (*turns.get(slot, ()), *idle) for slot, idle in waiting.items()}
+        found = self._fleet.advance({slot: items for slot, items in orders.items() if items})
         self._take(turns, found, False)
         return {order.trial.id: found.get(order.trial.id) for orders in turns.values() for order in orders}
 

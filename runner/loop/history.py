@@ -8,6 +8,7 @@ from itertools import groupby
 
 from runner.loop.schedule import cloned_turn, next_turn
 from runner.records import (
+    FAILURE,
     USER,
     Clone,
     Decision,
@@ -95,8 +96,10 @@ def read_history(trial: Trial, reports: Sequence[Report], decisions: Iterable[De
 
 def _in_stack(order: Work | None, made: Iterable[Decision]) -> Work | None:
     """The next order, in the size of a stack that was decided before it."""
-    sizes = stacks_of(made)
-    return replace(order, stack=sizes[-1]) if order is not None and sizes else order
+    last = next((one for one in reversed(list(made)) if one.kind == "stack"), None)
+    if order is None or last is None:
+        return order
+    return replace(order, stack=stacks_of([last])[0], is_whole=last.by == FAILURE)
 
 
 def _after_clone(order: Work | None, rules: RuleState, clone: Clone | None) -> tuple[Work | None, RuleState]:

@@ -135,7 +135,7 @@ class Loop:
         ended = {trial_id: verdict for trial_id, verdict in verdicts.items() if verdict.ends}
         if compared:
             standing, policy = self.schedule.standing(), self.policy
-            decisions += self.recovery.sizes.after_rung(standing, ended, len(work), policy.next_rung)
+            decisions += self.recovery.sizes.after_rung(standing, ended, self.schedule.slots, policy.next_rung)
         return _Barrier(
             reports=reports, verdicts=verdicts, exports=exports | more, compared=compared,
             added=(*proposed, *orders.added), decisions=decisions, orders=orders,

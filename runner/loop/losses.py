@@ -55,7 +55,7 @@ class Losses:
             for item in items:
                 self._take_one(item, answers)
             lost[slot] = [item for item in items if is_lost(answers.get(item.trial.id))]
-            if short := [item for item in lost[slot] if _is_short_stack(item, answers)]:
+            if short := [item for item in lost[slot] if self._is_short_stack(item, answers)]:
                 self._halve(short)
                 self._unseat(slot)
             elif lost[slot]:
@@ -92,6 +92,15 @@ class Losses:
         for item in self.live[slot]:
             self._lives[item.trial.id].seated = False
 
+    def _is_short_stack(self, item: Work, answers: Answers) -> bool:
+        """Whether memory ran out in a turn of a stack; not in one that has had its report, nor in an export after it.
+
+        Those sizes are known to fit, and the numbers of a turn that was reported must not change.
+        """
+        if item.idle or item.models == 1 or not is_out_of_memory(answers[item.trial.id]):
+            return False
+        return item.until is None and self._lives[item.trial.id].orders[-1].until is None
+
     def _halve(self, short: Sequence[Work]) -> None:
         """Lets trials repeat the turn in smaller stacks, for which memory may suffice."""
         decisions = self._sizes.halved(short)
@@ -101,8 +110,8 @@ class Losses:
             what = f"in stacks of {now}" if now > 1 else "one by one"
             self._warn(f"a stack of {was} models ran out of memory: its trials repeat the turn {what}")
         for item in short:
-            life = self._lives[item.trial.id]
-            life.orders[-1], life.tried_together = replace(item, stack=self._sizes.of(item.trial)), False
+            life, halved = self._lives[item.trial.id], replace(item, stack=self._sizes.of(item.trial), is_whole=True)
+            life.orders[-1], life.tried_together = halved, False
         self.live = self._sizes.applied(self.live)
 
     def _replace(self, lost: Mapping[int, Sequence[Work]], answers: Answers) -> None:
@@ -144,8 +153,3 @@ class Losses:
         if not isinstance(answer, Failure) or answer.kind != "oom" or not remedy:
             return answer
         return replace(answer, message=f"{answer.message} ({remedy})")
-
-
-def _is_short_stack(item: Work, answers: Answers) -> bool:
-    """Whether memory ran out in a turn of a stack; not in one that is repeated, whose size is known to fit."""
-    return is_out_of_memory(answers[item.trial.id]) and item.models > 1 and item.until is None and not item.idle

@@ -149,7 +149,8 @@ class Recovery:
         if behind := _chosen(work, self._is_behind):
             found = self._bring_back_together(behind, until_now=False)
             reports |= {trial_id: answer for trial_id, answer in found.items() if isinstance(answer, Failure)}
-        turns = _chosen(work, lambda item: self._of(item).seated or self._of(item).begins(item))
+        # At a stop some may stand before an earlier turn than their present one.
+        turns = {} if behind and self._stopping() else _chosen(work, self._is_ready)
         first = self._fleet.advance(turns) if turns else {}
         self._losses.take(turns, first, one_by_one=False)
         reports |= {**first, **self._bring_back()}
@@ -224,6 +225,8 @@ class Recovery:
         for item in _items(work):
             life = self._lives.setdefault(item.trial.id, TrialLife())
             if not item.idle:
+                if life.orders and life.orders[-1].round == item.round:
+                    life.orders.pop()  # had no turn, because memory ran out in that of another trial of its process
                 life.orders.append(item)
             life.failed = life.tried_together = False
         self._losses.live = work
@@ -238,6 +241,10 @@ class Recovery:
             else:
                 answers |= self._bring_back_one_by_one(absent)
         return answers
+
+    def _is_ready(self, item: Work) -> bool:
+        life = self._of(item)
+        return not life.failed and (life.seated or life.begins(item))
 
     def _is_behind(self, item: Work) -> bool:
         """Whether a trial of a stack must be restored before it can have its turn with the others."""

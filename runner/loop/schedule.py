@@ -100,6 +100,11 @@ class Schedule:
         for trial_id in reversed([trial_id for trial_id in trial_ids if trial_id in self._paused]):
             self._queue.appendleft(self._paused.pop(trial_id))
 
+    @property
+    def slots(self) -> int:
+        """The number of slots that are used, those without a trial included."""
+        return len({slot for _, slot in self._live})
+
     def paused(self) -> tuple[str, ...]:
         """Trials that are paused."""
         return tuple(self._paused)
@@ -261,7 +266,8 @@ def next_turn(work: Work, verdict: Verdict) -> Work | None:
 
 def cloned_turn(work: Work, clone: Clone) -> Work:
     """A trial's next turn, which begins with the state of another trial instead of its own."""
-    return Work(trial=cloned(work.trial, clone), round=work.round, clone=clone, stack=work.stack)
+    trial = cloned(work.trial, clone)
+    return Work(trial=trial, round=work.round, clone=clone, stack=work.stack, is_whole=work.is_whole)
 
 
 def _trials_of(places: Mapping[Place, Work | None]) -> dict[int, tuple[Trial, ...]]:

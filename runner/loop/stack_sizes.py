@@ -44,6 +44,8 @@ class StackSizes:
         """The size of the stack in which the trial trains next; 1 if it trains alone."""
         if trial.id in self._sizes:
             return self._sizes[trial.id]
+        if trial.id in self._done or trial.train.stack == 1:  # one that has begun keeps its size
+            return trial.train.stack
         return min(trial.train.stack, self._most.get(trial.likely_program, trial.train.stack))
 
     def applied(self, work: Round) -> dict[int, tuple[Work, ...]]:
@@ -84,19 +86,18 @@ class StackSizes:
         by = next((verdict.by for verdict in ended.values() if verdict.by in _RUNGS), None)
         if by is None:
             return ()
-        groups: dict[object, list[Trial]] = defaultdict(list)
+        groups: dict[tuple[object, int | None], list[Trial]] = defaultdict(list)
         at_rung = set()
         for trial in (trial for trial in trials if trial.id in self._done and self.of(trial) > 1):
             group = trial.likely_program, self.of(trial), self._done[trial.id]
             if trial.id not in ended:
-                groups[group].append(trial)
+                groups[group, next_rung(trial.id)].append(trial)  # those of other cohorts are compared elsewhere
             elif ended[trial.id].by in _RUNGS:
                 at_rung.add(group)
         return tuple(
             stack_decision(trial.id, self._done[trial.id][0], size, by)
-            for group, members in groups.items()
-            if group in at_rung
-            and (size := self._shrunk(members, slots, next_rung(members[0].id))) < self.of(members[0])
+            for (group, following), members in groups.items()
+            if group in at_rung and (size := self._shrunk(members, slots, following)) < self.of(members[0])
             for trial in members
         )
 

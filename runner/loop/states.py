@@ -42,6 +42,8 @@ class States:
     def _own(self, item: Work, life: TrialLife) -> Snapshot | None:
         """The trial's newest snapshot; that of its parent if an earlier driver died before it took that over."""
         found = self._newest(item.trial, life.first, item.round, life.clone)
+        if found is not None and _is_within(found, life):
+            found = self._newest(item.trial, life.first, found.round - 1, life.clone)
         if found is None and life.clone is not None and self.inherit(item.trial, life.clone, life.first):
             found = self._newest(item.trial, life.first, life.first, life.clone)
         return found
@@ -70,3 +72,12 @@ class States:
         # A driver that died between a decision and its act has left the state that the trial had before.
         stale = found is not None and clone is not None and found.round == first and found.step <= clone.step
         return None if found is None or (stale and not found.inherited) else found
+
+
+def _is_within(snapshot: Snapshot, life: TrialLife) -> bool:
+    """Whether a snapshot is of a state within a turn that must be repeated as a whole."""
+    order = next((order for order in life.orders if order.round == snapshot.round), None)
+    if order is None or not order.is_whole:
+        return False
+    before = next((order.until for order in life.orders if order.round == snapshot.round - 1), None)
+    return snapshot.step > (before or (life.clone.step if life.clone is not None else 0))

@@ -31,6 +31,7 @@ class Work:
         clone: before the first step, the trial's state becomes that of another one; `trial` has its new values.
         files: the folder for what the trial's callbacks write; None for a temporary one, whose files come by value.
         stack: most models of the program in which it trains; None for as many as the trial's settings have.
+        is_whole: no state from within the turn may be used, because it may have begun in a larger stack.
     """
 
     trial: Trial
@@ -43,6 +44,7 @@ class Work:
     clone: Clone | None = None
     files: Path | None = None
     stack: int | None = None
+    is_whole: bool = False
 
     @property
     def models(self) -> int:

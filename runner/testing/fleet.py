@@ -106,7 +106,8 @@ class FakeFleet:
         self.received += items
         answers: dict[str, Report | Failure] = {}
         for slot, chosen in work.items():
-            for trial_id in [i for i, s in self.seats.items() if s == slot and i not in ids]:
+            kept = {item.trial.id for item in chosen if item.round > 0 or item.clone is not None}
+            for trial_id in [i for i, s in self.seats.items() if s == slot and i not in kept]:
                 del self.seats[trial_id]
             for item in chosen:
                 assert not item.idle or self.seats.get(item.trial.id) == slot, f"{item.trial.id} waits without a seat"

@@ -93,8 +93,8 @@ class Worker:
         An idle trial has no answer, nor has a turn that `stop` interrupts, nor one that would follow a turn that ran
         out of memory, because the process may be unusable.
         """
-        # A trial in its first round has no seat yet: one that has its id was another's.
-        self._seats.keep({item.trial.id for item in work if item.round > 0})
+        # A trial that begins by itself has no seat yet: one that has its id was another's.
+        self._seats.keep({item.trial.id for item in work if item.round > 0 or item.clone is not None})
         kept = {item.trial.data_key for item in work}
         self._residents = {key: resident for key, resident in self._residents.items() if key in kept}
         self._earlier.keep(kept)

@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 from test_fleets import of_trial, run
 
-import runner
 from runner.fleet.ray.fleet import RayFleet
-from runner.journal import JournalReader
 from runner.loop.slots import Shares
 from runner.placement import WORKER_MIB, Machine, Request, plan_slots
 from runner.records import Failure, Work
@@ -79,24 +77,6 @@ def test_a_trial_beyond_its_limit_goes_on_under_a_larger_one_and_one_beyond_that
     assert beyond.reason.startswith("oom: asked for 381 MiB, ")
     assert f"MiB free of a limit of {LIMIT + MORE} MiB of host memory; " in beyond.reason
     assert "OOM when allocating tensor" in beyond.reason
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_a_stack_beyond_its_limit_is_halved_until_it_fits(tmp_path: Path, monkeypatch: Any) -> None:
-    """XLA crashes on a CPU that has no memory for it, so that the size is found at the check."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "wide.py").write_text(
-        WIDE.replace("units=1", "units=500, rate=0.01").replace('"adam"', "keras.optimizers.Adam(rate)")
-    )
-    found = runner.sweep(
-        "wide.py", space={"rate": "loguniform(1e-4, 1e-2)"}, search={"max_trials": 8, "sampler": "random"},
-        train={"epochs": 2, "batch_size": 8}, resources={"stack": 8, "max_concurrent": 1, "memory_mib": 400},
-    )  # fmt: skip
-    assert (found.trials["status"] == "complete").all()
-    with JournalReader(found.folder) as reader:
-        sizes = {record.trial.train.stack for record in reader.trials()}
-    assert max(sizes) <= 4
 
 
 def make_group() -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runner.records import Export, Failure, Replay, Report, Snapshot, Trial, Work
+from runner.records import Clone, Export, Failure, Replay, Report, Snapshot, Trial, Work
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 TESTS = Path(__file__).parents[1]
@@ -173,6 +173,18 @@ def test_a_trial_goes_on_from_its_snapshot_without_the_others_bit_for_bit(trials
     last = other.advance([Work(trial=first, round=3)], [other.load(first)])[first.id]
     assert isinstance(last, Report)
     assert numbers([report, last]) == numbers(whole[first.id][2:])
+
+
+def test_a_clone_that_has_had_no_turn_goes_on_from_its_parents_state(trials: Any, fresh: Any) -> None:
+    parent, clone = trials({"rate": 0.01}, {"rate": 0.03})
+    worker = fresh()
+    first = worker.advance([Work(trial=parent, round=0)], [worker.load(parent)])[parent.id]
+    state = replace(worker.snapshot([parent])[parent.id], trial_id=clone.id, round=0, inherited=True)
+    assert worker.restore(Replay(trial=clone, snapshot=state, orders=()), [worker.load(clone)]) is None
+    origin = Clone(parent=parent.id, round=1, step=first.step, epoch=first.epoch)
+    turns = [Work(trial=parent, round=1), Work(trial=clone, round=0, clone=origin)]
+    found = worker.advance(turns, [worker.load(parent)] * 2)
+    assert found[clone.id].step == found[parent.id].step > first.step
 
 
 def test_orders_about_weights_and_rate_and_a_trial_that_leaves_keep_the_others_as_they_are(

@@ -157,13 +157,11 @@ def test_what_has_no_room_in_any_stack_is_tried_one_by_one(trials: Any) -> None:
 
 def test_trials_that_begin_later_have_the_size_for_which_memory_sufficed(trials: Any) -> None:
     made = trials(8, stack=4)
-    run = Run(made, StackFleet(1, most=2), stop="halving", factor=2)
     begun = StackSizes()
     begun.take([stack_decision("000", 0, 2, FAILURE)], {"000": made[0]})
     assert begun.of(made[7]) == 2
     assert {made[7].id} == {d.trial_id for d in begun.unrecorded({0: (_order(made[7]),)})}
     assert begun.unrecorded({0: (_order(made[0]),)}) == (), "the journal has it"
-    assert run.fleet.most == 2
 
 
 def test_trials_of_a_stack_are_brought_back_together(trials: Any) -> None:
