@@ -118,14 +118,14 @@ class AutoSettings:
             for key, one in tried.items()
             if not one.reason and (wanted != "auto" or stacking.is_faster(one, step_s[key], totals[key]))
         }
+        refused = {key: one.reason for key, one in tried.items() if one.reason and wanted != "auto"}
         found = tuple(
             _in_used_stack(before, used[trial.likely_program], checked[trial.member].facts)
             if trial.likely_program in used
-            else trial
+            else _refused(trial, refused.get(trial.likely_program, ""))
             for trial, before in zip(trials, undecided, strict=True)
         )
-        wishes = {firsts[key].id: (sizes[key], one) for key, one in tried.items()} if wanted != "auto" else {}
-        return found, stacking.refusals(wishes)
+        return found, [] if wanted == "auto" else stacking.refusals(found, wanted, sizes, tried)
 
     def _tried_stacks(self, trials: Mapping[tuple[str, str], Trial]) -> dict[tuple[str, str], StackTrial]:
         """What trying these trials' stacks has found, now or in an earlier sweep on this machine.
@@ -253,6 +253,10 @@ def _in_used_stack(undecided: Trial, tried: StackTrial, facts: Facts) -> Trial:
     """The trial in a stack, with turns that are as long for all of its models together as others are for one."""
     trial = _in_stack(undecided, tried.size)
     return replace(trial, train=with_turns(trial, facts, tried.step_s))
+
+
+def _refused(trial: Trial, reason: str) -> Trial:
+    return replace(trial, train=replace(trial.train, stack_refused=reason)) if reason else trial
 
 
 def _in_stack(trial: Trial, size: int) -> Trial:

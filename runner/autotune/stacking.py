@@ -7,7 +7,7 @@ depend on it, so it is decided before the first step and recorded.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -16,11 +16,13 @@ from runner.records import StackTrial, Trial
 
 Wanted = int | Literal["auto", "off"]
 """`resources.stack`."""
+Program = tuple[str, str]
+"""`Trial.likely_program`."""
 _FEWEST = 4  # models, below which `auto` does not try a stack
 _WORTHWHILE_S = 15.0  # of a slot's training, below which tracing and compiling a stack costs more than it gains
 
 
-def sizes(trials: Sequence[Trial], slots: int, wanted: Wanted) -> dict[tuple[str, str], int]:
+def sizes(trials: Sequence[Trial], slots: int, wanted: Wanted) -> dict[Program, int]:
     """The size of the stacks of each group of alike trials, those with at least two models.
 
     Args:
@@ -28,7 +30,7 @@ def sizes(trials: Sequence[Trial], slots: int, wanted: Wanted) -> dict[tuple[str
         slots: trials of a group are spread over them.
         wanted: the most models of a stack.
     """
-    groups: dict[tuple[str, str], int] = defaultdict(int)
+    groups: dict[Program, int] = defaultdict(int)
     for trial in trials:
         groups[trial.likely_program] += 0 if trial.has_callbacks else 1
     if wanted == "off":
@@ -56,12 +58,38 @@ def is_faster(tried: StackTrial, step_s: float, steps: float) -> bool:
     return tried.step_s * steps / tried.size + tried.compile_s < MARGIN * step_s * steps
 
 
-def refusals(tried: Mapping[str, tuple[int, StackTrial]]) -> list[str]:
-    """Why trials are not in stacks as large as they could be; by trial, the size that was wanted and what was tried."""
+def refusals(
+    trials: Sequence[Trial], wanted: Wanted, sizes: Mapping[Program, int], tried: Mapping[Program, StackTrial]
+) -> list[str]:
+    """Why trials are not in stacks as large as they could be.
+
+    Args:
+        trials: as decided.
+        wanted: the most models of a stack.
+        sizes: what `sizes` has found.
+        tried: what trying these stacks has found.
+    """
+    if not sizes:
+        return [
+            f"resources.stack={wanted}: no worker has two trials that could be one program, so that each trains alone; "
+            "trials are alike if they differ in seeds and float parameters only"
+        ]
     found = []
-    for trial_id, (size, one) in tried.items():
+    for program, one in tried.items():
+        alike = [trial.id for trial in trials if trial.likely_program == program]
+        who = f"{len(alike)} trials ({alike[0]} and alike)"
         if one.reason:
-            found.append(f"trial {trial_id} trains alone, not in a stack: {one.reason}")
-        elif one.size < size:
-            found.append(f"trial {trial_id} trains in stacks of {one.size}: one of {size} has no room in memory")
+            found.append(
+                f"{who} train alone, not in stacks: {one.reason} (what can be stacked: docs/stacks.md; "
+                "resources.stack=off does not try it)"
+            )
+        elif one.size < sizes[program]:
+            found.append(f"{who} train in stacks of {one.size}: one of {sizes[program]} has no room in memory")
     return found
+
+
+def in_words(trials: Sequence[Trial]) -> str:
+    """How many trials are in stacks of which sizes; empty if none are."""
+    found = Counter(trial.train.stack for trial in trials if trial.train.stack > 1)
+    parts = [f"{number} trials in stacks of {size}" for size, number in sorted(found.items(), reverse=True)]
+    return f"{', '.join(parts)}, each stack one program" if parts else ""

@@ -62,6 +62,7 @@ class Losses:
                 # If only some trials of a call are lost, their own answers say so.
                 certain = one_by_one or len(items) == 1 or len(lost[slot]) < len(items)
                 self._lose(slot, lost[slot], certain, answers)
+                self._tell(lost[slot], answers[lost[slot][0].trial.id])
         self._replace({slot: items for slot, items in lost.items() if items}, answers)
 
     def _take_one(self, item: Work, answers: Answers) -> None:
@@ -134,6 +135,16 @@ class Losses:
         if not self._stopping():
             for slot in lost.keys() & growth.allocations.keys():
                 self._journal.resize(slot, growth.allocations[slot])
+
+    def _tell(self, lost: Sequence[Work], failure: object) -> None:
+        """Tells the user why a table stands still for a while."""
+        assert isinstance(failure, Failure)
+        if self._stopping() or all(self._lives[item.trial.id].failed for item in lost):
+            return
+        first, many = lost[0], len(lost) > 1
+        who = f"{len(lost)} trials, {first.trial.id} among them, have" if many else f"trial {first.trial.id} has"
+        what = "out of memory" if failure.kind == "oom" else failure.message.rstrip(".")
+        self._warn(f"{who} lost the worker ({what}); a new one repeats what is missing")
 
     def _note(self, item: Work, failure: object) -> None:
         explained = self.explained(item.trial.id, failure)

@@ -64,6 +64,7 @@ class TrainSettings:
             the first step; a worker treats it as "graph".
         stack: most models of one program, this one among them (`resources.stack`), on which the last bits of its
             results depend; 1 for a program of its own. With more, `compile` is "xla".
+        stack_refused: why it has a program of its own although a stack was wanted; empty if it was not.
         deterministic: TensorFlow's op determinism, which holds for a whole process.
         max_seconds: the trial stops after the turn in which its training and validation have taken this long; None for
             no limit. The only setting whose effect depends on a clock.
@@ -78,6 +79,7 @@ class TrainSettings:
     validate_every: int = 1
     compile: Literal["auto", "graph", "xla"] = "graph"
     stack: int = 1
+    stack_refused: str = ""
     deterministic: bool = False
     early_stopping: EarlyStopping | None = None
     reduce_lr_on_plateau: ReduceLROnPlateau | None = None

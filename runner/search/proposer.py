@@ -119,7 +119,7 @@ def decided_like(trial: Trial, like: Trial) -> Trial:
     if "train.epochs" not in trial.searched:
         names.append("epochs")  # which a user may have raised since
     if trial.likely_program == like.likely_program:  # others would be few in a stack of that size
-        names.append("stack")
+        names += ["stack", "stack_refused"]
     return replace(trial, train=replace(trial.train, **{name: getattr(like.train, name) for name in names}))
 
 

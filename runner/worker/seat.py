@@ -98,7 +98,7 @@ class Seat:
         self._experiment, self._resident = experiment, resident
         self._globals = Globals(trial.seed, experiment.settings)
         self.progress, self.clock = Progress(), TurnClock()
-        self._stack_reason = ""
+        self._stack_reason = trial.train.stack_refused
         self.recorder = TrialRecorder(files) if trial.has_callbacks else None
         self.callbacks: TrialCallbacks | None = None
         with self._globals.active(), experiment.active():

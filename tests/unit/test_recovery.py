@@ -247,7 +247,10 @@ def test_a_snapshot_that_does_not_fit_its_model_is_done_without(make_trial: Any)
     sweep = run(trials, slots=1, fleet=Changed(range(1), dying("000", [3])), warn=told.append)
     assert sweep.numbers() == run(trials, slots=1).numbers()
     assert [[order.round for order in replay.orders] for replay in sweep.fleet.restored] == [[0, 1, 2]]
-    assert told == ["trial 000: other shapes; it is trained again from its beginning"]
+    assert told == [
+        "trial 000 has lost the worker (died); a new one repeats what is missing",
+        "trial 000: other shapes; it is trained again from its beginning",
+    ]
 
 
 def test_a_snapshot_that_is_refused_as_the_sweep_stops_is_no_failure_of_the_trial(make_trial: Any) -> None:

@@ -174,6 +174,7 @@ def test_trials_of_a_stack_are_brought_back_together(trials: Any) -> None:
         return falling_loss(trial, epoch)
 
     run = Run(made, StackFleet(1, dying))
+    assert run.warnings == ["4 trials, 000 among them, have lost the worker (died); a new one repeats what is missing"]
     # Without snapshots: the first turn is repeated by all, then the second.
     assert [len(call) for call in run.fleet.calls] == [4, 4, 4, 4, 4]
     assert run.fleet.restored == []

@@ -11,7 +11,7 @@ import pytest
 
 from runner.autotune.auto import AutoSettings
 from runner.autotune.cache import TimingsFile
-from runner.autotune.stacking import is_faster, is_worth_trying, refusals, sizes
+from runner.autotune.stacking import in_words, is_faster, is_worth_trying, refusals, sizes
 from runner.config import load_config
 from runner.driver.prepare import prepare
 from runner.errors import ConfigError
@@ -71,12 +71,23 @@ def test_stacks_of_models_that_are_to_be_graphs_are_refused(tmp_path: Path, monk
         prepare(config)
 
 
-def test_a_refusal_names_the_trial_and_the_operation() -> None:
-    alone, whole, half = StackTrial(size=8, reason="no stack can have While"), StackTrial(size=8), StackTrial(size=4)
-    assert refusals({"000": (8, alone), "001": (8, whole), "002": (8, half)}) == [
-        "trial 000 trains alone, not in a stack: no stack can have While",
-        "trial 002 trains in stacks of 4: one of 8 has no room in memory",
+def test_a_refusal_names_the_trials_and_the_operation(trials: list[Trial]) -> None:
+    eight, sixteen, _ = dict.fromkeys(trial.likely_program for trial in trials)
+    found = {eight: 5, sixteen: 3}
+    alone, half = StackTrial(size=5, reason="no stack can have While"), StackTrial(size=2)
+    assert refusals(trials, 8, found, {eight: alone, sixteen: half}) == [
+        "5 trials (000 and alike) train alone, not in stacks: no stack can have While (what can be stacked: "
+        "docs/stacks.md; resources.stack=off does not try it)",
+        "3 trials (005 and alike) train in stacks of 2: one of 3 has no room in memory",
     ]
+    assert refusals(trials, 8, found, {eight: StackTrial(size=5)}) == []
+    assert "no worker has two trials that could be one program" in refusals(trials, 8, {}, {})[0]
+
+
+def test_the_sizes_of_stacks_are_told(trials: list[Trial]) -> None:
+    stacked = [replace(one, train=replace(one.train, stack=5)) for one in trials[:5]]
+    assert in_words([*stacked, *trials[5:]]) == "5 trials in stacks of 5, each stack one program"
+    assert in_words(trials) == ""
 
 
 def test_a_stack_that_takes_the_life_of_the_worker_that_tries_it_is_halved(trials: list[Trial], tmp_path: Path) -> None:
@@ -99,7 +110,7 @@ def test_a_stack_that_takes_the_life_of_the_worker_that_tries_it_is_halved(trial
     found, texts = auto.stacked(trials, trials, checked, 1, 8, {"test": 9})
     assert sorted(asked) == [3, 3, 5]
     assert [trial.train.stack for trial in found] == [3] * 8 + [1]
-    assert texts == ["trial 000 trains in stacks of 3: one of 5 has no room in memory"]
+    assert texts == ["5 trials (000 and alike) train in stacks of 3: one of 5 has no room in memory"]
     asked.clear()
     again, _ = AutoSettings(TimingsFile(tmp_path / "t.json"), Allocation(num_cpus=1), {}, check=check).stacked(
         trials, trials, checked, 1, 3, {"test": 9}

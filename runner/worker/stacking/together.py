@@ -16,7 +16,8 @@ from runner.worker.stacking.turns import StackTurn, begin
 _INEXACT = (
     "trained in a stack of {size}: it repeats bit for bit in a stack of that size; over ten steps its losses {how}"
 )
-_EQUAL, _DIFFERENT = "were the lone model's", "differed from the lone model's by {difference:.0e} at most, relative"
+_EQUAL = "were those of the lone model under XLA"
+_DIFFERENT = "differed from those of the lone model under XLA by {difference:.0e} at most, relative"
 
 
 class Guarded(Protocol):
