@@ -373,7 +373,7 @@ def test_every_shipped_experiment_loads_and_opens_with_its_command(file: Path, m
 
 
 def test_schema_and_records_have_the_same_settings() -> None:
-    decided_by_the_driver = {"steps_per_round", "epochs_per_round", "compile", "stack"}
+    decided_by_the_driver = {"steps_per_round", "epochs_per_round", "compile", "stack", "stack_refused"}
     settings = records.TrainSettings.of({**Train().model_dump(), "steps_per_round": None})
     assert replace(settings, compile="graph") == records.TrainSettings()
     assert {field.name for field in fields(settings)} ^ set(Train.model_fields) <= decided_by_the_driver
