@@ -66,7 +66,7 @@ class TrialRecord:
         metrics: epoch metrics of the trial's model, which are those of `kept_epoch`; until it has ended, the latest.
         best_epoch: the epoch whose weights the trial's model has, if early stopping restores the best.
         epochs: number of completed epochs.
-        seconds: that it has held a slot, all its turns together.
+        seconds: of its worker's time that all its turns took; in a stack its share of them.
         ended_by: who decided its last end, as `Decision.by`; empty if none has been decided.
         clones: other trials' states from which it has gone on, in order.
         model: path of the exported `.keras` file relative to the sweep's folder; None before its end.

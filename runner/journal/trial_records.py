@@ -34,7 +34,8 @@ def read_trials(db: sqlite3.Connection, trial_id: str | None = None) -> tuple[Tr
     query = (
         "SELECT trial.*, model.file AS model, model.weights AS weights, projection.run_id AS run_id, "
         "(SELECT coalesce(max(epoch), 0) FROM turn WHERE turn.trial = trial.id) AS epochs, "
-        "(SELECT coalesce(sum(ended_s - started_s), 0.0) FROM turn WHERE turn.trial = trial.id) AS seconds, "
+        "(SELECT coalesce(sum(compute_s + evaluate_s + seat_s + swap_s), 0.0) FROM turn WHERE turn.trial = trial.id) "
+        "AS seconds, "
         "coalesce((SELECT by FROM decision WHERE decision.trial = trial.id "
         "AND kind IN ('stop', 'complete', 'fail') ORDER BY number DESC LIMIT 1), '') AS ended_by FROM trial "
         "LEFT JOIN model ON model.trial = trial.id "

@@ -45,6 +45,10 @@ def test_a_stack_shrinks_with_the_rungs_and_mlflow_has_its_sizes(undisturbed: tu
     (folder,) = (root / "sweeps").iterdir()
     client = MlflowClient(f"sqlite:///{root}/m.db")
     with JournalReader(folder) as reader:
+        turns = [row.turn for row in reader.turns()]
+        whole_s = max(turn.ended_s for turn in turns) - min(turn.started_s for turn in turns)
+        seats_s = sum(turn.seat_s for turn in turns)  # before the first turn begins
+        assert sum(record.seconds for record in reader.trials()) < whole_s + seats_s
         for record in reader.trials():
             tags = client.get_run(str(record.run_id)).data.tags
             assert (tags["stacked"], tags["exact"]) == ("4", "false")
