@@ -51,8 +51,9 @@ class StackTurn:
 
     def run(self) -> dict[Seat, Report | None]:
         """Runs the turn; a trial whose turn was interrupted has no report."""
-        started, clock, seats = time.time(), self.clock, list(self.works)
+        clock, seats = self.clock, list(self.works)
         swap_s = clock.now() - self.began_s
+        started = time.time() - swap_s
         memory.reset_gpu_peak()
         clock.begin(is_limited=all(work.until is None for work in self.works.values()))
         while (open_ := self._open) and not self.stopping():
