@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -222,7 +223,15 @@ def test_other_architectures_are_stacks_of_their_own_and_interrupted_turns_go_on
         assert numbers([answers[trial.id]]) == numbers(whole[trial.id][1:2])
 
 
+@pytest.fixture
+def gallery_is_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgets the tests' own module `models`, as which the gallery has a package."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "models"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("gallery_is_importable")
 @pytest.mark.parametrize(("where", "case"), [(where, case) for where, cases in STACKED.items() for case in cases])
 def test_every_kind_of_model_trains_in_a_stack_as_alone(where: str, case: str, make_trial: Any) -> None:
     fresh = chain()  # seventy kinds in one would keep all their programs
@@ -235,6 +244,7 @@ def test_every_kind_of_model_trains_in_a_stack_as_alone(where: str, case: str, m
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("gallery_is_importable")
 @pytest.mark.parametrize(("where", "case"), REFUSED)
 def test_a_model_that_cannot_be_in_a_stack_trains_alone_and_says_why(
     where: str, case: str, make_trial: Any, fresh: Any
