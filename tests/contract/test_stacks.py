@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,13 @@ import pytest
 from runner.records import Clone, Export, Failure, Replay, Report, Snapshot, Trial, Work
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
-TESTS = Path(__file__).parents[1]
-FILES = {"models": TESTS / "cases.py", "gallery": TESTS / "gallery" / "experiment.py"}
-STACKED = {
-    "models": (
-        *("functional", "subclassed", "dict_inputs", "two_inputs", "two_outputs", "sample_weights", "class_weights"),
-        *("bfloat16", "mixed_float16", "ema_optimizer", "lr_schedule", "gradient_accumulation", "cnn_batchnorm"),
-        *("dropout_mlp", "unseeded_random", "ignore_class", "unlabelled", "diffusion", "transformer"),
-        *("custom_train_step", "masked_rnn"),
-    ),
-    "gallery": (
-        *("grouped", "depthwise", "separable", "dilated", "upsampled", "resized", "transposed", "one_dimension"),
-        *("three_dimensions", "grouped_volumes", "moving_images", "residual_cnn", "segmentation", "autoencoder"),
-        *("vector_metric", "normalized", "noisy", "bag_of_words", "encoder", "tied", "multi_label", "smoothed"),
-        *("routed", "sorted_features", "frozen", "half", "encoded", "brightened", "densities", "siamese_arrays"),
-        *("bidirectional", "unrolled", "masked_recurrent", "forecaster", "causal_convolutions", "data_frame"),
-        *("dict_of_series", "adapted", "multi_output", "factorization", "variational_autoencoder", "adversaries"),
-        *("own_loss", "distiller", "experts", "graph_network", "frozen_features", "undecayed_biases", "quantiles"),
-    ),
-}
-TOLERANCE = {"adversaries": 1e-3}  # its loss is a difference of two means that are nearly equal
-REFUSED = {
-    **dict.fromkeys([("models", case) for case in ("dataset_input", "siamese", "two_optimizers")], "no arrays"),
-    ("models", "run_eagerly"): "one by one",
-    ("gallery", "halved"): "While whose length depends on the model",
-}
+STACKED = (
+    *("functional", "subclassed", "dict_inputs", "two_inputs", "two_outputs", "sample_weights", "class_weights"),
+    *("bfloat16", "mixed_float16", "ema_optimizer", "lr_schedule", "gradient_accumulation", "cnn_batchnorm"),
+    *("dropout_mlp", "unseeded_random", "ignore_class", "unlabelled", "diffusion", "transformer"),
+    *("custom_train_step", "masked_rnn"),
+)
+REFUSED = {**dict.fromkeys(("dataset_input", "siamese", "two_optimizers"), "no arrays"), "run_eagerly": "one by one"}
 EXPERIMENT = """
 import keras, numpy as np
 
@@ -139,6 +121,25 @@ def assert_close(one: Sequence[Report], other: Sequence[Report], tolerance: floa
             assert math.isclose(value, b[name], rel_tol=tolerance, abs_tol=1e-6), (name, a, b)
 
 
+def assert_trains_as_alone(make: Any, tolerance: float = 1e-4) -> None:
+    """Two trials in a stack of three have the metrics that each has alone under XLA."""
+    fresh = chain()  # seventy kinds in one would keep all their programs
+    made = [make(id=f"{i:03d}", seed=i, epochs=2, compile="xla", stack=3) for i in range(2)]
+    together = train(fresh(), made)
+    assert together["000"][0].facts.stack == 3  # type: ignore[union-attr]
+    for trial in made:
+        assert_close(train(fresh(), [alone(trial)])[trial.id], together[trial.id], tolerance)
+
+
+def assert_is_refused(make: Any, reason: str) -> None:
+    """The trial trains as alone, and its facts have this reason."""
+    fresh, trial = chain(), make(epochs=2, compile="xla", stack=3)
+    reports = train(fresh(), [trial])[trial.id]
+    assert reports[0].facts.stack == 1  # type: ignore[union-attr]
+    assert reason in reports[0].facts.stack_reason  # type: ignore[union-attr]
+    assert numbers(reports) == numbers(train(fresh(), [alone(trial)])[trial.id])
+
+
 def test_trials_of_other_rates_dropout_and_decay_train_together_as_each_does_alone(trials: Any, fresh: Any) -> None:
     made = trials({"rate": 0.01}, {"rate": 0.03, "dropout": 0.5, "l2": 0.1}, validate_every=1)
     together = train(fresh(), made)
@@ -223,37 +224,16 @@ def test_other_architectures_are_stacks_of_their_own_and_interrupted_turns_go_on
         assert numbers([answers[trial.id]]) == numbers(whole[trial.id][1:2])
 
 
-@pytest.fixture
-def gallery_is_importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forgets the tests' own module `models`, as which the gallery has a package."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "models"]:
-        monkeypatch.delitem(sys.modules, name)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", STACKED)
+def test_every_kind_of_model_trains_in_a_stack_as_alone(case: str, make_trial: Any) -> None:
+    assert_trains_as_alone(partial(make_trial, case))
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("gallery_is_importable")
-@pytest.mark.parametrize(("where", "case"), [(where, case) for where, cases in STACKED.items() for case in cases])
-def test_every_kind_of_model_trains_in_a_stack_as_alone(where: str, case: str, make_trial: Any) -> None:
-    fresh = chain()  # seventy kinds in one would keep all their programs
-    train_with: dict[str, Any] = {"path": FILES[where], "epochs": 2, "compile": "xla", "stack": 3}
-    made = [make_trial(case, id=f"{i:03d}", seed=i, **train_with) for i in range(2)]
-    together = train(fresh(), made)
-    assert together["000"][0].facts.stack == 3  # type: ignore[union-attr]
-    for trial in made:
-        assert_close(train(fresh(), [alone(trial)])[trial.id], together[trial.id], TOLERANCE.get(case, 1e-4))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("gallery_is_importable")
-@pytest.mark.parametrize(("where", "case"), REFUSED)
-def test_a_model_that_cannot_be_in_a_stack_trains_alone_and_says_why(
-    where: str, case: str, make_trial: Any, fresh: Any
-) -> None:
-    trial = make_trial(case, path=FILES[where], epochs=2, compile="xla", stack=3)
-    reports = train(fresh(), [trial])[trial.id]
-    assert reports[0].facts.stack == 1  # type: ignore[union-attr]
-    assert REFUSED[where, case] in reports[0].facts.stack_reason  # type: ignore[union-attr]
-    assert numbers(reports) == numbers(train(fresh(), [alone(trial)])[trial.id])
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_model_that_cannot_be_in_a_stack_trains_alone_and_says_why(case: str, make_trial: Any) -> None:
+    assert_is_refused(partial(make_trial, case), REFUSED[case])
 
 
 def test_text_is_refused_by_xla_and_does_not_end_the_process(make_trial: Any, fresh: Any) -> None:
