@@ -87,14 +87,14 @@ def _in_stacks(
     watcher.say("trying stacks of models …", dim=True)
     epochs = {trial.member: first_comparison(prepared.config.search, trial.train) for trial in prepared.trials}
     trials, refusals = auto.stacked(decided, prepared.trials, checked, len(prepared.slots), wanted, epochs)
-    for text in (*refusals, *_waves_too_small(prepared, trials)):
+    for text in (*refusals, *waves_too_small(prepared, trials)):
         watcher.warn(f"warning: {text}")
     if told := stacking.in_words(trials):
         watcher.say(told)
     return trials
 
 
-def _waves_too_small(prepared: Prepared, trials: Sequence[Trial]) -> Iterator[str]:
+def waves_too_small(prepared: Prepared, trials: Sequence[Trial]) -> Iterator[str]:
     """Says that a sampler which learns proposes fewer trials at a time than a stack may have."""
     wanted, size = prepared.config.resources.stack, max(trial.train.stack for trial in trials)
     if prepared.proposer is not None and isinstance(wanted, int) and 1 < size < wanted < prepared.most_trials:

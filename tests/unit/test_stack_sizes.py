@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from runner.autotune.auto import AutoSettings
 from runner.autotune.cache import TimingsFile
 from runner.autotune.stacking import in_words, is_faster, is_worth_trying, refusals, sizes
 from runner.config import load_config
+from runner.driver.check import waves_too_small
 from runner.driver.prepare import prepare
 from runner.errors import ConfigError
 from runner.records import Allocation, Checked, Facts, Failure, StackTrial, Trial
@@ -123,3 +125,17 @@ def test_off_needs_no_quotes_on_the_command_line(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.py").write_text("def load_data(): ...\ndef build_model(): ...\n")
     assert load_config("a.py", ["resources.stack=off"], config_dir=None).resources.stack == "off"
+
+
+@pytest.mark.parametrize(("wanted", "size", "proposer", "warns"), [
+    (16, 5, object(), True), (16, 5, None, False), (4, 4, object(), False), (16, 1, object(), False),
+])  # fmt: skip
+def test_a_first_wave_that_is_too_small_for_the_stack_is_told(
+    trials: list[Trial], wanted: int, size: int, proposer: object, warns: bool
+) -> None:
+    stacked = [replace(one, train=replace(one.train, stack=size)) for one in trials]
+    config = SimpleNamespace(resources=SimpleNamespace(stack=wanted))
+    prepared: Any = SimpleNamespace(config=config, proposer=proposer, most_trials=32)
+    told = list(waves_too_small(prepared, stacked))
+    assert bool(told) == warns
+    assert not told or "a wave of 9 trials, so that stacks have at most 5; search.sampler=random" in told[0]
