@@ -20,6 +20,7 @@ from runner.loop.snapshotting import Snapshotting
 from runner.loop.stack_sizes import StackSizes
 from runner.loop.states import States
 from runner.loop.trial_life import TrialLife
+from runner.placement import Growth
 from runner.records import (
     Clone,
     Export,
@@ -141,6 +142,17 @@ class Recovery:
         for trial in (trial for trials in leaving.values() for trial in trials):
             self._lives[trial.id].seated = False
 
+    def renew(self, live: Mapping[int, tuple[Trial, ...]], are_queued: bool) -> None:
+        """Replaces workers that ask for it; trials in them go on from their snapshots.
+
+        Args:
+            live: all trials that have a place, by slot.
+            are_queued: whether other trials will get one.
+        """
+        if due := self._workers.renewals.due(live, are_queued):
+            self.put_aside({slot: live[slot] for slot in due if slot in live})
+            self._workers.start(due, Growth())
+
     def advance(self, work: Round) -> dict[str, Report | Failure]:
         """As `Fleet.advance`; restores trials that have no seat or lose it."""
         work = {slot: tuple(map(self._with_files, items)) for slot, items in work.items()}
@@ -152,6 +164,7 @@ class Recovery:
         # At a stop some may stand before an earlier turn than their present one.
         turns = {} if behind and self._stopping() else _chosen(work, self._is_ready)
         first = self._fleet.advance(turns) if turns else {}
+        self._workers.renewals.note(turns, first)
         self._losses.take(turns, first, one_by_one=False)
         reports |= {**first, **self._bring_back()}
         for idle in (item.trial.id for item in _items(work) if item.idle):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from runner.errors import ShareTakenError
 from runner.loop.interfaces import Fleet
+from runner.loop.renewals import Renewals
 from runner.loop.slots import Shares
 from runner.placement import Growth
 from runner.records import Allocation, Work
@@ -19,12 +20,13 @@ class Replacements:
         shares: the slots' shares, which can grow; None if they cannot.
 
     Attributes:
+        renewals: workers that ask to be replaced.
         retired: slots whose share another one has got.
     """
 
     def __init__(self, fleet: Fleet, shares: Shares | None) -> None:
         self._fleet, self._shares = fleet, shares
-        self.retired: set[int] = set()
+        self.renewals, self.retired = Renewals(), set[int]()
         self._before: dict[int, Allocation] = {}
 
     def grow(self, short: Sequence[int], live: Mapping[int, tuple[Work, ...]]) -> Growth:
@@ -51,6 +53,7 @@ class Replacements:
         for slot in growth.retired:
             self._fleet.retire(slot)
         self.retired |= set(growth.retired)
+        self.renewals.forget([*growth.retired, *lost])
         try:
             self._fleet.replace({slot: growth.allocations.get(slot) for slot in lost})
         except ShareTakenError:

@@ -59,6 +59,11 @@ class Schedule:
         """True until every trial has ended or is paused."""
         return bool(self._queue or self._away) or any(work is not None for work in self._live.values())
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether trials without a place will get one."""
+        return bool(self._queue or self._away)
+
     def next_round(self, ending: Iterable[str] = ()) -> dict[int, tuple[Work, ...]]:
         """The order of every live trial, by slot; fills free places first.
 

@@ -141,6 +141,7 @@ class Report:
         stops: a callback has set `model.stop_training`.
         logged: as `Export.logged`, of a trial whose loss is not finite, because it may have no model; so is `files`.
         files: as `Export.files`.
+        is_worn: the worker wants to be replaced before it has many more models.
     """
 
     trial_id: str
@@ -154,6 +155,7 @@ class Report:
     stops: bool = False
     logged: Metrics = field(default_factory=dict)
     files: Files | None = None
+    is_worn: bool = False
     aside: Aside = Aside()
 
 

@@ -555,6 +555,46 @@ def test_a_trial_with_callbacks_whose_worker_dies_begins_again_with_the_same_num
     assert results("killed", 8, Killer(ray_fleet, signal.SIGKILL, after_round=1)) == expected
 
 
+WEARING = """
+import mmap
+import keras
+import numpy as np
+
+KEPT = []
+
+def load_data():
+    return (pair := (np.ones((8, 2), "float32"), np.ones((8, 1), "float32"))), pair
+
+def build_model():
+    KEPT.append(np.ones(20_000_000))
+    for number in range(MAPPINGS):  # of two kinds in turn, which Linux would merge if they were alike
+        KEPT.append(mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | number % 2 * mmap.PROT_WRITE))
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+"""
+
+
+def test_a_process_that_has_collected_too_much_gives_way_to_another_one_between_two_trials(
+    make_trial: Any, ray_fleet: RayFleet, local_fleet: LocalFleet, tmp_path: Path
+) -> None:
+    allowed = int(Path("/proc/sys/vm/max_map_count").read_text())
+    results = {}
+    for fleet, mappings in ((ray_fleet, allowed // 4), (local_fleet, 0)):
+        path = tmp_path / f"wearing_{mappings}.py"
+        path.write_text(WEARING.replace("MAPPINGS", str(mappings)))
+        names = {"path": path, "params": {}, "data_params": (), "model_params": ()}
+        trials = [make_trial(id=f"{number:03}", **names) for number in range(5)]
+        results[mappings] = run(fleet, trials, tmp_path / f"sweep-{mappings}", SLOTS[:1])
+    worn, not_worn = results[allowed // 4], results[0]
+    assert {(trial.status, trial.reason) for trial in worn["trials"].values()} == {("complete", "")}
+    processes = {row.trial: row.turn.pid for row in worn["turns"]}
+    assert processes["000"] == processes["001"] != processes["002"] == processes["003"] != processes["004"]
+    assert set(worn["incidents"].values()) == {0}
+    assert worn["rows"] == not_worn["rows"]
+    assert worn["weights"] == not_worn["weights"]
+
+
 def test_what_an_experiment_starts_can_be_terminated_and_its_worker_cannot(ray_fleet: RayFleet) -> None:
     def end_children(_: Any) -> tuple[int, int | None]:
         child = subprocess.Popen(["sleep", "30"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,9 @@ class RayWorker:
         self._become_worker(allocation)
         signal.signal(STOP, lambda *_: self._worker.stop())
         from runner.worker.memory import own_mib
+        from runner.worker.wear import Wear
 
-        self._allocation, self._bare_mib = allocation, own_mib()
+        self._allocation, self._bare_mib, self._wear = allocation, own_mib(), Wear(allocation.memory_mib)
         return device
 
     def prepare(self, allocation: Allocation, omp_threads: str) -> tuple[int, int]:
@@ -81,6 +83,8 @@ class RayWorker:
         reasons = clear_up(list(earlier.experiments.values()), self._bare_mib)
         if failed:
             reasons = ("the import of an experiment has failed in it", *reasons)
+        if self._wear.is_worn:
+            reasons = ("TensorFlow has kept the programs of its models", *reasons)
         memory.reset_peak()
         return Renewed(codes=frozenset(earlier.experiments), reasons=reasons)
 
@@ -105,8 +109,14 @@ class RayWorker:
         return self._worker.probe(trial, loaded, until_s)
 
     def advance(self, work: tuple[Work, ...], *loaded: Loaded) -> dict[str, Report | Failure]:
-        """As `Worker.advance`."""
-        return self._worker.advance(work, loaded)
+        """As `Worker.advance`; says whether this process has compiled so much that another one should go on."""
+        answers = self._worker.advance(work, loaded)
+        if not self._wear.is_worn:
+            return answers
+        return {
+            trial_id: replace(answer, is_worn=True) if isinstance(answer, Report) else answer
+            for trial_id, answer in answers.items()
+        }
 
     def export(self, trial: Trial, best: bool, folder: Path | None) -> Export | Failure:
         """As `Worker.export`; without a folder of the driver it writes to a temporary one of this machine."""

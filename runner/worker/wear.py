@@ -1,0 +1,48 @@
+"""Notices that a process has collected more compiled programs than it should.
+
+TensorFlow keeps every program that XLA has compiled until the process ends, also those of models that are gone
+(github.com/tensorflow/tensorflow/issues/64170). A small network on a CPU leaves 600 memory mappings and 50 MiB. Linux
+allows a process `vm.max_map_count` mappings, 65,530 if nothing else is set, and XLA crashes without another one: after
+some hundred architectures. So a new process takes over before.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.host.inventory import free_memory_mib
+from runner.worker.memory import own_mib
+
+_MAPPINGS = Path("/proc/self/maps")
+_MOST = Path("/proc/sys/vm/max_map_count")
+_PART = 1 / 2  # of the mappings allowed, which leaves enough for the trial that comes next
+_WORTHWHILE = 1 / 6  # a new process must pay, however little memory there is
+_PART_OF_MEMORY = 1 / 8  # of what is free, because all workers grow alike
+_GROWN_MIB = 128.0  # programs take this much long before their mappings matter; to count these takes up to 0.4 s
+
+
+class Wear:
+    """The wear of this process.
+
+    Args:
+        memory_mib: host memory that it may take beyond what it has now, MiB; None for no limit.
+    """
+
+    def __init__(self, memory_mib: int | None) -> None:
+        self._memory_mib = memory_mib
+        self._bare_mib = self._counted_mib = own_mib()
+        self._is_worn = False
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether another process should have the trials to come. It takes no time unless memory has grown."""
+        now_mib = own_mib()
+        self._counted_mib = min(self._counted_mib, now_mib)  # what a large model leaves free hides no growth
+        if now_mib - self._counted_mib > _GROWN_MIB:
+            self._counted_mib, self._is_worn = now_mib, self._look(now_mib - self._bare_mib)
+        return self._is_worn
+
+    def _look(self, grown_mib: float) -> bool:
+        used = _MAPPINGS.read_bytes().count(b"\n") / int(_MOST.read_text(encoding="ascii"))
+        room_mib = free_memory_mib() if self._memory_mib is None else self._memory_mib
+        return used > _PART or (used > _WORTHWHILE and grown_mib > _PART_OF_MEMORY * room_mib)
