@@ -104,7 +104,11 @@ class Plan:
         """Everything but the trials, in lines for a person."""
         return Texts(
             headline=plan_text.headline(self.computed),
-            slots=(*slot_lines(self.computed.prepared), *plan_text.member_lines(self.computed)),
+            slots=(
+                *slot_lines(self.computed.prepared),
+                *plan_text.member_lines(self.computed),
+                *plan_text.stack_lines(self.computed),
+            ),
             store=plan_text.store_line(self.computed),
             disk=tuple(plan_text.space_lines(self.computed, self.root)),
             steps=tuple(plan_text.step_lines(self.computed)),

@@ -18,6 +18,7 @@ Wanted = int | Literal["auto", "off"]
 """`resources.stack`."""
 Program = tuple[str, str]
 """`Trial.likely_program`."""
+_NONE_ALIKE = "no worker has two trials that could be one program"
 _FEWEST = 4  # models, below which `auto` does not try a stack
 _WORTHWHILE_S = 15.0  # of a slot's training, below which tracing and compiling a stack costs more than it gains
 
@@ -38,6 +39,18 @@ def sizes(trials: Sequence[Trial], slots: int, wanted: Wanted) -> dict[Program, 
     limit = math.inf if wanted == "auto" else wanted
     found = {key: int(min(limit, math.ceil(count / slots))) for key, count in groups.items() if count}
     return {key: size for key, size in found.items() if size > 1}
+
+
+def planned(trials: Sequence[Trial], slots: int, wanted: Wanted) -> str:
+    """What `sizes` would try, before anything has been tried; empty without stacks."""
+    if wanted == "off":
+        return ""
+    found = sizes(trials, slots, wanted)
+    if not found:
+        return f"{_NONE_ALIKE}, so that each would train alone"
+    most, stacked = max(found.values()), sum(trial.likely_program in found for trial in trials)
+    when = "if that is measured to be faster" if wanted == "auto" else "once ten steps have equalled the lone model's"
+    return f"{stacked} trials, up to {most} models as one program, {when}"
 
 
 def is_worth_trying(size: int, step_s: float, steps: float) -> bool:
@@ -71,8 +84,8 @@ def refusals(
     """
     if not sizes:
         return [
-            f"resources.stack={wanted}: no worker has two trials that could be one program, so that each trains alone; "
-            "trials are alike if they differ in seeds and float parameters only"
+            f"resources.stack={wanted}: {_NONE_ALIKE}, so that each trains alone; trials are alike if they differ in "
+            "seeds and float parameters only"
         ]
     found = []
     for program, one in tried.items():

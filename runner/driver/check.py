@@ -84,7 +84,7 @@ def _in_stacks(
     wanted = prepared.config.resources.stack
     if wanted == "off":
         return decided
-    watcher.say("trying stacks of models …", dim=True)
+    watcher.say("compiling and trying stacks of models …", dim=True)
     epochs = {trial.member: first_comparison(prepared.config.search, trial.train) for trial in prepared.trials}
     trials, refusals = auto.stacked(decided, prepared.trials, checked, len(prepared.slots), wanted, epochs)
     for text in (*refusals, *waves_too_small(prepared, trials)):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from runner.autotune import stacking
 from runner.driver.disk import free_bytes
 from runner.driver.disk import lines as disk_lines
 from runner.driver.plan import Plan
@@ -26,6 +27,14 @@ def member_lines(plan: Plan) -> Iterator[str]:
         rows = "a stream" if facts.rows is None else count(facts.rows, "row")
         how = facts.program + (f" ({facts.program_reason})" if facts.program_reason else "")
         yield f"{name}: {rows}, {facts.parameters} weights, program: {how}"
+
+
+def stack_lines(plan: Plan) -> Iterator[str]:
+    """The stacks that the sweep would try, if any."""
+    prepared = plan.prepared
+    wanted = prepared.config.resources.stack
+    if told := stacking.planned(prepared.trials, len(prepared.slots), wanted):
+        yield f"stacks: {told} (resources.stack={wanted})"
 
 
 def store_line(plan: Plan) -> str:
@@ -85,6 +94,12 @@ def plan_summary(plan: Plan, root: Path) -> dict[str, object]:
         "models": [
             {"first_trial": need.trial.id, "trials": need.trials, "memory_mib": need.memory_mib}
             for need in prepared.needs
+        ],
+        "stacks": [
+            {"first_trial": next(t.id for t in prepared.trials if t.likely_program == program), "size": size}
+            for program, size in stacking.sizes(
+                prepared.trials, len(prepared.slots), prepared.config.resources.stack
+            ).items()
         ],
         "disk": {
             "models_bytes": sum(plan.disk.models),

@@ -12,7 +12,7 @@ import pytest
 
 from runner.autotune.auto import AutoSettings
 from runner.autotune.cache import TimingsFile
-from runner.autotune.stacking import in_words, is_faster, is_worth_trying, refusals, sizes
+from runner.autotune.stacking import in_words, is_faster, is_worth_trying, planned, refusals, sizes
 from runner.config import load_config
 from runner.driver.check import waves_too_small
 from runner.driver.prepare import prepare
@@ -90,6 +90,19 @@ def test_the_sizes_of_stacks_are_told(trials: list[Trial]) -> None:
     stacked = [replace(one, train=replace(one.train, stack=5)) for one in trials[:5]]
     assert in_words([*stacked, *trials[5:]]) == "5 trials in stacks of 5, each stack one program"
     assert in_words(trials) == ""
+
+
+def test_a_plan_tells_what_will_be_tried(trials: list[Trial]) -> None:
+    most = max(sizes(trials, 1, 8).values())
+    together = sum(trial.likely_program in sizes(trials, 1, 8) for trial in trials)
+    expected = f"{together} trials, up to {most} models as one program, once ten steps have equalled the lone model's"
+    assert planned(trials, 1, 8) == expected
+    assert planned(trials, 1, "auto").endswith("if that is measured to be faster")
+    assert (
+        planned(trials[:1], 1, 8)
+        == "no worker has two trials that could be one program, so that each would train alone"
+    )
+    assert planned(trials, 1, "off") == ""
 
 
 def test_a_stack_that_takes_the_life_of_the_worker_that_tries_it_is_halved(trials: list[Trial], tmp_path: Path) -> None:
