@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep ui check test test-slow test-gpu faults bench bench-quick docs screenshots lint format lock clean
+.PHONY: help setup sweep ui check test test-slow test-exhaustive test-gpu faults bench bench-quick docs screenshots lint format lock clean
 PYTHON ?= python3
 ARGS ?=
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready  ## Create .venv with the locked packages, unless it is up to date
 
@@ -19,11 +19,14 @@ check: .venv/.ready  ## Check style, English, types and the fast tests, in less 
 	.venv/bin/mypy & types=$$!; .venv/bin/python -m pytest tests/unit tests/property --hypothesis-profile few; \
 		tests=$$?; wait $$types && exit $$tests
 
-test: .venv/.ready  ## Run the tests, without those of test-slow and test-gpu: make test ARGS=tests/unit
-	.venv/bin/python -m pytest -m "not slow and not gpu" $(ARGS)
+test: .venv/.ready  ## Run the tests, without those of the next three targets: make test ARGS=tests/unit
+	.venv/bin/python -m pytest -m "not slow and not exhaustive and not gpu" $(ARGS)
 
 test-slow: .venv/.ready  ## Run the tests that repeat at length what shorter ones guard
-	.venv/bin/python -m pytest -m "slow and not gpu" $(ARGS)
+	.venv/bin/python -m pytest -m "slow and not exhaustive and not gpu" $(ARGS)
+
+test-exhaustive: .venv/.ready  ## Run the tests that go through every kind and moment of which test-slow has some
+	.venv/bin/python -m pytest -m "exhaustive and not gpu" $(ARGS)
 
 test-gpu: .venv/.ready  ## Run the tests that need an NVIDIA GPU; skips them with the reason elsewhere
 	.venv/bin/python -m pytest tests/gpu -m gpu -n 0 -rs $(ARGS)

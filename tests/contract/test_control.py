@@ -149,6 +149,7 @@ def test_a_trial_is_cloned_from_its_newest_state_and_from_an_earlier_one(sweep: 
         assert found.weights
 
 
+@pytest.mark.slow
 def test_an_ended_trial_is_cloned_by_resume_and_one_that_changes_nothing_gives_its_numbers(
     sweep: Callable[..., Path],
 ) -> None:

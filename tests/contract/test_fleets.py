@@ -575,6 +575,7 @@ def build_model():
 """
 
 
+@pytest.mark.slow  # `unit/test_renewals.py` is shorter
 def test_a_process_that_has_collected_too_much_gives_way_to_another_one_between_two_trials(
     make_trial: Any, ray_fleet: RayFleet, local_fleet: LocalFleet, tmp_path: Path
 ) -> None:

@@ -73,7 +73,7 @@ def test_a_killed_population_goes_on_as_if_it_had_not_been(undisturbed: tuple[Pa
     assert Result.of(resumed(found[len(found) * place // 4], root)) == result
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_population_that_is_killed_after_any_barrier_goes_on_as_if_it_had_not_been(
     undisturbed: tuple[Path, Result],
 ) -> None:

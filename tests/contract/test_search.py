@@ -43,7 +43,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(undisturbed: tuple[Path, 
     assert Result.of(resumed(found[(len(found) - 1) * place // 3], root)) == result
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_search_that_is_killed_after_any_barrier_goes_on_as_if_it_had_not_been(
     undisturbed: tuple[Path, Result],
 ) -> None:

@@ -88,12 +88,14 @@ def wholes() -> dict[str, Whole]:
     return {}
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=pytest.mark.slow) if case in ALIKE else case for case in CASES]
-)
-@pytest.mark.parametrize(
-    "step", [pytest.param(5, id="its middle"), pytest.param(3, id="an epoch's end", marks=pytest.mark.slow)]
-)
+def _param(case: str, step: int) -> Any:
+    """Tests of an epoch's end and of kinds that are alike come later, those that are both last."""
+    marks = [(), (pytest.mark.slow,), (pytest.mark.exhaustive,)][(case in ALIKE) + (step == 3)]
+    where = "its middle" if step == 5 else "an epoch's end"
+    return pytest.param(case, step, id=f"{where}-{case}", marks=marks)
+
+
+@pytest.mark.parametrize(("case", "step"), [_param(case, step) for case in CASES for step in (5, 3)])
 def test_a_restored_trial_gives_the_same_numbers_from(
     step: int, case: str, make_trial: Any, wholes: dict[str, Whole]
 ) -> None:

@@ -17,11 +17,11 @@ from runner.records import Clone, Export, Failure, Replay, Report, Snapshot, Tri
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 STACKED = (
-    *("functional", "subclassed", "dict_inputs", "two_inputs", "two_outputs", "sample_weights", "class_weights"),
-    *("bfloat16", "mixed_float16", "ema_optimizer", "lr_schedule", "gradient_accumulation", "cnn_batchnorm"),
-    *("dropout_mlp", "unseeded_random", "ignore_class", "unlabelled", "diffusion", "transformer"),
+    *("functional", "dict_inputs", "two_inputs", "two_outputs", "sample_weights", "class_weights", "bfloat16"),
+    *("mixed_float16", "ema_optimizer", "lr_schedule", "cnn_batchnorm", "dropout_mlp", "transformer"),
     *("custom_train_step", "masked_rnn"),
 )
+MORE_STACKED = (*("subclassed", "gradient_accumulation", "unseeded_random", "ignore_class", "unlabelled", "diffusion"),)
 REFUSED = {**dict.fromkeys(("dataset_input", "siamese", "two_optimizers"), "no arrays"), "run_eagerly": "one by one"}
 EXPERIMENT = """
 import keras, numpy as np
@@ -209,6 +209,7 @@ def test_orders_about_weights_and_rate_and_a_trial_that_leaves_keep_the_others_a
     assert numbers([rest]) == numbers(train(fresh(), [second])[second.id][2:])
 
 
+@pytest.mark.slow
 def test_other_architectures_are_stacks_of_their_own_and_interrupted_turns_go_on(trials: Any, fresh: Any) -> None:
     made = trials({"units": 8}, {"units": 12}, {"units": 8, "rate": 0.02})
     whole = train(fresh(), made)
@@ -225,7 +226,9 @@ def test_other_architectures_are_stacks_of_their_own_and_interrupted_turns_go_on
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", STACKED)
+@pytest.mark.parametrize(
+    "case", [*STACKED, *(pytest.param(case, marks=pytest.mark.exhaustive) for case in MORE_STACKED)]
+)
 def test_every_kind_of_model_trains_in_a_stack_as_alone(case: str, make_trial: Any) -> None:
     assert_trains_as_alone(partial(make_trial, case))
 

@@ -25,6 +25,7 @@ PARTS = {
     "turns": (turns, {"ratio_W1", "swap_share_W1", "ratio_W3", "swap_share_W3"}),
     "memory": (memory, {"copies"}),
 }
+SHORT = ("barrier", "control", "logging")
 
 
 def test_every_part_is_tried_here() -> None:
@@ -32,7 +33,9 @@ def test_every_part_is_tried_here() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(PARTS))
+@pytest.mark.parametrize(
+    "name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.exhaustive) for name in PARTS]
+)
 def test_a_part_measures_what_it_names(name: str) -> None:
     part, expected = PARTS[name]
     numbers = part.measure("short")

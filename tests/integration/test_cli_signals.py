@@ -17,7 +17,7 @@ from small_journal import ask, eventually
 from runner.fleet.ray import auth
 
 ONE_OF_EACH = ("params.learning_rate=0.003", "params.dropout=0")
-SLOW = (pytest.mark.ray, pytest.mark.slow)
+SLOW, EXHAUSTIVE = (pytest.mark.ray, pytest.mark.slow), (pytest.mark.ray, pytest.mark.exhaustive)
 
 
 def members_of_group(group: int) -> list[int]:
@@ -48,8 +48,8 @@ def has_runs(folder: Folder) -> bool:
         pytest.param(signal.SIGTERM, send_to_all, "ray", id="end of a batch job with Ray", marks=SLOW),
         pytest.param(signal.SIGHUP, os.killpg, "local", id="closed terminal", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, os.kill, "local", id="SIGINT", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, send_to_all, "local", id="end of a batch job", marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, os.killpg, "ray", id="closed terminal with Ray", marks=SLOW),
+        pytest.param(signal.SIGTERM, send_to_all, "local", id="end of a batch job", marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGHUP, os.killpg, "ray", id="closed terminal with Ray", marks=EXHAUSTIVE),
     ],
 )
 def test_a_signal_ends_the_sweep_and_loses_nothing(folder: Folder, number: int, send: object, fleet: str) -> None:
@@ -139,7 +139,9 @@ def test_a_second_signal_ends_everything_at_once_and_the_sweep_can_go_on(folder:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("by", ["the folder of the next Ray", "the next sweep"])
+@pytest.mark.parametrize(
+    "by", ["the folder of the next Ray", pytest.param("the next sweep", marks=pytest.mark.exhaustive)]
+)
 def test_a_killed_driver_leaves_no_process_and_its_files_are_removed(
     by: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

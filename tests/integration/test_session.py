@@ -206,7 +206,7 @@ except runner.RunnerError as err:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "code"), [("leaves", 0), ("raises", 3)])
+@pytest.mark.parametrize(("how", "code"), [pytest.param("leaves", 0, marks=pytest.mark.exhaustive), ("raises", 3)])
 def test_nothing_runs_after_a_session(how: str, code: int, folder: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", ALONE, how], cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True,
