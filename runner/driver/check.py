@@ -50,8 +50,17 @@ class CheckedSweep:
         return Scoring(self.metric, self.goal)
 
 
-def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Preflight) -> CheckedSweep:
+def check(
+    prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Preflight, awaits_stacks: Callable[[], None]
+) -> CheckedSweep:
     """Tries each member in the fleet, and decides what the config leaves to `auto`.
+
+    Args:
+        prepared: the sweep.
+        fleet: open.
+        watcher: shows a person what is found.
+        preflight: looks for mistakes meanwhile.
+        awaits_stacks: called before stacks are tried, which takes a while.
 
     Raises:
         ExperimentError: a member cannot be trained.
@@ -65,7 +74,10 @@ def check(prepared: Prepared, fleet: Fleet, watcher: SweepWatcher, preflight: Pr
         if len(fitting.slots) < len(prepared.slots):
             watcher.say(f"the free memory holds {len(fitting.slots)} of these at a time")
         decided = auto.decide(fitting.trials, checked, len(fitting.slots))
-        prepared = replace(fitting, trials=_in_stacks(auto, fitting, decided, checked, watcher))
+        if prepared.config.resources.stack != "off":
+            awaits_stacks()
+            decided = _in_stacks(auto, fitting, decided, checked, watcher)
+        prepared = replace(fitting, trials=decided)
     for text in (*unrecorded(checked), *unused_settings(prepared, checked)):
         watcher.warn(text)
     metric, goal = choose_metric(prepared, checked)
@@ -80,11 +92,8 @@ def _in_stacks(
     checked: Mapping[str, Checked],
     watcher: SweepWatcher,
 ) -> tuple[Trial, ...]:
-    """The trials of `auto.decide`, in stacks if the config wants that."""
+    """The trials of `auto.decide`, in stacks as the config wants them."""
     wanted = prepared.config.resources.stack
-    if wanted == "off":
-        return decided
-    watcher.say("compiling and trying stacks of models …", dim=True)
     epochs = {trial.member: first_comparison(prepared.config.search, trial.train) for trial in prepared.trials}
     trials, refusals = auto.stacked(decided, prepared.trials, checked, len(prepared.slots), wanted, epochs)
     for text in (*refusals, *waves_too_small(prepared, trials)):

@@ -135,7 +135,7 @@ def _started(
         start.awaits_workers(prepared.config.fleet.kind, len(prepared.slots))
         fleet = workers.enter_context(logged_fleet(prepared, logs, context, start.check))
         start.awaits_check(lambda: fleet.is_loading)
-        return fleet, check(prepared, fleet, watcher, preflight)
+        return fleet, check(prepared, fleet, watcher, preflight, start.awaits_stacks)
 
 
 def _settled(config: Config, checked: CheckedSweep) -> Config:

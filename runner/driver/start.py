@@ -9,6 +9,8 @@ from runner.driver.preflight import ray_runs
 from runner.host.signals import StopRequest
 from runner.views.numbers import count
 
+_CHECKED = "checking the experiment: its model, one step"
+
 
 class Start:
     """The time until training begins: a request to stop ends it at once, because there is nothing to snapshot yet.
@@ -26,6 +28,7 @@ class Start:
         self._show: Callable[[str], None] = lambda _: None
         self._workers = 0
         self._is_loading: Callable[[], bool] | None = None
+        self._tried = _CHECKED
         self.is_over = False
 
     @contextmanager
@@ -33,7 +36,7 @@ class Start:
         """Inside, a person is shown what is awaited."""
         self._show = show
         yield
-        self._show, self._workers, self._is_loading = lambda _: None, 0, None
+        self._show, self._workers, self._is_loading, self._tried = lambda _: None, 0, None, _CHECKED
 
     def awaits_workers(self, kind: str, workers: int) -> None:
         """Shows that workers start from here on."""
@@ -44,6 +47,10 @@ class Start:
         """Shows that the workers have started and try the experiment, which begins with its data."""
         self._workers, self._is_loading = 0, is_loading
         self._show("loading the experiment's data and trying its model")
+
+    def awaits_stacks(self) -> None:
+        """Shows that the experiment is checked, and stacks of its models are tried."""
+        self._tried = "compiling stacks of models and comparing them with models alone"
 
     def check(self) -> None:
         """Raises if the start shall end.
@@ -56,6 +63,6 @@ class Start:
         if self._workers and ray_runs():
             self._show(f"starting {count(self._workers, 'worker')}, each of which imports TensorFlow")
         if self._is_loading is not None:
-            self._show("loading the data" if self._is_loading() else "checking the experiment: its model, one step")
+            self._show("loading the data" if self._is_loading() else self._tried)
         if self._stop.requested and not self.is_over:
             raise KeyboardInterrupt

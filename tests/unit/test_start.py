@@ -29,12 +29,14 @@ def test_other_reasons_end_it_at_any_time() -> None:
         start.check()
 
 
-def test_the_check_says_whether_it_waits_for_data() -> None:
+def test_the_check_says_whether_it_waits_for_data_and_stacks() -> None:
     start, shown, loading = Start(StopRequest()), list[str](), [True]
     with start.shown_by(shown.append):
         start.awaits_check(lambda: loading[0])
         start.check()
         loading[0] = False
         start.check()
+        start.awaits_stacks()
+        start.check()
     start.check()
-    assert [text.split()[0] for text in shown] == ["loading", "loading", "checking"]
+    assert [text.split()[0] for text in shown] == ["loading", "loading", "checking", "compiling"]
