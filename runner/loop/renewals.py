@@ -1,4 +1,4 @@
-"""Chooses when a worker that has compiled too much gives way to a new process."""
+"""Chooses when a worker that has collected too much of earlier models gives way to a new process."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Notices that a process has collected more compiled programs than it should.
+"""Notices that a process has collected more of earlier models than it should.
 
 TensorFlow keeps every program that XLA has compiled until the process ends, also those of models that are gone
 (github.com/tensorflow/tensorflow/issues/64170). A small network on a CPU leaves 260 memory mappings and 20 MiB
 (`python -m benchmarks.wear`). Linux allows a process `vm.max_map_count` mappings, 65,530 if nothing else is set, and
-XLA crashes without another one: after some 200 such networks. So a new process takes over before.
+XLA crashes without another one: after some 200 such networks. As a graph such a network leaves 4 MiB, and an
+experiment's code may keep anything. So a new process takes over before that matters.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from runner.worker.memory import own_mib
 _MAPPINGS = Path("/proc/self/maps")
 _MOST = Path("/proc/sys/vm/max_map_count")
 _PART = 1 / 2  # of the mappings allowed, which leaves enough for the trial that comes next
-_WORTHWHILE = 1 / 6  # a new process must pay, however little memory there is
+_FEWEST = 20  # trials that a process has, however little memory there is, because a new one takes seconds
 _PART_OF_MEMORY = 1 / 8  # of what is free, because all workers grow alike
 _GROWN_MIB = 128.0  # programs take this much long before their mappings matter; to count these takes up to 0.4 s
 
@@ -26,12 +27,15 @@ class Wear:
 
     Args:
         memory_mib: host memory that it may take beyond what it has now, MiB; None for no limit.
+
+    Attributes:
+        trials: how many have begun in it.
     """
 
     def __init__(self, memory_mib: int | None) -> None:
         self._memory_mib = memory_mib
         self._bare_mib = self._counted_mib = own_mib()
-        self._is_worn = False
+        self._is_worn, self.trials = False, 0
 
     @property
     def is_worn(self) -> bool:
@@ -43,9 +47,10 @@ class Wear:
         return self._is_worn
 
     def _look(self, grown_mib: float) -> bool:
-        used = mappings() / int(_MOST.read_text(encoding="ascii"))
         room_mib = free_memory_mib() if self._memory_mib is None else self._memory_mib
-        return used > _PART or (used > _WORTHWHILE and grown_mib > _PART_OF_MEMORY * room_mib)
+        if self.trials >= _FEWEST and grown_mib > _PART_OF_MEMORY * room_mib:
+            return True
+        return mappings() > _PART * int(_MOST.read_text(encoding="ascii"))
 
 
 def mappings() -> int:

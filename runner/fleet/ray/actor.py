@@ -84,7 +84,7 @@ class RayWorker:
         if failed:
             reasons = ("the import of an experiment has failed in it", *reasons)
         if self._wear.is_worn:
-            reasons = ("TensorFlow has kept the programs of its models", *reasons)
+            reasons = ("much of its models has stayed in memory", *reasons)
         memory.reset_peak()
         return Renewed(codes=frozenset(earlier.experiments), reasons=reasons)
 
@@ -109,7 +109,8 @@ class RayWorker:
         return self._worker.probe(trial, loaded, until_s)
 
     def advance(self, work: tuple[Work, ...], *loaded: Loaded) -> dict[str, Report | Failure]:
-        """As `Worker.advance`; says whether this process has compiled so much that another one should go on."""
+        """As `Worker.advance`; says whether another process should have the trials to come."""
+        self._wear.trials += sum(item.round == 0 for item in work)
         answers = self._worker.advance(work, loaded)
         if not self._wear.is_worn:
             return answers
