@@ -66,7 +66,7 @@ def test_mlflow_has_first_values_as_params_the_schedule_as_metrics_and_the_linea
         assert found[clone.epoch + 1] == clone.values["learning_rate"]
 
 
-@pytest.mark.parametrize("place", [1, *(pytest.param(place, marks=pytest.mark.slow) for place in (2, 3))])
+@pytest.mark.parametrize("place", [1, *(pytest.param(place, marks=pytest.mark.exhaustive) for place in (2, 3))])
 def test_a_killed_population_goes_on_as_if_it_had_not_been(undisturbed: tuple[Path, Result], place: int) -> None:
     root, result = undisturbed
     found = moments(root)

@@ -36,7 +36,7 @@ def test_two_brackets_are_proposed_and_halved(undisturbed: tuple[Path, Result]) 
     assert sum(kind == "add" for _, _, kind, *_ in result.decisions) == 9
 
 
-@pytest.mark.parametrize("place", [1, *(pytest.param(place, marks=pytest.mark.slow) for place in (0, 2))])
+@pytest.mark.parametrize("place", [1, *(pytest.param(place, marks=pytest.mark.exhaustive) for place in (0, 2))])
 def test_a_killed_search_goes_on_as_if_it_had_not_been(undisturbed: tuple[Path, Result], place: int) -> None:
     root, result = undisturbed
     found = moments(root)

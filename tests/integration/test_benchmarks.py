@@ -43,7 +43,7 @@ def test_a_part_measures_what_it_names(name: str) -> None:
     assert all(numbers[key] == numbers[key] for key in expected), "no value is NaN"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_way_to_share_a_gpu_is_rehearsed_on_a_cpu(tmp_path: Path) -> None:
     cases = [one for one in plan(on_cpu=True, workloads=["W1"]) if one.how != "MPS"]
     rows = list(measure(cases, Budget(280), in_process(0.2, tmp_path / "timings.json", {})))

@@ -46,8 +46,8 @@ def has_runs(folder: Folder) -> bool:
     [
         pytest.param(signal.SIGINT, os.killpg, "ray", id="Ctrl-C", marks=pytest.mark.ray),  # as a terminal does
         pytest.param(signal.SIGTERM, send_to_all, "ray", id="end of a batch job with Ray", marks=SLOW),
-        pytest.param(signal.SIGHUP, os.killpg, "local", id="closed terminal", marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, os.kill, "local", id="SIGINT", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, os.killpg, "local", id="closed terminal", marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGINT, os.kill, "local", id="SIGINT", marks=pytest.mark.exhaustive),
         pytest.param(signal.SIGTERM, send_to_all, "local", id="end of a batch job", marks=pytest.mark.exhaustive),
         pytest.param(signal.SIGHUP, os.killpg, "ray", id="closed terminal with Ray", marks=EXHAUSTIVE),
     ],
