@@ -282,7 +282,7 @@ def test_a_split_that_is_evaluated_and_has_no_end_is_refused(case: str, trial_of
     data = "import itertools\ndata = tf.data.Dataset.from_tensor_slices((x, y)).batch(16)\n"
     code = f"{data}def load_data(): return {splits}"
     worker, trial = Worker(), trial_of(code)
-    failure = worker.check(trial, worker.load(trial), until_s=time.time() + 4.0)
+    failure = worker.check(trial, worker.load(trial), until_s=time.time() + 1.0)
     assert isinstance(failure, Failure)
     assert told in failure.message
     assert ".take(n)" in failure.message or case == "a PyDataset"

@@ -61,7 +61,9 @@ def examples(name: str) -> list[str]:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "docs/coming-from.md" else name for name in PAGES]
+)
 def test_the_python_of_a_page_runs(
     name: str, tmp_path: Path, with_a_sweep: Path, monkeypatch: pytest.MonkeyPatch, tables: None
 ) -> None:

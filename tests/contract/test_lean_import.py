@@ -125,6 +125,7 @@ def test_fit_on_a_data_frame_gives_the_same_after_a_lean_import(plain: list[Any]
     assert lean[-1] == plain[-1]
 
 
+@pytest.mark.slow
 def test_a_name_of_keras_that_needs_a_package_brings_it() -> None:
     program = """
 import keras

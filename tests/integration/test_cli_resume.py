@@ -64,7 +64,10 @@ def changed_slots(sweep: Path) -> Iterator[None]:
             yield
 
 
-@pytest.mark.parametrize("every_s", ["0.2", "null"], ids=["from snapshots", "from the beginning"])
+@pytest.mark.parametrize(
+    "every_s",
+    [pytest.param("0.2", id="from snapshots"), pytest.param("null", id="from the beginning", marks=pytest.mark.slow)],
+)
 def test_a_sweep_whose_driver_was_killed_goes_on_as_if_it_had_not_been(
     every_s: str, folder: Folder, reference: Folder, undisturbed: tuple[Any, ...]
 ) -> None:

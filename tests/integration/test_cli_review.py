@@ -116,6 +116,7 @@ def test_models_in_mlflow_score_as_their_trials_did(demo: tuple[Folder, Ended], 
     assert scores == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_with_code_of_its_own_is_rebuilt_from_source_and_weights(folder: Folder) -> None:
     folder.run("sweep", "experiment=autoencoder", "params.latent=4", "train.epochs=1", "fleet.kind=local")
     told = folder.run("best", "--export", "out")

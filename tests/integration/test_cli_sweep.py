@@ -91,6 +91,7 @@ def test_the_sweeps_run_names_the_best_trial(tracked: Tracked, record: Record) -
     assert scores[best] == max(scores.values())
 
 
+@pytest.mark.slow
 def test_the_local_fleet_gives_the_same_numbers(record: Record, folder: Folder) -> None:
     settings = ("params.units=64", "params.learning_rate=1e-3", "params.dropout=0.2", "train.epochs=3")
     folder.run("sweep", *settings, "fleet.kind=local")

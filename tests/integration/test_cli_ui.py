@@ -45,9 +45,9 @@ def answer(port: int, method: str = "GET", path: str = "/", **headers: str) -> i
 @pytest.mark.parametrize(
     ("number", "send"),
     [
-        pytest.param(signal.SIGINT, os.killpg, id="Ctrl-C"),
-        pytest.param(signal.SIGTERM, os.kill, id="SIGTERM", marks=pytest.mark.slow),  # see `unit/test_signals.py`
-        pytest.param(signal.SIGHUP, os.killpg, id="closed terminal", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, os.killpg, id="Ctrl-C", marks=pytest.mark.slow),  # see `unit/test_signals.py`
+        pytest.param(signal.SIGTERM, os.kill, id="SIGTERM", marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGHUP, os.killpg, id="closed terminal", marks=pytest.mark.exhaustive),
     ],
 )
 def test_the_ui_answers_on_loopback_alone_and_leaves_nothing(folder: Folder, number: int, send: object) -> None:

@@ -113,7 +113,7 @@ def test_the_second_sweep_uses_the_workers_of_the_first_and_gives_its_numbers(
     ("leaves", "is_kept"),
     [
         pytest.param("environment", True, marks=pytest.mark.slow),
-        ("global", False),
+        pytest.param("global", False, marks=pytest.mark.slow),
         pytest.param("handler", False, marks=pytest.mark.slow),
     ],
 )
