@@ -41,11 +41,19 @@ def sizes(trials: Sequence[Trial], slots: int, wanted: Wanted) -> dict[Program, 
     return {key: size for key, size in found.items() if size > 1}
 
 
-def planned(trials: Sequence[Trial], slots: int, wanted: Wanted) -> str:
-    """What `sizes` would try, before anything has been tried; empty without stacks."""
-    if wanted == "off":
-        return ""
+def may_be_tried(trials: Sequence[Trial], slots: int, wanted: Wanted, on_gpu: bool) -> dict[Program, int]:
+    """Those of `sizes` that are tried before a sweep; `auto` tries none on a GPU, where no stack has been timed yet."""
     found = sizes(trials, slots, wanted)
+    if wanted != "auto":
+        return found
+    return {program: size for program, size in found.items() if size >= _FEWEST and not on_gpu}
+
+
+def planned(trials: Sequence[Trial], slots: int, wanted: Wanted, on_gpu: bool = False) -> str:
+    """What would be tried, for a person; empty if nothing would be, and no stack of a certain size was asked for."""
+    found = may_be_tried(trials, slots, wanted, on_gpu)
+    if not found and wanted in ("auto", "off"):
+        return ""
     if not found:
         return f"{_NONE_ALIKE}, so that each would train alone"
     most, stacked = max(found.values()), sum(trial.likely_program in found for trial in trials)

@@ -33,7 +33,7 @@ def stack_lines(plan: Plan) -> Iterator[str]:
     """The stacks that the sweep would try, if any."""
     prepared = plan.prepared
     wanted = prepared.config.resources.stack
-    if told := stacking.planned(prepared.trials, len(prepared.slots), wanted):
+    if told := stacking.planned(prepared.trials, len(prepared.slots), wanted, _on_gpu(plan)):
         yield f"stacks: {told} (resources.stack={wanted})"
 
 
@@ -97,8 +97,8 @@ def plan_summary(plan: Plan, root: Path) -> dict[str, object]:
         ],
         "stacks": [
             {"first_trial": next(t.id for t in prepared.trials if t.likely_program == program), "size": size}
-            for program, size in stacking.sizes(
-                prepared.trials, len(prepared.slots), prepared.config.resources.stack
+            for program, size in stacking.may_be_tried(
+                prepared.trials, len(prepared.slots), prepared.config.resources.stack, _on_gpu(plan)
             ).items()
         ],
         "disk": {
@@ -127,6 +127,10 @@ def plan_summary(plan: Plan, root: Path) -> dict[str, object]:
             for planned in plan.trials
         ],
     }
+
+
+def _on_gpu(plan: Plan) -> bool:
+    return any(slot.allocation.num_gpus > 0 for slot in plan.prepared.slots)
 
 
 def _cohort_lines(plan: Plan) -> Iterator[str]:

@@ -103,6 +103,9 @@ def test_a_plan_tells_what_will_be_tried(trials: list[Trial]) -> None:
         == "no worker has two trials that could be one program, so that each would train alone"
     )
     assert planned(trials, 1, "off") == ""
+    assert planned(trials[:3], 1, "auto") == "", "auto tries no stack of three"
+    assert planned(trials, 1, "auto", on_gpu=True) == ""
+    assert planned(trials, 1, 8, on_gpu=True) == expected
 
 
 def test_a_stack_that_takes_the_life_of_the_worker_that_tries_it_is_halved(trials: list[Trial], tmp_path: Path) -> None:
