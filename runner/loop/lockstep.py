@@ -162,7 +162,7 @@ class Loop:
             self.recovery.put_aside(self.schedule.pause(barrier.orders.pauses))
             self.schedule.go_on(barrier.orders.continues)
             self.recovery.put_aside(self.schedule.give_way())
-            self.recovery.renew(self.schedule.live(), self.schedule.has_queue)
+            self.recovery.renew(self.schedule.live(), self.schedule.queued)
         self.recovery.check_disks()
 
     def _clone(self, clones: Mapping[str, Clone]) -> None:

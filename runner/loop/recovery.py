@@ -142,15 +142,14 @@ class Recovery:
         for trial in (trial for trials in leaving.values() for trial in trials):
             self._lives[trial.id].seated = False
 
-    def renew(self, live: Mapping[int, tuple[Trial, ...]], are_queued: bool) -> None:
-        """Replaces workers that ask for it; trials in them go on from their snapshots.
+    def renew(self, live: Mapping[int, tuple[Trial, ...]], queued: int) -> None:
+        """Replaces workers that ask for it, in slots without a trial.
 
         Args:
             live: all trials that have a place, by slot.
-            are_queued: whether other trials will get one.
+            queued: how many others will get one.
         """
-        if due := self._workers.renewals.due(live, are_queued):
-            self.put_aside({slot: live[slot] for slot in due if slot in live})
+        if due := self._workers.renewals.due(live, queued):
             self._workers.start(due, Growth())
 
     def advance(self, work: Round) -> dict[str, Report | Failure]:

@@ -20,24 +20,17 @@ class Renewals:
             if any(isinstance(report, Report) and report.is_worn for report in found):
                 self._worn.add(slot)
 
-    def due(self, live: Mapping[int, tuple[Trial, ...]], are_queued: bool) -> list[int]:
-        """The slots whose workers are replaced now.
+    def due(self, live: Mapping[int, tuple[Trial, ...]], queued: int) -> list[int]:
+        """The slots whose workers are replaced now: empty ones that other trials will get, so that nothing is restored.
 
-        A trial that has a worker for itself ends first, after which nothing has to be restored. If several take turns
-        there may be no such moment, and they go on from snapshots; those with callbacks have none, and end first.
+        Trials that take turns go on with the worker that they have.
 
         Args:
             live: all trials that have a place, by slot.
-            are_queued: whether other trials will get one.
+            queued: how many others will get one.
         """
-        return sorted(slot for slot in self._worn if _may_be_replaced(live.get(slot, ()), are_queued))
+        return sorted(slot for slot in self._worn if not live.get(slot))[:queued]
 
     def forget(self, slots: Collection[int]) -> None:
         """Takes note of slots that have a new worker, or none."""
         self._worn.difference_update(slots)
-
-
-def _may_be_replaced(trials: tuple[Trial, ...], are_queued: bool) -> bool:
-    if not trials:
-        return are_queued
-    return len(trials) > 1 and not any(trial.has_callbacks for trial in trials)

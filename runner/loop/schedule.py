@@ -60,9 +60,9 @@ class Schedule:
         return bool(self._queue or self._away) or any(work is not None for work in self._live.values())
 
     @property
-    def has_queue(self) -> bool:
-        """Whether trials without a place will get one."""
-        return bool(self._queue or self._away)
+    def queued(self) -> int:
+        """How many trials without a place will get one."""
+        return len(self._queue) + len(self._away)
 
     def next_round(self, ending: Iterable[str] = ()) -> dict[int, tuple[Work, ...]]:
         """The order of every live trial, by slot; fills free places first.

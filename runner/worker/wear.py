@@ -19,7 +19,7 @@ _MOST = Path("/proc/sys/vm/max_map_count")
 _PART = 1 / 2  # of the mappings allowed, which leaves enough for the trial that comes next
 _FEWEST = 20  # trials that a process has, however little memory there is, because a new one takes seconds
 _PART_OF_MEMORY = 1 / 8  # of what is free, because all workers grow alike
-_GROWN_MIB = 128.0  # programs take this much long before their mappings matter; to count these takes up to 0.4 s
+_CHANGED_MIB = 128.0  # programs take this much long before their mappings matter; to count these takes up to 0.4 s
 
 
 class Wear:
@@ -39,14 +39,19 @@ class Wear:
 
     @property
     def is_worn(self) -> bool:
-        """Whether another process should have the trials to come. It takes no time unless memory has grown."""
+        """Whether another process should have the trials to come. It takes no time unless memory has changed."""
         now_mib = own_mib()
-        self._counted_mib = min(self._counted_mib, now_mib)  # what a large model leaves free hides no growth
-        if now_mib - self._counted_mib > _GROWN_MIB:
+        if abs(now_mib - self._counted_mib) > _CHANGED_MIB:
             self._counted_mib, self._is_worn = now_mib, self._look(now_mib - self._bare_mib)
         return self._is_worn
 
     def _look(self, grown_mib: float) -> bool:
+        try:
+            return self._is_too_much(grown_mib)
+        except OSError:  # a container that hides /proc, for which no turn may be lost
+            return False
+
+    def _is_too_much(self, grown_mib: float) -> bool:
         room_mib = free_memory_mib() if self._memory_mib is None else self._memory_mib
         if self.trials >= _FEWEST and grown_mib > _PART_OF_MEMORY * room_mib:
             return True

@@ -62,6 +62,14 @@ def test_a_model_that_has_left_hides_no_growth(process: Process) -> None:
     assert found.is_worn
 
 
+def test_a_process_that_has_freed_its_memory_is_worn_no_more(process: Process) -> None:
+    found = wear(trials=20)
+    process.own_mib = 3000
+    assert found.is_worn
+    process.own_mib = 1100
+    assert not found.is_worn
+
+
 @pytest.mark.parametrize(("memory_mib", "room_mib"), [(None, 8000), (1600, 1600)])
 def test_memory_counts_once_enough_trials_have_begun_to_pay_for_a_new_process(
     process: Process, memory_mib: int | None, room_mib: int

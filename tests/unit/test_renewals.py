@@ -82,17 +82,21 @@ def test_the_worker_of_another_slot_goes_on(trials: list[Trial]) -> None:
     assert fleet.restored == []
 
 
-def test_trials_that_take_turns_go_on_from_snapshots(trials: list[Trial]) -> None:
-    fleet = WearingFleet(slots=1, most=4)
-    journal = run(fleet, trials, live=3)
-    assert fleet.replaced == [0]
-    restored = [(replay.trial.id, replay.snapshot.round, len(replay.orders)) for replay in fleet.restored]  # type: ignore[union-attr]
-    assert restored == [("003", 1, 1), ("004", 1, 1), ("005", 1, 1)]  # only the turn that comes next
-    assert numbers(journal) == numbers(run(WearingFleet(slots=1, most=99), trials, live=3))
-
-
-def test_trials_with_callbacks_are_not_interrupted(trials: list[Trial]) -> None:
+@pytest.mark.parametrize("callback_params", [None, ()], ids=["without callbacks", "with callbacks"])
+def test_trials_that_take_turns_are_not_interrupted(trials: list[Trial], callback_params: Any) -> None:
     fleet = WearingFleet(slots=1, most=3)
-    run(fleet, [replace(trial, callback_params=()) for trial in trials], live=3)
+    run(fleet, [replace(trial, callback_params=callback_params) for trial in trials], live=3)
     assert fleet.replaced == [0]  # once the first three have ended
     assert fleet.restored == []
+
+
+def test_no_worker_is_replaced_for_trials_that_are_never_alone(trials: list[Trial]) -> None:
+    fleet = WearingFleet(slots=1, most=1)
+    journal = run(fleet, trials, live=6)
+    assert (fleet.replaced, fleet.restored, journal.incidents) == ([], [], [])
+
+
+def test_no_more_workers_are_replaced_than_trials_are_queued(trials: list[Trial]) -> None:
+    fleet = WearingFleet(slots=2, most=1)
+    run(fleet, trials[:3])
+    assert fleet.replaced == [0]
