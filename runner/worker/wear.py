@@ -29,13 +29,13 @@ class Wear:
         memory_mib: host memory that it may take beyond what it has now, MiB; None for no limit.
 
     Attributes:
-        trials: how many have begun in it.
+        begun: how many trials have begun in it.
     """
 
     def __init__(self, memory_mib: int | None) -> None:
         self._memory_mib = memory_mib
         self._bare_mib = self._counted_mib = own_mib()
-        self._is_worn, self.trials = False, 0
+        self._is_worn, self.begun = False, 0
 
     @property
     def is_worn(self) -> bool:
@@ -53,7 +53,7 @@ class Wear:
 
     def _is_too_much(self, grown_mib: float) -> bool:
         room_mib = free_memory_mib() if self._memory_mib is None else self._memory_mib
-        if self.trials >= _FEWEST and grown_mib > _PART_OF_MEMORY * room_mib:
+        if self.begun >= _FEWEST and grown_mib > _PART_OF_MEMORY * room_mib:
             return True
         return mappings() > _PART * int(_MOST.read_text(encoding="ascii"))
 

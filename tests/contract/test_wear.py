@@ -35,7 +35,7 @@ def wear(memory_mib: int | None = None, trials: int = 0) -> Any:
     from runner.worker.wear import Wear
 
     found = Wear(memory_mib)
-    found.trials = trials
+    found.begun = trials
     return found
 
 

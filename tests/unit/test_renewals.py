@@ -1,4 +1,4 @@
-"""Workers that have compiled too much are replaced between trials, over fakes."""
+"""Workers that have collected too much are replaced between trials, over fakes."""
 
 from __future__ import annotations
 
@@ -31,22 +31,15 @@ class WearingFleet(FakeFleet):
                     answers[item.trial.id] = replace(answer, is_worn=True)
         return answers
 
-    def restore(self, work: Any) -> Any:
-        for slot, replays in work.items():
-            self.had[slot] |= {replay.trial.id for replay in replays}
-        return super().restore(work)
-
     def replace(self, shares: Any) -> None:
         super().replace(shares)
         for slot in shares:
             self.had[slot].clear()
-            for trial_id in [i for i, place in self.seats.items() if place == slot]:
-                del self.seats[trial_id]
 
 
-def run(fleet: WearingFleet, trials: list[Trial], live: int | None = None, **options: Any) -> MemoryJournal:
+def run(fleet: WearingFleet, trials: list[Trial], live: int | None = None) -> MemoryJournal:
     journal = MemoryJournal()
-    snapshotting = Snapshotting(fleet, MemorySnapshots(), **options)
+    snapshotting = Snapshotting(fleet, MemorySnapshots())
     places = [Slot(index=index, allocation=Allocation(num_cpus=1)) for index in fleet.slots]
     lockstep.Loop(Schedule(trials, places, live), Recovery(fleet, journal, snapshotting), journal, NullWatcher()).run()
     return journal

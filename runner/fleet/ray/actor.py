@@ -83,8 +83,6 @@ class RayWorker:
         reasons = clear_up(list(earlier.experiments.values()), self._bare_mib)
         if failed:
             reasons = ("the import of an experiment has failed in it", *reasons)
-        if self._wear.is_worn:
-            reasons = ("much of its models has stayed in memory", *reasons)
         memory.reset_peak()
         return Renewed(codes=frozenset(earlier.experiments), reasons=reasons)
 
@@ -110,7 +108,7 @@ class RayWorker:
 
     def advance(self, work: tuple[Work, ...], *loaded: Loaded) -> dict[str, Report | Failure]:
         """As `Worker.advance`; says whether another process should have the trials to come."""
-        self._wear.trials += sum(item.round == 0 for item in work)
+        self._wear.begun += sum(item.round == 0 for item in work)
         answers = self._worker.advance(work, loaded)
         if not self._wear.is_worn:
             return answers
